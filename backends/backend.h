@@ -1,0 +1,199 @@
+#ifndef GRAMD_BACKENDS_BACKEND_H
+#define GRAMD_BACKENDS_BACKEND_H
+
+/*
+ * What a storage backend is. A backend is one table of functions, `struct backend`, and a row in
+ * list.c; the daemon knows nothing else of it.
+ *
+ * Every function blocks and is called from a worker thread, except start and stop, which the main
+ * thread calls before the first and after the last of the others. One session is used by one thread
+ * at a time; functions on different sessions, and `open` and `list`, run side by side.
+ *
+ * Each returns 0, or a negative BACKEND_E_… with the fault filled in; a function that fails has
+ * changed nothing, unless said otherwise. Records handed in are borrowed for the call; records
+ * handed to a callback are borrowed by the callback.
+ */
+
+#include "../proto/records.h"
+
+enum backend_error {
+        BACKEND_E_NOT_FOUND = -1,   /* no such stored session, and not to be created */
+        BACKEND_E_BUSY = -2,        /* another program holds the file: fault.file names it */
+        BACKEND_E_STORAGE = -3,     /* disk full, I/O, permissions, no memory; nothing was written */
+        BACKEND_E_CORRUPT = -4,     /* damaged, or of a dialect or version that is not understood; untouched */
+        BACKEND_E_UNAVAILABLE = -5, /* cannot be reached now; the write may or may not have happened */
+        BACKEND_E_FENCED = -6,      /* another host owns the session now */
+        BACKEND_E_NAME = -7,        /* the backend cannot store a session of this name */
+        BACKEND_E_TOO_LARGE = -8,
+        BACKEND_E_OPTION = -9, /* an option's value that this backend does not know */
+};
+
+enum { BACKEND_STATES_MAX = 65536 }; /* update states of one session; more is BACKEND_E_TOO_LARGE */
+
+/* For people: what happened, to which session, what to do. Never key material. */
+struct fault {
+        char text[512];
+        char file[512]; /* BACKEND_E_BUSY: the file that is held; else empty */
+};
+
+/* Fills the fault and returns `error`, so that it can be returned at once. */
+int fault_set(struct fault *fault, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+struct backend_env;     /* one running backend: the backend's own */
+struct backend_session; /* one open session: the backend's own */
+
+struct backend_config {
+        const char *data_dir; /* resolved, exists, held by this daemon's lock */
+        const char *mongo_uri;
+        size_t page_cache_bytes; /* for all open sessions together */
+        size_t memory_max_bytes; /* for all memory sessions together */
+        /* May be called from any thread. `level` as in daemon/log.h: 0 error, 1 warning, 2 info, 3 debug. */
+        void (*log)(void *arg, int level, const char *text);
+        void *log_arg;
+};
+
+struct open_options {
+        struct slice name; /* already session_name_valid() */
+        bool create;
+        struct slice dialect; /* for a new session; absent: the backend's default */
+};
+
+/* What `open` loads: all that is kept whole in memory. The caller initialises it to zero and deinits it. */
+struct opened {
+        struct identity identity; /* initialised by the caller with identity_init() */
+        struct state *states;     /* malloc'ed, ascending by id; the caller's to free */
+        size_t n_states;
+        bool created;
+        const char *dialect; /* static; the group's name, as `open` reports it */
+        int version;
+        int64_t fence;
+};
+
+struct lookup {
+        enum lookup_kind { LOOKUP_ID, LOOKUP_USERNAME, LOOKUP_PHONE } kind;
+        int64_t id;
+        struct slice text;
+};
+
+/* A peer that answers lookup number `lookup`. One lookup may have several, in any order, or none. */
+struct match {
+        size_t lookup;
+        struct peer peer;
+        bool from_table; /* LOOKUP_USERNAME: found through the usernames table, not by its own username */
+        bool has_row_time;
+        int64_t row_time; /* of the row in the usernames table */
+};
+
+typedef bool (*match_fn)(void *arg, const struct match *match); /* false: no memory, stop */
+typedef bool (*peer_fn)(void *arg, const struct peer *peer);
+typedef bool (*username_fn)(void *arg, struct slice username, int64_t peer_id, const int64_t *last_update_on);
+
+struct stored_session {
+        struct slice name;
+        int64_t bytes;
+        int64_t modified; /* unix seconds */
+};
+typedef bool (*stored_fn)(void *arg, const struct stored_session *stored);
+
+struct counts {
+        int64_t peers;
+        int64_t usernames; /* rows of the usernames table */
+        int64_t bytes;
+};
+
+/* One change; a batch of them is one transaction, in order. */
+struct change {
+        enum change_kind {
+                CHANGE_IDENTITY,      /* the fields in `fields` take their values from `identity` */
+                CHANGE_PEERS,         /* upsert by id */
+                CHANGE_NAMES,         /* replaces all rows of each named peer in the usernames table */
+                CHANGE_STATES,        /* upsert by id, whole rows */
+                CHANGE_STATES_GONE,   /* also where there was none */
+                CHANGE_PEER_TIMES,    /* only last_update_on, of rows that are there */
+                CHANGE_NAME_TIMES,    /* the same for all rows of the peer in the usernames table */
+        } kind;
+        union {
+                struct {
+                        unsigned fields;
+                        const struct identity *identity;
+                };
+                const struct peer *peers;
+                const struct peer_names *names;
+                const struct state *states;
+                const int64_t *ids;
+                const struct row_time {
+                        int64_t id;
+                        int64_t last_update_on;
+                } *times;
+        };
+        size_t n;
+};
+
+/*
+ * What a change did besides what is plain from the change itself. For CHANGE_PEERS and CHANGE_NAMES the
+ * backend tells of every username and phone number that was lost or gained (a row that repeats what
+ * is stored loses and gains nothing), and of every *other* peer whose rows in the usernames table changed
+ * (where a name can have one owner only).
+ */
+struct effect {
+        size_t change; /* index in the batch */
+        enum effect_kind { EFFECT_USERNAME, EFFECT_PHONE, EFFECT_OWNER } kind;
+        struct slice text; /* the name or number */
+        int64_t peer_id;   /* EFFECT_OWNER */
+};
+typedef bool (*effect_fn)(void *arg, const struct effect *effect); /* false: no memory; the batch fails */
+
+enum durability {
+        DURABLE_SYSTEM, /* in the operating system's hands: survives this process */
+        DURABLE_DISK,   /* on stable storage: survives power loss */
+};
+
+struct backend {
+        const char *name; /* as in `open`'s option `backend` */
+
+        /* `config` lives as long as the environment. A failure ends the daemon's start with the fault. */
+        int (*start)(const struct backend_config *config, struct backend_env **env, struct fault *fault);
+        void (*stop)(struct backend_env *env);
+
+        /* On success `*session` is the caller's to close or remove. */
+        int (*open)(struct backend_env *env, const struct open_options *options,
+                    struct backend_session **session, struct opened *opened, struct fault *fault);
+
+        /* Takes the session, also on failure: what could not be tidied is tidied at the next start. */
+        int (*close)(struct backend_session *session, struct fault *fault);
+
+        /* Removes what is stored, and takes the session; on failure it is still open and the caller's. */
+        int (*remove)(struct backend_session *session, bool remove_peers, struct fault *fault);
+
+        int (*find)(struct backend_session *session, const struct lookup *lookups, size_t n, match_fn found,
+                    void *arg, struct fault *fault);
+
+        /* Ascending by id, those behind `*after` (NULL: from the start), at most `limit`. */
+        int (*scan_peers)(struct backend_session *session, const int64_t *after, size_t limit, peer_fn found,
+                          void *arg, struct fault *fault);
+
+        /* Ascending by name and id, those behind the pair (`after.data` NULL: from the start). */
+        int (*scan_usernames)(struct backend_session *session, struct slice after, int64_t after_id,
+                              size_t limit, username_fn found, void *arg, struct fault *fault);
+
+        int (*count)(struct backend_session *session, struct counts *counts, struct fault *fault);
+
+        /* The whole batch, in one transaction where the backend has them. */
+        int (*apply)(struct backend_session *session, const struct change *changes, size_t n,
+                     enum durability durability, effect_fn effect, void *arg, struct fault *fault);
+
+        /* What has been applied so far reaches stable storage. */
+        int (*sync)(struct backend_session *session, struct fault *fault);
+
+        /*
+         * Stored sessions, ascending by name (in bytes), behind `after` (absent: from the start), open ones
+         * among them, until `found` returns false. Sessions that live only while open need not be told.
+         */
+        int (*list)(struct backend_env *env, struct slice after, stored_fn found, void *arg,
+                    struct fault *fault);
+};
+
+/* NULL-terminated: list.c. */
+extern const struct backend *const backends[];
+
+#endif

@@ -1,0 +1,8 @@
+/* Every backend that this daemon offers. A new one is its own file and a line here. */
+
+#include "backend.h"
+
+extern const struct backend backend_file;
+extern const struct backend backend_memory;
+
+const struct backend *const backends[] = { &backend_file, &backend_memory, NULL };

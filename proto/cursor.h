@@ -1,0 +1,51 @@
+#ifndef GRAMD_PROTO_CURSOR_H
+#define GRAMD_PROTO_CURSOR_H
+
+/*
+ * A typed reader over bytes that frame_scan() has let through. Every read function looks at the
+ * next value, and either takes it whole and returns true, or leaves the cursor where it is and
+ * returns false. Slices point into the frame.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "slice.h"
+
+struct cursor {
+        const uint8_t *at;
+        const uint8_t *end;
+};
+
+enum cursor_type {
+        CURSOR_END,
+        CURSOR_NIL,
+        CURSOR_BOOL,
+        CURSOR_INT,
+        CURSOR_FLOAT,
+        CURSOR_STR,
+        CURSOR_BIN,
+        CURSOR_ARRAY,
+        CURSOR_MAP,
+        CURSOR_EXT,
+};
+
+enum cursor_type cursor_peek(const struct cursor *cursor);
+
+bool cursor_nil(struct cursor *cursor);
+bool cursor_bool(struct cursor *cursor, bool *value);
+/* Any width that fits; a uint64 above INT64_MAX does not. */
+bool cursor_int(struct cursor *cursor, int64_t *value);
+bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *value);
+/* Valid UTF-8 (no surrogates, nothing overlong), at most `max` bytes. */
+bool cursor_str(struct cursor *cursor, size_t max, struct slice *text);
+bool cursor_bin(struct cursor *cursor, size_t max, struct slice *bytes);
+/* The elements (pairs, in a map) follow and are read one by one. */
+bool cursor_array(struct cursor *cursor, uint32_t *count);
+bool cursor_map(struct cursor *cursor, uint32_t *pairs);
+/* Passes over one value, whatever it is; `raw`, if not NULL, gets its bytes. */
+void cursor_skip(struct cursor *cursor, struct slice *raw);
+
+bool slice_is_utf8(struct slice text);
+
+#endif
