@@ -17,10 +17,10 @@
 #include "../proto/records.h"
 
 enum backend_error {
-        BACKEND_E_NOT_FOUND = -1,   /* no such stored session, and not to be created */
-        BACKEND_E_BUSY = -2,        /* another program holds the file: fault.file names it */
-        BACKEND_E_STORAGE = -3,     /* disk full, I/O, permissions, no memory; nothing was written */
-        BACKEND_E_CORRUPT = -4,     /* damaged, or of a dialect or version that is not understood; untouched */
+        BACKEND_E_NOT_FOUND = -1, /* no such stored session, and not to be created */
+        BACKEND_E_BUSY = -2,      /* another program holds the file: fault.file names it */
+        BACKEND_E_STORAGE = -3,   /* disk full, I/O, permissions, no memory; nothing was written */
+        BACKEND_E_CORRUPT = -4,   /* damaged, or of a dialect or version that is not understood; untouched */
         BACKEND_E_UNAVAILABLE = -5, /* cannot be reached now; the write may or may not have happened */
         BACKEND_E_FENCED = -6,      /* another host owns the session now */
         BACKEND_E_NAME = -7,        /* the backend cannot store a session of this name */
@@ -104,13 +104,13 @@ struct counts {
 /* One change; a batch of them is one transaction, in order. */
 struct change {
         enum change_kind {
-                CHANGE_IDENTITY,      /* the fields in `fields` take their values from `identity` */
-                CHANGE_PEERS,         /* upsert by id */
-                CHANGE_NAMES,         /* replaces all rows of each named peer in the usernames table */
-                CHANGE_STATES,        /* upsert by id, whole rows */
-                CHANGE_STATES_GONE,   /* also where there was none */
-                CHANGE_PEER_TIMES,    /* only last_update_on, of rows that are there */
-                CHANGE_NAME_TIMES,    /* the same for all rows of the peer in the usernames table */
+                CHANGE_IDENTITY,    /* the fields in `fields` take their values from `identity` */
+                CHANGE_PEERS,       /* upsert by id */
+                CHANGE_NAMES,       /* replaces all rows of each named peer in the usernames table */
+                CHANGE_STATES,      /* upsert by id, whole rows */
+                CHANGE_STATES_GONE, /* also where there was none */
+                CHANGE_PEER_TIMES,  /* only last_update_on, of rows that are there */
+                CHANGE_NAME_TIMES,  /* the same for all rows of the peer in the usernames table */
         } kind;
         union {
                 struct {
@@ -124,7 +124,7 @@ struct change {
                 const struct row_time {
                         int64_t id;
                         int64_t last_update_on;
-                } *times;
+                } * times;
         };
         size_t n;
 };

@@ -51,7 +51,7 @@ struct cache *cache_new(struct cache_pool *pool, cache_late_fn late, void *arg);
 void cache_drop(struct cache *cache); /* takes it; rows still late are lost: cache_take_late() first */
 
 enum cache_answer {
-        CACHE_MISS,   /* ask the backend */
+        CACHE_MISS, /* ask the backend */
         CACHE_HIT,
         CACHE_ABSENT, /* known not to be there */
 };

@@ -33,7 +33,8 @@ struct config {
         uint64_t max_in_flight; /* requests of one connection on one session */
         uint64_t max_sessions;  /* handles of one connection */
         uint64_t max_clients;
-        uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading stops */
+        uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading
+                                         stops */
         uint64_t workers;
         struct access access;
 };
@@ -51,7 +52,8 @@ enum config_action {
         CONFIG_HELP,    /* --help */
 };
 
-/* Defaults, file, environment, flags. 0, or -1 and the error; `config` is deinitialised either way by the caller. */
+/* Defaults, file, environment, flags. 0, or -1 and the error; `config` is deinitialised either way by the
+ * caller. */
 int config_init(struct config *config, int argc, char **argv, enum config_action *action,
                 struct config_error *error);
 void config_deinit(struct config *config);
@@ -63,7 +65,7 @@ void config_deinit(struct config *config);
 int config_reload(const struct config *running, int argc, char **argv, struct config *fresh,
                   struct config_error *error);
 
-void config_print(const struct config *config);      /* every option as a configuration file, to stdout */
-void config_help(void);                              /* to stdout */
+void config_print(const struct config *config); /* every option as a configuration file, to stdout */
+void config_help(void);                         /* to stdout */
 
 #endif

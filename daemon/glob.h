@@ -1,7 +1,8 @@
 #ifndef GRAMD_DAEMON_GLOB_H
 #define GRAMD_DAEMON_GLOB_H
 
-/* Shell patterns over session names: `*`, `?`, `[a-z]`, `[!a-z]`, `\x`. Linear in both lengths' product at worst. */
+/* Shell patterns over session names: `*`, `?`, `[a-z]`, `[!a-z]`, `\x`. Linear in both lengths' product at
+ * worst. */
 
 #include <stdbool.h>
 

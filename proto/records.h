@@ -15,8 +15,8 @@
 #include "slice.h"
 
 enum {
-        NAME_MAX_BYTES = 200,    /* of a session's name */
-        TEXT_MAX_BYTES = 255,    /* of usernames, phone numbers, addresses */
+        NAME_MAX_BYTES = 200, /* of a session's name */
+        TEXT_MAX_BYTES = 255, /* of usernames, phone numbers, addresses */
         PEER_TYPE_MAX_BYTES = 32,
         AUTH_KEY_BYTES = 256,
 };
@@ -71,7 +71,8 @@ struct identity {
 
 void identity_init(struct identity *identity); /* as a new session reads: dc_id 2, date 0, else nil */
 void identity_wipe(struct identity *identity); /* frees, wipes, and leaves it as after init */
-bool identity_copy(struct identity *to, const struct identity *from); /* `to` is initialised; false: no memory */
+bool identity_copy(struct identity *to,
+                   const struct identity *from); /* `to` is initialised; false: no memory */
 
 void identity_set_nil(struct identity *identity, enum field field);
 void identity_set_number(struct identity *identity, enum field field, int64_t value);
@@ -101,7 +102,8 @@ struct peer {
         int64_t last_update_on; /* unix seconds */
 };
 
-/* [id, access_hash, type, username, phone_number(, last_update_on)] or [id, access_hash, type, phone_number] */
+/* [id, access_hash, type, username, phone_number(, last_update_on)] or [id, access_hash, type, phone_number]
+ */
 bool peer_read(struct cursor *cursor, int64_t now, struct peer *peer);
 
 /*

@@ -36,7 +36,8 @@ const struct session_string_format *session_string_read(struct slice text,
                                                         struct identity *identity, unsigned *set,
                                                         const char **why);
 
-/* Appends the text to `out`. False: a needed field is nil or out of the format's range; `*missing` names it. */
+/* Appends the text to `out`. False: a needed field is nil or out of the format's range; `*missing` names it.
+ */
 bool session_string_write(const struct identity *identity, const struct session_string_format *format,
                           struct buffer *out, const char **missing);
 
