@@ -1,0 +1,118 @@
+/*
+ * The heap is an array from 1: the parent of i is i / 2. Each timer knows its slot, so that it can be
+ * taken out from the middle. The one uv_timer_t is always set to the top.
+ */
+
+#include "timers.h"
+
+#include <stdlib.h>
+
+static void place(struct timers *timers, size_t slot, struct timer *timer)
+{
+        timers->heap[slot] = timer;
+        timer->slot = slot;
+}
+
+static void sift(struct timers *timers, size_t slot, struct timer *timer)
+{
+        while (slot > 1 && timers->heap[slot / 2]->due_ms > timer->due_ms) {
+                place(timers, slot, timers->heap[slot / 2]);
+                slot /= 2;
+        }
+        for (;;) {
+                size_t child = slot * 2;
+
+                if (child > timers->n)
+                        break;
+                if (child < timers->n && timers->heap[child + 1]->due_ms < timers->heap[child]->due_ms)
+                        child++;
+                if (timers->heap[child]->due_ms >= timer->due_ms)
+                        break;
+                place(timers, slot, timers->heap[child]);
+                slot = child;
+        }
+        place(timers, slot, timer);
+}
+
+static void take_out(struct timers *timers, struct timer *timer)
+{
+        struct timer *last = timers->heap[timers->n--];
+
+        if (last != timer)
+                sift(timers, timer->slot, last);
+        timer->slot = 0;
+}
+
+static void on_due(uv_timer_t *uv);
+
+static void set_uv(struct timers *timers)
+{
+        uint64_t now = uv_now(timers->uv.loop);
+
+        if (timers->n == 0)
+                uv_timer_stop(&timers->uv);
+        else
+                uv_timer_start(&timers->uv, on_due,
+                               timers->heap[1]->due_ms > now ? timers->heap[1]->due_ms - now : 0, 0);
+}
+
+static void on_due(uv_timer_t *uv)
+{
+        struct timers *timers = uv->data;
+        uint64_t now = uv_now(uv->loop);
+
+        while (timers->n > 0 && timers->heap[1]->due_ms <= now) {
+                struct timer *timer = timers->heap[1];
+
+                take_out(timers, timer);
+                timer->fire(timer);
+        }
+        set_uv(timers);
+}
+
+void timers_init(struct timers *timers, uv_loop_t *loop)
+{
+        *timers = (struct timers){ 0 };
+        uv_timer_init(loop, &timers->uv);
+        timers->uv.data = timers;
+}
+
+void timers_deinit(struct timers *timers)
+{
+        free(timers->heap);
+        timers->heap = NULL;
+}
+
+static bool grow(struct timers *timers)
+{
+        size_t cap = timers->cap ? timers->cap * 2 : 64;
+        struct timer **heap = realloc(timers->heap, (cap + 1) * sizeof(struct timer *));
+
+        if (!heap)
+                return false;
+        timers->heap = heap;
+        timers->cap = cap;
+        return true;
+}
+
+void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, timer_fn fire)
+{
+        if (timer->slot)
+                take_out(timers, timer);
+        timer->fire = fire;
+        timer->due_ms = uv_now(timers->uv.loop) + after_ms;
+        if (timers->n == timers->cap && !grow(timers)) {
+                fire(timer);
+                return;
+        }
+        sift(timers, ++timers->n, timer);
+        set_uv(timers);
+}
+
+void timer_stop(struct timers *timers, struct timer *timer)
+{
+        if (!timer->slot)
+                return;
+        take_out(timers, timer);
+        set_uv(timers);
+}
