@@ -4,9 +4,10 @@
 /*
  * Where does the first MessagePack message in these bytes end? The scanner stands in front of
  * everything that reads the wire: it looks at nothing but types, lengths and counts, allocates
- * nothing, never recurses, and can be stopped after any byte and resumed when more have come, without
- * looking at a byte twice. What it has let through is complete and within the limits, so that the
- * cursor (cursor.h) and msgpack-c may walk it without checking bounds against the wire again.
+ * nothing, never recurses, and can be stopped after any byte and resumed when more have come: at most the
+ * length field it was stopped in, five bytes, is looked at again. What it has let through is complete and
+ * within the limits, so that the cursor (cursor.h) and msgpack-c may walk it without checking bounds against
+ * the wire again.
  */
 
 #include <stddef.h>
@@ -30,9 +31,9 @@ enum frame_result {
 /* Zero-initialised: at the start of a message. */
 struct frame {
         size_t scanned; /* bytes understood; may lie beyond the bytes at hand, inside a str, bin or ext */
-        uint64_t owed;  /* elements still to come, over all levels */
+        uint64_t owed;  /* values still to come, over all levels */
         unsigned depth;
-        uint64_t left[FRAME_DEPTH_LIMIT]; /* elements still to come, level by level */
+        uint64_t floor[FRAME_DEPTH_LIMIT]; /* level by level: `owed` when its last element has come */
 };
 
 /*

@@ -19,6 +19,7 @@ enum {
         TEXT_MAX_BYTES = 255, /* of usernames, phone numbers, addresses */
         PEER_TYPE_MAX_BYTES = 32,
         AUTH_KEY_BYTES = 256,
+        PEER_TIME_BYTES = 5,
 };
 
 /* Names of sessions: 1-200 bytes of UTF-8, no '/', no control characters, no leading '.'. */

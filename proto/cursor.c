@@ -1,0 +1,255 @@
+/*
+ * The typed cursor: how every method reads its parameters. The frame scan has made sure that all bytes of
+ * the message are there; the checks against `end` are kept all the same, since they cost next to nothing and
+ * let a cursor walk the first bytes of a message that broke off (message_peek_id).
+ *
+ * Each read works on a copy and writes the cursor back when the value was taken.
+ */
+
+#include "cursor.h"
+
+#include <string.h>
+
+#include "head.h"
+
+static size_t cursor_left(const struct cursor *cursor)
+{
+        return (size_t)(cursor->end - cursor->at);
+}
+
+/* The head of the next value, all of whose own bytes are there. */
+static bool cursor_head(const struct cursor *cursor, struct head *head)
+{
+        const struct head_shape *shape;
+
+        if (cursor->at >= cursor->end)
+                return false;
+        shape = &head_shapes[*cursor->at];
+        return shape->size && head_read(shape, cursor->at, cursor_left(cursor), head) &&
+               head->size <= cursor_left(cursor);
+}
+
+static enum cursor_type cursor_type_of(uint8_t first)
+{
+        static const uint8_t types[] = {
+                CURSOR_NIL,   CURSOR_END,   CURSOR_BOOL,  CURSOR_BOOL,  /* c0 */
+                CURSOR_BIN,   CURSOR_BIN,   CURSOR_BIN,   CURSOR_EXT,   /* c4 */
+                CURSOR_EXT,   CURSOR_EXT,   CURSOR_FLOAT, CURSOR_FLOAT, /* c8 */
+                CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   /* cc */
+                CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   /* d0 */
+                CURSOR_EXT,   CURSOR_EXT,   CURSOR_EXT,   CURSOR_EXT,   /* d4 */
+                CURSOR_EXT,   CURSOR_STR,   CURSOR_STR,   CURSOR_STR,   /* d8 */
+                CURSOR_ARRAY, CURSOR_ARRAY, CURSOR_MAP,   CURSOR_MAP,   /* dc */
+        };
+
+        if (first < 0x80 || first >= 0xe0)
+                return CURSOR_INT;
+        if (first < 0x90)
+                return CURSOR_MAP;
+        if (first < 0xa0)
+                return CURSOR_ARRAY;
+        if (first < 0xc0)
+                return CURSOR_STR;
+        return types[first - 0xc0];
+}
+
+enum cursor_type cursor_peek(const struct cursor *cursor)
+{
+        return cursor->at < cursor->end ? cursor_type_of(*cursor->at) : CURSOR_END;
+}
+
+bool cursor_nil(struct cursor *cursor)
+{
+        if (cursor_peek(cursor) != CURSOR_NIL)
+                return false;
+        cursor->at++;
+        return true;
+}
+
+bool cursor_bool(struct cursor *cursor, bool *value)
+{
+        if (cursor_peek(cursor) != CURSOR_BOOL)
+                return false;
+        *value = *cursor->at++ == 0xc3;
+        return true;
+}
+
+static uint64_t big_endian(const uint8_t *at, unsigned width)
+{
+        uint64_t value = 0;
+
+        while (width--)
+                value = value << 8 | *at++;
+        return value;
+}
+
+bool cursor_int(struct cursor *cursor, int64_t *value)
+{
+        uint64_t bits;
+        uint8_t first;
+        unsigned width;
+
+        if (cursor_peek(cursor) != CURSOR_INT)
+                return false;
+        first = *cursor->at;
+        width = head_shapes[first].size - 1u;
+        if (cursor_left(cursor) < 1 + width)
+                return false;
+        if (!width) {
+                *value = (int8_t)first;
+                cursor->at++;
+                return true;
+        }
+        bits = big_endian(cursor->at + 1, width);
+        if (first >= 0xd0) { /* signed: the sign bit is spread over the upper bytes */
+                uint64_t sign = 1ull << (8 * width - 1);
+
+                bits = (bits ^ sign) - sign;
+        } else if (bits > INT64_MAX) {
+                return false;
+        }
+        *value = (int64_t)bits;
+        cursor->at += 1 + width;
+        return true;
+}
+
+bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *value)
+{
+        struct cursor ahead = *cursor;
+        int64_t found;
+
+        if (!cursor_int(&ahead, &found) || found < low || found > high)
+                return false;
+        *value = found;
+        *cursor = ahead;
+        return true;
+}
+
+/* The next value's body, if it is of this type and not too long. */
+static bool cursor_body(const struct cursor *cursor, enum cursor_type type, size_t max, struct slice *body,
+                        struct cursor *behind)
+{
+        struct head head;
+        size_t header;
+
+        if (cursor_peek(cursor) != type || !cursor_head(cursor, &head))
+                return false;
+        header = 1u + head_shapes[*cursor->at].width;
+        if (head.size - header > max)
+                return false;
+        *body = (struct slice){ (const char *)cursor->at + header, (size_t)head.size - header };
+        *behind = (struct cursor){ cursor->at + head.size, cursor->end };
+        return true;
+}
+
+bool cursor_str(struct cursor *cursor, size_t max, struct slice *text)
+{
+        struct cursor behind;
+        struct slice body;
+
+        if (!cursor_body(cursor, CURSOR_STR, max, &body, &behind) || !slice_is_utf8(body))
+                return false;
+        *text = body;
+        *cursor = behind;
+        return true;
+}
+
+bool cursor_bin(struct cursor *cursor, size_t max, struct slice *bytes)
+{
+        struct cursor behind;
+
+        if (!cursor_body(cursor, CURSOR_BIN, max, bytes, &behind))
+                return false;
+        *cursor = behind;
+        return true;
+}
+
+static bool cursor_enter(struct cursor *cursor, enum cursor_type type, unsigned per, uint32_t *count)
+{
+        struct head head;
+
+        if (cursor_peek(cursor) != type || !cursor_head(cursor, &head))
+                return false;
+        *count = (uint32_t)(head.children / per);
+        cursor->at += head.size;
+        return true;
+}
+
+bool cursor_array(struct cursor *cursor, uint32_t *count)
+{
+        return cursor_enter(cursor, CURSOR_ARRAY, 1, count);
+}
+
+bool cursor_map(struct cursor *cursor, uint32_t *pairs)
+{
+        return cursor_enter(cursor, CURSOR_MAP, 2, pairs);
+}
+
+void cursor_skip(struct cursor *cursor, struct slice *raw)
+{
+        const uint8_t *from = cursor->at;
+        struct head head;
+
+        for (uint64_t owed = 1; owed && cursor_head(cursor, &head); owed += head.children - 1)
+                cursor->at += head.size;
+        if (raw)
+                *raw = (struct slice){ (const char *)from, (size_t)(cursor->at - from) };
+}
+
+/* The bytes that may follow a lead byte: the second is bounded so that nothing is overlong or a surrogate. */
+struct utf8_lead {
+        uint8_t first, last;   /* lead bytes of this row */
+        uint8_t low, high;     /* the second byte */
+        uint8_t continuations; /* all of them, the second byte included */
+};
+
+static const struct utf8_lead utf8_leads[] = {
+        { 0xc2, 0xdf, 0x80, 0xbf, 1 }, { 0xe0, 0xe0, 0xa0, 0xbf, 2 }, { 0xe1, 0xec, 0x80, 0xbf, 2 },
+        { 0xed, 0xed, 0x80, 0x9f, 2 }, { 0xee, 0xef, 0x80, 0xbf, 2 }, { 0xf0, 0xf0, 0x90, 0xbf, 3 },
+        { 0xf1, 0xf3, 0x80, 0xbf, 3 }, { 0xf4, 0xf4, 0x80, 0x8f, 3 },
+};
+
+/* Bytes of the character that starts at `at`, which is not ASCII; 0: it is not valid. */
+static size_t utf8_character(const uint8_t *at, size_t len)
+{
+        const struct utf8_lead *lead = utf8_leads;
+        const struct utf8_lead *end = utf8_leads + sizeof(utf8_leads) / sizeof(utf8_leads[0]);
+
+        while (lead < end && at[0] > lead->last)
+                lead++;
+        if (lead == end || at[0] < lead->first || len <= lead->continuations)
+                return 0;
+        if (at[1] < lead->low || at[1] > lead->high)
+                return 0;
+        for (size_t i = 2; i <= lead->continuations; i++) {
+                if ((at[i] & 0xc0) != 0x80)
+                        return 0;
+        }
+        return 1u + lead->continuations;
+}
+
+bool slice_is_utf8(struct slice text)
+{
+        const uint8_t *at = (const uint8_t *)text.data;
+        size_t left = text.len;
+
+        while (left) {
+                uint64_t eight;
+                size_t step;
+
+                if (left >= sizeof(eight)) {
+                        memcpy(&eight, at, sizeof(eight));
+                        if (!(eight & 0x8080808080808080u)) {
+                                at += sizeof(eight);
+                                left -= sizeof(eight);
+                                continue;
+                        }
+                }
+                step = *at < 0x80 ? 1 : utf8_character(at, left);
+                if (!step)
+                        return false;
+                at += step;
+                left -= step;
+        }
+        return true;
+}

@@ -1,0 +1,157 @@
+/*
+ * The MessagePack-RPC envelope. Reading takes a scanned frame apart with the cursor, copying nothing;
+ * writing packs into a buffer with msgpack-c, whose failures the buffer remembers.
+ */
+
+#include "message.h"
+
+#include <string.h>
+
+static bool message_read_method(struct cursor *cursor, struct slice *method)
+{
+        if (cursor_str(cursor, SIZE_MAX, method))
+                return true;
+        return cursor_bin(cursor, SIZE_MAX, method) && slice_is_utf8(*method);
+}
+
+static bool message_read_id(struct cursor *cursor, uint32_t *id)
+{
+        int64_t value;
+
+        if (!cursor_int_in(cursor, 0, UINT32_MAX, &value))
+                return false;
+        *id = (uint32_t)value;
+        return true;
+}
+
+bool message_read(struct slice frame, struct message *message)
+{
+        struct cursor cursor = { (const uint8_t *)frame.data, (const uint8_t *)frame.data + frame.len };
+        uint32_t parts;
+        int64_t kind;
+
+        *message = (struct message){ .frame = frame };
+        if (!cursor_array(&cursor, &parts) ||
+            !cursor_int_in(&cursor, MESSAGE_REQUEST, MESSAGE_NOTIFICATION, &kind))
+                return false;
+        message->kind = (enum message_kind)kind;
+        if (parts != (kind == MESSAGE_NOTIFICATION ? 3 : 4))
+                return false;
+        if (kind != MESSAGE_NOTIFICATION && !message_read_id(&cursor, &message->id))
+                return false;
+        if (kind == MESSAGE_RESPONSE)
+                message->n_params = 2;
+        else if (!message_read_method(&cursor, &message->method) ||
+                 !cursor_array(&cursor, &message->n_params))
+                return false;
+        message->params = cursor;
+        return true;
+}
+
+uint32_t message_peek_id(const uint8_t *data, size_t len)
+{
+        struct cursor cursor = { data, data + len };
+        uint32_t parts, id;
+        int64_t kind;
+
+        if (!cursor_array(&cursor, &parts) || parts < 2 ||
+            !cursor_int_in(&cursor, MESSAGE_REQUEST, MESSAGE_REQUEST, &kind) ||
+            !message_read_id(&cursor, &id))
+                return 0;
+        return id;
+}
+
+void message_begin_result(struct buffer *out, uint32_t id)
+{
+        pack_array(out, 4);
+        pack_int(out, MESSAGE_RESPONSE);
+        pack_int(out, id);
+        pack_nil(out);
+}
+
+void message_begin_notification(struct buffer *out, const char *method, uint32_t n_params)
+{
+        pack_array(out, 3);
+        pack_int(out, MESSAGE_NOTIFICATION);
+        pack_cstr(out, method);
+        pack_array(out, n_params);
+}
+
+void message_write_error(struct buffer *out, uint32_t id, const char *code, struct slice text,
+                         struct slice detail)
+{
+        pack_array(out, 4);
+        pack_int(out, MESSAGE_RESPONSE);
+        pack_int(out, id);
+        pack_array(out, 3);
+        pack_cstr(out, code);
+        pack_str(out, text);
+        if (detail.data)
+                buffer_append(out, detail.data, detail.len);
+        else
+                pack_nil(out);
+        pack_nil(out);
+}
+
+void pack_str(struct buffer *out, struct slice text)
+{
+        msgpack_packer packer = buffer_packer(out);
+
+        if (text.data)
+                msgpack_pack_str_with_body(&packer, text.data, text.len);
+        else
+                msgpack_pack_nil(&packer);
+}
+
+void pack_cstr(struct buffer *out, const char *text)
+{
+        pack_str(out, slice_of(text));
+}
+
+void pack_bin(struct buffer *out, struct slice bytes)
+{
+        msgpack_packer packer = buffer_packer(out);
+
+        if (bytes.data)
+                msgpack_pack_bin_with_body(&packer, bytes.data, bytes.len);
+        else
+                msgpack_pack_nil(&packer);
+}
+
+void pack_int(struct buffer *out, int64_t value)
+{
+        msgpack_packer packer = buffer_packer(out);
+
+        msgpack_pack_int64(&packer, value);
+}
+
+void pack_bool(struct buffer *out, bool value)
+{
+        msgpack_packer packer = buffer_packer(out);
+
+        if (value)
+                msgpack_pack_true(&packer);
+        else
+                msgpack_pack_false(&packer);
+}
+
+void pack_nil(struct buffer *out)
+{
+        msgpack_packer packer = buffer_packer(out);
+
+        msgpack_pack_nil(&packer);
+}
+
+void pack_array(struct buffer *out, uint32_t count)
+{
+        msgpack_packer packer = buffer_packer(out);
+
+        msgpack_pack_array(&packer, count);
+}
+
+void pack_map(struct buffer *out, uint32_t pairs)
+{
+        msgpack_packer packer = buffer_packer(out);
+
+        msgpack_pack_map(&packer, pairs);
+}
