@@ -1,0 +1,235 @@
+/*
+ * Every line of the log is put together here, in one buffer on the stack, and leaves in one write(2).
+ * Names of sessions and clients are chosen by strangers: whatever could end a line, move a terminal's
+ * cursor or turn the reading direction is escaped, and what is not UTF-8 is replaced, in every format.
+ */
+
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+        LINE_MAX_BYTES = 4096, /* PIPE_BUF: lines of several threads do not mix in a pipe */
+        TEXT_MAX_BYTES = 3072,
+        TAIL_BYTES = 8, /* room kept for the ellipsis and what ends the line */
+};
+
+static const struct {
+        const char *name;
+        int priority; /* syslog's */
+} levels[] = {
+        [LOG_ERROR] = { "error", 3 },
+        [LOG_WARNING] = { "warning", 4 },
+        [LOG_INFO] = { "info", 6 },
+        [LOG_DEBUG] = { "debug", 7 },
+};
+
+struct line {
+        char bytes[LINE_MAX_BYTES];
+        size_t len;
+};
+
+bool log_level_parse(const char *name, enum log_level *level)
+{
+        for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+                if (strcmp(name, levels[i].name) == 0) {
+                        *level = (enum log_level)i;
+                        return true;
+                }
+        }
+        return false;
+}
+
+const char *log_level_name(enum log_level level)
+{
+        return levels[level].name;
+}
+
+/* systemd names the journal's stream in $JOURNAL_STREAM; stderr may have been redirected since. */
+static bool is_journal(int fd)
+{
+        const char *stream = getenv("JOURNAL_STREAM");
+        unsigned long long device, inode;
+        struct stat st;
+
+        return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &st) == 0 &&
+               st.st_dev == device && st.st_ino == inode;
+}
+
+void log_init(struct log *log, enum log_level level, bool json)
+{
+        atomic_init(&log->level, (int)level);
+        log->json = json;
+        log->fd = STDERR_FILENO;
+        log->journal = is_journal(log->fd);
+}
+
+/* The length of the character that `text` starts with, and its code point; 0: not UTF-8. */
+static size_t decode(const unsigned char *text, size_t len, uint32_t *code)
+{
+        static const struct {
+                unsigned char mask, lead;
+                uint32_t least; /* smaller ones are overlong */
+        } forms[] = {
+                { 0x80, 0x00, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 }
+        };
+
+        for (size_t more = 0; more < 4; more++) {
+                if ((text[0] & forms[more].mask) != forms[more].lead)
+                        continue;
+                if (more >= len)
+                        return 0;
+                *code = text[0] & (unsigned char)~forms[more].mask;
+                for (size_t i = 1; i <= more; i++) {
+                        if ((text[i] & 0xc0) != 0x80)
+                                return 0;
+                        *code = *code << 6 | (text[i] & 0x3fu);
+                }
+                if (*code < forms[more].least || *code > 0x10ffff || (*code >= 0xd800 && *code <= 0xdfff))
+                        return 0;
+                return more + 1;
+        }
+        return 0;
+}
+
+/* Control characters, line separators, and those that turn the direction of the text around them. */
+static bool is_unsafe(uint32_t code)
+{
+        return code < 0x20 || (code >= 0x7f && code <= 0x9f) || (code >= 0x2028 && code <= 0x202e) ||
+               (code >= 0x2066 && code <= 0x2069);
+}
+
+/* One character as it goes into the line; returns how many bytes of `text` it was. */
+static size_t escape(const unsigned char *text, size_t len, bool json, char out[8])
+{
+        static const struct {
+                char plain, letter;
+                bool json_only;
+        } shorts[] = {
+                { '\n', 'n', 0 }, { '\r', 'r', 0 }, { '\t', 't', 0 }, { '"', '"', 1 }, { '\\', '\\', 1 }
+        };
+        uint32_t code = 0;
+        size_t used = decode(text, len, &code);
+
+        if (!used) {
+                strcpy(out, "\xef\xbf\xbd");
+                return 1;
+        }
+        for (size_t i = 0; i < sizeof(shorts) / sizeof(shorts[0]); i++) {
+                if (code == (unsigned char)shorts[i].plain && (json || !shorts[i].json_only)) {
+                        snprintf(out, 8, "\\%c", shorts[i].letter);
+                        return used;
+                }
+        }
+        if (is_unsafe(code)) {
+                snprintf(out, 8, "\\u%04x", (unsigned)code & 0xffff);
+        } else {
+                memcpy(out, text, used);
+                out[used] = '\0';
+        }
+        return used;
+}
+
+static void add(struct line *line, const char *text)
+{
+        size_t len = strlen(text);
+
+        memcpy(line->bytes + line->len, text, len);
+        line->len += len;
+}
+
+static void add_text(struct line *line, const char *text, size_t len, bool json, bool cut)
+{
+        char piece[8];
+
+        for (size_t at = 0; at < len;) {
+                at += escape((const unsigned char *)text + at, len - at, json, piece);
+                if (line->len + strlen(piece) > sizeof(line->bytes) - TAIL_BYTES) {
+                        cut = true;
+                        break;
+                }
+                add(line, piece);
+        }
+        if (cut)
+                add(line, "\xe2\x80\xa6");
+}
+
+/* What stands before the text: the journal's priority, the time, the level. */
+static void add_head(struct line *line, const struct log *log, enum log_level level)
+{
+        struct timespec now;
+        struct tm tm;
+        char time[32], head[96] = "";
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &tm);
+        strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &tm);
+        if (log->journal) {
+                snprintf(head, sizeof(head), "<%d>", levels[level].priority);
+                add(line, head);
+        }
+        if (log->json)
+                snprintf(head, sizeof(head), "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"message\":\"", time,
+                         now.tv_nsec / 1000000, levels[level].name);
+        else if (!log->journal)
+                snprintf(head, sizeof(head), "%s.%03ldZ %-7s ", time, now.tv_nsec / 1000000,
+                         levels[level].name);
+        else
+                return;
+        add(line, head);
+}
+
+/* Nobody could be told that the log cannot be written: what does not go out is dropped. */
+static void put(int fd, const char *bytes, size_t len)
+{
+        while (len) {
+                ssize_t n = write(fd, bytes, len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return;
+                bytes += n;
+                len -= (size_t)n;
+        }
+}
+
+/* A text that was cut may end inside a character: its pieces go. */
+static size_t whole_characters(const char *text, size_t len)
+{
+        while (len && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
+                len--;
+        return len && ((unsigned char)text[len - 1] & 0x80) ? len - 1 : len;
+}
+
+void log_write(struct log *log, enum log_level level, const char *format, ...)
+{
+        int saved_errno = errno;
+        char text[TEXT_MAX_BYTES];
+        struct line line = { .len = 0 };
+        va_list args;
+        int len;
+        bool cut;
+
+        if ((int)level > atomic_load_explicit(&log->level, memory_order_relaxed))
+                return;
+        va_start(args, format);
+        len = vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        if (len < 0)
+                return;
+        cut = (size_t)len >= sizeof(text);
+        add_head(&line, log, level);
+        add_text(&line, text, cut ? whole_characters(text, sizeof(text) - 1) : (size_t)len, log->json, cut);
+        add(&line, log->json ? "\"}\n" : "\n");
+        put(log->fd, line.bytes, line.len);
+        errno = saved_errno;
+}

@@ -1,0 +1,252 @@
+/* What a log line looks like in each format, whatever the text holds. */
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../daemon/log.h"
+
+static int pipe_fds[2];
+static char line[16384];
+
+static void setup(void)
+{
+        ck_assert_int_eq(pipe2(pipe_fds, O_NONBLOCK), 0);
+        unsetenv("JOURNAL_STREAM");
+}
+
+static void teardown(void)
+{
+        close(pipe_fds[0]);
+        close(pipe_fds[1]);
+}
+
+static struct log log_of(bool json, bool journal)
+{
+        struct log log;
+
+        log_init(&log, LOG_INFO, json);
+        ck_assert(!log.journal);
+        log.fd = pipe_fds[1];
+        log.journal = journal;
+        return log;
+}
+
+/* What was written since the last call. */
+static const char *written(void)
+{
+        ssize_t n = read(pipe_fds[0], line, sizeof(line) - 1);
+
+        line[n < 0 ? 0 : n] = '\0';
+        return line;
+}
+
+/* The text of a terminal line, behind its time and level. */
+static const char *text_of(const char *whole)
+{
+        ck_assert_uint_gt(strlen(whole), 33);
+        return whole + 33;
+}
+
+START_TEST(terminal_line)
+{
+        struct log log = log_of(false, false);
+        int year, month, day, hour, minute, second, ms, end = 0;
+
+        log_write(&log, LOG_WARNING, "session %s: %d", "alice", 7);
+        ck_assert_int_eq(sscanf(written(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ %n", &year, &month, &day, &hour,
+                                &minute, &second, &ms, &end),
+                         7);
+        ck_assert_int_ge(year, 2024);
+        ck_assert_str_eq(line + end, "warning session alice: 7\n");
+}
+END_TEST
+
+START_TEST(journal_line)
+{
+        static const char *expected[] = { "<3>x\n", "<4>x\n", "<6>x\n", "<7>x\n" };
+        struct log log = log_of(false, true);
+
+        log.level = LOG_DEBUG;
+        for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+                log_write(&log, (enum log_level)level, "x");
+                ck_assert_str_eq(written(), expected[level]);
+        }
+}
+END_TEST
+
+START_TEST(json_line)
+{
+        struct log log = log_of(true, false);
+
+        log_write(&log, LOG_ERROR, "say \"no\" to C:\\ \xc3\xa4\x01\n");
+        ck_assert_ptr_nonnull(strstr(written(), "Z\",\"level\":\"error\",\"message\":"
+                                                "\"say \\\"no\\\" to C:\\\\ \xc3\xa4\\u0001\\n\"}\n"));
+        ck_assert_int_eq(strncmp(line, "{\"time\":\"20", 11), 0);
+}
+END_TEST
+
+START_TEST(levels_are_dropped_and_parsed)
+{
+        struct log log = log_of(false, true);
+        enum log_level level;
+
+        log_write(&log, LOG_DEBUG, "x");
+        ck_assert_str_eq(written(), "");
+        log.level = LOG_ERROR;
+        log_write(&log, LOG_WARNING, "x");
+        ck_assert_str_eq(written(), "");
+        for (int i = LOG_ERROR; i <= LOG_DEBUG; i++) {
+                ck_assert(log_level_parse(log_level_name((enum log_level)i), &level));
+                ck_assert_int_eq((int)level, i);
+        }
+        ck_assert(!log_level_parse("loud", &level));
+        ck_assert(!log_level_parse("", &level));
+}
+END_TEST
+
+/* Nothing that a stranger can put into a name starts a line, moves a cursor, or is not UTF-8. */
+START_TEST(hostile_text)
+{
+        static const struct {
+                const char *text, *escaped;
+        } rows[] = {
+                { "a\nb\r\tc", "a\\nb\\r\\tc" },
+                { "\x1b[2J\x7f", "\\u001b[2J\\u007f" },
+                { "\xc2\x9b", "\\u009b" },                                  /* C1's CSI */
+                { "\xe2\x80\xae", "\\u202e" },                              /* right-to-left override */
+                { "\xe2\x80\xa8\xe2\x81\xa6", "\\u2028\\u2066" },           /* line separator, isolate */
+                { "\xff", "\xef\xbf\xbd" },                                 /* no such byte */
+                { "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" },                 /* overlong */
+                { "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" }, /* surrogate */
+                { "x\xe2\x82", "x\xef\xbf\xbd\xef\xbf\xbd" },               /* cut off */
+                { "\xf0\x9f\x98\x80 \xe2\x82\xac", "\xf0\x9f\x98\x80 \xe2\x82\xac" },
+        };
+        struct log log = log_of(false, false);
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                char expected[128];
+
+                log_write(&log, LOG_INFO, "%s", rows[i].text);
+                snprintf(expected, sizeof(expected), "%s\n", rows[i].escaped);
+                ck_assert_str_eq(text_of(written()), expected);
+                log.json = true;
+                log_write(&log, LOG_INFO, "%s", rows[i].text);
+                snprintf(expected, sizeof(expected), "\"message\":\"%s\"}\n", rows[i].escaped);
+                ck_assert_ptr_nonnull(strstr(written(), expected));
+                log.json = false;
+        }
+}
+END_TEST
+
+START_TEST(long_text_is_cut_at_a_character)
+{
+        static char text[20000];
+
+        for (int json = 0; json < 2; json++) {
+                for (size_t shift = 0; shift < 4; shift++) {
+                        struct log log = log_of(json, true);
+                        const char *tail =
+                                json ? "\xe2\x82\xac\xe2\x80\xa6\"}\n" : "\xe2\x82\xac\xe2\x80\xa6\n";
+                        size_t len = 0;
+
+                        for (size_t i = 0; i < shift; i++)
+                                text[len++] = 'a';
+                        for (size_t i = 0; i < 5000; i++, len += 3)
+                                memcpy(text + len, "\xe2\x82\xac", 4);
+                        log_write(&log, LOG_INFO, "%s", text);
+                        len = strlen(written());
+                        ck_assert_uint_gt(len, 2900);
+                        ck_assert_uint_le(len, 4096);
+                        ck_assert_str_eq(line + len - strlen(tail), tail);
+                }
+        }
+}
+END_TEST
+
+/* Escapes make a line longer than its text: the bound is the line's. */
+START_TEST(escapes_do_not_pass_the_bound)
+{
+        char text[3001];
+
+        memset(text, 1, sizeof(text) - 1);
+        text[sizeof(text) - 1] = '\0';
+        for (int json = 0; json < 2; json++) {
+                struct log log = log_of(json, !json);
+
+                log_write(&log, LOG_INFO, "%s", text);
+                ck_assert_uint_le(strlen(written()), 4096);
+                ck_assert_ptr_nonnull(
+                        strstr(line, json ? "\\u0001\xe2\x80\xa6\"}\n" : "\\u0001\xe2\x80\xa6\n"));
+        }
+}
+END_TEST
+
+START_TEST(journal_is_recognised_by_device_and_inode)
+{
+        struct log log;
+        struct stat st;
+        char stream[64];
+
+        ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+        snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+                 (unsigned long long)st.st_ino);
+        setenv("JOURNAL_STREAM", stream, 1);
+        log_init(&log, LOG_INFO, false);
+        ck_assert(log.journal);
+        ck_assert_int_eq(log.fd, STDERR_FILENO);
+        snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+                 (unsigned long long)st.st_ino + 1);
+        setenv("JOURNAL_STREAM", stream, 1);
+        log_init(&log, LOG_INFO, false);
+        ck_assert(!log.journal);
+        setenv("JOURNAL_STREAM", "nonsense", 1);
+        log_init(&log, LOG_INFO, false);
+        ck_assert(!log.journal);
+}
+END_TEST
+
+/* A full pipe that does not block must not hold up, or end, who logs. */
+START_TEST(full_pipe)
+{
+        struct log log = log_of(false, true);
+        char block[4096] = "";
+
+        while (write(pipe_fds[1], block, sizeof(block)) > 0)
+                continue;
+        log_write(&log, LOG_ERROR, "lost");
+        while (read(pipe_fds[0], line, sizeof(line)) > 0)
+                continue;
+        log_write(&log, LOG_ERROR, "seen");
+        ck_assert_str_eq(written(), "<3>seen\n");
+}
+END_TEST
+
+int main(void)
+{
+        Suite *suite = suite_create("log");
+        TCase *tcase = tcase_create("lines");
+        SRunner *runner;
+        int failed;
+
+        tcase_add_checked_fixture(tcase, setup, teardown);
+        tcase_add_test(tcase, terminal_line);
+        tcase_add_test(tcase, journal_line);
+        tcase_add_test(tcase, json_line);
+        tcase_add_test(tcase, levels_are_dropped_and_parsed);
+        tcase_add_test(tcase, hostile_text);
+        tcase_add_test(tcase, long_text_is_cut_at_a_character);
+        tcase_add_test(tcase, escapes_do_not_pass_the_bound);
+        tcase_add_test(tcase, journal_is_recognised_by_device_and_inode);
+        tcase_add_test(tcase, full_pipe);
+        suite_add_tcase(suite, tcase);
+        runner = srunner_create(suite);
+        srunner_run_all(runner, CK_ENV);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed != 0;
+}
