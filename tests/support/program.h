@@ -1,0 +1,43 @@
+#ifndef GRAMD_TESTS_SUPPORT_PROGRAM_H
+#define GRAMD_TESTS_SUPPORT_PROGRAM_H
+
+/*
+ * The main of a test program: a list of tests, run by Check with a deadline that suits sanitizers and
+ * valgrind. Daemons that failed tests left behind are shown (their stderr) and removed.
+ */
+
+#include <check.h>
+#include <stddef.h>
+
+enum {
+        TEST_DEADLINE_MS = 60000, /* for one wait inside a test: a daemon that hangs fails it */
+        TEST_TIMEOUT_S = 300,     /* for a whole test */
+};
+
+/* `tests` ends with NULL. Returns what main returns. */
+int test_program(const char *name, const TTest *const *tests);
+
+/* Milliseconds left of a deadline that began at `start_ms` (test_now_ms()); fails the test when over. */
+int test_time_left(long long start_ms, const char *waiting_for);
+long long test_now_ms(void);
+
+/* Removes a file or a folder with all that is in it. */
+void test_remove(const char *path);
+
+/* A malloc'ed, zero-terminated copy of a file; NULL where there is none. */
+char *test_read_file(const char *path, size_t *len);
+void test_write_file(const char *path, const void *data, size_t len);
+
+/* malloc'ed. */
+char *test_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#define TEST_FREED __attribute__((cleanup(test_free))) /* a malloc'ed char * of this scope */
+void test_free(char **text);
+
+/* A part of a test that cannot run here: said loudly, with what is missing. */
+void test_skipped(const char *what, const char *missing);
+
+/* Whether memory figures mean anything: sanitizers and valgrind keep freed memory. */
+int test_memory_factor(void);
+
+#endif
