@@ -221,6 +221,7 @@ static void print_hex(FILE *out, char kind, const char *bytes, size_t len)
 }
 
 static void print_key(FILE *out, const msgpack_object *key);
+static void print_map(FILE *out, const msgpack_object_map *map);
 
 static void print(FILE *out, const msgpack_object *object)
 {
@@ -240,16 +241,7 @@ static void print(FILE *out, const msgpack_object *object)
                 }
                 fputc(']', out);
                 break;
-        case MSGPACK_OBJECT_MAP:
-                fputc('{', out);
-                for (uint32_t i = 0; i < object->via.map.size; i++) {
-                        fputs(i ? ", " : "", out);
-                        print_key(out, &object->via.map.ptr[i].key);
-                        fputs(": ", out);
-                        print(out, &object->via.map.ptr[i].val);
-                }
-                fputc('}', out);
-                break;
+        case MSGPACK_OBJECT_MAP: print_map(out, &object->via.map); break;
         default: fprintf(out, "%g", object->via.f64); break;
         }
 }
@@ -266,6 +258,35 @@ static void print_key(FILE *out, const msgpack_object *key)
                 print(out, key);
 }
 
+static int by_text(const void *a, const void *b)
+{
+        return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted: the order of a map's pairs means nothing. */
+static void print_map(FILE *out, const msgpack_object_map *map)
+{
+        char **pairs = calloc(map->size + 1, sizeof(*pairs));
+        size_t len;
+
+        for (uint32_t i = 0; i < map->size; i++) {
+                FILE *pair = open_memstream(&pairs[i], &len);
+
+                print_key(pair, &map->ptr[i].key);
+                fputs(": ", pair);
+                print(pair, &map->ptr[i].val);
+                fclose(pair);
+        }
+        qsort(pairs, map->size, sizeof(*pairs), by_text);
+        fputc('{', out);
+        for (uint32_t i = 0; i < map->size; i++) {
+                fprintf(out, "%s%s", i ? ", " : "", pairs[i]);
+                free(pairs[i]);
+        }
+        fputc('}', out);
+        free(pairs);
+}
+
 char *notation_print(const msgpack_object *object)
 {
         char *text = NULL;
@@ -278,19 +299,31 @@ char *notation_print(const msgpack_object *object)
         return text;
 }
 
-bool notation_match(const char *pattern, const char *text)
+/* `len` bytes of pattern, without alternatives. */
+static bool match_one(const char *pattern, size_t len, const char *text)
 {
-        const char *any = strstr(pattern, "...");
-        size_t before = any ? (size_t)(any - pattern) : strlen(pattern);
+        const char *any = memmem(pattern, len, "...", 3);
+        size_t before = any ? (size_t)(any - pattern) : len;
 
         if (strncmp(pattern, text, before) != 0)
                 return false;
         if (!any)
                 return text[before] == '\0';
-        if (!any[3])
-                return true;
         for (text += before; *text; text++)
-                if (notation_match(any + 3, text))
+                if (match_one(any + 3, len - before - 3, text))
                         return true;
-        return false;
+        return match_one(any + 3, len - before - 3, text);
+}
+
+bool notation_match(const char *pattern, const char *text)
+{
+        for (;;) {
+                const char *other = strstr(pattern, " or ");
+
+                if (match_one(pattern, other ? (size_t)(other - pattern) : strlen(pattern), text))
+                        return true;
+                if (!other)
+                        return false;
+                pattern = other + 4;
+        }
 }

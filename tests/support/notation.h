@@ -16,10 +16,10 @@
 /* Packs one value; returns what stands behind it. A mistake in the text fails the test. */
 const char *notation_pack(msgpack_sbuffer *out, const char *text);
 
-/* malloc'ed. */
+/* malloc'ed; the pairs of maps are sorted. */
 char *notation_print(const msgpack_object *object);
 
-/* Whether `text` is `pattern`, in which `...` stands for anything. */
+/* Whether `text` is `pattern`, in which `...` stands for anything; `!this or !that` are alternatives. */
 bool notation_match(const char *pattern, const char *text);
 
 #endif

@@ -55,7 +55,7 @@ END_TEST
 
 START_TEST(prints_what_it_packs)
 {
-        static const char text[] = "[nil, true, -5, 7, 'it\\'s', h'00ff', {a: [], 'b c': {}}, 1.5]";
+        static const char text[] = "[nil, true, -5, 7, 'it\\'s', h'00ff', {'b c': {}, a: []}, 1.5]";
         msgpack_sbuffer out;
         msgpack_unpacked unpacked;
         TEST_FREED char *printed = NULL;
@@ -77,6 +77,8 @@ START_TEST(matches)
         ck_assert(notation_match("...", ""));
         ck_assert(notation_match("!busy", "!busy"));
         ck_assert(notation_match("...a...b", "xaxab"));
+        ck_assert(notation_match("!busy or !storage", "!storage"));
+        ck_assert(!notation_match("!busy or !storage", "!corrupt"));
         ck_assert(!notation_match("!busy", "!busy "));
         ck_assert(!notation_match("[1, ..., 3]", "[1, 2, 4]"));
         ck_assert(!notation_match("nil", ""));
