@@ -67,6 +67,7 @@ struct opened {
         const char *dialect; /* static; the group's name, as `open` reports it */
         int version;
         int64_t fence;
+        bool keeps_address; /* the dialect has columns for address and port: they follow the data centre */
 };
 
 struct lookup {
@@ -109,7 +110,7 @@ struct change {
                 CHANGE_NAMES,       /* replaces all rows of each named peer in the usernames table */
                 CHANGE_STATES,      /* upsert by id, whole rows */
                 CHANGE_STATES_GONE, /* also where there was none */
-                CHANGE_PEER_TIMES,  /* only last_update_on, of rows that are there */
+                CHANGE_PEER_TIMES,  /* only last_update_on, of rows that are there and have an older one */
                 CHANGE_NAME_TIMES,  /* the same for all rows of the peer in the usernames table */
         } kind;
         union {

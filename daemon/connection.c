@@ -14,6 +14,7 @@
 #include "dispatch.h"
 #include "ownership.h"
 #include "server.h"
+#include "watch.h"
 
 enum { IN_STEP = 16 * 1024 };
 
@@ -66,6 +67,7 @@ static void close_now(struct connection *connection)
         connection->closing = true;
         while (!link_empty(&connection->deferred))
                 request_orphan(LINK_OF(connection->deferred.next, struct request, link));
+        ownership_abandon(connection);
         link_remove(&connection->link);
         link_remove(&connection->unflushed);
         connection->server->n_connections--;
@@ -193,10 +195,13 @@ void connection_flush(struct connection *connection)
                         close_now(connection);
                         return;
                 }
-                if (connection->out.len > 0)
+                if (connection->out.len > 0) {
                         write_later(connection);
-                else
+                } else {
                         buffer_shrink(&connection->out);
+                        if (connection->watcher_behind)
+                                watch_catch_up(connection);
+                }
         }
         if (!connection->closing)
                 connection_settle(connection);
@@ -213,7 +218,7 @@ static bool too_much(const struct connection *connection)
 static size_t take_messages(struct connection *connection, const uint8_t *data, size_t len)
 {
         const struct config *config = connection->server->config;
-        const struct frame_limits limits = { .bytes = config->max_message_bytes, .depth = 8 };
+        const struct frame_limits limits = { .bytes = config->max_message_bytes, .depth = CONNECTION_DEPTH };
         size_t done = 0;
 
         connection->dispatching = true;
@@ -334,6 +339,7 @@ static struct connection *connection_new(struct server *server)
         link_init(&connection->link);
         link_init(&connection->unflushed);
         link_init(&connection->deferred);
+        link_init(&connection->openings);
         if (uv_pipe_init(&server->loop, &connection->pipe, 0) < 0) {
                 free(connection);
                 return NULL;

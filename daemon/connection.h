@@ -21,6 +21,8 @@ struct server;
 struct handle;
 struct request;
 
+enum { CONNECTION_DEPTH = 8 }; /* nesting of a message */
+
 struct connection {
         uv_pipe_t pipe;
         struct server *server;
@@ -45,12 +47,14 @@ struct connection {
         size_t handles_cap;
         size_t n_handles;
         uint64_t handle_serial;
-        size_t n_opening; /* opens not yet answered */
+        struct link openings; /* opens not yet answered; ownership.c */
+        size_t n_openings;
 
         bool reading;
         bool dispatching;
         bool ending;     /* takes no more requests; closes when all is answered and written */
         bool closing;    /* uv_close() has been called */
+        bool watcher_behind; /* a handle of its is owed a `changed`; watch.c */
         bool monitoring; /* gets `request` notifications */
         bool secret_in;  /* `in` has held key material: wipe what is freed */
         bool secret_out;

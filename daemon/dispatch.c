@@ -44,6 +44,20 @@ enum wire_error wire_error_of(int backend_error)
         return wire_of_backend[-backend_error];
 }
 
+const char *quote(struct slice sent, char text[QUOTE_BYTES])
+{
+        size_t len = sent.len < QUOTE_BYTES - 4 ? sent.len : QUOTE_BYTES - 4;
+
+        if (!sent.data || !slice_is_utf8(sent))
+                return "(no text)";
+        while (len < sent.len && len > 0 && ((uint8_t)sent.data[len] & 0xc0) == 0x80)
+                len--; /* not in the middle of a character */
+        for (size_t i = 0; i < len; i++)
+                text[i] = (uint8_t)sent.data[i] < 0x20 ? '?' : sent.data[i];
+        strcpy(text + len, len < sent.len ? "..." : "");
+        return text;
+}
+
 /* The right column's letters are explained in dispatch.h. */
 const struct method methods[] = {
         { "hello", "m", RIGHT_NONE, false, method_hello },
@@ -96,9 +110,13 @@ void method_index_init(struct method_index *index)
 
                 index->names[i] = slice_of(methods[i].name);
                 for (const char *at = methods[i].shape; *at; at++) {
-                        optional |= *at == '|';
-                        index->most[i] += *at != '|';
-                        index->least[i] += *at != '|' && !optional;
+                        if (*at == '|') {
+                                optional = true;
+                                continue;
+                        }
+                        index->most[i]++;
+                        if (!optional)
+                                index->least[i]++;
                 }
                 slot = slot_of(index->names[i]);
                 while (index->slots[slot])
@@ -287,8 +305,10 @@ bool dispatch(struct connection *connection, struct slice frame)
         connection->n_requests++;
         server->metrics.counters[METRIC_REQUESTS]++;
         if (!call.request.method) {
-                answer_error(&call.request, WIRE_UNKNOWN_METHOD, "there is no method `%.*s`",
-                             (int)(message.method.len < 64 ? message.method.len : 64), message.method.data);
+                char text[QUOTE_BYTES];
+
+                answer_error(&call.request, WIRE_UNKNOWN_METHOD, "there is no method `%s`",
+                             quote(message.method, text));
         } else {
                 if (call.request.method->secret)
                         connection->secret_in = connection->secret_out = true;
@@ -310,11 +330,7 @@ void dispatch_again(struct request *request, struct slice frame)
         call.server = request->server;
         call.connection = request->connection;
         call.frame = frame;
-        call.request = *request;
-        call.request.bytes = 0;
-        link_init(&call.request.link);
-        forget_deferred(request);
-        request->is_open = false;
+        request_take(request, &call.request);
         if (call.connection)
                 run_method(&call, &message);
         else
@@ -362,6 +378,16 @@ static void forget_deferred(struct request *request)
         request->connection->n_deferred--;
         request->connection->deferred_bytes -= request->bytes;
         connection_out(request->connection); /* the turn's end looks whether reading may go on */
+}
+
+void request_take(struct request *from, struct request *to)
+{
+        assert(from->is_open);
+        *to = *from;
+        to->bytes = 0;
+        link_init(&to->link);
+        forget_deferred(from);
+        from->is_open = false;
 }
 
 void request_orphan(struct request *request)
@@ -426,23 +452,34 @@ struct buffer *answer_begin(struct request *request)
         struct buffer *out = out_of(request);
 
         request->answer_at = out->len;
+        out->limit = out->len + request->server->config->max_message_bytes;
         message_begin_result(out, request->id);
         return out;
 }
 
 void answer_end(struct request *request)
 {
-        struct buffer *out = out_of(request);
+        bool lost = !request->connection || request->is_notification;
+        struct buffer *out = lost ? &request->server->sink : &request->connection->out;
 
-        if (out->failed) {
+        assert(request->is_open);
+        out->limit = 0;
+        if (out->failed && !lost) {
                 buffer_truncate(out, request->answer_at);
-                answer_error(request, WIRE_STORAGE, "the daemon is out of memory for this answer");
-        } else if (out->len - request->answer_at > request->server->config->max_message_bytes) {
-                buffer_truncate(out, request->answer_at);
-                answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
+                answer_error(request, WIRE_TOO_LARGE,
+                             "the answer would be larger than max-message, or than memory allows");
         } else {
                 finish(request, NULL);
         }
+}
+
+void answer_cancel(struct request *request)
+{
+        struct buffer *out = out_of(request);
+
+        out->limit = 0;
+        if (out != &request->server->sink)
+                buffer_truncate(out, request->answer_at);
 }
 
 void answer_nil(struct request *request)

@@ -115,11 +115,16 @@ bool dispatch(struct connection *connection, struct slice frame);
 /* A frame that broke a limit, or cannot be read: the last answer of this connection. */
 void dispatch_violation(struct connection *connection, uint32_t id, int frame_error);
 
+/* What a client sent, made fit for a message: cut short, and nothing but text. */
+enum { QUOTE_BYTES = 80 };
+const char *quote(struct slice sent, char text[QUOTE_BYTES]);
+
 /* ---- answering ---- */
 
 /* Between the two the caller packs one value. The buffer is never NULL; it may lead nowhere. */
 struct buffer *answer_begin(struct request *request);
 void answer_end(struct request *request);
+void answer_cancel(struct request *request); /* takes back what was begun: not answered yet */
 void answer_nil(struct request *request);
 
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)
@@ -132,6 +137,8 @@ void answer_fault(struct request *request, int backend_error, const struct fault
  * The call is done with.
  */
 void request_defer(struct call *call, struct request *to, size_t bytes);
+/* Moves a deferred request out, to be answered where it is now. */
+void request_take(struct request *from, struct request *to);
 /* Its connection ends: nobody waits for the answer any more. */
 void request_orphan(struct request *request);
 /* A deferred request's turn has come: its frame goes through its method as if it had just arrived. */

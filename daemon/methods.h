@@ -49,6 +49,9 @@ void method_disconnect(struct call *call);
 void method_stats(struct call *call);
 void method_monitor(struct call *call);
 
+/* methods_peer.c: the limit of a scan, 1 to 1000. False: answered. */
+bool scan_limit(struct call *call, const struct param *limit);
+
 /* For options maps: reads the next key. False (and answered) where it is no str. */
 bool option_key(struct call *call, struct cursor *cursor, struct slice *key);
 /* Answers: an unknown option, or a wrong value. */

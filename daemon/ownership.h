@@ -25,14 +25,16 @@ void ownership_open(struct call *call, int backend, struct slice name, const str
 /* The session's load has ended: 0, or the backend's error and fault. */
 void ownership_opened(struct session *session, int error, const struct fault *fault, bool created);
 
-/* A handle has gone: perhaps somebody's turn. */
+/* A handle has gone, or the last work is done: perhaps somebody's turn. */
 void ownership_released(struct session *session);
 
 /* The session is closed and will be freed unless somebody waits for it. True: it is being opened again. */
 bool ownership_closed(struct session *session);
 
-/* The connection ends: its waiting opens go. */
+/* The connection takes no more requests: its opens that wait for others are refused, those that load go on. */
 void ownership_forget(struct connection *connection);
+/* The connection is gone: nobody waits for its opens. */
+void ownership_abandon(struct connection *connection);
 
 /* The handle that stands in the way of others, for `busy` and for lists; NULL: none. */
 struct handle *ownership_holder(const struct session *session);

@@ -80,22 +80,25 @@ struct op {
                         size_t limit;
                 } scan;
                 struct {
-                        op_prepare_fn prepare; /* of identity writes; NULL: `change` is what it is */
+                        op_prepare_fn prepare; /* NULL: `change` is what it is */
                         struct change change;
                         bool has_change;
-                        bool keep;           /* states: nil parts keep what is stored */
-                        bool to_disk;        /* whatever `fsync` says */
-                        size_t n_told;       /* peers: so many at the front are news for watchers */
-                        struct row_time *repeats;
-                        size_t n_repeats;    /* rows that only move their time, in the cache */
-                        unsigned fields;     /* what prepare() changed */
-                        void *values;        /* prepare()'s own, */
+                        bool keep;    /* states: nil parts keep what is stored */
+                        bool to_disk; /* whatever `fsync` says */
+                        size_t n_told; /* peers: so many at the front are news for watchers */
+                        const struct row_time *repeats; /* rows that only move their time, in the cache */
+                        size_t n_repeats;
+                        unsigned fields; /* what prepare() changed */
+                        void *values;    /* prepare()'s own */
                         void (*free_values)(void *values);
                 } write;
                 bool remove_peers;
         };
         size_t n_bytes;
-        size_t first_match; /* in its job */
+        /* Its job's: */
+        size_t first_match;
+        size_t n_found;
+        struct counts counts;
         char bytes[]; /* a copy of the frame, and what the handler asked for besides */
 };
 
@@ -122,6 +125,9 @@ bool call_is_next(struct call *call);
 /* Makes the next job if there is one to make. */
 void queue_run(struct session *session);
 bool queue_is_empty(const struct session *session);
+
+/* Before closing: starts a job for rows that are late, if there are any. */
+bool queue_flush_late(struct session *session);
 
 /* cache.h's cache_late_fn; `arg` is the session. */
 void queue_late(void *arg, bool is_names, struct row_time time);

@@ -49,9 +49,11 @@ struct session {
         struct identity identity; /* committed values */
         struct state *states;     /* the same, ascending by id */
         size_t n_states;
+        size_t states_cap;
         const char *dialect;
         int version;
         int64_t fence;
+        bool keeps_address;
         struct cache *cache;
 
         struct link handles;
@@ -105,10 +107,14 @@ void session_check_idle(struct session *session);
 /* The stored session is gone: every handle but `deleter` is told, the session ends. */
 void session_removed(struct session *session, struct handle *deleter);
 
-/* States, kept sorted. */
-struct state *session_state(struct session *session, int64_t id);
-bool session_put_state(struct session *session, const struct state *state); /* false: no memory */
-void session_drop_state(struct session *session, int64_t id);
+/*
+ * States, kept sorted by id. Rows and ids handed in are ascending and none comes twice; room for new rows is
+ * made before they are committed.
+ */
+const struct state *session_state(const struct session *session, int64_t id);
+bool session_reserve_states(struct session *session, size_t more); /* false: no memory */
+void session_put_states(struct session *session, const struct state *states, size_t n);
+void session_drop_states(struct session *session, const int64_t *ids, size_t n);
 
 /* For logs and messages: "session NAME (backend)". */
 const char *session_describe(const struct session *session, char *text, size_t size);
