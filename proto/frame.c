@@ -17,7 +17,7 @@
 #define PLAIN(n)         { (n), 0, 0, 0, 0 }                     /* a value of n bytes */
 #define SIZED(width, n)  { 1 + (width) + (n), (width), 0, 0, 0 } /* n bytes more than its length field says */
 #define FEW(n)           { 1, 0, (n), 0, 1 }                     /* holds n values */
-#define MANY(width, per) { 1 + (width), (width), 0, (per), 1 }   /* per values for each its length field counts */
+#define MANY(width, per) { 1 + (width), (width), 0, (per), 1 }   /* per values for each one counted */
 
 /* Eight rows from X(first), each `step` further. */
 #define EIGHT(X, first, step) \
@@ -30,7 +30,8 @@ const struct head_shape head_shapes[256] = {
         /* 40-7f */ THIRTY_TWO(PLAIN, 1), THIRTY_TWO(PLAIN, 1),
         /* 80-8f small map */ EIGHT(FEW, 0, 2), EIGHT(FEW, 16, 2),
         /* 90-9f small array */ EIGHT(FEW, 0, 1), EIGHT(FEW, 8, 1),
-        /* a0-bf small str */ EIGHT(PLAIN, 1, 1), EIGHT(PLAIN, 9, 1), EIGHT(PLAIN, 17, 1), EIGHT(PLAIN, 25, 1),
+        /* a0-af small str */ EIGHT(PLAIN, 1, 1), EIGHT(PLAIN, 9, 1),
+        /* b0-bf */ EIGHT(PLAIN, 17, 1), EIGHT(PLAIN, 25, 1),
         /* c0-c3 nil, -, bool */ PLAIN(1), NONE, PLAIN(1), PLAIN(1),
         /* c4-c6 bin */ SIZED(1, 0), SIZED(2, 0), SIZED(4, 0),
         /* c7-c9 ext */ SIZED(1, 1), SIZED(2, 1), SIZED(4, 1),
