@@ -14,13 +14,14 @@ enum { SESSION_STRING_MAX = 1024 }; /* characters of the longest that is read */
 
 struct session_string_format {
         const char *name;
-        /* What the format carries; the rest of the identity it knows nothing of. */
+        /* What the format may carry; the rest of the identity it knows nothing of. */
         unsigned fields;
-        /* Without these there is nothing to export. */
+        /* Without these there is nothing to export. An address or port that is nil is the data centre's. */
         unsigned needs;
+        const struct session_string_layout *layout; /* session_string.c's own */
 };
 
-/* Ends with a row whose name is NULL. */
+/* In the order in which a text of no named format is tried. Ends with a row whose name is NULL. */
 extern const struct session_string_format session_string_formats[];
 
 const struct session_string_format *session_string_format_by_name(struct slice name);
@@ -28,15 +29,18 @@ const struct session_string_format *session_string_format_by_name(struct slice n
 /*
  * Reads `text` as `format`, or where that is NULL as the format that its length and shape give away.
  * Returns the format, and in `identity` (initialised by the caller) the values it carried, `date` 0;
- * in `*set` their FIELD_BITs, `date` among them. NULL: it is not a string of that format, or of any;
- * `*why` then says so for people, without quoting the text.
+ * in `*set` their FIELD_BITs, `date` among them. A field in `*set` may be nil: Telethon's key that is none.
+ * NULL: it is not a string of that format, or of any; `identity` is as after identity_init(), and `*why` says
+ * so for people, without quoting the text.
  */
 const struct session_string_format *session_string_read(struct slice text,
                                                         const struct session_string_format *format,
                                                         struct identity *identity, unsigned *set,
                                                         const char **why);
 
-/* Appends the text to `out`. False: a needed field is nil or out of the format's range; `*missing` names it.
+/*
+ * Appends the text to `out`. False: a needed field is nil or out of the format's range; `*missing` is the
+ * field's name, and nothing is appended.
  */
 bool session_string_write(const struct identity *identity, const struct session_string_format *format,
                           struct buffer *out, const char **missing);

@@ -1,0 +1,80 @@
+/*
+ * Base64 for session strings. Decoders in the wild pass over characters they do not know and bits that are
+ * left over; this one does not: a string that was damaged on its way should not turn into another key.
+ */
+
+#include "base64.h"
+
+static const char *const base64_characters[] = {
+        [BASE64_STANDARD] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+        [BASE64_URL] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+};
+
+/* 0-63, or -1. */
+static int base64_value(char character, enum base64_alphabet alphabet)
+{
+        const char *at = memchr(base64_characters[alphabet], character, 64);
+
+        return at ? (int)(at - base64_characters[alphabet]) : -1;
+}
+
+/* Takes the padding off. False: it is not as it should be. */
+static bool base64_strip(struct slice *text, enum base64_padding padding)
+{
+        size_t stripped = 0;
+
+        while (stripped < 2 && text->len && text->data[text->len - 1] == '=') {
+                text->len--;
+                stripped++;
+        }
+        if (stripped && (text->len + stripped) % 4)
+                return false;
+        if (padding == BASE64_UNPADDED)
+                return !stripped;
+        return padding == BASE64_EITHER || (text->len + stripped) % 4 == 0;
+}
+
+bool base64_decode(struct slice text, enum base64_alphabet alphabet, enum base64_padding padding,
+                   struct buffer *out)
+{
+        uint32_t bits = 0;
+        unsigned held = 0;
+
+        if (!base64_strip(&text, padding) || text.len % 4 == 1)
+                return false;
+        for (size_t i = 0; i < text.len; i++) {
+                int value = base64_value(text.data[i], alphabet);
+
+                if (value < 0)
+                        return false;
+                bits = bits << 6 | (uint32_t)value;
+                held += 6;
+                if (held >= 8) {
+                        uint8_t byte = (uint8_t)(bits >> (held - 8));
+
+                        held -= 8;
+                        buffer_append(out, &byte, 1);
+                }
+        }
+        return !(bits & ((1u << held) - 1)) && !out->failed;
+}
+
+void base64_encode(struct slice bytes, enum base64_alphabet alphabet, enum base64_padding padding,
+                   struct buffer *out)
+{
+        const uint8_t *at = (const uint8_t *)bytes.data;
+
+        for (size_t i = 0; i < bytes.len; i += 3) {
+                size_t n = bytes.len - i < 3 ? bytes.len - i : 3;
+                uint32_t group = (uint32_t)at[i] << 16;
+                char text[4] = "====";
+
+                if (n > 1)
+                        group |= (uint32_t)at[i + 1] << 8;
+                if (n > 2)
+                        group |= at[i + 2];
+                for (size_t j = 0; j <= n; j++)
+                        text[j] = base64_characters[alphabet][group >> (18 - 6 * j) & 63];
+                buffer_append(out, text, padding == BASE64_PADDED ? 4 : n + 1);
+        }
+}

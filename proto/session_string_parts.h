@@ -1,0 +1,74 @@
+#ifndef GRAMD_PROTO_SESSION_STRING_PARTS_H
+#define GRAMD_PROTO_SESSION_STRING_PARTS_H
+
+/*
+ * The parts that session strings are laid out of, each a pair of functions that reads it into an identity and
+ * writes it from one. Used by session_string.c alone, whose table puts them together.
+ */
+
+#include "buffer.h"
+#include "datacentre.h"
+#include "records.h"
+
+/* The bytes not yet read, and what was read from the others. */
+struct reading {
+        const uint8_t *at;
+        size_t left;
+        struct identity *identity;
+        unsigned set; /* FIELD_BITs */
+};
+
+struct writing {
+        const struct identity *identity;
+        const struct datacentre *home; /* whose address and port stand in for nil ones; may be NULL */
+        struct buffer *out;
+        enum field missing; /* after a failure: the field that is nil or out of range */
+};
+
+/* One part of a layout. `field` and `width` mean what the two functions make of them. */
+struct part {
+        bool (*read)(struct reading *reading, const struct part *part);
+        bool (*write)(struct writing *writing, const struct part *part);
+        enum field field;
+        unsigned width;
+};
+
+/* `width` bytes, big-endian. A flag that is nil is written as false, as the libraries do. */
+bool part_number_read(struct reading *reading, const struct part *part);
+bool part_number_write(struct writing *writing, const struct part *part);
+
+bool part_key_read(struct reading *reading, const struct part *part);
+bool part_key_write(struct writing *writing, const struct part *part);
+
+/* A key of zeros only says that there is none. */
+bool part_key_or_none_read(struct reading *reading, const struct part *part);
+
+/* An address of 4 or 16 bytes; `width` bytes follow it, and the length of the whole says which it is. */
+bool part_ip_read(struct reading *reading, const struct part *part);
+bool part_ip_write(struct writing *writing, const struct part *part);
+
+/* An address as text behind a length of two bytes; not written over `width` bytes. */
+bool part_text_read(struct reading *reading, const struct part *part);
+bool part_text_write(struct writing *writing, const struct part *part);
+
+/* The key, and what stands before it in the strings of MTKruto and mtcute: session_string_tl.c. */
+bool part_tl_key_read(struct reading *reading, const struct part *part);
+bool part_tl_key_write(struct writing *writing, const struct part *part);
+bool part_mtkruto_dc_read(struct reading *reading, const struct part *part);
+bool part_mtkruto_dc_write(struct writing *writing, const struct part *part);
+bool part_mtcute_head_read(struct reading *reading, const struct part *part);
+bool part_mtcute_head_write(struct writing *writing, const struct part *part);
+
+/* ---- what the parts are made of ---- */
+
+/* The next `n` bytes, or NULL. */
+const uint8_t *reading_take(struct reading *reading, size_t n);
+bool reading_number(struct reading *reading, enum field field, uint64_t value);
+bool reading_key(struct reading *reading, const uint8_t *key);
+bool reading_address(struct reading *reading, struct slice address);
+
+bool writing_number(struct writing *writing, enum field field, uint64_t max, uint64_t *value);
+const char *writing_address(struct writing *writing); /* NULL: none that can be written, and says so */
+bool writing_lacks(struct writing *writing, enum field field); /* false */
+
+#endif
