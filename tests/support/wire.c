@@ -123,10 +123,7 @@ void wire_end(struct wire **wire_pointer)
                 return;
         close(wire->fd);
         msgpack_unpacker_destroy(&wire->unpacker);
-        for (struct waiting *waiting = wire->first, *next; waiting; waiting = next) {
-                next = waiting->next;
-                waiting_free(waiting);
-        }
+        wire_forget(wire);
         for (unsigned i = 0; i < RING; i++)
                 free(wire->ring[i]);
         free(wire->message);
@@ -376,15 +373,17 @@ static struct waiting *take(struct wire *wire, bool is_answer, uint32_t id)
 
 static struct waiting *await(struct wire *wire, bool is_answer, uint32_t id)
 {
-        struct waiting *waiting;
+        struct waiting *waiting = take(wire, is_answer, id);
 
-        while (!(waiting = take(wire, is_answer, id))) {
-                struct waiting *fresh = receive(wire);
-
-                if (!fresh)
+        while (!waiting) {
+                waiting = receive(wire);
+                if (!waiting)
                         ck_abort_msg("closed by the daemon instead of %s",
                                      is_answer ? "an answer" : "a notification");
-                keep(wire, fresh);
+                if (waiting->is_answer != is_answer || (is_answer && waiting->id != id)) {
+                        keep(wire, waiting);
+                        waiting = NULL;
+                }
         }
         return waiting;
 }
@@ -404,6 +403,16 @@ static const char *taken(struct wire *wire, struct waiting *waiting)
 const char *wire_answer(struct wire *wire, uint32_t id)
 {
         return taken(wire, await(wire, true, id));
+}
+
+void wire_forget(struct wire *wire)
+{
+        for (struct waiting *waiting = wire->first, *next; waiting; waiting = next) {
+                next = waiting->next;
+                waiting_free(waiting);
+        }
+        wire->first = NULL;
+        wire->end = &wire->first;
 }
 
 const char *wire_told(struct wire *wire)

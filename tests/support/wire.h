@@ -50,6 +50,8 @@ void wire_expect_text(const char *file, int line, const char *text, const char *
 /* Pipelining: the request's id; its answer, whichever came first. */
 uint32_t wire_send(struct wire *wire, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *wire_answer(struct wire *wire, uint32_t id);
+/* Drops what has arrived and has not been asked for. */
+void wire_forget(struct wire *wire);
 /* A request sent as a notification. */
 void wire_tell(struct wire *wire, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,0 +1,251 @@
+/*
+ * Who may have a session open: shared and exclusive handles, what the refused learn of the holder, waiting,
+ * and release at close or at the connection's end. And delete, which ends every handle.
+ */
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../support/notation.h"
+#include "../support/program.h"
+#include "../support/wire.h"
+
+START_TEST(exclusive_means_alone)
+{
+        static const char *const backends[] = { "file", "memory" };
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+
+        for (size_t i = 0; i < 2; i++) {
+                const char *backend = backends[i];
+                int s = wire_open(a, "'%s', {mode: 'exclusive', backend: '%s'}", backend, backend);
+
+                expect(b, "!busy", "open('%s', {backend: '%s'})", backend, backend);
+                expect(b, "!busy", "open('%s', {backend: '%s', mode: 'exclusive'})", backend, backend);
+                expect(a, "!busy", "open('%s', {backend: '%s'})", backend, backend);
+                expect(b, "!busy", "open('%s', {backend: '%s', create: false})", backend, backend);
+                expect(a, "nil", "set(%d, {dc_id: 4})", s);
+                expect(a, "nil", "close(%d)", s);
+                s = wire_open(b, "'%s', {backend: '%s'}", backend, backend);
+                wire_open(a, "'%s', {backend: '%s'}", backend, backend);
+                expect(a, "!busy", "open('%s', {backend: '%s', mode: 'exclusive'})", backend, backend);
+                expect(b, "!busy", "open('%s', {backend: '%s', mode: 'exclusive'})", backend, backend);
+        }
+}
+END_TEST
+
+START_TEST(the_refused_learn_who_holds_it)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+        TEST_FREED char *expected = NULL;
+        char host[256] = "";
+        long long since, before = (long long)time(NULL);
+
+        gethostname(host, sizeof(host) - 1);
+        expected = test_format("{holder: {client: 'the holder', host: '%s', pid: %d, since: ..., uid: %d}}",
+                               host, (int)getpid(), (int)getuid());
+        wire_call(a, "hello({client: 'the holder'})");
+        wire_open(a, "'anna', {mode: 'exclusive'}");
+        expect(b, "!busy", "open('anna', {})");
+        expect_text(wire_error_detail(b), expected);
+        since = wire_number(wire_error_detail(b), "since");
+        ck_assert(since >= before - 1 && since <= (long long)time(NULL));
+        /* a shared holder is told too */
+        wire_open(a, "'bella', {}");
+        expect(b, "!busy", "open('bella', {mode: 'exclusive'})");
+        expect_text(wire_error_detail(b), expected);
+}
+END_TEST
+
+START_TEST(a_waiting_open_gets_the_session_when_it_is_free)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+        int s = wire_open(a, "'anna', {mode: 'exclusive'}");
+        uint32_t waiting = wire_send(b, "open('anna', {mode: 'exclusive', wait: 60000})");
+
+        /* it holds up nothing else */
+        expect(b, "1", "ping(1)");
+        expect(b, "!busy", "open('anna', {})");
+        wire_open(b, "'bella', {}");
+        expect(a, "nil", "set(%d, {dc_id: 4})", s);
+        expect(a, "nil", "close(%d)", s);
+        s = (int)wire_number(wire_answer(b, waiting), "session");
+        expect(b, "[4]", "get(%d, ['dc_id'])", s);
+        expect(a, "!busy", "open('anna', {})");
+}
+END_TEST
+
+START_TEST(a_wait_that_runs_out_is_busy)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+
+        wire_open(a, "'anna', {mode: 'exclusive'}");
+        expect(b, "!busy", "open('anna', {wait: 20})");
+        expect_text(wire_error_detail(b), "{holder: {...}}");
+        expect(b, "!busy", "open('anna', {wait: 0})");
+}
+END_TEST
+
+START_TEST(all_who_wait_to_share_get_it)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+        int s = wire_open(a, "'anna', {mode: 'exclusive'}");
+        uint32_t waiting[8];
+
+        for (int i = 0; i < 8; i++)
+                waiting[i] = wire_send(b, "open('anna', {wait: 60000})");
+        expect(b, "1", "ping(1)");
+        expect(a, "nil", "close(%d)", s);
+        for (int i = 0; i < 8; i++)
+                expect_text(wire_answer(b, waiting[i]), "{...}");
+}
+END_TEST
+
+START_TEST(the_connections_end_releases_and_stops_waiting)
+{
+        DAEMON d = daemon_start();
+        struct wire *holder = wire_connect(d);
+        struct wire *gone = wire_connect(d);
+        CLIENT b = wire_connect(d);
+        uint32_t waiting;
+
+        wire_open(holder, "'anna', {mode: 'exclusive'}");
+        wire_send(gone, "open('anna', {mode: 'exclusive', wait: 60000})");
+        expect(gone, "1", "ping(1)");
+        wire_end(&gone);
+        waiting = wire_send(b, "open('anna', {mode: 'exclusive', wait: 60000})");
+        expect(b, "1", "ping(1)");
+        wire_end(&holder);
+        expect_text(wire_answer(b, waiting), "{...}");
+}
+END_TEST
+
+/* `wait` does not count as a request in flight, and many wait at once. */
+START_TEST(many_may_wait)
+{
+        enum { N = 400 };
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+        int s = wire_open(a, "'anna', {mode: 'exclusive'}");
+        uint32_t waiting[N];
+
+        for (int i = 0; i < N; i++)
+                waiting[i] = wire_send(b, "open('anna', {wait: 60000})");
+        expect(b, "1", "ping(1)");
+        expect(a, "nil", "close(%d)", s);
+        for (int i = 0; i < N; i++)
+                expect_text(wire_answer(b, waiting[i]), "{...}");
+}
+END_TEST
+
+/* ---- delete ---- */
+
+static void expect_no_file(struct daemon *d, const char *session)
+{
+        TEST_FREED char *path = daemon_path(d, session);
+        TEST_FREED char *pattern = test_format("%s*", path);
+        glob_t found;
+
+        ck_assert_int_eq(glob(pattern, 0, NULL, &found), GLOB_NOMATCH);
+}
+
+START_TEST(delete_removes_and_ends_every_handle)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+        int s = wire_open(a, "'anna', {}");
+        int t = wire_open(a, "'anna', {}");
+        int u = wire_open(b, "'anna', {}");
+        TEST_FREED char *ended = test_format("ended(%d, 'not_found', '...')", t);
+        TEST_FREED char *told = test_format("ended(%d, 'not_found', '...')", u);
+        const char *text;
+
+        expect(a, "nil", "update_peers(%d, [[7, 70, 'user', nil, nil]])", s);
+        expect(a, "nil", "delete(%d, {})", s);
+        expect_no_file(d, "anna");
+        expect_text(wire_told(b), told);
+        text = wire_told(a);
+        if (!notation_match(ended, text)) /* perhaps of the deleting handle itself */
+                text = wire_told(a);
+        expect_text(text, ended);
+        expect(a, "!bad_session", "get(%d, [])", s);
+        expect(a, "!bad_session", "get(%d, [])", t);
+        expect(b, "!bad_session", "get(%d, [])", u);
+        expect(b, "!not_found", "open('anna', {create: false})");
+        s = wire_open(b, "'anna', {}");
+        expect(b, "!not_found", "get_peer_by_id(%d, 7)", s);
+}
+END_TEST
+
+START_TEST(delete_after_close_opens_again)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+
+        expect(c, "nil", "save(%d)", s);
+        expect(c, "nil", "close(%d)", s);
+        s = wire_open(c, "'anna', {create: false}");
+        expect(c, "nil", "delete(%d, {remove_peers: true})", s);
+        expect_no_file(d, "anna");
+        s = wire_open(c, "'bella', {backend: 'memory'}");
+        expect(c, "nil", "set(%d, {dc_id: 4})", s);
+        expect(c, "nil", "delete(%d, {})", s);
+        expect(c, "!not_found", "open('bella', {backend: 'memory', create: false})");
+        s = wire_open(c, "'carla', {}");
+        expect(c, "!bad_request", "delete(%d, {remove_peers: 1})", s);
+        expect(c, "!bad_request", "delete(%d, {bogus: true})", s);
+        expect(c, "!bad_request", "delete(%d, 5)", s);
+        expect(c, "[2]", "get(%d, ['dc_id'])", s);
+}
+END_TEST
+
+/* What was sent before the deletion is answered, what comes behind it finds nothing. */
+START_TEST(delete_takes_its_turn)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        uint32_t before = wire_send(c, "update_peers(%d, [[7, 70, 'user', nil, nil]])", s);
+        uint32_t deleted = wire_send(c, "delete(%d, {})", s);
+        uint32_t after = wire_send(c, "get_peer_by_id(%d, 7)", s);
+
+        expect_text(wire_answer(c, before), "nil");
+        expect_text(wire_answer(c, deleted), "nil");
+        expect_text(wire_answer(c, after), "!bad_session");
+        expect(c, "...created: true...", "open('anna', {})");
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                exclusive_means_alone,
+                the_refused_learn_who_holds_it,
+                a_waiting_open_gets_the_session_when_it_is_free,
+                a_wait_that_runs_out_is_busy,
+                all_who_wait_to_share_get_it,
+                the_connections_end_releases_and_stops_waiting,
+                many_may_wait,
+                delete_removes_and_ends_every_handle,
+                delete_after_close_opens_again,
+                delete_takes_its_turn,
+                NULL,
+        };
+
+        return test_program("ownership", tests);
+}

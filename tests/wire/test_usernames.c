@@ -1,0 +1,306 @@
+/*
+ * The usernames table: replacing a peer's names, who owns a name, which of own name and table answers and
+ * by whose age, and scan_usernames.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../support/program.h"
+#include "../support/wire.h"
+
+static const char *const dialects[] = { "pyrogram", "pyrofork", "kurigram", "telethon" };
+enum { N_DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
+
+/* In this layout a name has one row, the last writer's. */
+static bool one_owner(const char *dialect)
+{
+        return strcmp(dialect, "pyrofork") == 0;
+}
+
+static int open_dialect(struct wire *c, size_t i)
+{
+        return wire_open(c, "'%s', {dialect: '%s'}", dialects[i], dialects[i]);
+}
+
+/* `[name, peer]` pairs of the whole table, times left out. */
+static void expect_names(struct wire *c, int s, const char *expected)
+{
+        const char *text = wire_call(c, "scan_usernames(%d, nil, 1000)", s);
+        TEST_FREED char *pairs = calloc(1, strlen(text) + 1);
+        char *to = pairs;
+
+        for (const char *at = text; *at; at++) {
+                const char *comma = strchr(at, ','), *second = comma ? strchr(comma + 1, ',') : NULL;
+
+                if (at[0] != '[' || at[1] == '[' || !second)
+                        continue;
+                to += sprintf(to, "%s%.*s", to == pairs ? "" : " ", (int)(second - at - 1), at + 1);
+                at = strchr(second, ']');
+        }
+        expect_text(pairs, expected);
+}
+
+START_TEST(names_of_a_peer_are_replaced)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+
+                expect(c, "nil", "update_peers(%d, [[7, 70, 'user', nil], [8, 80, 'user', nil]])", s);
+                expect(c, "nil", "update_usernames(%d, [[7, ['a', 'b']], [8, ['c']]])", s);
+                expect(c, "[7, ...]", "get_peer_by_username(%d, 'a')", s);
+                expect(c, "[7, 70, 'user', nil, nil, ...]", "get_peer_by_username(%d, 'b')", s);
+                expect(c, "[8, ...]", "get_peer_by_username(%d, 'c')", s);
+                expect_names(c, s, "'a', 7 'b', 7 'c', 8");
+                expect(c, "nil", "update_usernames(%d, [[7, ['b', 'd']]])", s);
+                expect(c, "!not_found", "get_peer_by_username(%d, 'a')", s);
+                expect(c, "[7, ...]", "get_peer_by_username(%d, 'b')", s);
+                expect(c, "[7, ...]", "get_peer_by_username(%d, 'd')", s);
+                expect(c, "nil", "update_usernames(%d, [[7, []]])", s);
+                expect_names(c, s, "'c', 8");
+                expect(c, "nil", "update_usernames(%d, [])", s);
+                /* a peer twice: the last row counts; a name twice: once */
+                expect(c, "nil", "update_usernames(%d, [[7, ['x']], [7, ['y', 'z', 'y']]])", s);
+                expect(c, "!not_found", "get_peer_by_username(%d, 'x')", s);
+                expect_names(c, s, "'c', 8 'y', 7 'z', 7");
+                /* the peer's other values are not touched */
+                expect(c, "[7, 70, 'user', nil, nil, ...]", "get_peer_by_id(%d, 7)", s);
+        }
+}
+END_TEST
+
+START_TEST(names_survive_a_restart)
+{
+        DAEMON d = daemon_start();
+        struct wire *c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+
+                expect(c, "nil", "update_peers(%d, [[7, 70, 'user', nil], [8, 80, 'user', 'own', nil]])", s);
+                expect(c, "nil", "update_usernames(%d, [[7, ['a', 'B']], [8, ['c', '\xc3\xbc', '']]])", s);
+        }
+        wire_end(&c);
+        daemon_stop(d);
+        daemon_resume(d);
+        c = wire_connect(d);
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+
+                expect_names(c, s, "'', 8 'B', 7 'a', 7 'c', 8 '\xc3\xbc', 8");
+                expect(c, "[8, 80, 'user', 'own', nil, ...]", "get_peer_by_username(%d, '\xc3\xbc')", s);
+                expect(c, "[8, ...]", "get_peer_by_username(%d, 'own')", s);
+        }
+        wire_end(&c);
+}
+END_TEST
+
+START_TEST(a_name_of_several_peers)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+
+                expect(c, "nil",
+                       "update_peers(%d, [[7, 1, 'user', nil, nil, 200], [8, 1, 'user', nil, nil, 100]])", s);
+                expect(c, "nil", "update_usernames(%d, [[7, ['n']], [8, ['n']]])", s);
+                expect_names(c, s, one_owner(dialects[i]) ? "'n', 8" : "'n', 7 'n', 8");
+                expect(c, one_owner(dialects[i]) ? "[8, ...]" : "[7, ...]",
+                       "get_peer_by_username(%d, 'n', 0)", s);
+                expect(c, "nil", "update_usernames(%d, [[8, []]])", s);
+                expect(c, one_owner(dialects[i]) ? "!not_found" : "[7, ...]",
+                       "get_peer_by_username(%d, 'n', 0)", s);
+        }
+}
+END_TEST
+
+START_TEST(own_name_and_table_are_one_lookup)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+
+                expect(c, "nil",
+                       "update_peers(%d, [[7, 1, 'user', 'n', nil, 200], [8, 1, 'user', nil, nil, 100]])", s);
+                expect(c, "nil", "update_usernames(%d, [[8, ['n']]])", s);
+                expect(c, "[7, ...]", "get_peer_by_username(%d, 'n', 0)", s);
+                expect(c, "nil", "update_peers(%d, [[8, 1, 'user', nil, nil, 300]])", s);
+                expect(c, "[8, ...]", "get_peer_by_username(%d, 'n', 0)", s);
+                /* of equals the own name goes first */
+                expect(c, "nil", "update_peers(%d, [[7, 1, 'user', 'n', nil, 300]])", s);
+                expect(c, "[7, ...]", "get_peer_by_username(%d, 'n', 0)", s);
+                expect(c, "nil", "update_peers(%d, [[7, 1, 'user', 'other', nil, 400]])", s);
+                expect(c, "[8, ...]", "get_peer_by_username(%d, 'n', 0)", s);
+                expect(c, "nil", "update_usernames(%d, [[8, []]])", s);
+                expect(c, "!not_found", "get_peer_by_username(%d, 'n', 0)", s);
+        }
+}
+END_TEST
+
+START_TEST(age_is_the_peers_and_the_rows)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+                long long now = (long long)time(NULL), old = now - 30000;
+
+                expect(c, "nil",
+                       "update_peers(%d, [[1, 1, 'user', nil, nil, %lld], [2, 1, 'user', nil, nil, %lld], "
+                       "[3, 1, 'user', nil, nil, %lld], [4, 1, 'user', 'own', nil, %lld]])",
+                       s, now, now, old, now);
+                expect(c, "nil",
+                       "update_usernames(%d, [[1, ['both'], %lld], [2, ['oldrow'], %lld], "
+                       "[3, ['oldpeer'], %lld], [4, ['own'], %lld]])",
+                       s, now, old, now, old);
+                expect(c, "[1, ...]", "get_peer_by_username(%d, 'both')", s);
+                expect(c, "!expired", "get_peer_by_username(%d, 'oldrow')", s);
+                expect(c, "[2, ...]", "get_peer_by_username(%d, 'oldrow', 0)", s);
+                expect(c, "[2, ...]", "get_peer_by_username(%d, 'oldrow', 40000)", s);
+                expect(c, "!expired", "get_peer_by_username(%d, 'oldpeer')", s);
+                expect(c, "[3, ...]", "get_peer_by_username(%d, 'oldpeer', 0)", s);
+                /* found by its own name: the row's age does not matter */
+                expect(c, "[4, ...]", "get_peer_by_username(%d, 'own')", s);
+        }
+}
+END_TEST
+
+START_TEST(times_of_rows_read_back)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+                long long before = (long long)time(NULL), row;
+
+                expect(c, "nil", "update_peers(%d, [[7, 70, 'user', nil]])", s);
+                expect(c, "nil", "update_usernames(%d, [[7, ['a', 'b'], 1234]])", s);
+                expect(c, "[['a', 7, 1234], ['b', 7, 1234]]", "scan_usernames(%d, nil, 10)", s);
+                expect(c, "nil", "update_usernames(%d, [[7, ['a']]])", s);
+                row = strtoll(strrchr(wire_call(c, "scan_usernames(%d, nil, 10)", s), ' '), NULL, 10);
+                ck_assert(row >= before && row <= (long long)time(NULL));
+        }
+}
+END_TEST
+
+/* A name whose peer is not there leads nowhere. */
+START_TEST(names_without_a_peer_find_nothing)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+
+                expect(c, "nil", "update_usernames(%d, [[7, ['a']]])", s);
+                expect(c, "!not_found", "get_peer_by_username(%d, 'a')", s);
+                expect_names(c, s, "'a', 7");
+                expect(c, "nil", "update_peers(%d, [[7, 70, 'user', nil]])", s);
+                expect(c, "[7, ...]", "get_peer_by_username(%d, 'a')", s);
+        }
+}
+END_TEST
+
+START_TEST(wrong_rows_change_nothing)
+{
+        static const char *const wrong[] = {
+                "[7]",
+                "[7, 'a']",
+                "[7, nil]",
+                "['7', ['a']]",
+                "[7, [5]]",
+                "[7, ['u'*256]]",
+                "[7, [nil]]",
+                "[7, [h'61']]",
+                "[7, ['a'], 'now']",
+                "[7, ['a'], 1, 2]",
+                "[7, ['a', '\\xff']]",
+                "7",
+                "nil",
+                "[nil, ['a']]",
+                "[9223372036854775808, ['a']]",
+        };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+                expect(c, "!bad_request or !too_large", "update_usernames(%d, [[6, ['x']], %s])", s,
+                       wrong[i]);
+        expect(c, "!bad_request", "update_usernames(%d, 5)", s);
+        expect(c, "!bad_request", "update_usernames(%d)", s);
+        expect(c, "[]", "scan_usernames(%d, nil, 10)", s);
+}
+END_TEST
+
+START_TEST(scans_go_on_behind_a_pair)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                int s = open_dialect(c, i);
+
+                expect(c, "nil", "update_peers(%d, [[1, 1, 'user', 'own', nil], [2, 1, 'user', nil, nil]])",
+                       s);
+                expect(c, "nil", "update_usernames(%d, [[2, ['c', 'a'], 5], [1, ['b', 'd', '\xc3\xbc'], 5]])",
+                       s);
+                expect(c, "[['a', 2, 5], ['b', 1, 5]]", "scan_usernames(%d, nil, 2)", s);
+                expect(c, "[['c', 2, 5], ['d', 1, 5]]", "scan_usernames(%d, ['b', 1], 2)", s);
+                expect(c, "[['b', 1, 5]]", "scan_usernames(%d, ['b', 0], 1)", s);
+                expect(c, "[['b', 1, 5]]", "scan_usernames(%d, ['aa', 9], 1)", s);
+                expect(c, "[['\xc3\xbc', 1, 5]]", "scan_usernames(%d, ['d', 1], 9)", s);
+                expect(c, "[]", "scan_usernames(%d, ['\xc3\xbc', 1], 9)", s);
+                expect(c, "[]", "scan_usernames(%d, ['\xc3\xbc', 9223372036854775807], 9)", s);
+                if (one_owner(dialects[i]))
+                        continue;
+                expect(c, "nil", "update_usernames(%d, [[1, ['a'], 6], [2, ['a'], 7], [-3, ['a'], 8]])", s);
+                expect(c, "[['a', -3, 8], ['a', 1, 6]]", "scan_usernames(%d, nil, 2)", s);
+                expect(c, "[['a', 2, 7]]", "scan_usernames(%d, ['a', 1], 2)", s);
+        }
+}
+END_TEST
+
+START_TEST(scan_parameters_are_checked)
+{
+        static const char *const wrong[] = { "nil, -1",       "nil, 1001",      "nil, 'x'",
+                                             "'a', 5",        "['a'], 5",       "[1, 'a'], 5",
+                                             "['a', nil], 5", "['a', 1, 2], 5", "['u'*256, 1], 5",
+                                             "nil",           "nil, 5, 5",      "nil, nil" };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+                expect(c, "!bad_request or !too_large", "scan_usernames(%d, %s)", s, wrong[i]);
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                names_of_a_peer_are_replaced,
+                names_survive_a_restart,
+                a_name_of_several_peers,
+                own_name_and_table_are_one_lookup,
+                age_is_the_peers_and_the_rows,
+                times_of_rows_read_back,
+                names_without_a_peer_find_nothing,
+                wrong_rows_change_nothing,
+                scans_go_on_behind_a_pair,
+                scan_parameters_are_checked,
+                NULL,
+        };
+
+        return test_program("usernames", tests);
+}
