@@ -1,14 +1,25 @@
-# gramd: `make help` lists the targets.
+# gramd. `make help` lists the targets; `make run` and `make test` install what is missing first.
 
 VERSION := 0.1.0
 SOVERSION := 0
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 BUILD ?= build
 SANITIZE ?=
 COVERAGE ?=
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+# ---- Debian packages: the only list of them ----
+
+packages-run := gcc libc6-dev pkg-config \
+	libuv1-dev libsqlite3-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
+packages-test := $(packages-run) check systemd python3-venv
+packages-all := $(packages-test) clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov
 
 # ---- what is built from what ----
 
@@ -19,7 +30,7 @@ CLIENT := $(wildcard client-lib/*.c)
 CTL := $(wildcard client-lib/ctl/*.c)
 EXAMPLES := $(wildcard client-lib/examples/*.c)
 SUPPORT := $(wildcard tests/support/*.c)
-TESTS := $(wildcard tests/*/test_*.c)
+FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 
 # The client library is the protocol and the client, and depends on libc and msgpack-c only.
 LIBGRAM := $(PROTO) $(CLIENT)
@@ -27,8 +38,12 @@ LIBGRAM := $(PROTO) $(CLIENT)
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 shared_objects = $(patsubst %.c,$(BUILD)/pic/%.o,$(1))
 
-TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TESTS))
+DAEMON_OBJECTS := $(call objects,$(DAEMON) $(BACKENDS) $(PROTO))
+TEST_OBJECTS := $(call objects,$(SUPPORT)) $(filter-out $(BUILD)/obj/daemon/main.o,$(DAEMON_OBJECTS))
+TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
+TEST_PROGRAMS := $(TEST_BINARIES) $(addprefix $(CURDIR)/,$(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
+FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/%,$(FUZZERS))
 
 # ---- how ----
 
@@ -36,14 +51,14 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 OPTIMISE := $(if $(COVERAGE),-O0,$(if $(SANITIZE),-O1,-O2))
 HARDENING := -fstack-protector-strong $(if $(SANITIZE)$(COVERAGE),,-D_FORTIFY_SOURCE=2)
 INSTRUMENT := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
-	$(if $(COVERAGE),--coverage)
+	$(if $(COVERAGE),--coverage -fprofile-update=atomic)
 
 CPPFLAGS += -D_GNU_SOURCE -DGRAMD_VERSION='"$(VERSION)"'
 CFLAGS += -std=c11 -g $(OPTIMISE) $(WARNINGS) $(HARDENING) $(INSTRUMENT)
 LDFLAGS += -Wl,-z,relro,-z,now $(INSTRUMENT)
 
-DAEMON_PACKAGES := libuv sqlite3 libsodium libsystemd inih
-DAEMON_LIBS = $(shell pkg-config --libs $(DAEMON_PACKAGES)) -lmsgpackc -lpthread
+# Asked when they are needed, not when this file is read: by then pkg-config is installed.
+DAEMON_LIBS = $(shell pkg-config --libs libuv sqlite3 libsodium libsystemd inih) -lmsgpackc -lpthread
 CLIENT_LIBS = -lmsgpackc
 TEST_LIBS = $(shell pkg-config --libs check)
 
@@ -66,7 +81,7 @@ $(BUILD)/pic/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
 
-$(BUILD)/gramd: $(call objects,$(DAEMON) $(BACKENDS) $(PROTO))
+$(BUILD)/gramd: $(DAEMON_OBJECTS)
 	$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
 $(BUILD)/gramctl: $(call objects,$(CTL)) $(BUILD)/libgram.a
@@ -84,10 +99,40 @@ $(BUILD)/libgram.so: $(call shared_objects,$(LIBGRAM))
 	ln -sf libgram.so.$(VERSION) $(BUILD)/libgram.so.$(SOVERSION)
 	ln -sf libgram.so.$(SOVERSION) $@
 
-# ---- tests: every tests/*/test_*.c is a program of its own ----
+# ---- the two commands ----
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) \
-		$(filter-out $(BUILD)/obj/daemon/main.o,$(call objects,$(DAEMON) $(BACKENDS) $(PROTO))) $(BUILD)/libgram.a
+.PHONY: run test
+run: packages-run ## install what is missing, build, run gramd on ./gramd.sock with its sessions in ./data
+	@$(MAKE) build
+	@mkdir -p -m 700 data
+	@exec $(BUILD)/gramd --socket $(CURDIR)/gramd.sock --data $(CURDIR)/data
+
+test: packages-test ## install what is missing, build, run every test
+	@$(MAKE) check
+
+# Nothing is installed, and no root needed, where nothing is missing. Other systems install by their own means.
+installed = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' | sed -n 's/^installed //p')
+missing = $(if $(shell command -v dpkg-query),$(filter-out $(installed),$($@)))
+AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo )
+define install-missing
+	echo 'Installing Debian packages: $(missing)'
+	$(AS_ROOT)apt-get update -qq
+	$(AS_ROOT)env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(missing)
+endef
+
+.PHONY: packages-run packages-test packages-all
+packages-run packages-test packages-all:
+	@$(if $(missing),$(install-missing),:)
+
+# ---- tests: every tests/*/test_*.c and tests/*/test_*.sh is a program of its own ----
+
+.PHONY: check test-binaries
+check: test-binaries ## run the tests, installing nothing; T=NAME runs one
+	@BUILD=$(abspath $(BUILD)) tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
+
+test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_OBJECTS) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
 
@@ -95,13 +140,71 @@ $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libuv)
 
-.PHONY: test-binaries check
-test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES)
-check: test-binaries ## run the tests; T=NAME runs one
-	@BUILD=$(abspath $(BUILD)) tests/run $(if $(T),$(filter %/$(T),$(TEST_BINARIES)),$(TEST_BINARIES))
+# ---- install ----
 
-.PHONY: clean
+# FILE:MODE:DIRECTORY below PREFIX.
+INSTALLED := $(BUILD)/gramd:755:bin $(BUILD)/gramctl:755:bin \
+	$(BUILD)/libgram.a:644:lib $(BUILD)/libgram.so.$(VERSION):755:lib \
+	client-lib/gram.h:644:include $(BUILD)/client-lib/gram.pc:644:lib/pkgconfig \
+	$(BUILD)/systemd/gramd.service:644:lib/systemd/system systemd/gramd.socket:644:lib/systemd/system \
+	$(BUILD)/systemd/user/gramd.service:644:lib/systemd/user systemd/user/gramd.socket:644:lib/systemd/user \
+	systemd/sysusers.d/gramd.conf:644:lib/sysusers.d \
+	systemd/mongodb.conf:644:share/doc/gramd $(BUILD)/gramd.conf:644:share/doc/gramd \
+	daemon/gramd.8:644:share/man/man8 $(BUILD)/gramd.conf.5:644:share/man/man5 \
+	client-lib/ctl/gramctl.1:644:share/man/man1
+
+field = $(word $(2),$(subst :, ,$(1)))
+target = $(DESTDIR)$(PREFIX)/$(call field,$(1),3)/$(notdir $(call field,$(1),1))
+LIBDIR = $(DESTDIR)$(PREFIX)/lib
+define newline
+
+
+endef
+
+.PHONY: install uninstall FORCE
+install: build $(filter $(BUILD)/%,$(foreach row,$(INSTALLED),$(call field,$(row),1))) ## install below PREFIX (/usr/local), in DESTDIR if set
+	$(foreach row,$(INSTALLED),install -D -m $(call field,$(row),2) $(call field,$(row),1) $(call target,$(row))$(newline)	)
+	ln -sf libgram.so.$(VERSION) $(LIBDIR)/libgram.so.$(SOVERSION)
+	ln -sf libgram.so.$(SOVERSION) $(LIBDIR)/libgram.so
+
+uninstall: ## remove what install put there; sessions and configuration stay
+	rm -f $(foreach row,$(INSTALLED),$(call target,$(row))) $(LIBDIR)/libgram.so.$(SOVERSION) $(LIBDIR)/libgram.so
+
+$(BUILD)/%: %.in FORCE
+	@mkdir -p $(@D)
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< >$@
+
+# The example configuration and the manual's option list are what the daemon itself knows.
+$(BUILD)/gramd.conf: $(BUILD)/gramd
+	$(BUILD)/gramd --config /dev/null --print-config >$@
+
+# ---- housekeeping ----
+
+SOURCES = $(shell find backends client-lib daemon proto tests -name '*.[ch]')
+
+.PHONY: format lint coverage valgrind fuzz
+format: packages-all ## lay the sources out with clang-format
+	clang-format -i $(SOURCES)
+
+lint: packages-all ## clang-format, clang-tidy, cppcheck, shellcheck, the direction of includes, manual pages
+	@tests/lint
+
+coverage: packages-all ## run the tests and print the line coverage of each room
+	@$(MAKE) COVERAGE=1 BUILD=$(BUILD)-coverage check
+	@tests/coverage $(BUILD)-coverage
+
+# A program under test that valgrind complains about, or that leaks, exits with 99.
+valgrind: packages-all ## run the tests under valgrind; T=NAME runs one
+	@RUNNER='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
+		--trace-children=yes --trace-children-skip=*/sh,*/bash,*/systemd-* --child-silent-after-fork=no' $(MAKE) check
+
+.PHONY: clean help
 clean: ## remove what was built
 	rm -rf build*
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@echo
+	@echo 'SANITIZE=address,undefined or SANITIZE=thread, CC=clang, BUILD=DIRECTORY, PREFIX=, DESTDIR='
 
 -include $(shell find $(BUILD)/obj $(BUILD)/pic -name '*.d' 2>/dev/null)
