@@ -207,4 +207,6 @@ help: ## list the targets
 	@echo
 	@echo 'SANITIZE=address,undefined or SANITIZE=thread, CC=clang, BUILD=DIRECTORY, PREFIX=, DESTDIR='
 
+# Objects are kept: the next build starts from them.
+.SECONDARY:
 -include $(shell find $(BUILD)/obj $(BUILD)/pic -name '*.d' 2>/dev/null)
