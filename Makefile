@@ -30,7 +30,6 @@ CLIENT := $(wildcard client-lib/*.c)
 CTL := $(wildcard client-lib/ctl/*.c)
 EXAMPLES := $(wildcard client-lib/examples/*.c)
 SUPPORT := $(wildcard tests/support/*.c)
-FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 
 # The client library is the protocol and the client, and depends on libc and msgpack-c only.
 LIBGRAM := $(PROTO) $(CLIENT)
@@ -39,11 +38,11 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 shared_objects = $(patsubst %.c,$(BUILD)/pic/%.o,$(1))
 
 DAEMON_OBJECTS := $(call objects,$(DAEMON) $(BACKENDS) $(PROTO))
-TEST_OBJECTS := $(call objects,$(SUPPORT)) $(filter-out $(BUILD)/obj/daemon/main.o,$(DAEMON_OBJECTS))
+TESTED_OBJECTS := $(filter-out $(BUILD)/obj/daemon/main.o,$(DAEMON_OBJECTS))
 TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 TEST_PROGRAMS := $(TEST_BINARIES) $(addprefix $(CURDIR)/,$(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
-FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/%,$(FUZZERS))
+FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 # ---- how ----
 
@@ -132,7 +131,7 @@ check: test-binaries ## run the tests, installing nothing; T=NAME runs one
 
 test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES)
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_OBJECTS) $(BUILD)/libgram.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) $(TESTED_OBJECTS) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
 
@@ -197,6 +196,23 @@ coverage: packages-all ## run the tests and print the line coverage of each room
 valgrind: packages-all ## run the tests under valgrind; T=NAME runs one
 	@RUNNER='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
 		--trace-children=yes --trace-children-skip=*/sh,*/bash,*/systemd-* --child-silent-after-fork=no' $(MAKE) check
+
+# What a fuzzer finds is a file crash-… in $(BUILD)-fuzz; what it learns is kept there from run to run.
+FUZZ_SECONDS ?= 60
+fuzz: packages-all ## fuzz whatever reads bytes of strangers, FUZZ_SECONDS=60 each
+	@$(MAKE) BUILD=$(BUILD)-fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-here
+
+.PHONY: fuzz-here
+fuzz-here: $(FUZZ_BINARIES)
+	@for program in $(FUZZ_BINARIES); do \
+		seeds=tests/fuzz/seeds/$${program##*/fuzz_}; learnt=$(BUILD)/learnt/$${program##*/}; mkdir -p $$learnt; \
+		$$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+			-artifact_prefix=$(BUILD)/ $$learnt $$seeds || exit 1; \
+	done
+
+$(FUZZ_BINARIES): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TESTED_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) -pie $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(DAEMON_LIBS)
 
 .PHONY: clean help
 clean: ## remove what was built
