@@ -173,9 +173,13 @@ $(BUILD)/%: %.in FORCE
 	@mkdir -p $(@D)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< >$@
 
-# The example configuration and the manual's option list are what the daemon itself knows.
+# The example configuration, and from it the manual's list of options: what the system's daemon would use.
 $(BUILD)/gramd.conf: $(BUILD)/gramd
-	$(BUILD)/gramd --config /dev/null --print-config >$@
+	env -i STATE_DIRECTORY=/var/lib/gramd GRAMD_SOCKET=/run/gramd/gramd.sock \
+		$(BUILD)/gramd --config /dev/null --print-config >$@
+
+$(BUILD)/gramd.conf.5: $(BUILD)/gramd.conf daemon/options.awk daemon/gramd.conf.5.in
+	awk -f daemon/options.awk - daemon/gramd.conf.5.in <$< >$@
 
 # ---- housekeeping ----
 
@@ -186,7 +190,8 @@ format: packages-all ## lay the sources out with clang-format
 	clang-format -i $(SOURCES)
 
 lint: packages-all ## clang-format, clang-tidy, cppcheck, shellcheck, the direction of includes, manual pages
-	@tests/lint
+	@$(MAKE) $(BUILD)/gramd.conf.5
+	@tests/lint $(BUILD)/gramd.conf.5
 
 coverage: packages-all ## run the tests and print the line coverage of each room
 	@$(MAKE) COVERAGE=1 BUILD=$(BUILD)-coverage check
