@@ -127,7 +127,8 @@ packages-run packages-test packages-all:
 
 .PHONY: check test-binaries
 check: test-binaries ## run the tests, installing nothing; T=NAME runs one
-	@BUILD=$(abspath $(BUILD)) tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
+	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)'; \
+		tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
 
 test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES)
 

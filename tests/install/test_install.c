@@ -1,0 +1,138 @@
+/*
+ * `make install` and `make uninstall`, in a root of their own; and what was installed is usable: the library
+ * by a program that knows nothing but `pkg-config gram`.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../support/command.h"
+#include "../support/program.h"
+
+static void make(const char *what)
+{
+        TEST_FREED char *output = command("make -C \"$SOURCE\" %s PREFIX=/usr DESTDIR=\"$PWD/root\"", what);
+}
+
+START_TEST(everything_has_its_place)
+{
+        static const char *const files[] = {
+                "bin/gramd",
+                "bin/gramctl",
+                "lib/libgram.a",
+                "lib/libgram.so",
+                "lib/libgram.so.0",
+                "include/gram.h",
+                "lib/pkgconfig/gram.pc",
+                "lib/systemd/system/gramd.service",
+                "lib/systemd/system/gramd.socket",
+                "lib/systemd/user/gramd.service",
+                "lib/systemd/user/gramd.socket",
+                "lib/sysusers.d/gramd.conf",
+                "share/doc/gramd/gramd.conf",
+                "share/doc/gramd/mongodb.conf",
+                "share/man/man1/gramctl.1",
+                "share/man/man5/gramd.conf.5",
+                "share/man/man8/gramd.8",
+        };
+
+        make("install");
+        for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+                TEST_FREED char *size =
+                        command("test -s root/usr/%s || echo missing: %s", files[i], files[i]);
+
+                ck_assert_str_eq(size, "");
+        }
+}
+END_TEST
+
+START_TEST(nothing_is_left_behind)
+{
+        TEST_FREED char *left = NULL;
+
+        make("install");
+        make("uninstall");
+        left = command("find root ! -type d");
+        ck_assert_str_eq(left, "");
+}
+END_TEST
+
+START_TEST(units_run_what_was_installed)
+{
+        TEST_FREED char *unit = NULL, *open = NULL;
+
+        make("install");
+        unit = command("grep -x ExecStart=/usr/bin/gramd root/usr/lib/systemd/system/gramd.service");
+        open = command("! grep -r @PREFIX@ root");
+}
+END_TEST
+
+/* Neither the daemon's directories nor an option may be missing, and nothing of the machine it was built on.
+ */
+START_TEST(the_example_is_the_systems_configuration)
+{
+        TEST_FREED char *right = NULL, *data = NULL, *page = NULL;
+
+        make("install");
+        right = command("root/usr/bin/gramd --config root/usr/share/doc/gramd/gramd.conf --check-config");
+        data = command("grep -x 'data = /var/lib/gramd' root/usr/share/doc/gramd/gramd.conf");
+        page = command(
+                "for option in $(sed -nE 's/^(# )?([a-z-]+) =.*/\\2/p' root/usr/share/doc/gramd/gramd.conf); "
+                "do grep -q \"^.It Cm $(echo $option | sed 's/-/.*-/g')\" "
+                "root/usr/share/man/man5/gramd.conf.5 "
+                "|| { echo $option; exit 1; }; done");
+        ck_assert_str_eq(page, "");
+}
+END_TEST
+
+/* Linked against the library as installed, and running with the name that is in it (its soname). */
+START_TEST(a_program_finds_the_library)
+{
+        static const char program[] = "#include <gram.h>\nint main(void) { return !gram_version(); }\n";
+        TEST_FREED char *built = NULL, *shared = NULL, *fixed = NULL;
+
+        make("install");
+        test_write_file("program.c", program, strlen(program));
+        built = command(
+                "export PKG_CONFIG_PATH=$PWD/root/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$PWD/root; "
+                "$CC -Wall -Werror -o shared program.c $(pkg-config --cflags --libs gram) && "
+                "$CC -o fixed program.c $(pkg-config --cflags gram) root/usr/lib/libgram.a -lmsgpackc");
+        shared = command(
+                "LD_LIBRARY_PATH=$PWD/root/usr/lib ./shared && readelf -d shared | grep libgram.so.0");
+        fixed = command("./fixed && ! readelf -d fixed | grep libgram");
+}
+END_TEST
+
+/* Nothing but gram_… may be seen in either library, and every function of the header is in both. */
+START_TEST(only_the_api_is_exported)
+{
+        static const char *const listings[] = { "nm -D --defined-only $BUILD/libgram.so",
+                                                "nm -g --defined-only $BUILD/libgram.a" };
+
+        for (size_t i = 0; i < sizeof(listings) / sizeof(listings[0]); i++) {
+                TEST_FREED char *names =
+                        command("%s | awk 'NF == 3 { print $3 }' | sort >exported", listings[i]);
+                TEST_FREED char *others = command("grep -vE '^(gram_|__gcov|mangle_path)' exported || :");
+                TEST_FREED char *missing =
+                        command("grep -oE '\\bgram_[a-z0-9_]+\\(' $SOURCE/client-lib/gram.h | tr -d '(' | "
+                                "sort -u >declared; "
+                                "test -s declared && comm -23 declared exported");
+
+                ck_assert_str_eq(names, "");
+                ck_assert_str_eq(others, "");
+                ck_assert_str_eq(missing, "");
+        }
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = { everything_has_its_place,
+                                       nothing_is_left_behind,
+                                       units_run_what_was_installed,
+                                       the_example_is_the_systems_configuration,
+                                       a_program_finds_the_library,
+                                       only_the_api_is_exported,
+                                       NULL };
+
+        return test_program("install", tests);
+}
