@@ -39,7 +39,8 @@ shared_objects = $(patsubst %.c,$(BUILD)/pic/%.o,$(1))
 
 DAEMON_OBJECTS := $(call objects,$(DAEMON) $(BACKENDS) $(PROTO))
 TESTED_OBJECTS := $(filter-out $(BUILD)/obj/daemon/main.o,$(DAEMON_OBJECTS))
-TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
+TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c)) \
+	$(BUILD)/tests/contract/test_contract_toy
 TEST_PROGRAMS := $(TEST_BINARIES) $(addprefix $(CURDIR)/,$(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
 FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -130,9 +131,21 @@ check: test-binaries ## run the tests, installing nothing; T=NAME runs one
 	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)'; \
 		tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
 
-test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES)
+test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) $(TESTED_OBJECTS) $(BUILD)/libgram.a
+	@mkdir -p $(@D)
+	$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
+
+# A backend that only the tests have is one file and one line: the daemon and the contract suite with tests/toy.
+TOY := $(call objects,$(wildcard tests/toy/*.c))
+NOT_TOY := $(BUILD)/obj/backends/list.o
+
+$(BUILD)/tests/gramd-toy: $(filter-out $(NOT_TOY),$(DAEMON_OBJECTS)) $(TOY)
+	$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
+
+$(BUILD)/tests/contract/test_contract_toy: $(BUILD)/obj/tests/contract/test_contract.o $(call objects,$(SUPPORT)) \
+		$(filter-out $(NOT_TOY),$(TESTED_OBJECTS)) $(TOY)
 	@mkdir -p $(@D)
 	$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
 
