@@ -64,6 +64,7 @@ TEST_LIBS = $(shell pkg-config --libs check)
 
 .PHONY: build
 build: $(BUILD)/gramd $(BUILD)/gramctl $(BUILD)/libgram.a $(BUILD)/libgram.so ## build the daemon, gramctl and the C library (the default)
+	@:
 
 # Objects depend on the compiler and its flags: a change of either rebuilds them.
 FLAGS_STAMP := $(BUILD)/flags

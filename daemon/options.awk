@@ -5,6 +5,7 @@ function roff(text)
 {
         gsub(/\\/, "\\e", text)
         gsub(/-/, "\\-", text)
+        gsub(/\. /, ".\n", text)
         return text ~ /^[.']/ ? "\\&" text : text
 }
 
