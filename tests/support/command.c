@@ -10,46 +10,38 @@
 
 #include "program.h"
 
-static char *run(const char *format, va_list args, int *status)
+struct run {
+        char *text;
+        char *output;
+        int status;
+};
+
+static struct run run(const char *format, va_list args)
 {
-        TEST_FREED char *text = NULL;
+        struct run run = { 0 };
         TEST_FREED char *line = NULL;
-        char *output = NULL;
         size_t size = 0;
         FILE *pipe;
 
-        ck_assert_int_ge(vasprintf(&text, format, args), 0);
-        line = test_format("unset MAKEFLAGS MAKELEVEL MFLAGS; exec 2>&1; %s", text);
+        ck_assert_int_ge(vasprintf(&run.text, format, args), 0);
+        line = test_format("unset MAKEFLAGS MAKELEVEL MFLAGS; exec 2>&1; %s", run.text);
         pipe = popen(line, "re");
         ck_assert_ptr_nonnull(pipe);
-        if (getdelim(&output, &size, '\0', pipe) < 0)
-                *output = '\0';
-        *status = pclose(pipe);
-        return output;
+        if (getdelim(&run.output, &size, '\0', pipe) < 0)
+                *run.output = '\0';
+        run.status = pclose(pipe);
+        return run;
 }
 
 char *command(const char *format, ...)
 {
         va_list args;
-        char *output;
-        int status;
+        struct run done;
 
         va_start(args, format);
-        output = run(format, args, &status);
+        done = run(format, args);
         va_end(args);
-        ck_assert_msg(status == 0, "status %d of the command %s\n%s", status, format, output);
-        return output;
-}
-
-char *command_fails(const char *format, ...)
-{
-        va_list args;
-        char *output;
-        int status;
-
-        va_start(args, format);
-        output = run(format, args, &status);
-        va_end(args);
-        ck_assert_msg(status != 0, "it was expected to fail: %s\n%s", format, output);
-        return output;
+        ck_assert_msg(done.status == 0, "status %d: %s\n%s", done.status, done.text, done.output);
+        free(done.text);
+        return done.output;
 }

@@ -6,7 +6,4 @@
 /* Runs it; fails the test where it fails, showing what it printed. Returns its output, malloc'ed. */
 char *command(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Expected to fail; returns its output, malloc'ed. */
-char *command_fails(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
 #endif
