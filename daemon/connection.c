@@ -59,7 +59,7 @@ static void on_closed(uv_handle_t *uv)
         server_check_stopped(server);
 }
 
-static void close_now(struct connection *connection)
+void connection_drop(struct connection *connection)
 {
         if (connection->closing)
                 return;
@@ -79,7 +79,7 @@ static void close_when_done(struct connection *connection)
 {
         if (connection->ending && !connection->closing && connection->n_deferred == 0 &&
             connection->out.len == 0 && !connection->writing)
-                close_now(connection);
+                connection_drop(connection);
 }
 
 void connection_end(struct connection *connection)
@@ -125,7 +125,7 @@ static void on_written(uv_write_t *request, int status)
         buffer_deinit(&outgoing->bytes);
         free(outgoing);
         if (status < 0)
-                close_now(connection);
+                connection_drop(connection);
         else
                 connection_flush(connection);
 }
@@ -137,7 +137,7 @@ static void write_later(struct connection *connection)
         uv_buf_t bytes;
 
         if (!outgoing) {
-                close_now(connection);
+                connection_drop(connection);
                 return;
         }
         outgoing->connection = connection;
@@ -153,7 +153,7 @@ static void write_later(struct connection *connection)
                 wipe(outgoing->secret, &outgoing->bytes);
                 buffer_deinit(&outgoing->bytes);
                 free(outgoing);
-                close_now(connection);
+                connection_drop(connection);
         }
 }
 
@@ -187,12 +187,12 @@ void connection_flush(struct connection *connection)
         if (connection->closing)
                 return;
         if (connection->out.failed) {
-                close_now(connection);
+                connection_drop(connection);
                 return;
         }
         if (!connection->writing && connection->out.len > 0) {
                 if (!write_now(connection)) {
-                        close_now(connection);
+                        connection_drop(connection);
                         return;
                 }
                 if (connection->out.len > 0) {
@@ -211,7 +211,8 @@ void connection_flush(struct connection *connection)
 
 static bool too_much(const struct connection *connection)
 {
-        return unread(connection) + connection->deferred_bytes > connection->server->config->client_buffer_bytes;
+        return unread(connection) + connection->deferred_bytes >
+               connection->server->config->client_buffer_bytes;
 }
 
 /* Dispatches whole messages from `data`; returns how many bytes are done with. */
@@ -280,7 +281,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
                 return;
         }
         if (n < 0) {
-                close_now(connection);
+                connection_drop(connection);
                 return;
         }
         server->metrics.counters[METRIC_BYTES_IN] += (uint64_t)n;
@@ -290,7 +291,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
                 if (!connection->ending) {
                         buffer_append(&connection->in, room->base + done, (size_t)n - done);
                         if (connection->in.failed)
-                                close_now(connection);
+                                connection_drop(connection);
                 }
                 if (connection->secret_in)
                         explicit_bzero(room->base, (size_t)n);
@@ -360,7 +361,8 @@ static bool refuse(struct connection *connection)
         if (server->n_connections < server->config->max_clients)
                 return false;
         server->metrics.counters[METRIC_CONNECTIONS_REFUSED]++;
-        message_write_error(&connection->out, 0, wire_error_name(WIRE_OVERLOADED), slice_of(full), SLICE_NONE);
+        message_write_error(&connection->out, 0, wire_error_name(WIRE_OVERLOADED), slice_of(full),
+                            SLICE_NONE);
         log_write(server->log, LOG_WARNING, "refused a client with pid %d: max-clients is %llu",
                   (int)connection->credentials.pid, (unsigned long long)server->config->max_clients);
         return true;
@@ -372,7 +374,7 @@ void connection_accept(struct server *server)
 
         if (!connection)
                 return; /* the backlog keeps it */
-        if (uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&connection->pipe) < 0) {
+        if (uv_accept((uv_stream_t *)&server->listening, (uv_stream_t *)&connection->pipe) < 0) {
                 uv_close((uv_handle_t *)&connection->pipe, on_closed);
                 return;
         }

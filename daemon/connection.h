@@ -52,11 +52,11 @@ struct connection {
 
         bool reading;
         bool dispatching;
-        bool ending;     /* takes no more requests; closes when all is answered and written */
-        bool closing;    /* uv_close() has been called */
+        bool ending;         /* takes no more requests; closes when all is answered and written */
+        bool closing;        /* uv_close() has been called */
         bool watcher_behind; /* a handle of its is owed a `changed`; watch.c */
-        bool monitoring; /* gets `request` notifications */
-        bool secret_in;  /* `in` has held key material: wipe what is freed */
+        bool monitoring;     /* gets `request` notifications */
+        bool secret_in;      /* `in` has held key material: wipe what is freed */
         bool secret_out;
 };
 
@@ -77,6 +77,9 @@ void connection_settle(struct connection *connection);
 
 /* Takes no more requests, releases its handles, answers what is under way, closes. */
 void connection_end(struct connection *connection);
+
+/* Closes it at once, answered or not. */
+void connection_drop(struct connection *connection);
 
 /* Handles: the connection keeps the table, session.c the meaning. 0: no room, or no memory. */
 int64_t connection_add_handle(struct connection *connection, struct handle *handle);

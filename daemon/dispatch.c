@@ -16,21 +16,28 @@
 #include "server.h"
 
 static const char *const wire_names[] = {
-        [WIRE_BAD_REQUEST] = "bad_request", [WIRE_UNKNOWN_METHOD] = "unknown_method",
-        [WIRE_BAD_SESSION] = "bad_session", [WIRE_NOT_FOUND] = "not_found",
-        [WIRE_EXPIRED] = "expired",         [WIRE_OVERLOADED] = "overloaded",
-        [WIRE_BUSY] = "busy",               [WIRE_FENCED] = "fenced",
-        [WIRE_EXISTS] = "exists",           [WIRE_DENIED] = "denied",
-        [WIRE_TOO_LARGE] = "too_large",     [WIRE_UNAVAILABLE] = "unavailable",
-        [WIRE_STORAGE] = "storage",         [WIRE_CORRUPT] = "corrupt",
+        [WIRE_BAD_REQUEST] = "bad_request",
+        [WIRE_UNKNOWN_METHOD] = "unknown_method",
+        [WIRE_BAD_SESSION] = "bad_session",
+        [WIRE_NOT_FOUND] = "not_found",
+        [WIRE_EXPIRED] = "expired",
+        [WIRE_OVERLOADED] = "overloaded",
+        [WIRE_BUSY] = "busy",
+        [WIRE_FENCED] = "fenced",
+        [WIRE_EXISTS] = "exists",
+        [WIRE_DENIED] = "denied",
+        [WIRE_TOO_LARGE] = "too_large",
+        [WIRE_UNAVAILABLE] = "unavailable",
+        [WIRE_STORAGE] = "storage",
+        [WIRE_CORRUPT] = "corrupt",
 };
 
 /* By the negative of a BACKEND_E_…. */
 static const enum wire_error wire_of_backend[] = {
-        [-BACKEND_E_NOT_FOUND] = WIRE_NOT_FOUND, [-BACKEND_E_BUSY] = WIRE_BUSY,
-        [-BACKEND_E_STORAGE] = WIRE_STORAGE,     [-BACKEND_E_CORRUPT] = WIRE_CORRUPT,
+        [-BACKEND_E_NOT_FOUND] = WIRE_NOT_FOUND,     [-BACKEND_E_BUSY] = WIRE_BUSY,
+        [-BACKEND_E_STORAGE] = WIRE_STORAGE,         [-BACKEND_E_CORRUPT] = WIRE_CORRUPT,
         [-BACKEND_E_UNAVAILABLE] = WIRE_UNAVAILABLE, [-BACKEND_E_FENCED] = WIRE_FENCED,
-        [-BACKEND_E_NAME] = WIRE_BAD_REQUEST,    [-BACKEND_E_TOO_LARGE] = WIRE_TOO_LARGE,
+        [-BACKEND_E_NAME] = WIRE_BAD_REQUEST,        [-BACKEND_E_TOO_LARGE] = WIRE_TOO_LARGE,
         [-BACKEND_E_OPTION] = WIRE_BAD_REQUEST,
 };
 
@@ -162,7 +169,8 @@ static bool take(struct cursor *params, char letter, struct param *param)
         struct slice whole;
 
         cursor_skip(params, &whole);
-        param->cursor = (struct cursor){ (const uint8_t *)whole.data, (const uint8_t *)whole.data + whole.len };
+        param->cursor =
+                (struct cursor){ (const uint8_t *)whole.data, (const uint8_t *)whole.data + whole.len };
         return letter == 'a' || letter == 'A' ? cursor_array(&param->cursor, &param->count)
                                               : cursor_map(&param->cursor, &param->count);
 }
@@ -208,10 +216,11 @@ static bool wrong_count(struct call *call, unsigned least, unsigned most, unsign
         if (count >= least && count <= most)
                 return false;
         if (least == most)
-                answer_error(&call->request, WIRE_BAD_REQUEST, "%s takes %u parameters, not %u", name, least, count);
+                answer_error(&call->request, WIRE_BAD_REQUEST, "%s takes %u parameters, not %u", name, least,
+                             count);
         else
-                answer_error(&call->request, WIRE_BAD_REQUEST, "%s takes %u to %u parameters, not %u", name, least,
-                             most, count);
+                answer_error(&call->request, WIRE_BAD_REQUEST, "%s takes %u to %u parameters, not %u", name,
+                             least, most, count);
         return true;
 }
 
@@ -223,7 +232,8 @@ static bool take_params(struct call *call, const struct message *message)
         struct cursor params = message->params;
         struct param *param = call->params;
 
-        if (wrong_count(call, index->least[method - methods], index->most[method - methods], message->n_params))
+        if (wrong_count(call, index->least[method - methods], index->most[method - methods],
+                        message->n_params))
                 return false;
         for (uint32_t taken = 1; taken <= message->n_params; letter++) {
                 if (*letter == '|')
@@ -233,7 +243,8 @@ static bool take_params(struct call *call, const struct message *message)
                                 return false;
                 } else if (!take(&params, *letter, param++)) {
                         answer_error(&call->request, WIRE_BAD_REQUEST, "%s: parameter %u must be %s%s",
-                                     method->name, taken, letter_name(*letter), *letter < 'a' ? " or nil" : "");
+                                     method->name, taken, letter_name(*letter),
+                                     *letter < 'a' ? " or nil" : "");
                         return false;
                 }
                 taken++;

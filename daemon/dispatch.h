@@ -49,7 +49,7 @@ struct request {
         struct connection *connection;
         const struct session *session; /* NULL: its method has no handle */
         const struct method *method;
-        struct link link;        /* connection->deferred */
+        struct link link;    /* connection->deferred */
         uint64_t started_ns; /* 0: nobody watches */
         size_t bytes;        /* held for it while deferred */
         size_t answer_at;    /* where its answer begins in the connection's buffer */
@@ -109,7 +109,8 @@ struct method_index {
 
 void method_index_init(struct method_index *index);
 
-/* One whole frame of this connection's. False: it is no message, the connection must end (it has been told). */
+/* One whole frame of this connection's. False: it is no message, the connection must end (it has been told).
+ */
 bool dispatch(struct connection *connection, struct slice frame);
 
 /* A frame that broke a limit, or cannot be read: the last answer of this connection. */
@@ -133,8 +134,8 @@ void answer_detail(struct request *request, enum wire_error error, struct slice 
 void answer_fault(struct request *request, int backend_error, const struct fault *fault);
 
 /*
- * Moves the call's request into `to`, which lives until it is answered and for which `bytes` of memory are held.
- * The call is done with.
+ * Moves the call's request into `to`, which lives until it is answered and for which `bytes` of memory are
+ * held. The call is done with.
  */
 void request_defer(struct call *call, struct request *to, size_t bytes);
 /* Moves a deferred request out, to be answered where it is now. */

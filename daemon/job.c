@@ -46,9 +46,9 @@ struct session_job {
         struct noted *effects;
         size_t n_effects, effects_cap;
         struct identity next;
-        unsigned fields; /* that differ from the session's */
+        unsigned fields;   /* that differ from the session's */
         bool has_identity; /* `next` is a copy of the session's identity */
-        bool keeps;      /* has states: a write that keeps what is stored waits */
+        bool keeps;        /* has states: a write that keeps what is stored waits */
         enum durability durability;
         bool sync;
 
@@ -249,7 +249,8 @@ static int by_lookup(const void *a, const void *b)
 
 static int by_change(const void *a, const void *b)
 {
-        size_t left = ((const struct noted *)a)->effect.change, right = ((const struct noted *)b)->effect.change;
+        size_t left = ((const struct noted *)a)->effect.change,
+               right = ((const struct noted *)b)->effect.change;
 
         return (left > right) - (left < right);
 }
@@ -306,7 +307,8 @@ static void read_all(struct session_job *job)
         for (struct link *at = job->reads.next; at != &job->reads && !job->read_error; at = at->next)
                 job->read_error = scan(job, LINK_OF(at, struct op, link));
         if (!job->read_error && job->no_memory)
-                job->read_error = fault_set(&job->read_fault, BACKEND_E_STORAGE, "the daemon is out of memory");
+                job->read_error =
+                        fault_set(&job->read_fault, BACKEND_E_STORAGE, "the daemon is out of memory");
 }
 
 static void session_job_run(struct job *base)
@@ -317,15 +319,16 @@ static void session_job_run(struct job *base)
         read_all(job);
         if (job->n_changes > 0) {
                 job->no_memory = false;
-                job->write_error = job->backend->apply(job->stored, job->changes, job->n_changes, job->durability,
-                                                       on_effect, job, &job->write_fault);
+                job->write_error = job->backend->apply(job->stored, job->changes, job->n_changes,
+                                                       job->durability, on_effect, job, &job->write_fault);
                 if (job->n_effects > 1)
                         qsort(job->effects, job->n_effects, sizeof(struct noted), by_change);
         }
         if (job->sync)
                 job->sync_error = job->backend->sync(job->stored, &job->sync_fault);
         if (job->delete)
-                job->delete_error = job->backend->remove(job->stored, job->delete->remove_peers, &job->write_fault);
+                job->delete_error =
+                        job->backend->remove(job->stored, job->delete->remove_peers, &job->write_fault);
 }
 
 /* ---- on the loop again: making it known ---- */
@@ -430,7 +433,8 @@ static void take_change(struct session *session, const struct op *op, struct cha
         }
         session->server->metrics.counters[METRIC_ROWS_STORED] += change->n;
         for (size_t i = 0; i < op->write.n_repeats; i++)
-                cache_touch_peer(session->cache, op->write.repeats[i].id, op->write.repeats[i].last_update_on);
+                cache_touch_peer(session->cache, op->write.repeats[i].id,
+                                 op->write.repeats[i].last_update_on);
         session->server->metrics.counters[METRIC_ROWS_REPEATED] += op->write.n_repeats;
 }
 
@@ -478,7 +482,8 @@ static void log_fault(const struct session *session, enum log_level level, const
 {
         char who[300];
 
-        log_write(session->server->log, level, "%s: %s: %s", session_describe(session, who, sizeof(who)), what, why);
+        log_write(session->server->log, level, "%s: %s: %s", session_describe(session, who, sizeof(who)),
+                  what, why);
 }
 
 static void on_fsync(struct timer *timer)

@@ -2,8 +2,9 @@
 #define GRAMD_DAEMON_JOB_H
 
 /*
- * One round of work on a session: what queue.c collected goes to a worker, and comes back into cache, watchers and
- * answers. Made and finished on the loop; between session_job_submit() and its completion a worker has it.
+ * One round of work on a session: what queue.c collected goes to a worker, and comes back into cache,
+ * watchers and answers. Made and finished on the loop; between session_job_submit() and its completion a
+ * worker has it.
  */
 
 #include "queue.h"

@@ -11,7 +11,7 @@ struct link {
         struct link *next;
 };
 
-#define LINK_OF(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define LINK_OF(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void link_init(struct link *link)
 {

@@ -151,8 +151,8 @@ static void listing_run(struct job *job)
                         continue;
                 listing->backend = i;
                 listing->n_of_backend = 0;
-                listing->error = backends[i]->list(listing->server->backend_envs[i], listing->after, on_stored,
-                                                   listing, &listing->fault);
+                listing->error = backends[i]->list(listing->server->backend_envs[i], listing->after,
+                                                   on_stored, listing, &listing->fault);
         }
 }
 
@@ -213,8 +213,7 @@ static size_t page_size(const struct listing *listing)
 {
         size_t n = listing->n_rows < listing->limit ? listing->n_rows : listing->limit;
 
-        while (n > 0 && n < listing->n_rows &&
-               slice_equal(listing->rows[n - 1].name, listing->rows[n].name))
+        while (n > 0 && n < listing->n_rows && slice_equal(listing->rows[n - 1].name, listing->rows[n].name))
                 n--;
         if (n == 0 && listing->n_rows > 0) /* a page smaller than one name's rows: all of them */
                 for (n = 1; n < listing->n_rows && slice_equal(listing->rows[0].name, listing->rows[n].name);)

@@ -115,7 +115,8 @@ static bool copy_field(struct identity *to, const struct identity *from, enum fi
 }
 
 /* Sets the fields in `next`; the address goes along with the data centre unless it was set too. */
-static unsigned merge(struct values *values, const struct session *session, struct identity *next, bool *failed)
+static unsigned merge(struct values *values, const struct session *session, struct identity *next,
+                      bool *failed)
 {
         const unsigned place = FIELD_BIT(FIELD_DC_ID) | FIELD_BIT(FIELD_TEST_MODE);
         const unsigned address = FIELD_BIT(FIELD_SERVER_ADDRESS) | FIELD_BIT(FIELD_PORT);
@@ -187,10 +188,11 @@ void method_set(struct call *call)
                 int error = field == FIELD_COUNT ? 0 : identity_read(&values->identity, field, &map->cursor);
 
                 if (error == IDENTITY_E_VALUE)
-                        answer_error(&call->request, WIRE_BAD_REQUEST, "set: `%s` must be %s", field_infos[field].name,
-                                     must_be[field]);
+                        answer_error(&call->request, WIRE_BAD_REQUEST, "set: `%s` must be %s",
+                                     field_infos[field].name, must_be[field]);
                 else if (error)
-                        answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                        answer_error(&call->request, WIRE_STORAGE,
+                                     "the daemon is out of memory for this request");
                 if (error || field == FIELD_COUNT) {
                         values_free(values);
                         return;

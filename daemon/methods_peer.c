@@ -23,12 +23,14 @@ static void answer_missing(struct request *request, const struct lookup *lookup)
                 answer_error(request, WIRE_NOT_FOUND, "Username not found: %s", quote(lookup->text, text));
                 break;
         case LOOKUP_PHONE:
-                answer_error(request, WIRE_NOT_FOUND, "Phone number not found: %s", quote(lookup->text, text));
+                answer_error(request, WIRE_NOT_FOUND, "Phone number not found: %s",
+                             quote(lookup->text, text));
                 break;
         }
 }
 
-/* More than `max_age` away from now, past or future; any time is far away that does not fit the difference. */
+/* More than `max_age` away from now, past or future; any time is far away that does not fit the difference.
+ */
 static bool too_old(int64_t time, int64_t max_age)
 {
         int64_t away;
@@ -133,7 +135,8 @@ void method_get_peer_by_username(struct call *call)
         if (too_long(call, &lookup))
                 return;
         if (max_age < 0)
-                answer_error(&call->request, WIRE_BAD_REQUEST, "get_peer_by_username: max_age must not be negative");
+                answer_error(&call->request, WIRE_BAD_REQUEST,
+                             "get_peer_by_username: max_age must not be negative");
         else
                 look_up(call, &lookup, max_age);
 }
@@ -163,7 +166,8 @@ static void answer_find_many(struct op *op, const struct found *found)
 
                 while (match < found->n && found->matches[match].lookup == i)
                         match++;
-                answer = cache_found(cache, &op->find.lookups[i], &found->matches[first], match - first, &hit);
+                answer =
+                        cache_found(cache, &op->find.lookups[i], &found->matches[first], match - first, &hit);
                 if (answer == CACHE_HIT)
                         buffer_append(out, hit.packed.data, hit.packed.len);
                 else
@@ -203,7 +207,8 @@ void method_get_peers(struct call *call)
         struct op *op;
 
         if (list->count > LIST_MAX) {
-                answer_error(&call->request, WIRE_TOO_LARGE, "get_peers takes at most 1000 ids, not %u", list->count);
+                answer_error(&call->request, WIRE_TOO_LARGE, "get_peers takes at most 1000 ids, not %u",
+                             list->count);
                 return;
         }
         for (uint32_t i = 0; i < list->count; i++) {
@@ -315,8 +320,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
- * Which rows repeat what is stored? Not one that comes after a new row of the same peer in this list: what it repeats
- * will not be stored any more. `kinds` gets one enum cache_repeat a row. False: no memory.
+ * Which rows repeat what is stored? Not one that comes after a new row of the same peer in this list: what it
+ * repeats will not be stored any more. `kinds` gets one enum cache_repeat a row. False: no memory.
  */
 static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8_t *kinds)
 {
@@ -348,7 +353,8 @@ static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8
 static void answer_repeats(struct call *call, const struct incoming *incoming)
 {
         for (uint32_t i = 0; i < incoming->n; i++)
-                cache_touch_peer(call->session->cache, incoming->rows[i].id, incoming->rows[i].last_update_on);
+                cache_touch_peer(call->session->cache, incoming->rows[i].id,
+                                 incoming->rows[i].last_update_on);
         call->server->metrics.counters[METRIC_ROWS_REPEATED] += incoming->n;
         answer_nil(&call->request);
 }
@@ -395,9 +401,9 @@ static void store_rows(struct call *call, struct incoming *incoming, uint8_t *ki
                 answer_repeats(call, incoming);
                 return;
         }
-        op = op_new(call, OP_WRITE, (incoming->n_new + incoming->n_late) * sizeof(struct peer) +
-                                            (incoming->n - incoming->n_new - incoming->n_late) *
-                                                    sizeof(struct row_time));
+        op = op_new(call, OP_WRITE,
+                    (incoming->n_new + incoming->n_late) * sizeof(struct peer) +
+                            (incoming->n - incoming->n_new - incoming->n_late) * sizeof(struct row_time));
         if (!op)
                 return;
         fill_op(call, op, incoming, kinds);
@@ -417,7 +423,8 @@ void method_update_peers(struct call *call)
                 if (kinds)
                         store_rows(call, &incoming, kinds);
                 else
-                        answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                        answer_error(&call->request, WIRE_STORAGE,
+                                     "the daemon is out of memory for this request");
                 if (kinds != few)
                         free(kinds);
         }

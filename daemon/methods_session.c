@@ -1,4 +1,5 @@
-/* A session as a whole: open, close, lease, save, delete, info, watch; and what options maps have in common. */
+/* A session as a whole: open, close, lease, save, delete, info, watch; and what options maps have in common.
+ */
 
 #include "connection.h"
 #include "methods.h"
@@ -59,7 +60,8 @@ static const char *take_mode(struct cursor *value, struct open_call *open)
 {
         struct slice mode;
 
-        if (!cursor_str(value, SIZE_MAX, &mode) || (!slice_is(mode, "shared") && !slice_is(mode, "exclusive")))
+        if (!cursor_str(value, SIZE_MAX, &mode) ||
+            (!slice_is(mode, "shared") && !slice_is(mode, "exclusive")))
                 return "\"shared\" or \"exclusive\"";
         open->options.exclusive = slice_is(mode, "exclusive");
         return NULL;

@@ -24,8 +24,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
- * With `keep`, nil parts of a row take what is stored, or what an earlier row of the list left there. Rows come out
- * ascending by id, one for each. Returns how many.
+ * With `keep`, nil parts of a row take what is stored, or what an earlier row of the list left there. Rows
+ * come out ascending by id, one for each. Returns how many.
  */
 static size_t fold(const struct numbered *rows, size_t n, bool keep, struct state *states)
 {
@@ -76,8 +76,8 @@ static bool read_states(struct call *call, struct numbered *rows)
                 rows[i].row = i;
                 if (state_read(&list->cursor, &rows[i].state))
                         continue;
-                answer_error(&call->request, WIRE_BAD_REQUEST, "update_states: row %u is not [id, pts, qts, date, seq]",
-                             i);
+                answer_error(&call->request, WIRE_BAD_REQUEST,
+                             "update_states: row %u is not [id, pts, qts, date, seq]", i);
                 return false;
         }
         qsort(rows, list->count, sizeof(*rows), by_id);

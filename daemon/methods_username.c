@@ -29,7 +29,8 @@ static bool measure(struct call *call, size_t *n_names)
                         right = cursor_nil(&cursor) || cursor_int(&cursor, &number);
                 if (!right) {
                         answer_error(&call->request, WIRE_BAD_REQUEST,
-                                     "update_usernames: row %u is not [peer_id, [username, ...](, last_update_on)]",
+                                     "update_usernames: row %u is not [peer_id, [username, ...](, "
+                                     "last_update_on)]",
                                      i);
                         return false;
                 }
@@ -126,7 +127,8 @@ struct layout {
 
 static size_t layout_size(size_t n_rows, size_t n_names)
 {
-        return n_rows * (sizeof(struct peer_names) + sizeof(struct numbered)) + n_names * sizeof(struct slice);
+        return n_rows * (sizeof(struct peer_names) + sizeof(struct numbered)) +
+               n_names * sizeof(struct slice);
 }
 
 static unsigned prepare_names(struct op *op, struct identity *next)
@@ -201,7 +203,8 @@ void method_scan_usernames(struct call *call)
         if (after->given && (after->count != 2 || !cursor_str(&after->cursor, TEXT_MAX_BYTES, &name) ||
                              !cursor_int(&after->cursor, &id))) {
                 answer_error(&call->request, WIRE_BAD_REQUEST,
-                             "scan_usernames: the first parameter after the session must be [username, peer_id] or nil");
+                             "scan_usernames: the first parameter after the session must be [username, "
+                             "peer_id] or nil");
                 return;
         }
         if (!scan_limit(call, &call->params[1]) || !call_is_next(call))

@@ -68,7 +68,8 @@ static bool fits(const struct session *session, bool exclusive)
 {
         if (held_against(session, exclusive))
                 return false;
-        /* The last writes of those who left come before anything of an exclusive holder's: a moment's wait. */
+        /* The last writes of those who left come before anything of an exclusive holder's: a moment's wait.
+         */
         return !exclusive || (!session->busy && queue_is_empty(session));
 }
 

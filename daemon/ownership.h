@@ -31,7 +31,8 @@ void ownership_released(struct session *session);
 /* The session is closed and will be freed unless somebody waits for it. True: it is being opened again. */
 bool ownership_closed(struct session *session);
 
-/* The connection takes no more requests: its opens that wait for others are refused, those that load go on. */
+/* The connection takes no more requests: its opens that wait for others are refused, those that load go on.
+ */
 void ownership_forget(struct connection *connection);
 /* The connection is gone: nobody waits for its opens. */
 void ownership_abandon(struct connection *connection);

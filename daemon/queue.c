@@ -128,8 +128,8 @@ bool call_is_next(struct call *call)
 /* ---- making a job ---- */
 
 /*
- * The first op's turn has come: it goes through its method again, with nothing before it in the lane. What the
- * method defers takes its place.
+ * The first op's turn has come: it goes through its method again, with nothing before it in the lane. What
+ * the method defers takes its place.
  */
 static void run_again(struct lane *lane)
 {
@@ -242,7 +242,8 @@ void queue_late(void *arg, bool is_names, struct row_time time)
                                            &session->late_cap[is_names], sizeof(*late));
 
         if (!late)
-                return; /* the stored time stays up to ten minutes behind: nothing that was asked for is lost */
+                return; /* the stored time stays up to ten minutes behind: nothing that was asked for is lost
+                         */
         session->late[is_names] = late;
         late[session->n_late[is_names]++] = time;
 }

@@ -54,8 +54,8 @@ struct op;
 typedef void (*op_answer_fn)(struct op *op, const struct found *found);
 
 /*
- * Called when the job is made, with the identity as it will then be: what the write means now. Changes `next`,
- * and returns the FIELD_BITs it changed, or answers the request itself and returns OP_ANSWERED.
+ * Called when the job is made, with the identity as it will then be: what the write means now. Changes
+ * `next`, and returns the FIELD_BITs it changed, or answers the request itself and returns OP_ANSWERED.
  */
 #define OP_ANSWERED (~0u)
 typedef unsigned (*op_prepare_fn)(struct op *op, struct identity *next);
@@ -83,8 +83,8 @@ struct op {
                         op_prepare_fn prepare; /* NULL: `change` is what it is */
                         struct change change;
                         bool has_change;
-                        bool keep;    /* states: nil parts keep what is stored */
-                        bool to_disk; /* whatever `fsync` says */
+                        bool keep;     /* states: nil parts keep what is stored */
+                        bool to_disk;  /* whatever `fsync` says */
                         size_t n_told; /* peers: so many at the front are news for watchers */
                         const struct row_time *repeats; /* rows that only move their time, in the cache */
                         size_t n_repeats;

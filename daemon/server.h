@@ -14,6 +14,7 @@
 #include "config.h"
 #include "dispatch.h"
 #include "link.h"
+#include "listener.h"
 #include "log.h"
 #include "metrics.h"
 #include "session.h"
@@ -49,16 +50,17 @@ struct server {
         uint64_t next_connection_id;
         int64_t started; /* unix seconds */
 
-        uv_pipe_t listener;
+        uv_pipe_t listening;
         uv_prepare_t flush; /* before the loop sleeps: all answers of the turn leave */
         uv_idle_t reap;     /* frees dropped caches bit by bit */
         uv_signal_t signals[3];
         uv_timer_t watchdog;
+        struct timer grace; /* while stopping: for clients that do not read */
+        struct listener listener;
         int data_lock;
-        int socket_lock;
-        bool listening;
-        bool owns_socket; /* bound by us, and ours to remove */
+        char *data_dir;
         bool stopping;
+        bool stopped;
         bool reloading;
 
         char read_buffer[SERVER_READ_BYTES]; /* shared: what is left of a read moves to its connection */
@@ -76,7 +78,7 @@ int server_backend(struct slice name);
 /* There are dropped cache entries to free. */
 void server_reap(struct server *server);
 
-/* Something has ended; while stopping, looks whether all has. */
+/* Something has ended: while stopping, looks whether all has. */
 void server_check_stopped(struct server *server);
 
 int64_t unix_now(void);

@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_SESSION_H
 
 /*
- * An open session and the handles on it: from the first `open` until its file is closed, a little after the last
- * handle. Loop thread only.
+ * An open session and the handles on it: from the first `open` until its file is closed, a little after the
+ * last handle. Loop thread only.
  *
  *     OPENING → OPEN ⇄ (no handles: idle-close runs) → CLOSING → gone, or OPENING for who came meanwhile
  *
@@ -35,8 +35,8 @@ enum session_phase {
 
 struct session {
         struct server *server;
-        struct link link; /* sessions.list */
-        int backend;      /* index in backends[] */
+        struct link link;  /* sessions.list */
+        int backend;       /* index in backends[] */
         struct slice name; /* owned */
         enum session_phase phase;
 
@@ -59,8 +59,8 @@ struct session {
         struct link handles;
         size_t n_handles;
         size_t n_watching;
-        struct link openings; /* opens that wait for it; ownership.c */
-        struct link lanes;    /* queue.c */
+        struct link openings;     /* opens that wait for it; ownership.c */
+        struct link lanes;        /* queue.c */
         struct row_time *late[2]; /* evicted rows whose time is to be stored: peers, names */
         size_t n_late[2];
         size_t late_cap[2];

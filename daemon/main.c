@@ -1,0 +1,61 @@
+/*
+ * gramd: keeps the sessions of Telegram client programs for all processes of a machine. This file turns the
+ * command line into a configuration and an exit code; server.c is the daemon.
+ */
+
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "config.h"
+#include "server.h"
+
+enum { EXIT_OK = 0, EXIT_START = 1, EXIT_USAGE = 2 };
+
+/* Auth keys are in this memory: it is written to no core file, and no other process of the user's reads it.
+ */
+static void guard_memory(bool guarded)
+{
+        const struct rlimit none = { 0, 0 };
+
+        if (guarded)
+                setrlimit(RLIMIT_CORE, &none);
+        prctl(PR_SET_DUMPABLE, guarded ? 0 : 1);
+}
+
+static int run(struct config *config, int argc, char **argv)
+{
+        struct log log;
+        int result;
+
+        log_init(&log, config->log_level, config->log_json);
+        umask(0077);
+        guard_memory(true);
+        result = server_run(config, &log, argc, argv);
+        guard_memory(false); /* the keys are wiped; leak checkers look at what is left */
+        return result == 0 ? EXIT_OK : EXIT_START;
+}
+
+int main(int argc, char **argv)
+{
+        struct config config;
+        struct config_error error;
+        enum config_action action;
+        int result = EXIT_OK;
+
+        if (config_init(&config, argc, argv, &action, &error) < 0) {
+                fprintf(stderr, "gramd: %s\n", error.text);
+                config_deinit(&config);
+                return EXIT_USAGE;
+        }
+        switch (action) {
+        case CONFIG_HELP: config_help(); break;
+        case CONFIG_VERSION: puts("gramd " GRAMD_VERSION); break;
+        case CONFIG_PRINT: config_print(&config); break;
+        case CONFIG_CHECK: puts("gramd: the configuration is right"); break;
+        case CONFIG_RUN: result = run(&config, argc, argv); break;
+        }
+        config_deinit(&config);
+        return result;
+}
