@@ -426,7 +426,7 @@ static void tell_monitors(struct request *request, const char *error)
                 pack_cstr(out, "time");
                 pack_int(out, unix_now());
                 pack_cstr(out, "client");
-                pack_int(out, request->connection ? (int64_t)request->connection->id : 0);
+                pack_str(out, slice_of(request->connection ? request->connection->client : NULL));
                 pack_cstr(out, "method");
                 pack_cstr(out, request->method->name);
                 pack_cstr(out, "session");
