@@ -1,0 +1,73 @@
+/*
+ * Session strings that somebody pasted. Whatever the text is: a string that reads is written again, and reads
+ * back as the same identity; by the format it was recognised as just as well as by that format's name.
+ */
+
+#include <stdlib.h>
+
+#include "../../proto/session_string.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool holds)
+{
+        if (!holds)
+                abort();
+}
+
+static void require_equal(const struct identity *a, const struct identity *b, unsigned fields)
+{
+        for (enum field field = 0; field < FIELD_COUNT; field++)
+                if (fields & FIELD_BIT(field))
+                        require(identity_equal(a, b, field));
+}
+
+/* What `identity` looks like as text reads back as the same. */
+static void round_trip(const struct identity *identity, const struct session_string_format *format,
+                       unsigned fields)
+{
+        struct identity again;
+        struct buffer text = { 0 };
+        const char *missing, *why = NULL;
+        unsigned set = 0;
+
+        identity_init(&again);
+        if (session_string_write(identity, format, &text, &missing)) {
+                struct slice written = { (const char *)text.data, text.len };
+
+                require(!text.failed && text.len <= SESSION_STRING_MAX);
+                require(session_string_read(written, format, &again, &set, &why) == format);
+                require_equal(identity, &again, fields & set);
+                require(slice_is_utf8(written));
+        } else {
+                require(missing);
+        }
+        identity_wipe(&again);
+        buffer_deinit(&text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        struct slice text = { (const char *)data, size };
+
+        for (const struct session_string_format *format = session_string_formats;; format++) {
+                const struct session_string_format *named = format->name ? format : NULL, *read;
+                struct identity identity;
+                const char *why = NULL;
+                unsigned set = 0;
+
+                identity_init(&identity);
+                read = session_string_read(text, named, &identity, &set, &why);
+                if (read) {
+                        require(!named || read == named);
+                        require(size <= SESSION_STRING_MAX);
+                        round_trip(&identity, read, set);
+                } else {
+                        require(why);
+                }
+                identity_wipe(&identity);
+                if (!named)
+                        break;
+        }
+        return 0;
+}
