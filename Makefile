@@ -212,10 +212,10 @@ coverage: packages-all ## run the tests and print the line coverage of each room
 	@$(MAKE) COVERAGE=1 BUILD=$(BUILD)-coverage check
 	@tests/coverage $(BUILD)-coverage
 
-# A program under test that valgrind complains about, or that leaks, exits with 99.
+# Tests and daemons that valgrind complains about, or that leak, exit with 99.
+VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible
 valgrind: packages-all ## run the tests under valgrind; T=NAME runs one
-	@RUNNER='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
-		--trace-children=yes --trace-children-skip=*/sh,*/bash,*/systemd-* --child-silent-after-fork=no' $(MAKE) check
+	@RUNNER='$(VALGRIND)' GRAMD_WRAPPER='$(VALGRIND)' $(MAKE) check
 
 # What a fuzzer finds is a file crash-… in $(BUILD)-fuzz; what it learns is kept there from run to run.
 FUZZ_SECONDS ?= 60

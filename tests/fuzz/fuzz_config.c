@@ -1,0 +1,35 @@
+/*
+ * Configuration files. Whatever they hold: they are taken, or one line says why not, and names the file.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../../daemon/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        char path[64], *arguments[] = { "gramd", "--config", path, "--data", "/nowhere", NULL };
+        int fd = memfd_create("config", MFD_CLOEXEC);
+        enum config_action action;
+        struct config_error error = { "" };
+        struct config config;
+
+        if (fd < 0 || write(fd, data, size) != (ssize_t)size)
+                abort();
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (config_init(&config, 5, arguments, &action, &error)) {
+                if (!strstr(error.text, path) || strchr(error.text, '\n'))
+                        abort();
+        } else if (strcmp(config.data, "/nowhere") != 0) {
+                abort(); /* a flag counts more than the file */
+        }
+        config_deinit(&config);
+        close(fd);
+        return 0;
+}
