@@ -1,0 +1,161 @@
+/*
+ * Every dialect of `.session` files. A version number alone does not tell dialects apart (four libraries
+ * have a version 4, in two shapes), so a row is chosen by the version and by tables and columns together.
+ * Column order differs between fresh and migrated files; everything is addressed by name.
+ *
+ * The schemas state what the libraries create: names, types, order (Telethon inserts by position), keys,
+ * indexes and the triggers that their own statements count on. In gramd's connections triggers do not run.
+ */
+
+#include "dialect.h"
+
+#define KEY_FIELDS                                                                                           \
+        (FIELD_BIT(FIELD_DC_ID) | FIELD_BIT(FIELD_TEST_MODE) | FIELD_BIT(FIELD_AUTH_KEY) |                   \
+         FIELD_BIT(FIELD_DATE) | FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT))
+#define API_FIELDS (KEY_FIELDS | FIELD_BIT(FIELD_API_ID))
+#define ADDRESS_FIELDS (FIELD_BIT(FIELD_SERVER_ADDRESS) | FIELD_BIT(FIELD_PORT))
+#define TELETHON_FIELDS                                                                                      \
+        (FIELD_BIT(FIELD_DC_ID) | ADDRESS_FIELDS | FIELD_BIT(FIELD_AUTH_KEY) | FIELD_BIT(FIELD_TAKEOUT_ID))
+
+static const struct peers_layout pyrogram_peers = {
+        "peers", "access_hash", "type", "username", "phone_number", "last_update_on", false,
+};
+static const struct peers_layout telethon_peers = {
+        "entities", "hash", NULL, "username", "phone", "date", true,
+};
+static const struct names_layout pyrofork_names = { "usernames", "id", "peer_id", "last_update_on", true };
+static const struct names_layout kurigram_names = { "usernames", "username", "id", NULL, false };
+
+#define NOW "(CAST(STRFTIME('%s', 'now') AS INTEGER))"
+
+#define PYROFORK_NAMES                                                                                       \
+        "CREATE TABLE IF NOT EXISTS usernames (id TEXT PRIMARY KEY, peer_id INTEGER NOT NULL,"               \
+        " last_update_on INTEGER NOT NULL DEFAULT " NOW ");"                                                 \
+        "CREATE TRIGGER IF NOT EXISTS trg_usernames_last_update_on AFTER UPDATE ON usernames BEGIN"          \
+        " UPDATE usernames SET last_update_on = CAST(STRFTIME('%s', 'now') AS INTEGER) WHERE id = NEW.id;"   \
+        " END"
+
+const struct dialect dialects[] = {
+        { "pyrogram", "number", 1, 2, KEY_FIELDS, &pyrogram_peers, .names = NULL },
+        { "pyrogram", "number", 3, 3, API_FIELDS, &pyrogram_peers, .names = NULL },
+        { "kurigram", "number", 4, 4, API_FIELDS, &pyrogram_peers, .names = &kurigram_names },
+        { "pyrofork", "number", 4, 4, API_FIELDS, &pyrogram_peers, .names = &pyrofork_names,
+          .names_ddl = PYROFORK_NAMES, .states = true },
+        { "kurigram", "number", 5, 6, API_FIELDS, &pyrogram_peers, .names = &kurigram_names, .states = true },
+        { "kurigram", "number", 7, 7, API_FIELDS | ADDRESS_FIELDS, &pyrogram_peers, .username_optional = true,
+          .names = &kurigram_names, .states = true },
+        { "telethon", "version", 7, 8, TELETHON_FIELDS, &telethon_peers, .states = true, .empty_key = true,
+          .may_lack_session = true, .nil_state_is_zero = true },
+        { .group = NULL },
+};
+
+/* ---- new files ---- */
+
+#define SESSIONS_3                                                                                           \
+        "CREATE TABLE sessions (dc_id INTEGER PRIMARY KEY, api_id INTEGER, test_mode INTEGER,"               \
+        " auth_key BLOB, date INTEGER NOT NULL, user_id INTEGER, is_bot INTEGER)"
+#define SESSIONS_7                                                                                           \
+        "CREATE TABLE sessions (dc_id INTEGER PRIMARY KEY, server_address TEXT, port INTEGER,"               \
+        " api_id INTEGER, test_mode INTEGER, auth_key BLOB, date INTEGER NOT NULL, user_id INTEGER,"         \
+        " is_bot INTEGER)"
+#define PEERS_3                                                                                              \
+        "CREATE TABLE peers (id INTEGER PRIMARY KEY, access_hash INTEGER, type INTEGER NOT NULL,"            \
+        " username TEXT, phone_number TEXT, last_update_on INTEGER NOT NULL DEFAULT " NOW ")"
+#define PEERS_7                                                                                              \
+        "CREATE TABLE peers (id INTEGER PRIMARY KEY, access_hash INTEGER, type INTEGER NOT NULL,"            \
+        " phone_number TEXT, last_update_on INTEGER NOT NULL DEFAULT " NOW ")"
+#define STATES                                                                                               \
+        "CREATE TABLE update_state (id INTEGER PRIMARY KEY, pts INTEGER, qts INTEGER, date INTEGER,"         \
+        " seq INTEGER)"
+#define VERSION "CREATE TABLE version (number INTEGER PRIMARY KEY)"
+#define PEERS_ID "CREATE INDEX idx_peers_id ON peers (id)"
+#define PEERS_USERNAME "CREATE INDEX idx_peers_username ON peers (username)"
+#define PEERS_PHONE "CREATE INDEX idx_peers_phone_number ON peers (phone_number)"
+#define PEERS_TRIGGER                                                                                        \
+        "CREATE TRIGGER trg_peers_last_update_on AFTER UPDATE ON peers BEGIN"                                \
+        " UPDATE peers SET last_update_on = CAST(STRFTIME('%s', 'now') AS INTEGER) WHERE id = NEW.id;"       \
+        " END"
+
+static const char *const schema_3[] = {
+        SESSIONS_3, PEERS_3, VERSION, PEERS_ID, PEERS_USERNAME, PEERS_PHONE, PEERS_TRIGGER, NULL,
+};
+
+static const char *const schema_4[] = {
+        SESSIONS_3,     PEERS_3,     STATES,        VERSION,        PEERS_ID,
+        PEERS_USERNAME, PEERS_PHONE, PEERS_TRIGGER, PYROFORK_NAMES, NULL,
+};
+
+static const char *const schema_7[] = {
+        SESSIONS_7,
+        PEERS_7,
+        "CREATE TABLE usernames (id INTEGER, username TEXT, FOREIGN KEY (id) REFERENCES peers(id))",
+        STATES,
+        VERSION,
+        PEERS_ID,
+        PEERS_PHONE,
+        "CREATE INDEX idx_usernames_id ON usernames (id)",
+        "CREATE INDEX idx_usernames_username ON usernames (username)",
+        PEERS_TRIGGER,
+        NULL,
+};
+
+static const char *const schema_telethon[] = {
+        "CREATE TABLE version (version integer primary key)",
+        "CREATE TABLE sessions (dc_id integer primary key, server_address text, port integer, auth_key blob,"
+        " takeout_id integer, tmp_auth_key blob)",
+        "CREATE TABLE entities (id integer primary key, hash integer not null, username text, phone integer,"
+        " name text, date integer)",
+        "CREATE TABLE sent_files (md5_digest blob, file_size integer, type integer, id integer, hash integer,"
+        " primary key(md5_digest, file_size, type))",
+        "CREATE TABLE update_state (id integer primary key, pts integer, qts integer, date integer,"
+        " seq integer)",
+        NULL,
+};
+
+#define FIRST "INSERT INTO sessions (dc_id, date) VALUES (2, 0)"
+#define FIRST_TELETHON "INSERT INTO sessions (dc_id, auth_key, tmp_auth_key) VALUES (2, x'', x'')"
+
+const struct library libraries[] = {
+        { "pyrogram", "number", 3, false, false, schema_3, FIRST },
+        { "hydrogram", "number", 3, true, false, schema_3, FIRST },
+        { "electrogram", "number", 4, true, false, schema_4, FIRST },
+        { "pyrofork", "number", 4, false, false, schema_4, FIRST },
+        { "kurigram", "number", 7, false, true, schema_7, FIRST },
+        { "irenogram", "number", 7, false, true, schema_7, FIRST },
+        { "telethon", "version", 8, false, true, schema_telethon, FIRST_TELETHON },
+        { .name = NULL },
+};
+
+/* ---- gramd's own ---- */
+
+/*
+ * `was`: what the library's column held when gramd wrote (or, without a column, what the library's own
+ * migration would fill it with). While it still does, `value` is what was sent; where it differs, the
+ * library has written since and its value counts. Columns have no type, so that nothing is converted.
+ */
+const struct extra_table extra_tables[EXTRA_COUNT] = {
+        [EXTRA_FIELDS] = { "gramd_fields", "field, value, was",
+                           "CREATE TABLE gramd_fields (field TEXT PRIMARY KEY, value, was) WITHOUT ROWID" },
+        /* `kept`: 1 << enum peer_part of the parts that are kept here. */
+        [EXTRA_PEERS] = { "gramd_peers",
+                          "id, kept, access_hash, type, username, phone_number, was_access_hash, was_type,"
+                          " was_username, was_phone_number",
+                          "CREATE TABLE gramd_peers (id INTEGER PRIMARY KEY, kept INTEGER NOT NULL,"
+                          " access_hash, type, username, phone_number,"
+                          " was_access_hash, was_type, was_username, was_phone_number);"
+                          "CREATE INDEX gramd_peers_username ON gramd_peers (username)"
+                          " WHERE username IS NOT NULL" },
+        [EXTRA_NAMES] = { "gramd_usernames", "username, peer_id, last_update_on",
+                          "CREATE TABLE gramd_usernames (username TEXT NOT NULL, peer_id INTEGER NOT NULL,"
+                          " last_update_on INTEGER NOT NULL, PRIMARY KEY (username, peer_id)) WITHOUT ROWID;"
+                          "CREATE INDEX gramd_usernames_peer_id ON gramd_usernames (peer_id)" },
+        [EXTRA_STATES] = { "gramd_update_state", "id, pts, qts, date, seq",
+                           "CREATE TABLE gramd_update_state (id INTEGER PRIMARY KEY, pts INTEGER,"
+                           " qts INTEGER, date INTEGER, seq INTEGER)" },
+        /* `parts`: 1 << enum state_part of those that are nil though the library's column says 0. */
+        [EXTRA_NILS] = { "gramd_update_state_nil", "id, parts",
+                         "CREATE TABLE gramd_update_state_nil (id INTEGER PRIMARY KEY,"
+                         " parts INTEGER NOT NULL)" },
+};
+
+const struct names_layout extra_names = { "gramd_usernames", "username", "peer_id", "last_update_on", false };

@@ -1,0 +1,84 @@
+#ifndef GRAMD_BACKENDS_DIALECT_H
+#define GRAMD_BACKENDS_DIALECT_H
+
+/*
+ * The `.session` files of the client libraries, as data: which tables and columns say what, how a
+ * file is recognised, what a library's newest version creates, and the gramd_… tables that hold what
+ * a dialect has no place for. Constant tables without code; any thread may read them.
+ */
+
+#include "../proto/records.h"
+
+/* The table of peers. A column that is NULL here is one that the dialect has not. */
+struct peers_layout {
+        const char *table;
+        const char *access_hash;
+        const char *type;
+        const char *username;
+        const char *phone_number;
+        const char *last_update_on;
+        bool own_row_zero; /* the row with id 0 holds the account's own id as its hash, and is no peer */
+};
+
+/* The table of usernames, one row for each name of each peer. */
+struct names_layout {
+        const char *table;
+        const char *name;
+        const char *owner;
+        const char *last_update_on; /* NULL: rows have no time */
+        bool one_owner;             /* a name has one row, the last writer's */
+};
+
+/* One row for each shape of file that can be told apart. */
+struct dialect {
+        const char *group; /* as `open` reports it */
+        const char *version_column;
+        int version_from, version_to;
+        unsigned fields; /* FIELD_BITs of the columns that `sessions` must have */
+        const struct peers_layout *peers;
+        bool username_optional;           /* fresh files have no column for a peer's own username */
+        const struct names_layout *names; /* NULL: gramd_usernames */
+        const char *names_ddl;            /* the library makes the table when it first needs it */
+        bool states;                      /* has update_state; else gramd_update_state */
+        bool empty_key;                   /* no auth key is an empty blob, not NULL */
+        bool may_lack_session;            /* `sessions` may be without a row */
+        bool nil_state_is_zero;           /* its library cannot read NULL in update_state */
+};
+
+/* Ends with a row whose group is NULL. */
+extern const struct dialect dialects[];
+
+/* What a library's newest version makes of a new file. */
+struct library {
+        const char *name; /* as in `open`'s option `dialect` */
+        const char *version_column;
+        int version;
+        bool wal;                  /* its files are in WAL mode */
+        bool address;              /* `sessions` has address and port: they start as DC 2's */
+        const char *const *schema; /* NULL-terminated statements */
+        const char *session;       /* the first row of `sessions`; address and port apart */
+};
+
+/* Ends with a row whose name is NULL; the first is the default. */
+extern const struct library libraries[];
+
+/* The tables that gramd adds where it has something to remember, and drops when they are empty. */
+enum extra {
+        EXTRA_FIELDS, /* identity fields that have no column, or that their column cannot hold */
+        EXTRA_PEERS,  /* the same for parts of peers */
+        EXTRA_NAMES,  /* usernames, where the library keeps none apart */
+        EXTRA_STATES, /* update states, where the library keeps none */
+        EXTRA_NILS,   /* which parts of a state are nil, where the library needs numbers */
+        EXTRA_COUNT,
+};
+
+struct extra_table {
+        const char *name;
+        const char *columns; /* all of them: a table of this name without them is not gramd's */
+        const char *ddl;
+};
+
+extern const struct extra_table extra_tables[EXTRA_COUNT];
+extern const struct names_layout extra_names; /* EXTRA_NAMES as usernames table */
+
+#endif

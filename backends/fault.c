@@ -1,0 +1,33 @@
+/* Faults: the text that says for people why a backend refused. */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend.h"
+
+/* Faults go over the wire as UTF-8: a cut must not leave half a character at the end. */
+static void drop_half_character(char *text)
+{
+        size_t end = strlen(text);
+        size_t start = end;
+
+        while (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
+                start--;
+        if (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0xC0)
+                text[start - 1] = '\0';
+}
+
+int fault_set(struct fault *fault, int error, const char *format, ...)
+{
+        va_list args;
+        int length;
+
+        fault->file[0] = '\0';
+        va_start(args, format);
+        length = vsnprintf(fault->text, sizeof(fault->text), format, args);
+        va_end(args);
+        if (length >= (int)sizeof(fault->text))
+                drop_half_character(fault->text);
+        return error;
+}

@@ -1,0 +1,286 @@
+/*
+ * The SQLite backends: `file`, a library's own .session file for each session, and `memory`, the same
+ * store on SQLite's :memory:. This file holds the environment and a session's way from a name to an open,
+ * checked and exclusively held database, and back.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "sqlite.h"
+
+/* ---- environment ---- */
+
+static struct backend_env *env_new(const struct backend_config *config, bool memory, struct fault *fault)
+{
+        struct backend_env *env = calloc(1, sizeof(*env));
+
+        if (!env) {
+                fault_set(fault, BACKEND_E_STORAGE, "no memory");
+                return NULL;
+        }
+        env->config = config;
+        env->memory = memory;
+        env->dir = -1;
+        env->budget = (int64_t)(memory ? config->memory_max_bytes : config->page_cache_bytes);
+        atomic_init(&env->spare, env->budget);
+        return env;
+}
+
+static void env_free(struct backend_env *env)
+{
+        if (env->dir >= 0)
+                close(env->dir);
+        free(env);
+}
+
+/* ---- sessions ---- */
+
+static void session_free(struct backend_session *session)
+{
+        sqlite_budget_leave(session);
+        free(session->path);
+        free(session);
+}
+
+/* Gives up a session that could not be opened; what was wrong is already in the caller's fault. */
+static void session_abandon(struct backend_session *session)
+{
+        struct fault ignored;
+
+        sqlite_release(session, &ignored);
+        session_free(session);
+}
+
+static struct backend_session *session_new(struct backend_env *env, struct slice name, struct fault *fault)
+{
+        struct backend_session *session = calloc(1, sizeof(*session));
+
+        if (!session) {
+                fault_set(fault, BACKEND_E_STORAGE, "no memory");
+                return NULL;
+        }
+        session->env = env;
+        snprintf(session->name, sizeof(session->name), "%.*s", (int)name.len, name.data);
+        return session;
+}
+
+static int find_library(const struct open_options *options, const struct library **library,
+                        struct fault *fault)
+{
+        *library = &libraries[0];
+        if (!options->dialect.data)
+                return 0;
+        for (const struct library *known = libraries; known->name; known++) {
+                if (slice_is(options->dialect, known->name)) {
+                        *library = known;
+                        return 0;
+                }
+        }
+        return fault_set(fault, BACKEND_E_OPTION, "dialect '%.*s' is not known", (int)options->dialect.len,
+                         options->dialect.data);
+}
+
+/* From a connection to a session that serves. Nothing is written before all that is read was found good. */
+static int session_start(struct backend_session *session, struct opened *opened, struct fault *fault)
+{
+        int error = sqlite_recognise(session, fault);
+
+        if (!error)
+                error = sqlite_load_fields(session, &opened->identity, fault);
+        if (!error)
+                error = sqlite_take(session, fault);
+        if (!error)
+                error = sqlite_settle(session, &opened->identity, fault);
+        if (!error)
+                error = sqlite_load_states(session, &opened->states, &opened->n_states, fault);
+        if (error)
+                return error;
+        opened->dialect = session->dialect->group;
+        opened->version = session->version;
+        opened->keeps_address = session->columns & FIELD_BIT(FIELD_SERVER_ADDRESS);
+        return 0;
+}
+
+static int open_file(struct backend_session *session, const struct library *library, struct opened *opened,
+                     struct fault *fault)
+{
+        int error = sqlite_file_prepare(session, library, &opened->created, fault);
+
+        if (!error)
+                error = sqlite_connect(session, fault);
+        if (!error)
+                error = sqlite_budget_join(session, fault);
+        return error ? error : session_start(session, opened, fault);
+}
+
+static int open_memory(struct backend_session *session, const struct library *library, struct opened *opened,
+                       struct fault *fault)
+{
+        int error;
+
+        if (!library)
+                return fault_set(fault, BACKEND_E_NOT_FOUND, "there is no memory session '%s'",
+                                 session->name);
+        error = sqlite_connect(session, fault);
+        if (!error)
+                error = sqlite_budget_join(session, fault);
+        if (!error)
+                error = sqlite_create(session, library, fault);
+        opened->created = true;
+        return error ? error : session_start(session, opened, fault);
+}
+
+static int sqlite_open(struct backend_env *env, const struct open_options *options,
+                       struct backend_session **session, struct opened *opened, struct fault *fault)
+{
+        const struct library *library;
+        struct backend_session *fresh;
+        int error = find_library(options, &library, fault);
+
+        if (error)
+                return error;
+        fresh = session_new(env, options->name, fault);
+        if (!fresh)
+                return BACKEND_E_STORAGE;
+        if (!options->create)
+                library = NULL;
+        error = env->memory ? open_memory(fresh, library, opened, fault)
+                            : open_file(fresh, library, opened, fault);
+        if (error) {
+                session_abandon(fresh);
+                return error;
+        }
+        *session = fresh;
+        return 0;
+}
+
+static int sqlite_close(struct backend_session *session, struct fault *fault)
+{
+        int error = sqlite_release(session, fault);
+
+        session_free(session);
+        return error;
+}
+
+static int sqlite_remove(struct backend_session *session, bool remove_peers, struct fault *fault)
+{
+        struct fault ignored;
+        int error = 0;
+
+        (void)remove_peers; /* peers and session are one file */
+        if (session->path)
+                error = sqlite_file_remove(session, fault);
+        if (error)
+                return error;
+        session->taken = false; /* nothing is to be put in order */
+        session->marked = false;
+        sqlite_release(session, &ignored);
+        if (session->path)
+                sqlite_file_remove_beside(session);
+        session_free(session);
+        return 0;
+}
+
+/* ---- file ---- */
+
+/* A daemon that was killed, or a library, has left its journal: opening and closing puts the file in order.
+ */
+static void recover(struct backend_env *env, struct slice name)
+{
+        const struct open_options options = { .name = name };
+        struct backend_session *session;
+        struct opened opened = { 0 };
+        struct fault fault;
+        int error;
+
+        identity_init(&opened.identity);
+        error = sqlite_open(env, &options, &session, &opened, &fault);
+        if (!error)
+                error = sqlite_close(session, &fault);
+        if (error && error != BACKEND_E_NOT_FOUND && env->config->log) {
+                char text[sizeof(fault.text) + 64];
+
+                snprintf(text, sizeof(text), "recovering at start: %s; it is left as it is", fault.text);
+                env->config->log(env->config->log_arg, 1, text);
+        }
+        identity_wipe(&opened.identity);
+        free(opened.states);
+}
+
+static int file_start(const struct backend_config *config, struct backend_env **env, struct fault *fault)
+{
+        struct backend_env *fresh = env_new(config, false, fault);
+        int error;
+
+        if (!fresh)
+                return BACKEND_E_STORAGE;
+        fresh->dir = open(config->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fresh->dir < 0)
+                error = fault_set(fault, BACKEND_E_STORAGE, "data directory %s: %s", config->data_dir,
+                                  strerrordesc_np(errno));
+        else
+                error = sqlite_file_recover(fresh, recover, fault);
+        if (error)
+                env_free(fresh);
+        else
+                *env = fresh;
+        return error;
+}
+
+extern const struct backend backend_file;
+const struct backend backend_file = {
+        .name = "file",
+        .start = file_start,
+        .stop = env_free,
+        .open = sqlite_open,
+        .close = sqlite_close,
+        .remove = sqlite_remove,
+        .find = sqlite_find,
+        .scan_peers = sqlite_scan_peers,
+        .scan_usernames = sqlite_scan_usernames,
+        .count = sqlite_count,
+        .apply = sqlite_apply,
+        .sync = sqlite_sync,
+        .list = sqlite_file_list,
+};
+
+/* ---- memory ---- */
+
+static int memory_start(const struct backend_config *config, struct backend_env **env, struct fault *fault)
+{
+        *env = env_new(config, true, fault);
+        return *env ? 0 : BACKEND_E_STORAGE;
+}
+
+/* They live only while they are open. */
+static int memory_list(struct backend_env *env, struct slice after, stored_fn found, void *arg,
+                       struct fault *fault)
+{
+        (void)env;
+        (void)after;
+        (void)found;
+        (void)arg;
+        (void)fault;
+        return 0;
+}
+
+extern const struct backend backend_memory;
+const struct backend backend_memory = {
+        .name = "memory",
+        .start = memory_start,
+        .stop = env_free,
+        .open = sqlite_open,
+        .close = sqlite_close,
+        .remove = sqlite_remove,
+        .find = sqlite_find,
+        .scan_peers = sqlite_scan_peers,
+        .scan_usernames = sqlite_scan_usernames,
+        .count = sqlite_count,
+        .apply = sqlite_apply,
+        .sync = sqlite_sync,
+        .list = memory_list,
+};

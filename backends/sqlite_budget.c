@@ -1,0 +1,157 @@
+/*
+ * Two bounds for the whole daemon. Files: the page caches of all open sessions share one budget; a session
+ * takes a share of what is spare when it is used, and gives back what is over its share when more sessions
+ * are open. Every session may have a few pages besides, so that it works at all. Memory sessions: all that
+ * they hold; a batch may grow its session by what is spare, and by no more.
+ */
+
+#include "sqlite.h"
+
+enum {
+        PAGE_BYTES = 4096,
+        PAGE_COST = 4400,             /* a page in memory, with what SQLite keeps about it */
+        FLOOR_BYTES = 8 * PAGE_BYTES, /* page cache that every session has, whatever the budget */
+        SHARES_MIN = 4,               /* one session alone takes no more than a quarter */
+        EMPTY_BYTES = 32 * PAGE_COST, /* a new memory session, with its dialect's tables and indexes */
+        ROW_COST = 512,               /* of a row and its index entries, beside its texts */
+        TEXT_COPIES = 4,              /* a text is in its table, an index, and half-full pages of both */
+};
+
+/* Takes up to `wanted` bytes of what is spare. */
+static int64_t take(struct backend_env *env, int64_t wanted)
+{
+        int_fast64_t spare = atomic_load(&env->spare);
+        int64_t taken;
+
+        do {
+                taken = wanted < spare ? wanted : (int64_t)spare;
+                if (taken <= 0)
+                        return 0;
+        } while (!atomic_compare_exchange_weak(&env->spare, &spare, spare - taken));
+        return taken;
+}
+
+static void give(struct backend_env *env, int64_t bytes)
+{
+        atomic_fetch_add(&env->spare, bytes);
+}
+
+/* ---- page caches ---- */
+
+static void set_cache(struct backend_session *session)
+{
+        struct fault ignored;
+
+        sqlite_exec(session, &ignored, "PRAGMA cache_size = -%lld",
+                    (long long)(FLOOR_BYTES + session->granted) / 1024);
+}
+
+void sqlite_budget_refresh(struct backend_session *session)
+{
+        size_t sessions = atomic_load(&session->env->sessions);
+        int64_t share = session->env->budget / (int64_t)(sessions > SHARES_MIN ? sessions : SHARES_MIN);
+        int64_t grown;
+
+        if (!session->path)
+                return;
+        /* A little more or less is not worth a statement. */
+        if (session->granted > share + share / 8) {
+                give(session->env, session->granted - share);
+                session->granted = share;
+                set_cache(session);
+        } else if (session->granted < share - share / 8) {
+                grown = take(session->env, share - session->granted);
+                session->granted += grown;
+                if (grown)
+                        set_cache(session);
+        }
+}
+
+/* ---- memory sessions ---- */
+
+static int64_t texts(const struct slice *names, size_t n)
+{
+        int64_t bytes = 0;
+
+        for (size_t i = 0; i < n; i++)
+                bytes += ROW_COST + (int64_t)names[i].len * TEXT_COPIES;
+        return bytes;
+}
+
+/* Generous: what is not used is given back after the batch. */
+static int64_t estimate(const struct change *changes, size_t n)
+{
+        int64_t bytes = EMPTY_BYTES;
+
+        for (size_t i = 0; i < n; i++) {
+                bytes += (int64_t)changes[i].n * ROW_COST;
+                for (size_t j = 0; j < changes[i].n; j++) {
+                        if (changes[i].kind == CHANGE_PEERS)
+                                bytes += texts(&changes[i].peers[j].type, 1) +
+                                         texts(&changes[i].peers[j].username, 1) +
+                                         texts(&changes[i].peers[j].phone_number, 1);
+                        if (changes[i].kind == CHANGE_NAMES)
+                                bytes += texts(changes[i].names[j].names, changes[i].names[j].n_names);
+                }
+        }
+        return bytes;
+}
+
+static void set_limit(struct backend_session *session)
+{
+        struct fault ignored;
+
+        sqlite_exec(session, &ignored, "PRAGMA max_page_count = %lld",
+                    (long long)(session->granted / PAGE_COST));
+}
+
+void sqlite_budget_reserve(struct backend_session *session, const struct change *changes, size_t n)
+{
+        if (session->path) {
+                sqlite_budget_refresh(session);
+                return;
+        }
+        session->granted += take(session->env, estimate(changes, n));
+        set_limit(session);
+}
+
+void sqlite_budget_settle(struct backend_session *session)
+{
+        struct fault ignored;
+        int64_t pages = 0;
+
+        if (session->path)
+                return;
+        sqlite_number(session, &pages, &ignored, "PRAGMA page_count");
+        give(session->env, session->granted - pages * PAGE_COST);
+        session->granted = pages * PAGE_COST;
+}
+
+/* ---- sessions ---- */
+
+int sqlite_budget_join(struct backend_session *session, struct fault *fault)
+{
+        atomic_fetch_add(&session->env->sessions, 1);
+        session->joined = true;
+        if (session->path) {
+                set_cache(session);
+                return 0;
+        }
+        session->granted = take(session->env, EMPTY_BYTES);
+        if (session->granted < EMPTY_BYTES)
+                return fault_set(fault, BACKEND_E_STORAGE,
+                                 "session '%s': memory sessions have used up their memory-max",
+                                 session->name);
+        set_limit(session);
+        return 0;
+}
+
+void sqlite_budget_leave(struct backend_session *session)
+{
+        if (!session->joined)
+                return;
+        atomic_fetch_sub(&session->env->sessions, 1);
+        give(session->env, session->granted);
+        session->granted = 0;
+        session->joined = false;
+}

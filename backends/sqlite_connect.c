@@ -1,0 +1,197 @@
+/*
+ * Connections. A session's file is held exclusively, in WAL mode without a -shm, from the moment that it has
+ * been found good, and is given back in the journal mode that it came in. Which that was has to survive a
+ * crash, and is kept in a field of the file's header that no library uses: application_id is MARK while a
+ * file that belongs in rollback mode is in WAL mode. So no table has to come and go for it.
+ *
+ * Both steps, setting or clearing the mark and changing the mode, rewrite the first page alone and in its
+ * first bytes only. They are made without a journal on disk: a kill leaves either the old or the new page.
+ */
+
+#include <string.h>
+
+#include "sqlite.h"
+
+enum {
+        MARK = 0x67726d64,        /* "grmd" */
+        CHECKPOINT_PAGES = 10000, /* measured: 1.7 times the write rate of the default 1000 */
+        CELL_MAX_BYTES = 1 << 20, /* nothing that a library stores comes near */
+};
+
+static void protect(sqlite3 *db)
+{
+        static const struct {
+                int option;
+                int on;
+        } settings[] = {
+                { SQLITE_DBCONFIG_ENABLE_TRIGGER, 0 }, { SQLITE_DBCONFIG_ENABLE_VIEW, 0 },
+                { SQLITE_DBCONFIG_DEFENSIVE, 1 },      { SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0 },
+                { SQLITE_DBCONFIG_ENABLE_FKEY, 0 },    { SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0 },
+                { SQLITE_DBCONFIG_DQS_DDL, 0 },        { SQLITE_DBCONFIG_DQS_DML, 0 },
+        };
+
+        for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++)
+                sqlite3_db_config(db, settings[i].option, settings[i].on, NULL);
+        sqlite3_limit(db, SQLITE_LIMIT_LENGTH, CELL_MAX_BYTES);
+        sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
+        sqlite3_extended_result_codes(db, 1);
+}
+
+int sqlite_connect(struct backend_session *session, struct fault *fault)
+{
+        int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+        const char *path = session->path;
+        int rc;
+
+        rc = sqlite3_open_v2(path ? path : ":memory:", &session->db, flags | (path ? 0 : SQLITE_OPEN_MEMORY),
+                             NULL);
+        if (rc != SQLITE_OK)
+                return sqlite_fault(session, rc, "opening", fault);
+        protect(session->db);
+        /* Until the file is taken it is only looked at, and so is what lies beside it. */
+        sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, session->had_wal, NULL);
+        return sqlite_exec(session, fault,
+                           "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;"
+                           "PRAGMA temp_store = MEMORY");
+}
+
+static int journal_mode(struct backend_session *session, const char *to, bool *wal, struct fault *fault)
+{
+        SQLITE_STATEMENT statement = NULL;
+        int error = sqlite_prepare(session, &statement, fault,
+                                   to ? "PRAGMA journal_mode = %s" : "PRAGMA journal_mode", to);
+        const char *mode;
+        int rc;
+
+        if (error)
+                return error;
+        rc = sqlite3_step(statement);
+        if (rc != SQLITE_ROW)
+                return sqlite_fault(session, rc, "changing the journal mode", fault);
+        mode = (const char *)sqlite3_column_text(statement, 0);
+        *wal = mode && strcmp(mode, "wal") == 0;
+        return 0;
+}
+
+/* From a rollback journal to WAL. */
+static int enter_wal(struct backend_session *session, int64_t application_id, struct fault *fault)
+{
+        bool wal;
+        int error = sqlite_exec(session, fault, "PRAGMA synchronous = OFF");
+
+        if (!error)
+                error = journal_mode(session, "MEMORY", &wal, fault);
+        if (!error && application_id == 0) {
+                error = sqlite_exec(session, fault, "PRAGMA application_id = %d", MARK);
+                session->marked = !error;
+        }
+        if (!error)
+                error = journal_mode(session, "WAL", &wal, fault);
+        if (!error && !wal)
+                error = fault_set(fault, BACKEND_E_STORAGE,
+                                  "session '%s': its file cannot be put in WAL mode", session->name);
+        return error;
+}
+
+static int leave_wal(struct backend_session *session, struct fault *fault)
+{
+        bool wal;
+        int error = sqlite_exec(session, fault, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA synchronous = OFF");
+
+        if (!error)
+                error = journal_mode(session, "MEMORY", &wal, fault);
+        if (!error && wal)
+                error = fault_set(fault, BACKEND_E_STORAGE,
+                                  "session '%s': its -wal could not be written back", session->name);
+        return error;
+}
+
+static int clear_mark(struct backend_session *session, struct fault *fault)
+{
+        sqlite3_file *file = NULL;
+        int error = sqlite_exec(session, fault, "PRAGMA application_id = 0");
+        int rc;
+
+        if (error)
+                return error;
+        sqlite3_file_control(session->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+        rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+        return rc == SQLITE_OK ? 0 : sqlite_fault(session, rc, "writing it to disk", fault);
+}
+
+int sqlite_take(struct backend_session *session, struct fault *fault)
+{
+        int64_t application_id = 0;
+        bool wal = false;
+        int error;
+
+        if (!session->path) {
+                session->taken = true;
+                return 0;
+        }
+        error = sqlite_number(session, &application_id, fault, "PRAGMA application_id");
+        if (!error)
+                error = journal_mode(session, NULL, &wal, fault);
+        session->rollback = !wal || application_id == MARK;
+        session->marked = application_id == MARK;
+        if (!error && !wal)
+                error = enter_wal(session, application_id, fault);
+        /* In WAL mode the lock is taken with the first read, in this locking mode for good. */
+        if (!error)
+                error = sqlite_exec(session, fault,
+                                    "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
+                                    "BEGIN IMMEDIATE; COMMIT",
+                                    CHECKPOINT_PAGES);
+        session->taken = !error;
+        if (!error)
+                sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+        return error;
+}
+
+static int give_back(struct backend_session *session, struct fault *fault)
+{
+        int error = 0;
+
+        if (session->extras)
+                error = sqlite_drop_empty_extras(session, fault);
+        sqlite_forget_statements(session);
+        if (!error && session->rollback)
+                error = leave_wal(session, fault);
+        if (!error && session->marked)
+                error = clear_mark(session, fault);
+        return error;
+}
+
+int sqlite_release(struct backend_session *session, struct fault *fault)
+{
+        int error = 0;
+        int rc;
+
+        if (!session->db)
+                return 0;
+        if (session->path && (session->taken || session->marked))
+                error = give_back(session, fault);
+        sqlite_forget_statements(session);
+        rc = sqlite3_close(session->db);
+        session->db = NULL;
+        if (rc != SQLITE_OK && !error)
+                error = fault_set(fault, BACKEND_E_STORAGE, "session '%s': closing: %s", session->name,
+                                  sqlite3_errstr(rc));
+        return error;
+}
+
+int sqlite_sync(struct backend_session *session, struct fault *fault)
+{
+        sqlite3_file *wal = NULL;
+        int rc = SQLITE_OK;
+
+        if (!session->path || !session->unsynced)
+                return 0;
+        sqlite3_file_control(session->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+        if (wal && wal->pMethods)
+                rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+        if (rc != SQLITE_OK)
+                return sqlite_fault(session, rc, "writing it to disk", fault);
+        session->unsynced = false;
+        return 0;
+}

@@ -1,0 +1,349 @@
+/*
+ * Session files in the data directory: DIR/NAME.session. They are looked at with stat only, never opened by
+ * another descriptor than SQLite's: closing one would drop the locks that SQLite holds on the same file.
+ *
+ * A new session is made whole under a name that no session can have, and renamed into place: a kill while
+ * it is made leaves nothing that would have to be told from a damaged session.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sqlite.h"
+
+#define SUFFIX ".session"
+#define FRESH_PREFIX ".gramd-new-"
+
+enum { FILE_NAME_BYTES = NAME_MAX_BYTES + 32 };
+
+static void close_fd(const int *fd)
+{
+        if (*fd >= 0)
+                close(*fd);
+}
+
+static int fault_errno(const struct backend_session *session, int system, const char *doing,
+                       struct fault *fault)
+{
+        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': %s: %s", session->name, doing,
+                         strerrordesc_np(system));
+}
+
+static void file_name(char text[FILE_NAME_BYTES], const char *session, const char *suffix)
+{
+        snprintf(text, FILE_NAME_BYTES, "%s" SUFFIX "%s", session, suffix);
+}
+
+/* ---- creating ---- */
+
+static int write_all(int fd, const unsigned char *data, size_t len)
+{
+        while (len > 0) {
+                ssize_t n = write(fd, data, len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -1;
+                data += n;
+                len -= (size_t)n;
+        }
+        return fsync(fd);
+}
+
+/* The bytes of a new file of this library; sqlite3_free() them. */
+static int make_image(const struct backend_session *session, const struct library *library,
+                      unsigned char **data, size_t *len, struct fault *fault)
+{
+        struct backend_session image = { .env = session->env };
+        sqlite3_int64 size = 0;
+        int error;
+
+        snprintf(image.name, sizeof(image.name), "%s", session->name);
+        error = sqlite_connect(&image, fault);
+        if (!error)
+                error = sqlite_create(&image, library, fault);
+        if (!error) {
+                *data = sqlite3_serialize(image.db, "main", &size, 0);
+                if (!*data)
+                        error = fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+        }
+        sqlite3_close(image.db);
+        if (error)
+                return error;
+        if (library->wal) /* the file format's read and write versions */
+                (*data)[18] = (*data)[19] = 2;
+        *len = (size_t)size;
+        return 0;
+}
+
+/* What a file that is gone has left beside it would be taken for the new file's. */
+static void remove_beside(const struct backend_session *session)
+{
+        static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
+        char name[FILE_NAME_BYTES];
+
+        for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+                file_name(name, session->name, suffixes[i]);
+                unlinkat(session->env->dir, name, 0);
+        }
+}
+
+static int write_file(struct backend_session *session, const char *fresh, const unsigned char *data,
+                      size_t len, struct fault *fault)
+{
+        __attribute__((cleanup(close_fd))) int fd =
+                openat(session->env->dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        char name[FILE_NAME_BYTES];
+
+        if (fd < 0)
+                return fault_errno(session, errno, "creating its file", fault);
+        if (write_all(fd, data, len) != 0)
+                return fault_errno(session, errno, "writing its file", fault);
+        remove_beside(session);
+        file_name(name, session->name, "");
+        if (renameat2(session->env->dir, fresh, session->env->dir, name, RENAME_NOREPLACE) != 0)
+                return fault_errno(session, errno, "putting its file in place", fault);
+        if (fsync(session->env->dir) != 0)
+                return fault_errno(session, errno, "writing the directory to disk", fault);
+        return 0;
+}
+
+static int create(struct backend_session *session, const struct library *library, struct fault *fault)
+{
+        unsigned char *data = NULL;
+        char fresh[FILE_NAME_BYTES];
+        size_t len;
+        int error = make_image(session, library, &data, &len, fault);
+
+        if (error)
+                return error;
+        snprintf(fresh, sizeof(fresh), FRESH_PREFIX "%llu",
+                 (unsigned long long)atomic_fetch_add(&session->env->fresh, 1));
+        error = write_file(session, fresh, data, len, fault);
+        if (error)
+                unlinkat(session->env->dir, fresh, 0);
+        sqlite3_free(data);
+        return error;
+}
+
+/* ---- checking ---- */
+
+static int refuse_kind(const struct backend_session *session, mode_t mode, struct fault *fault)
+{
+        const char *kind = S_ISLNK(mode)   ? "a symbolic link"
+                           : S_ISDIR(mode) ? "a directory"
+                                           : "not a regular file";
+
+        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': %s is %s; only regular files are opened",
+                         session->name, session->path, kind);
+}
+
+static int check_access(const struct backend_session *session, const char *name, struct fault *fault)
+{
+        if (faccessat(session->env->dir, name, R_OK | W_OK, AT_EACCESS) != 0)
+                return fault_errno(session, errno, "its file cannot be read and written", fault);
+        if (faccessat(session->env->dir, ".", W_OK | X_OK, AT_EACCESS) != 0)
+                return fault_errno(session, errno, "the data directory cannot be written", fault);
+        return 0;
+}
+
+int sqlite_file_prepare(struct backend_session *session, const struct library *library, bool *created,
+                        struct fault *fault)
+{
+        char name[FILE_NAME_BYTES];
+        struct stat stat;
+
+        file_name(name, session->name, "");
+        if (asprintf(&session->path, "%s/%s", session->env->config->data_dir, name) < 0) {
+                session->path = NULL;
+                return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+        }
+        if (fstatat(session->env->dir, name, &stat, AT_SYMLINK_NOFOLLOW) != 0) {
+                if (errno != ENOENT)
+                        return fault_errno(session, errno, "looking at its file", fault);
+                if (!library)
+                        return fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s'",
+                                         session->name);
+                *created = true;
+                return create(session, library, fault);
+        }
+        if (!S_ISREG(stat.st_mode))
+                return refuse_kind(session, stat.st_mode, fault);
+        if (stat.st_size == 0)
+                return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is empty", session->name);
+        file_name(name, session->name, "-wal");
+        session->had_wal = faccessat(session->env->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        file_name(name, session->name, "");
+        return check_access(session, name, fault);
+}
+
+/* ---- removing, measuring ---- */
+
+int sqlite_file_remove(struct backend_session *session, struct fault *fault)
+{
+        char name[FILE_NAME_BYTES];
+
+        file_name(name, session->name, "");
+        if (unlinkat(session->env->dir, name, 0) != 0 && errno != ENOENT)
+                return fault_errno(session, errno, "removing its file", fault);
+        return 0;
+}
+
+void sqlite_file_remove_beside(struct backend_session *session)
+{
+        remove_beside(session);
+        fsync(session->env->dir);
+}
+
+int64_t sqlite_file_bytes(const struct backend_env *env, const char *session, int64_t *modified)
+{
+        static const char *const suffixes[] = { "", "-wal" };
+        int64_t bytes = -1;
+
+        for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+                char name[FILE_NAME_BYTES];
+                struct stat stat;
+
+                file_name(name, session, suffixes[i]);
+                if (fstatat(env->dir, name, &stat, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(stat.st_mode)) {
+                        if (i == 0)
+                                return -1;
+                        continue;
+                }
+                bytes = i == 0 ? stat.st_size : bytes + stat.st_size;
+                if (modified && (i == 0 || stat.st_mtime > *modified))
+                        *modified = stat.st_mtime;
+        }
+        return bytes;
+}
+
+/* ---- the directory ---- */
+
+struct names {
+        char **items;
+        size_t n;
+        size_t size;
+};
+
+static void free_names(struct names *names)
+{
+        for (size_t i = 0; i < names->n; i++)
+                free(names->items[i]);
+        free(names->items);
+}
+
+static bool add_name(struct names *names, struct slice name)
+{
+        if (names->n == names->size) {
+                size_t size = names->size ? names->size * 2 : 64;
+                char **items = realloc(names->items, size * sizeof(*items));
+
+                if (!items)
+                        return false;
+                names->items = items;
+                names->size = size;
+        }
+        names->items[names->n] = strndup(name.data, name.len);
+        return names->items[names->n] && ++names->n;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+        return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The session's name where `file` is NAME.session with one of the suffixes behind it; else absent. */
+static struct slice session_of(const char *file, const char *const *suffixes)
+{
+        struct slice name = slice_of(file);
+
+        for (; *suffixes; suffixes++) {
+                size_t len = strlen(*suffixes);
+                struct slice session = { name.data, name.len - len };
+
+                if (name.len > len && strcmp(name.data + session.len, *suffixes) == 0 &&
+                    session_name_valid(session))
+                        return session;
+        }
+        return SLICE_NONE;
+}
+
+static void close_directory(DIR **directory)
+{
+        if (*directory)
+                closedir(*directory);
+}
+
+/* Names of sessions behind `after`, sorted; one with several matching files is there several times. */
+static int read_names(const struct backend_env *env, const char *const *suffixes, struct slice after,
+                      struct names *names, struct fault *fault)
+{
+        int fd = openat(env->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        __attribute__((cleanup(close_directory))) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        if (!directory)
+                return fault_set(fault, BACKEND_E_STORAGE, "reading %s: %s", env->config->data_dir,
+                                 strerrordesc_np(errno));
+        while ((entry = readdir(directory))) {
+                struct slice session = session_of(entry->d_name, suffixes);
+
+                if (!session.data || (after.data && slice_compare(session, after) <= 0))
+                        continue;
+                if (!add_name(names, session))
+                        return fault_set(fault, BACKEND_E_STORAGE, "listing sessions: no memory");
+        }
+        if (names->n)
+                qsort(names->items, names->n, sizeof(*names->items), compare_names);
+        return 0;
+}
+
+int sqlite_file_list(struct backend_env *env, struct slice after, stored_fn found, void *arg,
+                     struct fault *fault)
+{
+        static const char *const suffixes[] = { SUFFIX, NULL };
+        __attribute__((cleanup(free_names))) struct names names = { 0 };
+        int error = read_names(env, suffixes, after, &names, fault);
+
+        for (size_t i = 0; !error && i < names.n; i++) {
+                struct stored_session stored = { .name = slice_of(names.items[i]) };
+
+                stored.bytes = sqlite_file_bytes(env, names.items[i], &stored.modified);
+                if (stored.bytes >= 0 && !found(arg, &stored))
+                        break;
+        }
+        return error;
+}
+
+static void remove_half_made(const struct backend_env *env)
+{
+        int fd = openat(env->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        __attribute__((cleanup(close_directory))) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        while (directory && (entry = readdir(directory)))
+                if (strncmp(entry->d_name, FRESH_PREFIX, sizeof(FRESH_PREFIX) - 1) == 0)
+                        unlinkat(env->dir, entry->d_name, 0);
+}
+
+int sqlite_file_recover(struct backend_env *env, void (*recover)(struct backend_env *env, struct slice name),
+                        struct fault *fault)
+{
+        static const char *const suffixes[] = { SUFFIX "-wal", SUFFIX "-journal", NULL };
+        __attribute__((cleanup(free_names))) struct names names = { 0 };
+        int error = read_names(env, suffixes, SLICE_NONE, &names, fault);
+
+        if (error)
+                return error;
+        remove_half_made(env);
+        for (size_t i = 0; i < names.n; i++)
+                if (i == 0 || strcmp(names.items[i - 1], names.items[i]) != 0)
+                        recover(env, slice_of(names.items[i]));
+        return 0;
+}

@@ -1,0 +1,224 @@
+/*
+ * gramd's own tables and indexes inside a library's file. Tables come when there is something that the
+ * library has no column for, and go when they are empty; what waits in them moves as soon as the library
+ * has lifted the file to a version that has room for it. Names begin with gramd_, so that no step of a
+ * library's own migrations ever meets them.
+ */
+
+#include <string.h>
+
+#include "sqlite.h"
+
+/* ---- gramd_ tables ---- */
+
+int sqlite_find_extras(struct backend_session *session, struct fault *fault)
+{
+        int error = 0;
+
+        session->extras = 0;
+        for (int i = 0; !error && i < EXTRA_COUNT; i++) {
+                SQLITE_STATEMENT probe = NULL;
+                bool there;
+
+                error = sqlite_has_table(session, extra_tables[i].name, &there, fault);
+                if (error || !there)
+                        continue;
+                error = sqlite_prepare(session, &probe, fault, "SELECT %s FROM %s", extra_tables[i].columns,
+                                       extra_tables[i].name);
+                session->extras |= 1u << i;
+        }
+        return error;
+}
+
+/* The library's step from version 1 empties its peers: what to do about names afterwards. */
+static int remember_version_1(struct backend_session *session, struct fault *fault)
+{
+        int error = sqlite_need_extra(session, EXTRA_FIELDS, fault);
+
+        if (error)
+                return error;
+        return sqlite_exec(session, fault,
+                           "INSERT OR REPLACE INTO gramd_fields (field, value) VALUES ('version', 1)");
+}
+
+int sqlite_need_extra(struct backend_session *session, enum extra extra, struct fault *fault)
+{
+        int error;
+
+        if (sqlite_has_extra(session, extra))
+                return 0;
+        error = sqlite_exec(session, fault, "%s", extra_tables[extra].ddl);
+        if (error)
+                return error;
+        session->extras |= 1u << extra;
+        sqlite_forget_statements(session);
+        return extra == EXTRA_NAMES && session->version == 1 ? remember_version_1(session, fault) : 0;
+}
+
+static int drop_extra(struct backend_session *session, enum extra extra, struct fault *fault)
+{
+        int error;
+
+        sqlite_forget_statements(session);
+        error = sqlite_exec(session, fault, "DROP TABLE %s", extra_tables[extra].name);
+        if (!error)
+                session->extras &= ~(1u << extra);
+        return error;
+}
+
+static int drop_if_empty(struct backend_session *session, enum extra extra, struct fault *fault)
+{
+        int64_t rows = 0;
+        int error;
+
+        if (!sqlite_has_extra(session, extra))
+                return 0;
+        error = sqlite_number(session, &rows, fault, "SELECT 1 FROM %s LIMIT 1", extra_tables[extra].name);
+        return error || rows ? error : drop_extra(session, extra, fault);
+}
+
+int sqlite_drop_empty_extras(struct backend_session *session, struct fault *fault)
+{
+        int error = sqlite_begin(session, fault);
+
+        if (error)
+                return error;
+        for (int i = EXTRA_COUNT - 1; !error && i > EXTRA_FIELDS; i--)
+                error = drop_if_empty(session, (enum extra)i, fault);
+        if (!error && sqlite_has_extra(session, EXTRA_FIELDS) && !sqlite_has_extra(session, EXTRA_NAMES))
+                error = sqlite_exec(session, fault, "DELETE FROM gramd_fields WHERE field = 'version'");
+        if (!error)
+                error = drop_if_empty(session, EXTRA_FIELDS, fault);
+        return sqlite_end(session, error, fault);
+}
+
+/* ---- indexes ---- */
+
+/*
+ * Every lookup goes by an index. Libraries lack some (Telethon all, Pyrofork and Kurigram before 6 the one
+ * on a name's owner); where a later version brings its own, gramd's goes.
+ */
+static int settle_index(struct backend_session *session, const char *table, const char *column,
+                        struct fault *fault)
+{
+        int64_t theirs = 0;
+        int64_t ours = 0;
+        int error;
+
+        if (!column)
+                return 0;
+        error = sqlite_number(
+                session, &theirs, fault,
+                "SELECT count(*) FROM pragma_index_list(%Q) AS l, pragma_index_info(l.name) AS i"
+                " WHERE i.seqno = 0 AND i.name = %Q AND NOT l.partial AND l.name NOT GLOB 'gramd_*'",
+                table, column);
+        if (!error)
+                error = sqlite_number(session, &ours, fault,
+                                      "SELECT count(*) FROM sqlite_schema WHERE type = 'index'"
+                                      " AND name = 'gramd_index_%q_%q'",
+                                      table, column);
+        if (!error && !theirs && !ours)
+                return sqlite_exec(session, fault, "CREATE INDEX gramd_index_%w_%w ON %w (%w)", table, column,
+                                   table, column);
+        if (!error && theirs && ours)
+                return sqlite_exec(session, fault, "DROP INDEX gramd_index_%w_%w", table, column);
+        return error;
+}
+
+static int settle_indexes(struct backend_session *session, struct fault *fault)
+{
+        int error = settle_index(session, session->peers.table, session->peers.username, fault);
+
+        if (!error)
+                error = settle_index(session, session->peers.table, session->peers.phone_number, fault);
+        if (!error && session->dialect->names)
+                error = settle_index(session, session->names.table, session->names.name, fault);
+        if (!error && session->dialect->names)
+                error = settle_index(session, session->names.table, session->names.owner, fault);
+        return error;
+}
+
+/* ---- what moves ---- */
+
+static int drop_orphans(struct backend_session *session, struct fault *fault)
+{
+        int64_t from = 0;
+        int error;
+
+        if (!sqlite_has_extra(session, EXTRA_FIELDS) || session->version == 1)
+                return 0;
+        error = sqlite_number(session, &from, fault,
+                              "SELECT value FROM gramd_fields WHERE field = 'version'");
+        if (error || from != 1)
+                return error;
+        if (sqlite_has_extra(session, EXTRA_NAMES))
+                error = sqlite_exec(session, fault,
+                                    "DELETE FROM gramd_usernames WHERE peer_id NOT IN (SELECT id FROM %w)",
+                                    session->peers.table);
+        if (!error)
+                error = sqlite_exec(session, fault, "DELETE FROM gramd_fields WHERE field = 'version'");
+        return error;
+}
+
+/* Rows that the library has written since are newer and stay. */
+static int move_names(struct backend_session *session, struct fault *fault)
+{
+        int error;
+
+        if (!session->dialect->names || !sqlite_has_extra(session, EXTRA_NAMES))
+                return 0;
+        if (session->names.one_owner)
+                error = sqlite_exec(session, fault,
+                                    "INSERT INTO %w (%w, %w, %w) SELECT username, peer_id, last_update_on"
+                                    " FROM gramd_usernames WHERE true ORDER BY last_update_on"
+                                    " ON CONFLICT (%w) DO UPDATE SET %w = excluded.%w, %w = excluded.%w"
+                                    " WHERE excluded.%w > %w.%w",
+                                    session->names.table, session->names.name, session->names.owner,
+                                    session->names.last_update_on, session->names.name, session->names.owner,
+                                    session->names.owner, session->names.last_update_on,
+                                    session->names.last_update_on, session->names.last_update_on,
+                                    session->names.table, session->names.last_update_on);
+        else
+                error = sqlite_exec(session, fault,
+                                    "INSERT INTO %w (%w, %w) SELECT username, peer_id FROM gramd_usernames"
+                                    " WHERE peer_id NOT IN (SELECT %w FROM %w WHERE %w IS NOT NULL)",
+                                    session->names.table, session->names.name, session->names.owner,
+                                    session->names.owner, session->names.table, session->names.owner);
+        return error ? error : drop_extra(session, EXTRA_NAMES, fault);
+}
+
+static int move_states(struct backend_session *session, struct fault *fault)
+{
+        int error;
+
+        if (!session->dialect->states || !sqlite_has_extra(session, EXTRA_STATES))
+                return 0;
+        error = sqlite_exec(session, fault,
+                            "INSERT INTO %w (id, pts, qts, date, seq) SELECT id, pts, qts, date, seq"
+                            " FROM gramd_update_state WHERE true ON CONFLICT (id) DO NOTHING",
+                            session->states);
+        return error ? error : drop_extra(session, EXTRA_STATES, fault);
+}
+
+int sqlite_settle(struct backend_session *session, const struct identity *identity, struct fault *fault)
+{
+        int error = sqlite_begin(session, fault);
+
+        if (error)
+                return error;
+        if (session->dialect->names_ddl)
+                error = sqlite_exec(session, fault, "%s", session->dialect->names_ddl);
+        if (!error)
+                error = settle_indexes(session, fault);
+        if (!error)
+                error = drop_orphans(session, fault);
+        if (!error)
+                error = move_names(session, fault);
+        if (!error)
+                error = move_states(session, fault);
+        if (!error)
+                error = sqlite_settle_fields(session, identity, fault);
+        /* Statements were prepared before tables and indexes came or went. */
+        sqlite_forget_statements(session);
+        return sqlite_end(session, error, fault);
+}

@@ -1,0 +1,486 @@
+/*
+ * SQL of the SQLite store. The statements are templates: one table holds all of them, with `$words` where
+ * dialects differ, and a word is expanded from the layout of the session's file. A statement is
+ * prepared when it is first needed and kept until the session closes, or until a gramd_ table comes or goes.
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sqlite.h"
+
+static const char *const templates[STATEMENT_COUNT] = {
+        [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
+        [STATEMENT_COMMIT] = "COMMIT",
+        [STATEMENT_ROLLBACK] = "ROLLBACK",
+
+        [STATEMENT_PEER_BY_ID] = "SELECT $peer FROM $from WHERE p.id = ?1 AND $is_peer",
+        [STATEMENT_PEER_BY_USERNAME] = "SELECT $peer FROM $from WHERE $own_username = ?1 AND $is_peer",
+        [STATEMENT_PEER_BY_NAME_ROW] = "SELECT $peer, $row_time FROM $names u CROSS JOIN $from"
+                                       " WHERE u.$name = ?1 AND p.id = u.$owner AND $is_peer",
+        [STATEMENT_PEER_BY_PHONE] = "SELECT $peer FROM $from WHERE p.$phone = ?1 AND $is_peer",
+        [STATEMENT_PEER_SCAN] = "SELECT $peer FROM $from WHERE p.id >= ?1 AND $is_peer ORDER BY p.id",
+        [STATEMENT_PEER_INSERT] = "INSERT INTO $peers ($put_columns) VALUES ($put_values)"
+                                  " ON CONFLICT (id) DO NOTHING",
+        [STATEMENT_PEER_UPDATE] = "UPDATE $peers SET $put_sets WHERE id = ?1",
+        [STATEMENT_PEER_TIME] = "UPDATE $peers AS p SET $time = ?2 WHERE p.id = ?1 AND $is_peer",
+        [STATEMENT_PEER_KEEP] =
+                "INSERT OR REPLACE INTO gramd_peers (id, kept, access_hash, type, username, phone_number,"
+                " was_access_hash, was_type, was_username, was_phone_number)"
+                " SELECT ?1, ?2, ?3, ?4, ?5, ?6, $parts FROM $peers p WHERE p.id = ?1",
+        [STATEMENT_PEER_UNKEEP] = "DELETE FROM gramd_peers WHERE id = ?1",
+
+        [STATEMENT_NAME_SCAN] = "SELECT u.$name, u.$owner, $row_time FROM $names u"
+                                " WHERE (u.$name, u.$owner) >= (?1, ?2) ORDER BY u.$name, u.$owner",
+        [STATEMENT_NAMES_OF] = "SELECT u.$name FROM $names u WHERE u.$owner = ?1",
+        [STATEMENT_NAME_OWNER] = "SELECT u.$owner FROM $names u WHERE u.$name = ?1",
+        [STATEMENT_NAME_INSERT] = "INSERT INTO $names ($name_columns) VALUES ($name_values) $name_conflict",
+        [STATEMENT_NAME_TAKE] = "UPDATE $names SET $owner = ?2, $row_column = ?3 WHERE $name = ?1",
+        [STATEMENT_NAME_DELETE] = "DELETE FROM $names WHERE $owner = ?2 AND $name = ?1",
+        [STATEMENT_NAMES_DELETE] = "DELETE FROM $names WHERE $owner = ?1",
+        [STATEMENT_NAMES_TIME] = "UPDATE $names SET $row_column = ?2 WHERE $owner = ?1",
+
+        [STATEMENT_STATE_INSERT] = "INSERT INTO $states (id, pts, qts, date, seq) VALUES (?1, ?2, ?3, ?4, ?5)"
+                                   " ON CONFLICT (id) DO NOTHING",
+        [STATEMENT_STATE_UPDATE] = "UPDATE $states SET pts = ?2, qts = ?3, date = ?4, seq = ?5 WHERE id = ?1",
+        [STATEMENT_STATE_DELETE] = "DELETE FROM $states WHERE id = ?1",
+        [STATEMENT_NILS_PUT] = "INSERT OR REPLACE INTO gramd_update_state_nil (id, parts) VALUES (?1, ?2)",
+        [STATEMENT_NILS_DELETE] = "DELETE FROM gramd_update_state_nil WHERE id = ?1",
+};
+
+/* ---- words ---- */
+
+static const char *const part_names[PEER_PARTS] = { "access_hash", "type", "username", "phone_number" };
+
+static const char *part_column(const struct backend_session *session, enum peer_part part)
+{
+        switch (part) {
+        case PART_HASH: return session->peers.access_hash;
+        case PART_TYPE: return session->peers.type;
+        case PART_USERNAME: return session->peers.username;
+        case PART_PHONE: return session->peers.phone_number;
+        case PEER_PARTS: break;
+        }
+        return NULL;
+}
+
+/* The library's columns, NULL for those it has not. */
+static void word_parts(const struct backend_session *session, sqlite3_str *out)
+{
+        for (int part = 0; part < PEER_PARTS; part++) {
+                const char *column = part_column(session, (enum peer_part)part);
+
+                sqlite3_str_appendf(out, part ? ", %s%s" : "%s%s", column ? "p." : "",
+                                    column ? column : "NULL");
+        }
+}
+
+/* The same, with what gramd keeps beside a column in its place while the column is as gramd left it. */
+static void word_peer(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, "p.id, ");
+        if (!sqlite_has_extra(session, EXTRA_PEERS)) {
+                word_parts(session, out);
+        } else {
+                for (int part = 0; part < PEER_PARTS; part++) {
+                        const char *column = part_column(session, (enum peer_part)part);
+                        const char *table = column ? "p." : "";
+
+                        column = column ? column : "NULL";
+                        sqlite3_str_appendf(out,
+                                            "%sCASE WHEN g.kept & %d AND g.was_%s IS %s%s THEN g.%s"
+                                            " ELSE %s%s END",
+                                            part ? ", " : "", 1 << part, part_names[part], table, column,
+                                            part_names[part], table, column);
+                }
+        }
+        sqlite3_str_appendf(out, ", p.%s", session->peers.last_update_on);
+}
+
+static void word_from(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendf(out, "%s p", session->peers.table);
+        if (sqlite_has_extra(session, EXTRA_PEERS))
+                sqlite3_str_appendall(out, " LEFT JOIN gramd_peers g ON g.id = p.id");
+}
+
+static void word_is_peer(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->peers.own_row_zero ? "p.id <> 0" : "1");
+}
+
+static void word_own_username(const struct backend_session *session, sqlite3_str *out)
+{
+        if (session->peers.username)
+                sqlite3_str_appendf(out, "p.%s", session->peers.username);
+        else
+                sqlite3_str_appendall(out, sqlite_has_extra(session, EXTRA_PEERS) ? "g.username" : "NULL");
+}
+
+/* `?1` is the id, `?2` to `?5` the parts in their order, `?6` the time. */
+static void put(const struct backend_session *session, sqlite3_str *out, bool columns, bool values)
+{
+        for (int part = 0; part < PEER_PARTS; part++) {
+                const char *column = part_column(session, (enum peer_part)part);
+
+                if (!column)
+                        continue;
+                if (columns)
+                        sqlite3_str_appendall(out, column);
+                if (columns && values)
+                        sqlite3_str_appendall(out, " = ");
+                if (values)
+                        sqlite3_str_appendf(out, "?%d", part + 2);
+                sqlite3_str_appendall(out, ", ");
+        }
+}
+
+static void word_put_columns(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, "id, ");
+        put(session, out, true, false);
+        sqlite3_str_appendall(out, session->peers.last_update_on);
+}
+
+static void word_put_values(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, "?1, ");
+        put(session, out, false, true);
+        sqlite3_str_appendall(out, "?6");
+}
+
+static void word_put_sets(const struct backend_session *session, sqlite3_str *out)
+{
+        put(session, out, true, true);
+        sqlite3_str_appendf(out, "%s = ?6", session->peers.last_update_on);
+}
+
+static void word_peers(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->peers.table);
+}
+
+static void word_phone(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->peers.phone_number);
+}
+
+static void word_time(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->peers.last_update_on);
+}
+
+static void word_names(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->names.table);
+}
+
+static void word_name(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->names.name);
+}
+
+static void word_owner(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->names.owner);
+}
+
+static void word_row_time(const struct backend_session *session, sqlite3_str *out)
+{
+        if (session->names.last_update_on)
+                sqlite3_str_appendf(out, "u.%s", session->names.last_update_on);
+        else
+                sqlite3_str_appendall(out, "NULL");
+}
+
+static void word_row_column(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->names.last_update_on);
+}
+
+static void word_name_columns(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendf(out, "%s, %s", session->names.name, session->names.owner);
+        if (session->names.last_update_on)
+                sqlite3_str_appendf(out, ", %s", session->names.last_update_on);
+}
+
+static void word_name_values(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->names.last_update_on ? "?1, ?2, ?3" : "?1, ?2");
+}
+
+static void word_name_conflict(const struct backend_session *session, sqlite3_str *out)
+{
+        if (session->names.one_owner)
+                sqlite3_str_appendf(out, "ON CONFLICT (%s) DO NOTHING", session->names.name);
+}
+
+static void word_states(const struct backend_session *session, sqlite3_str *out)
+{
+        sqlite3_str_appendall(out, session->states);
+}
+
+static const struct {
+        const char *name;
+        void (*expand)(const struct backend_session *session, sqlite3_str *out);
+} words[] = {
+        { "peer", word_peer },
+        { "parts", word_parts },
+        { "from", word_from },
+        { "is_peer", word_is_peer },
+        { "own_username", word_own_username },
+        { "put_columns", word_put_columns },
+        { "put_values", word_put_values },
+        { "put_sets", word_put_sets },
+        { "peers", word_peers },
+        { "phone", word_phone },
+        { "time", word_time },
+        { "names", word_names },
+        { "name", word_name },
+        { "owner", word_owner },
+        { "row_time", word_row_time },
+        { "row_column", word_row_column },
+        { "name_columns", word_name_columns },
+        { "name_values", word_name_values },
+        { "name_conflict", word_name_conflict },
+        { "states", word_states },
+};
+
+static void expand_word(const struct backend_session *session, sqlite3_str *out, const char *word, size_t len)
+{
+        for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+                if (strlen(words[i].name) == len && memcmp(words[i].name, word, len) == 0)
+                        words[i].expand(session, out);
+}
+
+static char *expand(const struct backend_session *session, const char *template)
+{
+        sqlite3_str *out = sqlite3_str_new(session->db);
+
+        while (*template) {
+                size_t plain = strcspn(template, "$");
+                size_t word;
+
+                sqlite3_str_append(out, template, (int)plain);
+                template += plain;
+                if (!*template)
+                        break;
+                template ++;
+                word = strspn(template, "abcdefghijklmnopqrstuvwxyz_");
+                expand_word(session, out, template, word);
+                template += word;
+        }
+        return sqlite3_str_finish(out);
+}
+
+/* ---- statements ---- */
+
+int sqlite_statement(struct backend_session *session, enum statement which, sqlite3_stmt **statement,
+                     struct fault *fault)
+{
+        if (!session->statements[which]) {
+                char *sql = expand(session, templates[which]);
+                int rc = sql ? sqlite3_prepare_v3(session->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                                  &session->statements[which], NULL)
+                             : SQLITE_NOMEM;
+
+                sqlite3_free(sql);
+                if (rc != SQLITE_OK)
+                        return sqlite_fault(session, rc, "preparing a statement", fault);
+        }
+        *statement = session->statements[which];
+        return 0;
+}
+
+int sqlite_done(struct backend_session *session, sqlite3_stmt *statement, int rc, struct fault *fault)
+{
+        int error = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : sqlite_fault(session, rc, NULL, fault);
+
+        sqlite3_reset(statement);
+        sqlite3_clear_bindings(statement);
+        return error;
+}
+
+int sqlite_run(struct backend_session *session, sqlite3_stmt *statement, struct fault *fault)
+{
+        return sqlite_done(session, statement, sqlite3_step(statement), fault);
+}
+
+void sqlite_forget_statements(struct backend_session *session)
+{
+        for (size_t i = 0; i < STATEMENT_COUNT; i++) {
+                sqlite3_finalize(session->statements[i]);
+                session->statements[i] = NULL;
+        }
+}
+
+int sqlite_begin(struct backend_session *session, struct fault *fault)
+{
+        sqlite3_stmt *begin;
+        int error = sqlite_statement(session, STATEMENT_BEGIN, &begin, fault);
+
+        session->committed_extras = session->extras;
+        return error ? error : sqlite_run(session, begin, fault);
+}
+
+static void roll_back(struct backend_session *session)
+{
+        sqlite3_stmt *rollback;
+        struct fault ignored;
+
+        /* SQLite has done so itself where the disk was full or failed. */
+        if (!sqlite3_get_autocommit(session->db) &&
+            sqlite_statement(session, STATEMENT_ROLLBACK, &rollback, &ignored) == 0)
+                sqlite_run(session, rollback, &ignored);
+        if (session->extras != session->committed_extras)
+                sqlite_forget_statements(session);
+        session->extras = session->committed_extras;
+}
+
+int sqlite_end(struct backend_session *session, int error, struct fault *fault)
+{
+        sqlite3_stmt *commit;
+
+        if (!error)
+                error = sqlite_statement(session, STATEMENT_COMMIT, &commit, fault);
+        if (!error)
+                error = sqlite_run(session, commit, fault);
+        if (error)
+                roll_back(session);
+        else
+                session->unsynced = true;
+        return error;
+}
+
+int sqlite_exec(struct backend_session *session, struct fault *fault, const char *format, ...)
+{
+        va_list args;
+        char *sql;
+        int rc;
+
+        va_start(args, format);
+        sql = sqlite3_vmprintf(format, args);
+        va_end(args);
+        rc = sql ? sqlite3_exec(session->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+        sqlite3_free(sql);
+        return rc == SQLITE_OK ? 0 : sqlite_fault(session, rc, NULL, fault);
+}
+
+static int prepare(struct backend_session *session, sqlite3_stmt **statement, struct fault *fault,
+                   const char *format, va_list args)
+{
+        char *sql = sqlite3_vmprintf(format, args);
+        int rc = sql ? sqlite3_prepare_v2(session->db, sql, -1, statement, NULL) : SQLITE_NOMEM;
+
+        sqlite3_free(sql);
+        return rc == SQLITE_OK ? 0 : sqlite_fault(session, rc, NULL, fault);
+}
+
+int sqlite_prepare(struct backend_session *session, sqlite3_stmt **statement, struct fault *fault,
+                   const char *format, ...)
+{
+        va_list args;
+        int error;
+
+        va_start(args, format);
+        error = prepare(session, statement, fault, format, args);
+        va_end(args);
+        return error;
+}
+
+int sqlite_number(struct backend_session *session, int64_t *value, struct fault *fault, const char *format,
+                  ...)
+{
+        SQLITE_STATEMENT statement = NULL;
+        va_list args;
+        int error;
+        int rc;
+
+        va_start(args, format);
+        error = prepare(session, &statement, fault, format, args);
+        va_end(args);
+        if (error)
+                return error;
+        rc = sqlite3_step(statement);
+        if (rc == SQLITE_ROW)
+                *value = sqlite3_column_int64(statement, 0);
+        return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
+}
+
+/* ---- cells ---- */
+
+void sqlite_bind_slice(sqlite3_stmt *statement, int at, struct slice text)
+{
+        if (text.data)
+                sqlite3_bind_text64(statement, at, text.data, text.len, SQLITE_STATIC, SQLITE_UTF8);
+        else
+                sqlite3_bind_null(statement, at);
+}
+
+struct slice sqlite_text(sqlite3_stmt *statement, int at, size_t max)
+{
+        int type = sqlite3_column_type(statement, at);
+        struct slice text = SLICE_NONE;
+
+        if (type != SQLITE_TEXT && type != SQLITE_INTEGER)
+                return SLICE_NONE;
+        text.data = (const char *)sqlite3_column_text(statement, at);
+        text.len = (size_t)sqlite3_column_bytes(statement, at);
+        if (!text.data || text.len > max || !slice_is_utf8(text))
+                return SLICE_NONE;
+        return text;
+}
+
+bool sqlite_integer(sqlite3_stmt *statement, int at, int64_t *value)
+{
+        int type = sqlite3_column_type(statement, at);
+
+        if (type != SQLITE_INTEGER && type != SQLITE_FLOAT)
+                return false;
+        *value = sqlite3_column_int64(statement, at);
+        return true;
+}
+
+/* ---- errors ---- */
+
+static int error_of(int rc)
+{
+        switch (rc & 0xff) {
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED: return BACKEND_E_BUSY;
+        /* The statements are right for the layout that was found: a schema that refuses them is not the one.
+         */
+        case SQLITE_ERROR:
+        case SQLITE_SCHEMA:
+        case SQLITE_CORRUPT:
+        case SQLITE_NOTADB:
+        case SQLITE_FORMAT:
+        case SQLITE_AUTH:
+        case SQLITE_MISMATCH: return BACKEND_E_CORRUPT;
+        default: return BACKEND_E_STORAGE;
+        }
+}
+
+int sqlite_fault(struct backend_session *session, int rc, const char *doing, struct fault *fault)
+{
+        int error = error_of(rc);
+        int system = session->db ? sqlite3_system_errno(session->db) : 0;
+        const char *why = session->db && sqlite3_errcode(session->db) != SQLITE_OK
+                                  ? sqlite3_errmsg(session->db)
+                                  : sqlite3_errstr(rc);
+        char detail[128] = "";
+
+        if (!slice_is_utf8(slice_of(why))) /* it quotes a hostile file's schema */
+                why = sqlite3_errstr(rc);
+        if (system && error == BACKEND_E_STORAGE)
+                snprintf(detail, sizeof(detail), " (%s)", strerrordesc_np(system));
+        if (error == BACKEND_E_BUSY) {
+                fault_set(fault, error, "session '%s': another program has its file locked", session->name);
+                snprintf(fault->file, sizeof(fault->file), "%s", session->path ? session->path : "");
+                return error;
+        }
+        return fault_set(fault, error, "session '%s': %s%s%s%s", session->name, doing ? doing : "",
+                         doing ? ": " : "", why, detail);
+}
