@@ -1,0 +1,215 @@
+/*
+ * The client itself: its options, its step (read, what is due, callbacks, write) and the functions about it
+ * that are no method of the protocol.
+ */
+
+#include "client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYSTEM_SOCKET "/run/gramd/gramd.sock"
+
+GRAM_API const char *gram_version(void)
+{
+        return GRAMD_VERSION;
+}
+
+int64_t now_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t later_ms(int64_t from, int64_t delay_ms)
+{
+        return delay_ms > NEVER_MS - from ? NEVER_MS : from + delay_ms;
+}
+
+int client_fail(struct gram_client *client, int code, const char *format, ...)
+{
+        char text[sizeof(client->last.message)];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        return failure_set(&client->last, code, "%s", text);
+}
+
+void client_event(struct gram_client *client, const struct gram_event *event)
+{
+        if (client->on_event && !client->doomed)
+                client->on_event(client->event_arg, event);
+}
+
+/* ---- making one ---- */
+
+/* Where the daemon may be, best first: the explicit path alone, or $GRAMD_SOCKET alone, or the two usual
+ * places. */
+static bool paths_init(struct gram_client *client, const char *socket)
+{
+        const char *from_environment = secure_getenv("GRAMD_SOCKET");
+        const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
+        size_t n = 0;
+
+        if (!socket && from_environment && *from_environment)
+                socket = from_environment;
+        if (socket) {
+                client->paths[0] = strdup(socket);
+                return client->paths[0];
+        }
+        if (runtime && *runtime && asprintf(&client->paths[n++], "%s/gramd.sock", runtime) < 0) {
+                client->paths[0] = NULL;
+                return false;
+        }
+        client->paths[n] = strdup(SYSTEM_SOCKET);
+        return client->paths[n];
+}
+
+static bool descriptors_init(struct gram_client *client)
+{
+        struct epoll_event event = { .events = EPOLLIN };
+
+        client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        client->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+        if (client->epoll_fd < 0 || client->timer_fd < 0)
+                return false;
+        event.data.fd = client->timer_fd;
+        return epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, client->timer_fd, &event) == 0;
+}
+
+static void client_destroy(struct gram_client *client)
+{
+        int error = errno;
+
+        if (client->epoll_fd >= 0)
+                close(client->epoll_fd);
+        if (client->timer_fd >= 0)
+                close(client->timer_fd);
+        for (size_t i = 0; i < sizeof(client->paths) / sizeof(*client->paths); i++)
+                free(client->paths[i]);
+        free(client->name);
+        free(client->slots);
+        free(client->by_handle);
+        buffer_deinit(&client->in);
+        buffer_deinit(&client->out);
+        free(client);
+        errno = error;
+}
+
+GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
+{
+        static const struct gram_options defaults = { 0 };
+        struct gram_client *client = calloc(1, sizeof(*client));
+
+        if (!client)
+                return NULL;
+        options = options ? options : &defaults;
+        client->epoll_fd = client->timer_fd = client->socket_fd = -1;
+        client->on_event = options->on_event;
+        client->event_arg = options->event_arg;
+        client->limits = (struct frame_limits){ MAX_MESSAGE_BYTES, MAX_DEPTH };
+        client->max_message = MAX_MESSAGE_BYTES;
+        client->max_in_flight = MAX_IN_FLIGHT;
+        client->timer_ms = client->sessions_due_ms = NEVER_MS;
+        lane_init(&client->lane);
+        list_init(&client->due);
+        list_init(&client->finished);
+        list_init(&client->sessions);
+        list_init(&client->ready);
+        gram_client_set_timeout(client, options->timeout_ms);
+        failure_set(&client->last, GRAM_OK, "no error");
+        client->name = strdup(options->client ? options->client : program_invocation_short_name);
+        if (!client->name || !paths_init(client, options->socket) || !descriptors_init(client)) {
+                client_destroy(client);
+                return NULL;
+        }
+        connection_choose_path(client);
+        return client;
+}
+
+static void client_free_now(struct gram_client *client)
+{
+        client->doomed = true;
+        client->depth++;
+        requests_cancel(client);
+        requests_finish(client);
+        requests_lost(client, GRAM_E_CANCELLED);
+        while (!list_empty(&client->sessions))
+                session_release(LIST_OWNER(client->sessions.next, struct gram_session, all));
+        requests_lost(client, GRAM_E_CANCELLED);
+        connection_close(client);
+        client_destroy(client);
+}
+
+GRAM_API void gram_client_free(struct gram_client *client)
+{
+        if (client && client->depth)
+                client->doomed = true; /* from a callback: done when that has returned */
+        else if (client)
+                client_free_now(client);
+}
+
+GRAM_API void gram_client_set_timeout(struct gram_client *client, int64_t timeout_ms)
+{
+        client->timeout_ms = timeout_ms < 0 ? NEVER_MS : timeout_ms ? timeout_ms : TIMEOUT_DEFAULT_MS;
+}
+
+GRAM_API const char *gram_client_socket(struct gram_client *client)
+{
+        connection_choose_path(client);
+        return client->path;
+}
+
+GRAM_API const struct gram_error *gram_client_error(struct gram_client *client)
+{
+        return &client->last.error;
+}
+
+GRAM_API int gram_fd(struct gram_client *client)
+{
+        return client->epoll_fd;
+}
+
+GRAM_API size_t gram_pending(struct gram_client *client)
+{
+        return client->pending;
+}
+
+/* ---- the step ---- */
+
+void client_step(struct gram_client *client, bool readable)
+{
+        client->depth++;
+        if (readable)
+                connection_read(client);
+        if (!connection_up(client))
+                connection_try(client, now_ms());
+        sessions_tick(client, now_ms());
+        requests_expire(client, now_ms());
+        requests_finish(client);
+        if (!client->doomed) {
+                connection_flush(client);
+                requests_finish(client);
+                connection_rearm(client);
+        }
+        client->depth--;
+        if (client->doomed && !client->depth)
+                client_free_now(client);
+}
+
+GRAM_API void gram_process(struct gram_client *client)
+{
+        if (!client->depth)
+                client_step(client, true);
+}

@@ -1,0 +1,460 @@
+/*
+ * The socket: connecting, reading, writing, losing it. The program sees one descriptor for good, an epoll
+ * instance with the socket of the day and a timer inside; whatever is due makes it readable.
+ *
+ * The timer is set when something becomes due earlier than it would go off, and otherwise left alone: with
+ * equal timeouts it is set once in a timeout, not once a request.
+ */
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../proto/message.h"
+#include "client.h"
+
+enum {
+        READ_BYTES = 64 * 1024,
+        READ_MAX_BYTES = 1024 * 1024, /* in one go: the program's loop has other things to do */
+        BACKOFF_FIRST_MS = 10,
+        BACKOFF_MAX_MS = 250,                   /* below STAND_BACK_MS in session.c, which relies on it */
+        ANSWER_LIMIT_BYTES = 256 * 1024 * 1024, /* whatever a daemon says its limit is */
+};
+
+/* ---- what wakes the program ---- */
+
+static void socket_interest(struct gram_client *client, bool write)
+{
+        struct epoll_event event = { .events = EPOLLIN | (write ? EPOLLOUT : 0),
+                                     .data.fd = client->socket_fd };
+
+        if (client->waits_to_write == write)
+                return;
+        client->waits_to_write = write;
+        epoll_ctl(client->epoll_fd, EPOLL_CTL_MOD, client->socket_fd, &event);
+}
+
+static void timer_set(struct gram_client *client, int64_t due_ms)
+{
+        struct itimerspec spec = { 0 };
+
+        client->timer_ms = due_ms;
+        if (due_ms != NEVER_MS) {
+                spec.it_value.tv_sec = due_ms / 1000;
+                spec.it_value.tv_nsec = due_ms % 1000 * 1000000 + 1; /* all zero would disarm it */
+        }
+        timerfd_settime(client->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static bool connection_wanted(const struct gram_client *client)
+{
+        return client->connect_wanted || client->monitoring || !list_empty(&client->lane.waiting) ||
+               sessions_want_connection(client);
+}
+
+static int64_t due_ms(const struct gram_client *client)
+{
+        int64_t due = client->sessions_due_ms;
+
+        if (!list_empty(&client->finished))
+                return 0;
+        if (!list_empty(&client->due)) {
+                int64_t deadline = LIST_OWNER(client->due.next, struct request, due)->deadline_ms;
+
+                due = deadline < due ? deadline : due;
+        }
+        if (!connection_up(client) && client->retry_at_ms < due && connection_wanted(client))
+                due = client->retry_at_ms;
+        return due;
+}
+
+/* At the end of every step. */
+void connection_rearm(struct gram_client *client)
+{
+        int64_t due = due_ms(client);
+
+        if (due < client->timer_ms || client->timer_ms <= now_ms())
+                timer_set(client, due);
+        if (connection_up(client))
+                socket_interest(client, client->out.len || requests_to_send(client));
+}
+
+void connection_wake(struct gram_client *client)
+{
+        if (client->depth || client->blocking)
+                return;
+        if (connection_up(client) && list_empty(&client->finished) && client->sessions_due_ms > 0)
+                socket_interest(client, true);
+        else if (client->timer_ms > 0)
+                timer_set(client, 0);
+}
+
+GRAM_API int64_t gram_timeout_ms(struct gram_client *client)
+{
+        int64_t due = due_ms(client);
+        int64_t now = now_ms();
+
+        if (due == NEVER_MS)
+                return -1;
+        return due > now ? due - now : 0;
+}
+
+/* ---- connecting ---- */
+
+/* The first that is there, else the last: what an error should name. Once one has answered, it stays. */
+void connection_choose_path(struct gram_client *client)
+{
+        struct stat status;
+        size_t i = 0;
+
+        if (client->path_chosen)
+                return;
+        while (client->paths[i + 1] && stat(client->paths[i], &status) != 0)
+                i++;
+        client->path = client->paths[i];
+}
+
+static void trouble_set(struct gram_client *client, const char *what, int error)
+{
+        char text[96];
+
+        snprintf(client->trouble, sizeof(client->trouble), "%s at %.150s: %s", what, client->path,
+                 strerror_r(error, text, sizeof(text)));
+}
+
+static void back_off(struct gram_client *client, int64_t now)
+{
+        client->retry_at_ms = now + client->backoff_ms;
+        client->backoff_ms = client->backoff_ms ? client->backoff_ms * 2 : BACKOFF_FIRST_MS;
+        if (client->backoff_ms > BACKOFF_MAX_MS)
+                client->backoff_ms = BACKOFF_MAX_MS;
+}
+
+static int socket_connect(const char *path)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        size_t len = strlen(path);
+        int fd, error;
+
+        if (len >= sizeof(address.sun_path))
+                return -ENAMETOOLONG;
+        memcpy(address.sun_path, path, len + 1);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+                return fd;
+        error = errno;
+        close(fd);
+        return -error;
+}
+
+static void hello_answered(void *arg, struct gram_reply *reply);
+
+static void greet(struct gram_client *client)
+{
+        struct call call = call_begin(client, NULL, METHOD_HELLO, 1);
+
+        pack_map(&call.bytes, 1);
+        pack_cstr(&call.bytes, "client");
+        pack_cstr(&call.bytes, client->name);
+        call_send_internal(&call, hello_answered, client);
+        if (client->monitoring) {
+                call = call_begin(client, NULL, METHOD_MONITOR, 1);
+                call.on = true;
+                pack_bool(&call.bytes, true);
+                call_send_internal(&call, NULL, NULL);
+        }
+}
+
+bool connection_try(struct gram_client *client, int64_t now)
+{
+        struct epoll_event event = { .events = EPOLLIN };
+        int fd;
+
+        if (!connection_wanted(client) || now < client->retry_at_ms)
+                return false;
+        connection_choose_path(client);
+        fd = socket_connect(client->path);
+        if (fd < 0) {
+                trouble_set(client, "cannot connect to gramd", -fd);
+                client->connect_error = -fd;
+                back_off(client, now);
+                return false;
+        }
+        event.data.fd = fd;
+        if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+                close(fd);
+                back_off(client, now);
+                return false;
+        }
+        client->socket_fd = fd;
+        client->connect_error = 0;
+        client->waits_to_write = false;
+        client->verdict = 0;
+        client->frame = (struct frame){ 0 };
+        greet(client);
+        sessions_connected(client);
+        return true;
+}
+
+static void hello_answered(void *arg, struct gram_reply *reply)
+{
+        struct gram_client *client = arg;
+        const struct gram_hello *hello = reply->hello;
+        struct gram_event event = { .type = GRAM_EVENT_RECONNECTED };
+
+        if (reply->error) {
+                connection_condemn(client, reply->error->code, "the daemon at %.100s refuses: %.100s",
+                                   client->path, reply->error->message);
+                return;
+        }
+        if (hello->protocol != 1) {
+                connection_condemn(client, GRAM_E_PROTOCOL,
+                                   "the daemon at %.100s speaks protocol %lld, this library speaks 1",
+                                   client->path, (long long)hello->protocol);
+                return;
+        }
+        if (hello->max_message_bytes > 0 && hello->max_message_bytes <= ANSWER_LIMIT_BYTES)
+                client->max_message = client->limits.bytes = (size_t)hello->max_message_bytes;
+        if (hello->max_in_flight > 0 && hello->max_in_flight < MAX_IN_FLIGHT)
+                client->max_in_flight = (size_t)hello->max_in_flight;
+        if (hello->max_depth > 0 && hello->max_depth <= FRAME_DEPTH_LIMIT)
+                client->limits.depth = (unsigned)hello->max_depth;
+        client->greeted = true;
+        client->path_chosen = true;
+        client->connect_wanted = false;
+        client->backoff_ms = 0;
+        if (client->ever_greeted)
+                client_event(client, &event);
+        client->ever_greeted = true;
+}
+
+/* ---- losing it ---- */
+
+void connection_close(struct gram_client *client)
+{
+        if (!connection_up(client))
+                return;
+        close(client->socket_fd);
+        client->socket_fd = -1;
+        client->waits_to_write = false;
+        buffer_truncate(&client->in, 0);
+        buffer_truncate(&client->out, 0);
+        buffer_shrink(&client->in);
+        buffer_shrink(&client->out);
+}
+
+/* `outcome` 0: what was not answered is repeated on the next connection; else it ends with that code. */
+static void connection_lost(struct gram_client *client, int outcome)
+{
+        bool was_there = client->greeted;
+        struct gram_event event = { .type = GRAM_EVENT_DISCONNECTED };
+        struct failure failure;
+
+        connection_close(client);
+        client->greeted = false;
+        back_off(client, now_ms());
+        requests_lost(client, outcome);
+        sessions_lost(client);
+        if (was_there) {
+                failure_set(&failure, outcome ? outcome : GRAM_E_UNREACHABLE, "%s", client->trouble);
+                event.error = &failure.error;
+                client_event(client, &event);
+        }
+}
+
+void connection_condemn(struct gram_client *client, int verdict, const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(client->trouble, sizeof(client->trouble), format, args);
+        va_end(args);
+        client->verdict = verdict;
+}
+
+/* ---- reading ---- */
+
+static void on_changed(struct gram_client *client, struct cursor *params)
+{
+        struct gram_event event = { .type = GRAM_EVENT_CHANGED };
+        struct gram_changed *changed;
+        int64_t handle;
+
+        if (!cursor_int(params, &handle))
+                return;
+        event.session = session_by_handle(client, handle);
+        if (!event.session)
+                return;
+        changed = changed_read(params);
+        if (changed) {
+                event.changed = changed;
+                client_event(client, &event);
+        } else { /* what cannot be read may be anything */
+                const struct gram_changed all = { .all = true };
+
+                event.changed = &all;
+                client_event(client, &event);
+        }
+        gram_free(changed);
+}
+
+static void on_ended(struct gram_client *client, struct cursor *params, uint32_t n_params)
+{
+        struct gram_session *session;
+        struct failure failure;
+        int64_t handle;
+
+        if (n_params < 3 || !cursor_int(params, &handle))
+                return;
+        session = session_by_handle(client, handle);
+        if (!session || !failure_read_parts(&failure, params, n_params - 1))
+                return;
+        session_end(session, &failure.error, true);
+}
+
+static void on_request(struct gram_client *client, struct cursor *params)
+{
+        struct gram_event event = { .type = GRAM_EVENT_REQUEST };
+        struct gram_monitored *request = monitored_read(params);
+
+        if (!request)
+                return;
+        event.request = request;
+        client_event(client, &event);
+        gram_free(request);
+}
+
+/* An answer to no request: the daemon will not have us, or could not read what was sent, and closes. */
+static void on_refusal(struct gram_client *client, struct cursor *error)
+{
+        struct failure failure;
+
+        if (!failure_read(&failure, error))
+                failure_set(&failure, GRAM_E_PROTOCOL, "an answer without a request");
+        connection_condemn(client,
+                           failure.error.code == GRAM_E_OVERLOADED || failure.error.code == GRAM_E_UNAVAILABLE
+                                   ? VERDICT_RETRY
+                                   : failure.error.code,
+                           "the daemon at %.100s refuses: %.100s", client->path, failure.message);
+}
+
+static void message_handle(struct gram_client *client, struct slice frame)
+{
+        struct message message;
+
+        if (!message_read(frame, &message) || message.kind == MESSAGE_REQUEST)
+                connection_condemn(client, GRAM_E_PROTOCOL, "the daemon at %.150s sent what is no answer",
+                                   client->path);
+        else if (message.kind == MESSAGE_RESPONSE && message.id == 0)
+                on_refusal(client, &message.params);
+        else if (message.kind == MESSAGE_RESPONSE)
+                request_answered(client, message.id, &message.params);
+        else if (slice_is(message.method, "changed") && message.n_params > 1)
+                on_changed(client, &message.params);
+        else if (slice_is(message.method, "ended"))
+                on_ended(client, &message.params, message.n_params);
+        else if (slice_is(message.method, "request") && message.n_params > 0)
+                on_request(client, &message.params);
+}
+
+/* Every whole message in client->in, as far as the program goes along. */
+static void messages_handle(struct gram_client *client)
+{
+        size_t off = 0, end;
+        enum frame_result result = FRAME_WHOLE;
+
+        while (!client->verdict && !client->doomed) {
+                struct slice frame = { (const char *)client->in.data + off, 0 };
+
+                result = frame_scan(&client->frame, &client->limits, client->in.data + off,
+                                    client->in.len - off, &end);
+                if (result != FRAME_WHOLE)
+                        break;
+                frame.len = end;
+                message_handle(client, frame);
+                off += end;
+        }
+        if (result < 0)
+                connection_condemn(client, GRAM_E_PROTOCOL, "the daemon at %.150s sent %s", client->path,
+                                   result == FRAME_E_INVALID ? "what is not MessagePack"
+                                                             : "a message over its limits");
+        buffer_consume(&client->in, off);
+        if (client->verdict)
+                connection_lost(client, client->verdict == VERDICT_RETRY ? 0 : client->verdict);
+}
+
+void connection_read(struct gram_client *client)
+{
+        size_t total = 0;
+
+        while (connection_up(client) && total < READ_MAX_BYTES) {
+                uint8_t *room = buffer_reserve(&client->in, READ_BYTES);
+                ssize_t n;
+
+                if (!room) {
+                        snprintf(client->trouble, sizeof(client->trouble), "no memory for an answer");
+                        connection_lost(client, GRAM_E_NOMEM);
+                        return;
+                }
+                n = recv(client->socket_fd, room, READ_BYTES, 0);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+                        return;
+                if (n == 0)
+                        snprintf(client->trouble, sizeof(client->trouble), "gramd at %.150s went away",
+                                 client->path);
+                else if (n < 0)
+                        trouble_set(client, "lost the connection to gramd", errno);
+                if (n <= 0) {
+                        connection_lost(client, 0);
+                        return;
+                }
+                client->in.len += (size_t)n;
+                messages_handle(client);
+                if (client->doomed || n < READ_BYTES)
+                        return;
+                total += (size_t)n;
+        }
+}
+
+/* ---- writing ---- */
+
+void connection_flush(struct gram_client *client)
+{
+        while (connection_up(client)) {
+                ssize_t n;
+
+                requests_pump(client);
+                if (!client->out.len)
+                        return;
+                n = send(client->socket_fd, client->out.data, client->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+                        return;
+                if (n < 0) {
+                        /* What it said last, perhaps why it closed, is still to be read; then comes the end.
+                         */
+                        int error = errno;
+
+                        connection_read(client);
+                        if (connection_up(client)) {
+                                trouble_set(client, "lost the connection to gramd", error);
+                                connection_lost(client, 0);
+                        }
+                        return;
+                }
+                buffer_consume(&client->out, (size_t)n);
+        }
+}

@@ -1,0 +1,186 @@
+/*
+ * Error codes, theirs and ours, in one table, and the error of an answer turned into what the program sees.
+ * Everything is copied into fixed room, cut where it is longer: an error must not need memory.
+ */
+
+#include "failure.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+        int code;
+        const char *name;
+} codes[] = {
+        { GRAM_OK, "ok" },
+        { GRAM_E_BAD_REQUEST, "bad_request" },
+        { GRAM_E_UNKNOWN_METHOD, "unknown_method" },
+        { GRAM_E_BAD_SESSION, "bad_session" },
+        { GRAM_E_NOT_FOUND, "not_found" },
+        { GRAM_E_EXPIRED, "expired" },
+        { GRAM_E_OVERLOADED, "overloaded" },
+        { GRAM_E_BUSY, "busy" },
+        { GRAM_E_FENCED, "fenced" },
+        { GRAM_E_EXISTS, "exists" },
+        { GRAM_E_DENIED, "denied" },
+        { GRAM_E_TOO_LARGE, "too_large" },
+        { GRAM_E_UNAVAILABLE, "unavailable" },
+        { GRAM_E_STORAGE, "storage" },
+        { GRAM_E_CORRUPT, "corrupt" },
+        { GRAM_E_UNREACHABLE, "unreachable" },
+        { GRAM_E_TIMEOUT, "timeout" },
+        { GRAM_E_PROTOCOL, "protocol" },
+        { GRAM_E_NOMEM, "no_memory" },
+        { GRAM_E_CANCELLED, "cancelled" },
+        { GRAM_E_MISUSE, "misuse" },
+};
+
+GRAM_API const char *gram_code_name(int code)
+{
+        for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
+                if (codes[i].code == code)
+                        return codes[i].name;
+        }
+        return "unknown";
+}
+
+/* Only what a daemon may say: the codes of this side are not taken from the wire. */
+static int code_by_name(struct slice name)
+{
+        for (size_t i = 1; i < sizeof(codes) / sizeof(*codes); i++) {
+                if (codes[i].code > GRAM_E_UNKNOWN && slice_is(name, codes[i].name))
+                        return codes[i].code;
+        }
+        return GRAM_E_UNKNOWN;
+}
+
+/* Cut between characters, never inside one. */
+static void text_fit(char *to, size_t size, struct slice text)
+{
+        size_t len = text.len;
+
+        if (len >= size) {
+                len = size - 1;
+                while (len && ((unsigned char)text.data[len] & 0xc0) == 0x80)
+                        len--;
+        }
+        if (len)
+                memcpy(to, text.data, len);
+        to[len] = '\0';
+}
+
+static void failure_init(struct failure *failure, int code, struct slice name)
+{
+        memset(failure, 0, sizeof(*failure));
+        text_fit(failure->name, sizeof(failure->name), name);
+        failure->error.code = code;
+        failure->error.name = failure->name;
+        failure->error.message = failure->message;
+}
+
+int failure_set(struct failure *failure, int code, const char *format, ...)
+{
+        va_list args;
+
+        failure_init(failure, code, slice_of(gram_code_name(code)));
+        va_start(args, format);
+        vsnprintf(failure->message, sizeof(failure->message), format, args);
+        va_end(args);
+        return code;
+}
+
+static void holder_set(struct failure *failure, const struct gram_holder *holder, struct slice client,
+                       struct slice host)
+{
+        failure->holder = *holder;
+        text_fit(failure->client, sizeof(failure->client), client);
+        text_fit(failure->host, sizeof(failure->host), host);
+        failure->holder.client = client.data ? failure->client : NULL;
+        failure->holder.host = host.data ? failure->host : NULL;
+        failure->error.holder = &failure->holder;
+}
+
+void failure_copy(struct failure *to, const struct gram_error *from)
+{
+        failure_init(to, from->code, slice_of(from->name));
+        text_fit(to->message, sizeof(to->message), slice_of(from->message));
+        if (from->holder)
+                holder_set(to, from->holder, slice_of(from->holder->client), slice_of(from->holder->host));
+        if (from->file) {
+                text_fit(to->file, sizeof(to->file), slice_of(from->file));
+                to->error.file = to->file;
+        }
+}
+
+static bool holder_read(struct failure *failure, struct cursor *cursor)
+{
+        struct gram_holder holder = { 0 };
+        struct slice client = SLICE_NONE, host = SLICE_NONE, key;
+        uint32_t pairs;
+
+        if (cursor_nil(cursor))
+                return true;
+        if (!cursor_map(cursor, &pairs))
+                return false;
+        while (pairs--) {
+                if (!cursor_str(cursor, SIZE_MAX, &key))
+                        return false;
+                if (!(slice_is(key, "pid") && cursor_int(cursor, &holder.pid)) &&
+                    !(slice_is(key, "uid") && cursor_int(cursor, &holder.uid)) &&
+                    !(slice_is(key, "since") && cursor_int(cursor, &holder.since)) &&
+                    !(slice_is(key, "client") && cursor_str(cursor, SIZE_MAX, &client)) &&
+                    !(slice_is(key, "host") && cursor_str(cursor, SIZE_MAX, &host)))
+                        cursor_skip(cursor, NULL);
+        }
+        holder_set(failure, &holder, client, host);
+        return true;
+}
+
+/* What is not known in a detail is passed over: a newer daemon may say more. */
+static bool detail_read(struct failure *failure, struct cursor *cursor)
+{
+        struct slice key, file;
+        uint32_t pairs;
+
+        if (!cursor_map(cursor, &pairs)) {
+                cursor_skip(cursor, NULL);
+                return true;
+        }
+        while (pairs--) {
+                if (!cursor_str(cursor, SIZE_MAX, &key))
+                        return false;
+                if (slice_is(key, "holder")) {
+                        if (!holder_read(failure, cursor))
+                                return false;
+                } else if (slice_is(key, "file") && cursor_str(cursor, SIZE_MAX, &file)) {
+                        text_fit(failure->file, sizeof(failure->file), file);
+                        failure->error.file = failure->file;
+                } else {
+                        cursor_skip(cursor, NULL);
+                }
+        }
+        return true;
+}
+
+bool failure_read_parts(struct failure *failure, struct cursor *cursor, uint32_t parts)
+{
+        struct slice name, message;
+
+        if (parts < 2 || !cursor_str(cursor, SIZE_MAX, &name) || !cursor_str(cursor, SIZE_MAX, &message))
+                return false;
+        failure_init(failure, code_by_name(name), name);
+        text_fit(failure->message, sizeof(failure->message), message);
+        if (parts > 2 && !detail_read(failure, cursor))
+                return false;
+        for (uint32_t i = 3; i < parts; i++)
+                cursor_skip(cursor, NULL);
+        return true;
+}
+
+bool failure_read(struct failure *failure, struct cursor *cursor)
+{
+        uint32_t parts;
+
+        return cursor_array(cursor, &parts) && failure_read_parts(failure, cursor, parts);
+}

@@ -1,0 +1,654 @@
+/*
+ * The methods as this side sees them: names, what becomes of a request when the connection is lost, and how a
+ * result is read. Answers are no more trusted than requests are: every byte has passed the frame scanner, and
+ * the typed cursor reads them. It checks and finds in one step what msgpack-c's unpacker would first build a
+ * tree for, so that msgpack-c only writes here.
+ *
+ * Maps are read by tables of their keys. Keys that are not known are passed over: a newer daemon may say
+ * more.
+ */
+
+#include "../proto/records.h"
+#include "block.h"
+#include "client.h"
+
+enum key_type { KEY_INT, KEY_BOOL, KEY_NUMBER, KEY_TEXT, KEY_TEXTS, KEY_INTS, KEY_FIELDS, KEY_HOLDER };
+
+struct key {
+        const char *name;
+        enum key_type type;
+        size_t at;
+        size_t count_at; /* KEY_TEXTS, KEY_INTS: of the number of elements */
+};
+
+#define END                                                                                                  \
+        {                                                                                                    \
+                NULL, KEY_INT, 0, 0                                                                          \
+        }
+
+static const struct key hello_keys[] = {
+        { "server", KEY_TEXT, offsetof(struct gram_hello, server), 0 },
+        { "version", KEY_TEXT, offsetof(struct gram_hello, version), 0 },
+        { "protocol", KEY_INT, offsetof(struct gram_hello, protocol), 0 },
+        { "max_message", KEY_INT, offsetof(struct gram_hello, max_message_bytes), 0 },
+        { "max_depth", KEY_INT, offsetof(struct gram_hello, max_depth), 0 },
+        { "max_in_flight", KEY_INT, offsetof(struct gram_hello, max_in_flight), 0 },
+        { "max_sessions", KEY_INT, offsetof(struct gram_hello, max_sessions), 0 },
+        { "backends", KEY_TEXTS, offsetof(struct gram_hello, backends),
+          offsetof(struct gram_hello, n_backends) },
+        { "default_backend", KEY_TEXT, offsetof(struct gram_hello, default_backend), 0 },
+        END,
+};
+
+static const struct key open_keys[] = {
+        { "session", KEY_INT, offsetof(struct open_result, handle), 0 },
+        { "created", KEY_BOOL, offsetof(struct open_result, opened.created), 0 },
+        { "backend", KEY_TEXT, offsetof(struct open_result, opened.backend), 0 },
+        { "dialect", KEY_TEXT, offsetof(struct open_result, opened.dialect), 0 },
+        { "version", KEY_INT, offsetof(struct open_result, opened.version), 0 },
+        { "fence", KEY_INT, offsetof(struct open_result, opened.fence), 0 },
+        END,
+};
+
+static const struct key info_keys[] = {
+        { "name", KEY_TEXT, offsetof(struct gram_info, name), 0 },
+        { "backend", KEY_TEXT, offsetof(struct gram_info, backend), 0 },
+        { "dialect", KEY_TEXT, offsetof(struct gram_info, dialect), 0 },
+        { "version", KEY_INT, offsetof(struct gram_info, version), 0 },
+        { "peers", KEY_INT, offsetof(struct gram_info, peers), 0 },
+        { "usernames", KEY_INT, offsetof(struct gram_info, usernames), 0 },
+        { "states", KEY_INT, offsetof(struct gram_info, states), 0 },
+        { "bytes", KEY_INT, offsetof(struct gram_info, bytes), 0 },
+        { "handles", KEY_INT, offsetof(struct gram_info, handles), 0 },
+        { "fence", KEY_INT, offsetof(struct gram_info, fence), 0 },
+        END,
+};
+
+static const struct key holder_keys[] = {
+        { "pid", KEY_INT, offsetof(struct gram_holder, pid), 0 },
+        { "uid", KEY_INT, offsetof(struct gram_holder, uid), 0 },
+        { "client", KEY_TEXT, offsetof(struct gram_holder, client), 0 },
+        { "host", KEY_TEXT, offsetof(struct gram_holder, host), 0 },
+        { "since", KEY_INT, offsetof(struct gram_holder, since), 0 },
+        END,
+};
+
+static const struct key stored_keys[] = {
+        { "name", KEY_TEXT, offsetof(struct gram_stored_session, name), 0 },
+        { "backend", KEY_TEXT, offsetof(struct gram_stored_session, backend), 0 },
+        { "bytes", KEY_INT, offsetof(struct gram_stored_session, bytes), 0 },
+        { "modified", KEY_INT, offsetof(struct gram_stored_session, modified), 0 },
+        { "handles", KEY_INT, offsetof(struct gram_stored_session, handles), 0 },
+        { "holder", KEY_HOLDER, offsetof(struct gram_stored_session, holder), 0 },
+        END,
+};
+
+static const struct key client_keys[] = {
+        { "id", KEY_INT, offsetof(struct gram_connected_client, id), 0 },
+        { "pid", KEY_INT, offsetof(struct gram_connected_client, pid), 0 },
+        { "uid", KEY_INT, offsetof(struct gram_connected_client, uid), 0 },
+        { "gid", KEY_INT, offsetof(struct gram_connected_client, gid), 0 },
+        { "client", KEY_TEXT, offsetof(struct gram_connected_client, client), 0 },
+        { "since", KEY_INT, offsetof(struct gram_connected_client, since), 0 },
+        { "sessions", KEY_TEXTS, offsetof(struct gram_connected_client, sessions),
+          offsetof(struct gram_connected_client, n_sessions) },
+        { "requests", KEY_INT, offsetof(struct gram_connected_client, requests), 0 },
+        { "in_flight", KEY_INT, offsetof(struct gram_connected_client, in_flight), 0 },
+        END,
+};
+
+static const struct key changed_keys[] = {
+        { "peers", KEY_INTS, offsetof(struct gram_changed, peers), offsetof(struct gram_changed, n_peers) },
+        { "usernames", KEY_TEXTS, offsetof(struct gram_changed, usernames),
+          offsetof(struct gram_changed, n_usernames) },
+        { "phones", KEY_TEXTS, offsetof(struct gram_changed, phones),
+          offsetof(struct gram_changed, n_phones) },
+        { "fields", KEY_FIELDS, offsetof(struct gram_changed, fields), 0 },
+        { "states", KEY_INTS, offsetof(struct gram_changed, states),
+          offsetof(struct gram_changed, n_states) },
+        { "all", KEY_BOOL, offsetof(struct gram_changed, all), 0 },
+        END,
+};
+
+static const struct key monitored_keys[] = {
+        { "time", KEY_NUMBER, offsetof(struct gram_monitored, time), 0 },
+        { "client", KEY_TEXT, offsetof(struct gram_monitored, client), 0 },
+        { "method", KEY_TEXT, offsetof(struct gram_monitored, method), 0 },
+        { "session", KEY_TEXT, offsetof(struct gram_monitored, session), 0 },
+        { "microseconds", KEY_NUMBER, offsetof(struct gram_monitored, microseconds), 0 },
+        { "error", KEY_TEXT, offsetof(struct gram_monitored, error), 0 },
+        END,
+};
+
+/* ---- values ---- */
+
+static bool read_number(struct cursor *cursor, double *number)
+{
+        const uint8_t *at = cursor->at;
+        enum cursor_type type = cursor_peek(cursor);
+        int64_t whole;
+        uint64_t bits = 0;
+
+        if (cursor_int(cursor, &whole)) {
+                *number = (double)whole;
+                return true;
+        }
+        if (type != CURSOR_FLOAT)
+                return false;
+        cursor_skip(cursor, NULL);
+        for (const uint8_t *byte = at + 1; byte < cursor->at; byte++)
+                bits = bits << 8 | *byte;
+        if (cursor->at - at == 9) {
+                memcpy(number, &bits, sizeof(*number));
+        } else {
+                uint32_t half = (uint32_t)bits;
+                float narrow;
+
+                memcpy(&narrow, &half, sizeof(narrow));
+                *number = (double)narrow;
+        }
+        return true;
+}
+
+/* 0, GRAM_E_PROTOCOL or GRAM_E_NOMEM, as all that follow. */
+static int read_text(struct cursor *cursor, void *result, const char **text)
+{
+        struct slice slice;
+
+        if (!cursor_str(cursor, SIZE_MAX, &slice))
+                return GRAM_E_PROTOCOL;
+        *text = block_text(result, slice);
+        return *text ? 0 : GRAM_E_NOMEM;
+}
+
+static int read_texts(struct cursor *cursor, void *result, const char *const **texts, size_t *n)
+{
+        const char **array;
+        uint32_t count;
+        int error = 0;
+
+        if (!cursor_array(cursor, &count))
+                return GRAM_E_PROTOCOL;
+        array = block_array(result, count, sizeof(*array));
+        if (!array)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count && !error; i++)
+                error = read_text(cursor, result, &array[i]);
+        *texts = array;
+        *n = count;
+        return error;
+}
+
+static int read_ints(struct cursor *cursor, void *result, const int64_t **ints, size_t *n)
+{
+        int64_t *array;
+        uint32_t count;
+
+        if (!cursor_array(cursor, &count))
+                return GRAM_E_PROTOCOL;
+        array = block_array(result, count, sizeof(*array));
+        if (!array)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count; i++) {
+                if (!cursor_int(cursor, &array[i]))
+                        return GRAM_E_PROTOCOL;
+        }
+        *ints = array;
+        *n = count;
+        return 0;
+}
+
+/* The wire's fields and the header's bits are in the same order. */
+static int read_fields(struct cursor *cursor, unsigned *fields)
+{
+        struct slice name;
+        uint32_t count;
+
+        if (!cursor_array(cursor, &count))
+                return GRAM_E_PROTOCOL;
+        while (count--) {
+                if (!cursor_str(cursor, SIZE_MAX, &name))
+                        return GRAM_E_PROTOCOL;
+                if (field_by_name(name) != FIELD_COUNT)
+                        *fields |= FIELD_BIT(field_by_name(name));
+        }
+        return 0;
+}
+
+static int read_map(struct cursor *cursor, void *result, void *into, const struct key *keys);
+
+static int read_holder(struct cursor *cursor, void *result, const struct gram_holder **at)
+{
+        struct gram_holder *holder = block_alloc(result, sizeof(*holder));
+
+        *at = holder;
+        return holder ? read_map(cursor, result, holder, holder_keys) : GRAM_E_NOMEM;
+}
+
+static int read_value(struct cursor *cursor, void *result, void *into, const struct key *key)
+{
+        void *at = (char *)into + key->at;
+        size_t *count = (void *)((char *)into + key->count_at);
+
+        switch (key->type) {
+        case KEY_INT: return cursor_int(cursor, at) ? 0 : GRAM_E_PROTOCOL;
+        case KEY_BOOL: return cursor_bool(cursor, at) ? 0 : GRAM_E_PROTOCOL;
+        case KEY_NUMBER: return read_number(cursor, at) ? 0 : GRAM_E_PROTOCOL;
+        case KEY_TEXT: return read_text(cursor, result, at);
+        case KEY_TEXTS: return read_texts(cursor, result, at, count);
+        case KEY_INTS: return read_ints(cursor, result, at, count);
+        case KEY_FIELDS: return read_fields(cursor, at);
+        case KEY_HOLDER: return read_holder(cursor, result, at);
+        }
+        return GRAM_E_PROTOCOL;
+}
+
+/* `into` lies in `result`, zeroed: what is nil, or not said, stays 0. */
+static int read_map(struct cursor *cursor, void *result, void *into, const struct key *keys)
+{
+        struct slice name;
+        uint32_t pairs;
+        int error = 0;
+
+        if (!cursor_map(cursor, &pairs))
+                return GRAM_E_PROTOCOL;
+        while (pairs-- && !error) {
+                const struct key *key = keys;
+
+                if (!cursor_str(cursor, SIZE_MAX, &name))
+                        return GRAM_E_PROTOCOL;
+                while (key->name && !slice_is(name, key->name))
+                        key++;
+                if (cursor_peek(cursor) == CURSOR_NIL || !key->name)
+                        cursor_skip(cursor, NULL);
+                else
+                        error = read_value(cursor, result, into, key);
+        }
+        return error;
+}
+
+/* ---- results ---- */
+
+static size_t bytes_left(const struct cursor *cursor)
+{
+        return (size_t)(cursor->end - cursor->at);
+}
+
+static int read_map_result(struct cursor *cursor, struct gram_reply *reply, size_t size,
+                           const struct key *keys)
+{
+        reply->result = block_new(size, bytes_left(cursor) + 64);
+        return reply->result ? read_map(cursor, reply->result, reply->result, keys) : GRAM_E_NOMEM;
+}
+
+static int read_hello(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        (void)call;
+        return read_map_result(cursor, reply, sizeof(struct gram_hello), hello_keys);
+}
+
+static int read_open(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        (void)call;
+        return read_map_result(cursor, reply, sizeof(struct open_result), open_keys);
+}
+
+static int read_info(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        (void)call;
+        return read_map_result(cursor, reply, sizeof(struct gram_info), info_keys);
+}
+
+static int read_nothing(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        (void)cursor;
+        (void)call;
+        (void)reply;
+        return 0;
+}
+
+/* The echo of what `expect` says. */
+static int read_ping(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        int64_t echo;
+
+        (void)reply;
+        return cursor_int(cursor, &echo) && echo == call->expect ? 0 : GRAM_E_PROTOCOL;
+}
+
+static int read_lease(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        (void)call;
+        reply->number = -1;
+        if (cursor_nil(cursor))
+                return 0;
+        return cursor_int_in(cursor, 0, INT64_MAX, &reply->number) ? 0 : GRAM_E_PROTOCOL;
+}
+
+static int read_import(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        unsigned fields = 0;
+        int error = read_fields(cursor, &fields);
+
+        (void)call;
+        reply->number = fields;
+        return error;
+}
+
+static int read_string(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct slice text;
+
+        (void)call;
+        if (!cursor_str(cursor, SIZE_MAX, &text))
+                return GRAM_E_PROTOCOL;
+        reply->text = block_new(text.len + 1, 0);
+        if (!reply->text)
+                return GRAM_E_NOMEM;
+        memcpy(reply->text, text.data, text.len);
+        return 0;
+}
+
+static int read_identity_value(struct cursor *cursor, unsigned bit, struct gram_identity *identity)
+{
+        struct slice bytes;
+
+        switch ((enum gram_field)bit) {
+        case GRAM_DC_ID: return cursor_int(cursor, &identity->dc_id) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_API_ID: return cursor_int(cursor, &identity->api_id) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_DATE: return cursor_int(cursor, &identity->date) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_USER_ID: return cursor_int(cursor, &identity->user_id) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_PORT: return cursor_int(cursor, &identity->port) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_TAKEOUT_ID: return cursor_int(cursor, &identity->takeout_id) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_TEST_MODE: return cursor_bool(cursor, &identity->test_mode) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_IS_BOT: return cursor_bool(cursor, &identity->is_bot) ? 0 : GRAM_E_PROTOCOL;
+        case GRAM_AUTH_KEY:
+                if (!cursor_bin(cursor, GRAM_AUTH_KEY_BYTES, &bytes) || bytes.len != GRAM_AUTH_KEY_BYTES)
+                        return GRAM_E_PROTOCOL;
+                memcpy(identity->auth_key, bytes.data, bytes.len);
+                return 0;
+        case GRAM_SERVER_ADDRESS:
+                if (!cursor_str(cursor, GRAM_ADDRESS_SIZE - 1, &bytes))
+                        return GRAM_E_PROTOCOL;
+                memcpy(identity->server_address, bytes.data, bytes.len);
+                return 0;
+        case GRAM_ALL_FIELDS: break;
+        }
+        return GRAM_E_PROTOCOL;
+}
+
+/* Values in the order of the bits in `expect`, which is the order they were asked for in. */
+static int read_get(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        unsigned fields = (unsigned)call->expect;
+        struct gram_identity *identity = block_new(sizeof(*identity), 0);
+        uint32_t count;
+        int error = 0;
+
+        reply->identity = identity;
+        if (!identity)
+                return GRAM_E_NOMEM;
+        if (!cursor_array(cursor, &count) || count != (uint32_t)__builtin_popcount(fields))
+                return GRAM_E_PROTOCOL;
+        identity->fields = fields;
+        for (unsigned bit = 1; bit < GRAM_ALL_FIELDS && !error; bit <<= 1) {
+                if (!(fields & bit))
+                        continue;
+                if (cursor_nil(cursor))
+                        identity->nil |= bit;
+                else
+                        error = read_identity_value(cursor, bit, identity);
+        }
+        return error;
+}
+
+static int copy_peer(const struct peer *from, void *result, struct gram_peer *to)
+{
+        *to = (struct gram_peer){
+                .id = from->id,
+                .access_hash = from->has_access_hash ? from->access_hash : 0,
+                .has_access_hash = from->has_access_hash,
+                .last_update_on = from->last_update_on,
+                .has_last_update_on = true,
+                .type = block_text(result, from->type),
+                .username = from->username.data ? block_text(result, from->username) : NULL,
+                .phone_number = from->phone_number.data ? block_text(result, from->phone_number) : NULL,
+        };
+        return to->type && (to->username || !from->username.data) &&
+                               (to->phone_number || !from->phone_number.data)
+                       ? 0
+                       : GRAM_E_NOMEM;
+}
+
+static int read_peer(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct peer peer;
+
+        (void)call;
+        reply->peer = block_new(sizeof(*reply->peer), bytes_left(cursor) + 32);
+        if (!reply->peer)
+                return GRAM_E_NOMEM;
+        if (!peer_read(cursor, 0, &peer))
+                return GRAM_E_PROTOCOL;
+        return copy_peer(&peer, reply->peer, reply->peer);
+}
+
+/* No more rows than `expect`: what the program asked for. */
+static int read_peers(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct gram_peers *peers;
+        uint32_t count;
+        struct peer peer;
+        int error = 0;
+
+        if (!cursor_array(cursor, &count) || count > call->expect)
+                return GRAM_E_PROTOCOL;
+        reply->peers = peers = block_new(sizeof(*peers), count * sizeof(*peers->rows) + bytes_left(cursor));
+        if (!peers)
+                return GRAM_E_NOMEM;
+        peers->n = count;
+        peers->rows = block_array(peers, count, sizeof(*peers->rows));
+        if (!peers->rows)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count && !error; i++) {
+                if (cursor_nil(cursor))
+                        continue;
+                error = peer_read(cursor, 0, &peer) ? copy_peer(&peer, peers, &peers->rows[i])
+                                                    : GRAM_E_PROTOCOL;
+        }
+        return error;
+}
+
+static int read_username(struct cursor *cursor, void *result, struct gram_username *row)
+{
+        uint32_t parts;
+        int error;
+
+        if (!cursor_array(cursor, &parts) || parts != 3)
+                return GRAM_E_PROTOCOL;
+        error = read_text(cursor, result, &row->username);
+        if (error)
+                return error;
+        if (!cursor_int(cursor, &row->peer_id))
+                return GRAM_E_PROTOCOL;
+        row->has_last_update_on = !cursor_nil(cursor);
+        return !row->has_last_update_on || cursor_int(cursor, &row->last_update_on) ? 0 : GRAM_E_PROTOCOL;
+}
+
+static int read_usernames(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct gram_usernames *usernames;
+        uint32_t count;
+        int error = 0;
+
+        if (!cursor_array(cursor, &count) || count > call->expect)
+                return GRAM_E_PROTOCOL;
+        usernames = block_new(sizeof(*usernames), count * sizeof(*usernames->rows) + 2 * bytes_left(cursor));
+        reply->usernames = usernames;
+        if (!usernames)
+                return GRAM_E_NOMEM;
+        usernames->n = count;
+        usernames->rows = block_array(usernames, count, sizeof(*usernames->rows));
+        if (!usernames->rows)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count && !error; i++)
+                error = read_username(cursor, usernames, &usernames->rows[i]);
+        return error;
+}
+
+/* The smallest row has six bytes: the claim is checked before memory is asked for. */
+static int read_states(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct gram_states *states;
+        struct state state;
+        uint32_t count;
+
+        (void)call;
+        if (!cursor_array(cursor, &count) || count > bytes_left(cursor) / 6)
+                return GRAM_E_PROTOCOL;
+        reply->states = states = block_new(sizeof(*states), count * sizeof(*states->rows));
+        if (!states)
+                return GRAM_E_NOMEM;
+        states->n = count;
+        states->rows = block_array(states, count, sizeof(*states->rows));
+        if (!states->rows)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count; i++) {
+                if (!state_read(cursor, &state))
+                        return GRAM_E_PROTOCOL;
+                states->rows[i] = (struct gram_state){
+                        .id = state.id,
+                        .has = state.present, /* parts and bits are in the same order */
+                        .pts = state.part[STATE_PTS],
+                        .qts = state.part[STATE_QTS],
+                        .date = state.part[STATE_DATE],
+                        .seq = state.part[STATE_SEQ],
+                };
+        }
+        return 0;
+}
+
+static int read_sessions(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct gram_stored_sessions *sessions;
+        uint32_t count;
+        int error = 0;
+
+        if (!cursor_array(cursor, &count) || count > call->expect)
+                return GRAM_E_PROTOCOL;
+        sessions = block_new(sizeof(*sessions), count * sizeof(*sessions->rows) + bytes_left(cursor));
+        reply->sessions = sessions;
+        if (!sessions)
+                return GRAM_E_NOMEM;
+        sessions->n = count;
+        sessions->rows = block_array(sessions, count, sizeof(*sessions->rows));
+        if (!sessions->rows)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count && !error; i++)
+                error = read_map(cursor, sessions, &sessions->rows[i], stored_keys);
+        return error;
+}
+
+/* An honest row has some 80 bytes; a fifth of that bounds what a claim can reserve. */
+static int read_clients(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct gram_connected_clients *clients;
+        uint32_t count;
+        int error = 0;
+
+        (void)call;
+        if (!cursor_array(cursor, &count) || count > bytes_left(cursor) / 16)
+                return GRAM_E_PROTOCOL;
+        clients = block_new(sizeof(*clients), count * sizeof(*clients->rows) + bytes_left(cursor));
+        reply->clients = clients;
+        if (!clients)
+                return GRAM_E_NOMEM;
+        clients->n = count;
+        clients->rows = block_array(clients, count, sizeof(*clients->rows));
+        if (!clients->rows)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count && !error; i++)
+                error = read_map(cursor, clients, &clients->rows[i], client_keys);
+        return error;
+}
+
+static int read_stats(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        struct gram_stats *stats;
+        uint32_t count;
+        int error = 0;
+
+        (void)call;
+        if (!cursor_map(cursor, &count) || count > bytes_left(cursor) / 2)
+                return GRAM_E_PROTOCOL;
+        reply->stats = stats = block_new(sizeof(*stats), count * sizeof(*stats->rows) + bytes_left(cursor));
+        if (!stats)
+                return GRAM_E_NOMEM;
+        stats->n = count;
+        stats->rows = block_array(stats, count, sizeof(*stats->rows));
+        if (!stats->rows)
+                return GRAM_E_NOMEM;
+        for (uint32_t i = 0; i < count && !error; i++) {
+                error = read_text(cursor, stats, &stats->rows[i].name);
+                if (!error && !read_number(cursor, &stats->rows[i].value))
+                        error = GRAM_E_PROTOCOL;
+        }
+        return error;
+}
+
+/* ---- notifications ---- */
+
+static void *notification_read(struct cursor *cursor, size_t size, const struct key *keys)
+{
+        void *result = block_new(size, bytes_left(cursor));
+
+        if (result && read_map(cursor, result, result, keys)) {
+                gram_free(result);
+                return NULL;
+        }
+        return result;
+}
+
+struct gram_changed *changed_read(struct cursor *cursor)
+{
+        return notification_read(cursor, sizeof(struct gram_changed), changed_keys);
+}
+
+struct gram_monitored *monitored_read(struct cursor *cursor)
+{
+        return notification_read(cursor, sizeof(struct gram_monitored), monitored_keys);
+}
+
+/* ---- the table ---- */
+
+const struct method_info method_infos[METHOD_COUNT] = {
+        [METHOD_HELLO] = { "hello", false, false, read_hello },
+        [METHOD_PING] = { "ping", false, false, read_ping },
+        [METHOD_OPEN] = { "open", false, false, read_open },
+        [METHOD_CLOSE] = { "close", false, false, read_nothing },
+        [METHOD_LEASE] = { "lease", false, false, read_lease },
+        [METHOD_SAVE] = { "save", true, false, read_nothing },
+        [METHOD_DELETE] = { "delete", true, false, read_nothing },
+        [METHOD_INFO] = { "info", false, false, read_info },
+        [METHOD_GET] = { "get", false, false, read_get },
+        [METHOD_SET] = { "set", true, false, read_nothing },
+        [METHOD_UPDATE_PEERS] = { "update_peers", true, false, read_nothing },
+        [METHOD_UPDATE_USERNAMES] = { "update_usernames", true, false, read_nothing },
+        [METHOD_GET_PEER_BY_ID] = { "get_peer_by_id", false, false, read_peer },
+        [METHOD_GET_PEER_BY_USERNAME] = { "get_peer_by_username", false, false, read_peer },
+        [METHOD_GET_PEER_BY_PHONE_NUMBER] = { "get_peer_by_phone_number", false, false, read_peer },
+        [METHOD_GET_PEERS] = { "get_peers", false, false, read_peers },
+        [METHOD_SCAN_PEERS] = { "scan_peers", false, false, read_peers },
+        [METHOD_SCAN_USERNAMES] = { "scan_usernames", false, false, read_usernames },
+        [METHOD_UPDATE_STATES] = { "update_states", true, false, read_nothing },
+        [METHOD_GET_STATES] = { "get_states", false, false, read_states },
+        [METHOD_REMOVE_STATES] = { "remove_states", true, false, read_nothing },
+        [METHOD_EXPORT_STRING] = { "export_string", false, false, read_string },
+        [METHOD_IMPORT_STRING] = { "import_string", true, false, read_import },
+        [METHOD_WATCH] = { "watch", false, false, read_nothing },
+        [METHOD_SESSIONS] = { "sessions", false, false, read_sessions },
+        [METHOD_CLIENTS] = { "clients", false, false, read_clients },
+        [METHOD_DISCONNECT] = { "disconnect", false, true, read_nothing },
+        [METHOD_STATS] = { "stats", false, false, read_stats },
+        [METHOD_MONITOR] = { "monitor", false, false, read_nothing },
+};

@@ -1,0 +1,595 @@
+/*
+ * Requests from submission to callback. Each is a whole message in bytes from the start, its message id and
+ * session handle in fields of fixed width: they are filled in when it is sent, and again when it is repeated
+ * on another connection, where the handle is another.
+ *
+ * Every request ends exactly once: by an answer (request_answered), or by request_settle(), which is safe
+ * anywhere and leaves the callback to requests_finish(). A sent request that ran out of time is given up: its
+ * slot stays until the late answer, which nobody gets.
+ */
+
+#include "../proto/message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+
+enum {
+        ID_AT = 3,      /* where a message's id has its four bytes */
+        SLOT_BITS = 20, /* of an id: the slot; the rest tells its uses apart */
+        SLOTS_FIRST = 64,
+        SLOTS_MAX = (1 << SLOT_BITS) - 1,
+};
+
+void lane_init(struct lane *lane)
+{
+        list_init(&lane->waiting);
+        list_init(&lane->sent);
+}
+
+bool lane_empty(const struct lane *lane)
+{
+        return list_empty(&lane->waiting) && list_empty(&lane->sent);
+}
+
+static struct lane *request_lane(const struct request *request)
+{
+        return request->call.session ? &request->call.session->lane : &request->call.client->lane;
+}
+
+/* ---- putting one together ---- */
+
+static void put_u32(uint8_t *at, uint32_t value)
+{
+        for (int i = 0; i < 4; i++)
+                at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+struct call call_begin(struct gram_client *client, struct gram_session *session, enum method method,
+                       uint32_t n_params)
+{
+        /* [0, id as uint32, ... */
+        static const uint8_t head[] = { 0x94, 0x00, 0xce, 0, 0, 0, 0 };
+        static const uint8_t handle[] = { 0xce, 0, 0, 0, 0 };
+        struct call call = { .client = client, .session = session, .method = method };
+
+        buffer_append(&call.bytes, head, sizeof(head));
+        pack_cstr(&call.bytes, method_infos[method].name);
+        pack_array(&call.bytes, n_params + (session ? 1 : 0));
+        if (session) {
+                call.handle_at = call.bytes.len + 1;
+                buffer_append(&call.bytes, handle, sizeof(handle));
+        }
+        return call;
+}
+
+static int call_refuse(struct call *call, int code, const char *why)
+{
+        buffer_deinit(&call->bytes);
+        return client_fail(call->client, code, "%s: %s", method_infos[call->method].name, why);
+}
+
+static int call_check(struct call *call)
+{
+        struct gram_session *session = call->session;
+
+        if (call->client->doomed)
+                return call_refuse(call, GRAM_E_CANCELLED, "the client has been freed");
+        if (session && session->closing)
+                return call_refuse(call, GRAM_E_MISUSE, "the session is being closed");
+        if (call->bytes.failed)
+                return call_refuse(call, GRAM_E_NOMEM, "no memory");
+        if (call->bytes.len > call->client->max_message)
+                return call_refuse(call, GRAM_E_TOO_LARGE, "the request is larger than a message may be");
+        if (session && session->state == SESSION_ENDED && call->method != METHOD_CLOSE) {
+                buffer_deinit(&call->bytes);
+                failure_copy(&call->client->last, &session->failure.error);
+                return session->failure.error.code;
+        }
+        return 0;
+}
+
+/* Takes the call's bytes. NULL: no memory. */
+static struct request *request_new(struct call *call, gram_callback *callback, void *arg)
+{
+        struct request *request = calloc(1, sizeof(*request));
+
+        if (!request) {
+                buffer_deinit(&call->bytes);
+                return NULL;
+        }
+        request->call = *call;
+        request->callback = callback;
+        request->arg = arg;
+        request->deadline_ms = NEVER_MS;
+        list_init(&request->lane);
+        list_init(&request->due);
+        list_init(&request->finished);
+        if (call->session)
+                call->session->refs++;
+        return request;
+}
+
+static void request_free(struct request *request)
+{
+        list_remove(&request->lane);
+        list_remove(&request->due);
+        list_remove(&request->finished);
+        buffer_deinit(&request->call.bytes);
+        if (request->call.session)
+                session_unref(request->call.session);
+        free(request);
+}
+
+/* Most requests have the same timeout: the place is at the end, or near it. */
+static void request_set_deadline(struct request *request)
+{
+        struct gram_client *client = request->call.client;
+        struct link *place = client->due.prev;
+
+        if (client->timeout_ms == NEVER_MS)
+                return;
+        request->timeout_ms = later_ms(client->timeout_ms, request->call.extra_ms);
+        request->deadline_ms = later_ms(now_ms(), request->timeout_ms);
+        while (place != &client->due &&
+               LIST_OWNER(place, struct request, due)->deadline_ms > request->deadline_ms)
+                place = place->prev;
+        list_insert_after(place, &request->due);
+}
+
+int call_hold(struct call *call, gram_callback *callback, void *arg, struct request **request)
+{
+        int error = call_check(call);
+
+        if (error)
+                return error;
+        *request = request_new(call, callback, arg);
+        if (!*request)
+                return client_fail(call->client, GRAM_E_NOMEM, "no memory");
+        request_set_deadline(*request);
+        call->client->pending++;
+        connection_wake(call->client);
+        return 0;
+}
+
+int call_submit(struct call *call, gram_callback *callback, void *arg)
+{
+        struct gram_session *session = call->session;
+        struct request *request;
+        int error = call_hold(call, callback, arg, &request);
+
+        if (error)
+                return error;
+        list_append(&request_lane(request)->waiting, &request->lane);
+        if (session) {
+                session->closing = call->method == METHOD_CLOSE;
+                if (session->state == SESSION_OPEN && list_empty(&session->ready))
+                        list_append(&call->client->ready, &session->ready);
+                session_settle(session);
+        }
+        return 0;
+}
+
+/* ---- slots ---- */
+
+static bool slots_grow(struct gram_client *client)
+{
+        uint32_t n = client->n_slots ? client->n_slots * 2 : SLOTS_FIRST;
+        struct slot *slots;
+
+        if (n > SLOTS_MAX)
+                n = SLOTS_MAX;
+        if (n == client->n_slots)
+                return false;
+        slots = reallocarray(client->slots, n, sizeof(*slots));
+        if (!slots)
+                return false;
+        for (uint32_t i = client->n_slots; i < n; i++)
+                slots[i] = (struct slot){ .next_free = i + 1 };
+        client->slots = slots;
+        client->n_slots = n;
+        return true;
+}
+
+static bool slot_take(struct gram_client *client, struct request *request)
+{
+        struct slot *slot;
+
+        if (client->free_slot == client->n_slots && !slots_grow(client))
+                return false;
+        slot = &client->slots[client->free_slot];
+        request->id = slot->uses++ << SLOT_BITS | (client->free_slot + 1); /* never 0 */
+        client->free_slot = slot->next_free;
+        slot->request = request;
+        return true;
+}
+
+static void slot_give_back(struct request *request)
+{
+        struct gram_client *client = request->call.client;
+        uint32_t number = (request->id & SLOTS_MAX) - 1;
+
+        client->slots[number].request = NULL;
+        client->slots[number].next_free = client->free_slot;
+        client->free_slot = number;
+        request->id = 0;
+        if (request->call.session)
+                request->call.session->in_flight--;
+}
+
+static struct request *slot_find(const struct gram_client *client, uint32_t id)
+{
+        uint32_t number = (id & SLOTS_MAX) - 1;
+
+        if (number >= client->n_slots || !client->slots[number].request ||
+            client->slots[number].request->id != id)
+                return NULL;
+        return client->slots[number].request;
+}
+
+/* ---- sending ---- */
+
+/* Out of its lane's `waiting`, into client->out. 0, or what it fails with instead. */
+static int request_send(struct request *request)
+{
+        struct gram_client *client = request->call.client;
+        struct buffer *bytes = &request->call.bytes;
+        size_t before = client->out.len;
+
+        if (bytes->len > client->max_message)
+                return GRAM_E_TOO_LARGE;
+        if (!slot_take(client, request))
+                return GRAM_E_NOMEM;
+        if (request->call.session)
+                request->call.session->in_flight++;
+        put_u32(bytes->data + ID_AT, request->id);
+        if (request->call.handle_at)
+                put_u32(bytes->data + request->call.handle_at, request->call.session->handle);
+        buffer_append(&client->out, bytes->data, bytes->len);
+        if (client->out.failed) {
+                buffer_truncate(&client->out, before);
+                slot_give_back(request);
+                return GRAM_E_NOMEM;
+        }
+        request->sent_ms = now_ms();
+        if (request->call.method == METHOD_CLOSE)
+                request->call.session->close_sent = true;
+        return 0;
+}
+
+bool call_send_internal(struct call *call, gram_callback *callback, void *arg)
+{
+        struct request *request;
+
+        if (call->bytes.failed) {
+                buffer_deinit(&call->bytes);
+                return false;
+        }
+        request = request_new(call, callback, arg);
+        if (!request)
+                return false;
+        request->internal = true;
+        if (request_send(request)) {
+                request_free(request);
+                return false;
+        }
+        connection_wake(call->client);
+        return true;
+}
+
+static bool lane_pump(struct gram_client *client, struct lane *lane, struct gram_session *session)
+{
+        while (!list_empty(&lane->waiting) && client->out.len < OUT_HIGH_BYTES) {
+                struct request *request = LIST_OWNER(lane->waiting.next, struct request, lane);
+                int error;
+
+                if (session && session->in_flight >= client->max_in_flight)
+                        return true;
+                error = request_send(request);
+                if (error) {
+                        request_settle(request, error);
+                        continue;
+                }
+                list_remove(&request->lane);
+                list_append(&lane->sent, &request->lane);
+        }
+        return list_empty(&lane->waiting);
+}
+
+void requests_pump(struct gram_client *client)
+{
+        if (!connection_up(client))
+                return;
+        lane_pump(client, &client->lane, NULL);
+        while (!list_empty(&client->ready) && client->out.len < OUT_HIGH_BYTES) {
+                struct gram_session *session = LIST_OWNER(client->ready.next, struct gram_session, ready);
+
+                /* One that may send no more comes back with its next answer. */
+                if (session->state != SESSION_OPEN || lane_pump(client, &session->lane, session))
+                        list_remove(&session->ready);
+        }
+}
+
+bool requests_to_send(const struct gram_client *client)
+{
+        return !list_empty(&client->lane.waiting) || !list_empty(&client->ready);
+}
+
+/* ---- ending ---- */
+
+void request_settle(struct request *request, int outcome)
+{
+        struct gram_client *client = request->call.client;
+
+        if (request->settled)
+                return;
+        request->settled = true;
+        request->outcome = outcome;
+        list_remove(&request->lane);
+        list_remove(&request->due);
+        list_append(&client->finished, &request->finished);
+        connection_wake(client);
+}
+
+void request_deliver(struct request *request, struct gram_reply *reply)
+{
+        struct gram_client *client = request->call.client;
+        struct gram_session *closed = request->call.method == METHOD_CLOSE ? request->call.session : NULL;
+        gram_callback *callback = request->callback;
+
+        request->settled = true;
+        request->callback = NULL;
+        list_remove(&request->lane);
+        list_remove(&request->due);
+        list_remove(&request->finished);
+        if (!request->internal)
+                client->pending--;
+        if (callback)
+                callback(request->arg, reply);
+        if (request->call.method != METHOD_OPEN || request->internal)
+                gram_free(reply->result);
+        if (closed && !request->internal)
+                session_release(closed);
+        if (!request->id)
+                request_free(request);
+}
+
+/* The words for an outcome that no answer explained. */
+static void failure_of(const struct request *request, struct failure *failure)
+{
+        const struct gram_client *client = request->call.client;
+        const struct gram_session *session = request->call.session;
+        const char *method = method_infos[request->call.method].name;
+
+        switch (request->outcome) {
+        case GRAM_E_TIMEOUT:
+                if (session && session->state != SESSION_OPEN && *session->failure.message)
+                        failure_set(failure, GRAM_E_TIMEOUT,
+                                    "%s: not done within %lld ms; opening the session again fails: %s",
+                                    method, (long long)request->timeout_ms, session->failure.message);
+                else
+                        failure_set(failure, GRAM_E_TIMEOUT, "%s: no answer within %lld ms", method,
+                                    (long long)request->timeout_ms);
+                return;
+        case GRAM_E_NOMEM: failure_set(failure, GRAM_E_NOMEM, "%s: no memory", method); return;
+        case GRAM_E_UNAVAILABLE:
+                failure_set(failure, GRAM_E_UNAVAILABLE,
+                            "%s: the connection was lost before the answer; it may or may not have happened",
+                            method);
+                return;
+        case GRAM_E_TOO_LARGE:
+                failure_set(failure, GRAM_E_TOO_LARGE, "%s: the request is larger than a message may be",
+                            method);
+                return;
+        case GRAM_E_CANCELLED:
+                failure_set(failure, GRAM_E_CANCELLED, "%s: the client has been freed", method);
+                return;
+        default: failure_set(failure, request->outcome, "%s", client->trouble);
+        }
+}
+
+void requests_finish(struct gram_client *client)
+{
+        while (!list_empty(&client->finished)) {
+                struct request *request = LIST_OWNER(client->finished.next, struct request, finished);
+                struct gram_session *session = request->call.session;
+                struct gram_reply reply = { 0 };
+                struct failure failure;
+
+                if (request->outcome && session && session->state == SESSION_ENDED &&
+                    session->failure.error.code == request->outcome)
+                        reply.error = &session->failure.error;
+                else if (request->outcome) {
+                        failure_of(request, &failure);
+                        reply.error = &failure.error;
+                }
+                request_deliver(request, &reply);
+        }
+}
+
+/* ---- answers ---- */
+
+/* What a successful answer means beyond its result. */
+static void request_succeeded(struct request *request, const struct gram_reply *reply)
+{
+        struct gram_client *client = request->call.client;
+        struct gram_session *session = request->call.session;
+        struct failure deleted;
+
+        switch (request->call.method) {
+        case METHOD_WATCH: session->watching = request->call.on; break;
+        case METHOD_MONITOR: client->monitoring = request->call.on; break;
+        case METHOD_LEASE: session_lease(session, request->sent_ms, reply->number); break;
+        case METHOD_DELETE:
+                failure_set(&deleted, GRAM_E_NOT_FOUND, "%s: deleted by this program", session->name);
+                session_end(session, &deleted.error, false);
+                break;
+        default: break;
+        }
+}
+
+/*
+ * Requests of one session take effect in order, so the writes before an acknowledged one have been executed,
+ * though their answers are still on the way. Should these be lost, repeating them would undo the later one.
+ */
+static void request_overtakes(struct request *request)
+{
+        struct link *head = &request->call.session->lane.sent;
+
+        for (struct link *link = request->lane.prev; link != head; link = link->prev)
+                LIST_OWNER(link, struct request, lane)->overtaken =
+                        method_infos[LIST_OWNER(link, struct request, lane)->call.method].write;
+}
+
+/* The daemon's error, seen with what is known here. Returns false where it is none after all. */
+static bool error_stands(const struct request *request, struct failure *failure)
+{
+        struct gram_session *session = request->call.session;
+        enum method method = request->call.method;
+        bool gone = failure->error.code == GRAM_E_BAD_SESSION;
+
+        if (!session || request->internal)
+                return true;
+        if (failure->error.code == GRAM_E_FENCED)
+                session_end(session, &failure->error, true);
+        if (gone && method == METHOD_CLOSE)
+                return false;
+        if (gone && session->state == SESSION_ENDED) {
+                failure_copy(failure, &session->failure.error);
+                return method != METHOD_DELETE || failure->error.code != GRAM_E_NOT_FOUND;
+        }
+        return true;
+}
+
+static void request_read(struct request *request, struct cursor *cursor, struct failure *failure,
+                         struct gram_reply *reply)
+{
+        const struct method_info *info = &method_infos[request->call.method];
+        int error;
+
+        if (!cursor_nil(cursor)) {
+                if (!failure_read(failure, cursor))
+                        failure_set(failure, GRAM_E_PROTOCOL, "%s: the answer is malformed", info->name);
+                if (error_stands(request, failure))
+                        reply->error = &failure->error;
+                return;
+        }
+        error = info->read(cursor, &request->call, reply);
+        if (!error)
+                return;
+        gram_free(reply->result);
+        reply->result = NULL;
+        failure_set(failure, error, error == GRAM_E_NOMEM ? "%s: no memory" : "%s: the answer is malformed",
+                    info->name);
+        reply->error = &failure->error;
+}
+
+void request_answered(struct gram_client *client, uint32_t id, struct cursor *cursor)
+{
+        struct request *request = slot_find(client, id);
+        struct gram_session *session;
+        struct gram_reply reply = { 0 };
+        struct failure failure;
+
+        if (!request)
+                return;
+        session = request->call.session;
+        slot_give_back(request);
+        if (request->settled) {
+                if (list_empty(&request->finished))
+                        request_free(request);
+                return;
+        }
+        if (session)
+                session->refs++;
+        request_read(request, cursor, &failure, &reply);
+        if (!reply.error) {
+                if (session && method_infos[request->call.method].write)
+                        request_overtakes(request);
+                request_succeeded(request, &reply);
+        }
+        request_deliver(request, &reply);
+        if (!session)
+                return;
+        if (session->state == SESSION_OPEN && !list_empty(&session->lane.waiting) &&
+            list_empty(&session->ready))
+                list_append(&client->ready, &session->ready);
+        session_settle(session);
+        session_unref(session);
+}
+
+/* ---- what happens to many ---- */
+
+static void lane_lost(struct lane *lane, int outcome)
+{
+        struct link *place = &lane->waiting;
+
+        while (!list_empty(&lane->sent)) {
+                struct request *request = LIST_OWNER(lane->sent.next, struct request, lane);
+
+                if (method_infos[request->call.method].once || request->overtaken)
+                        request_settle(request, outcome ? outcome : GRAM_E_UNAVAILABLE);
+                else if (outcome)
+                        request_settle(request, outcome);
+                else {
+                        list_remove(&request->lane);
+                        list_insert_after(place, &request->lane);
+                        place = &request->lane;
+                }
+        }
+}
+
+void requests_lost(struct gram_client *client, int outcome)
+{
+        for (uint32_t i = 0; i < client->n_slots; i++) {
+                struct request *request = client->slots[i].request;
+
+                if (!request)
+                        continue;
+                slot_give_back(request);
+                if (request->internal || (request->settled && list_empty(&request->finished)))
+                        request_free(request);
+        }
+        lane_lost(&client->lane, outcome);
+        for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next)
+                lane_lost(&LIST_OWNER(link, struct gram_session, all)->lane, outcome);
+}
+
+void requests_expire(struct gram_client *client, int64_t now)
+{
+        while (!list_empty(&client->due)) {
+                struct request *request = LIST_OWNER(client->due.next, struct request, due);
+                struct gram_session *session = request->call.session;
+
+                if (request->deadline_ms > now)
+                        return;
+                request_settle(request, connection_up(client) ? GRAM_E_TIMEOUT : GRAM_E_UNREACHABLE);
+                if (request->call.method == METHOD_OPEN)
+                        session_give_up_opening(session);
+                else if (session)
+                        session_settle(session);
+        }
+}
+
+static void lane_cancel(struct lane *lane)
+{
+        struct link *lists[] = { &lane->sent, &lane->waiting };
+
+        for (size_t i = 0; i < 2; i++) {
+                while (!list_empty(lists[i]))
+                        request_settle(LIST_OWNER(lists[i]->next, struct request, lane), GRAM_E_CANCELLED);
+        }
+}
+
+void requests_cancel(struct gram_client *client)
+{
+        lane_cancel(&client->lane);
+        for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
+                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+
+                lane_cancel(&session->lane);
+                if (session->opener)
+                        request_settle(session->opener, GRAM_E_CANCELLED);
+        }
+}

@@ -1,0 +1,556 @@
+/*
+ * The life of a session on this side. To the program it is open from gram_open() to gram_close(); to the
+ * daemon it is a handle that dies with each connection. What lies between is here: opening, opening again,
+ * watching again, the lease, the end.
+ *
+ * Opening again asks with `create: false`, and waits for a session that is busy, as long as a request would:
+ * the daemon may not have noticed yet that our former connection is gone, and after its restart the others
+ * come back in any order. An `open` of ours that was already waiting for somebody's session when the
+ * connection broke stands back for a moment first, so that the one who has it gets it again.
+ */
+
+#include "../proto/message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+
+enum {
+        STAND_BACK_MS = 1000,
+        RETRY_FIRST_MS = 20,
+        RETRY_MAX_MS = 1000,
+        PATIENCE_MAX_MS = 30000, /* for a busy session that was ours; with a shorter timeout, that */
+        WAIT_MAX_MS = 1000 * 1000 * 1000,
+};
+
+/* ---- opening ---- */
+
+static bool text_copy(char **to, const char *from)
+{
+        *to = from ? strdup(from) : NULL;
+        return !from || *to;
+}
+
+static void session_free(struct gram_session *session)
+{
+        list_remove(&session->all);
+        list_remove(&session->ready);
+        free(session->name);
+        free(session->backend);
+        free(session->wanted_dialect);
+        free(session);
+}
+
+static struct gram_session *session_new(struct gram_client *client, const char *name,
+                                        const struct gram_open_options *options)
+{
+        struct gram_session *session = calloc(1, sizeof(*session));
+
+        if (!session)
+                return NULL;
+        session->refs = 1;
+        session->client = client;
+        session->mode = options->mode;
+        session->must_exist = options->must_exist;
+        session->linger_s = options->linger_s;
+        session->data = options->data;
+        session->wait_until_ms = later_ms(now_ms(), options->wait_ms);
+        session->opened.backend = session->opened_backend;
+        session->opened.dialect = session->opened_dialect;
+        list_init(&session->all);
+        list_init(&session->ready);
+        lane_init(&session->lane);
+        if (!text_copy(&session->name, name) || !text_copy(&session->backend, options->backend) ||
+            !text_copy(&session->wanted_dialect, options->dialect)) {
+                session_free(session);
+                return NULL;
+        }
+        return session;
+}
+
+GRAM_API int gram_async_open(struct gram_client *client, const char *name,
+                             const struct gram_open_options *options, gram_callback *callback, void *arg)
+{
+        static const struct gram_open_options defaults = { 0 };
+        struct gram_session *session;
+        struct call call;
+        int error;
+
+        options = options ? options : &defaults;
+        if (!name || !callback || options->wait_ms < 0 || options->linger_s < 0)
+                return client_fail(client, GRAM_E_BAD_REQUEST,
+                                   "open: needs a name and a callback, and no negative times");
+        session = session_new(client, name, options);
+        if (!session)
+                return client_fail(client, GRAM_E_NOMEM, "open: no memory");
+        call = (struct call){ .client = client, .session = session, .method = METHOD_OPEN };
+        call.extra_ms = options->wait_ms;
+        error = call_hold(&call, callback, arg, &session->opener);
+        if (error) {
+                session_unref(session);
+                return error;
+        }
+        list_append(&client->sessions, &session->all);
+        session->lease_ask_ms = session->lease_until_ms = NEVER_MS;
+        client->sessions_due_ms = 0;
+        return 0;
+}
+
+void session_unref(struct gram_session *session)
+{
+        if (--session->refs == 0)
+                session_free(session);
+}
+
+static int64_t patience_ms(const struct gram_session *session)
+{
+        return session->client->timeout_ms < PATIENCE_MAX_MS ? session->client->timeout_ms : PATIENCE_MAX_MS;
+}
+
+static int64_t wait_left_ms(const struct gram_session *session, int64_t now)
+{
+        int64_t until = session->ever_open ? session->lost_ms + patience_ms(session) : session->wait_until_ms;
+        int64_t left = until > now ? until - now : 0;
+
+        return left < WAIT_MAX_MS ? left : WAIT_MAX_MS;
+}
+
+static void session_opened(struct gram_session *session, const struct open_result *result);
+static void session_refused(struct gram_session *session, const struct gram_error *error);
+
+static void open_answered(void *arg, struct gram_reply *reply)
+{
+        if (reply->error)
+                session_refused(arg, reply->error);
+        else
+                session_opened(arg, reply->result);
+}
+
+static void pack_option(struct buffer *out, const char *name, const char *value)
+{
+        pack_cstr(out, name);
+        pack_cstr(out, value);
+}
+
+static void session_ask(struct gram_session *session, int64_t now)
+{
+        struct call call = call_begin(session->client, NULL, METHOD_OPEN, 2);
+        struct buffer *out = &call.bytes;
+        bool linger = session->linger_s > 0;
+
+        call.session = session;
+        pack_cstr(out, session->name);
+        pack_map(out, 3u + (session->backend ? 1 : 0) + (session->wanted_dialect ? 1 : 0) + (linger ? 1 : 0));
+        pack_cstr(out, "create");
+        pack_bool(out, !session->must_exist && !session->ever_open);
+        pack_option(out, "mode", session->mode == GRAM_EXCLUSIVE ? "exclusive" : "shared");
+        pack_cstr(out, "wait");
+        pack_int(out, wait_left_ms(session, now));
+        if (session->backend)
+                pack_option(out, "backend", session->backend);
+        if (session->wanted_dialect)
+                pack_option(out, "dialect", session->wanted_dialect);
+        if (linger) {
+                pack_cstr(out, "linger");
+                pack_int(out, session->linger_s);
+        }
+        session->state = SESSION_OPENING;
+        session->asked = true;
+        session->open_at_ms = NEVER_MS;
+        if (call_send_internal(&call, open_answered, session))
+                return;
+        session->state = SESSION_WANTED; /* no memory: later, perhaps */
+        session->open_at_ms = now + RETRY_MAX_MS;
+}
+
+static void send_close(struct gram_session *session)
+{
+        struct call call = call_begin(session->client, session, METHOD_CLOSE, 0);
+
+        call_send_internal(&call, NULL, NULL);
+}
+
+static bool handle_store(struct gram_session *session, int64_t handle)
+{
+        struct gram_client *client = session->client;
+        size_t n = client->n_by_handle ? client->n_by_handle : 16;
+        struct gram_session **table;
+
+        if (handle < 0 || handle >= HANDLE_MAX)
+                return false;
+        while (n <= (size_t)handle)
+                n *= 2;
+        if (n > client->n_by_handle) {
+                table = reallocarray(client->by_handle, n, sizeof(struct gram_session *));
+                if (!table)
+                        return false;
+                for (size_t i = client->n_by_handle; i < n; i++)
+                        table[i] = NULL;
+                client->by_handle = table;
+                client->n_by_handle = n;
+        }
+        client->by_handle[handle] = session;
+        session->handle = (uint32_t)handle;
+        return true;
+}
+
+static void handle_forget(struct gram_session *session)
+{
+        struct gram_client *client = session->client;
+
+        if (session->handle < client->n_by_handle && client->by_handle[session->handle] == session)
+                client->by_handle[session->handle] = NULL;
+}
+
+struct gram_session *session_by_handle(struct gram_client *client, int64_t handle)
+{
+        return handle >= 0 && (uint64_t)handle < client->n_by_handle ? client->by_handle[handle] : NULL;
+}
+
+static void text_fix(char *to, size_t size, const char *from)
+{
+        size_t len = from ? strnlen(from, size - 1) : 0;
+
+        if (len)
+                memcpy(to, from, len);
+        to[len] = '\0';
+}
+
+/* Whoever watches hears of it when the watch stands: all that was remembered may have changed meanwhile. */
+static void watched_again(void *arg, struct gram_reply *reply)
+{
+        struct gram_session *session = arg;
+        const struct gram_changed all = { .all = true };
+        struct gram_event event = { GRAM_EVENT_CHANGED, session, &all, NULL, NULL };
+
+        if (reply->error)
+                session_end(session, reply->error, true);
+        else if (!session->released && session->state == SESSION_OPEN)
+                client_event(session->client, &event);
+}
+
+static void ask_lease(struct gram_session *session);
+
+static void session_opened(struct gram_session *session, const struct open_result *result)
+{
+        struct gram_client *client = session->client;
+        struct request *opener = session->opener;
+        struct gram_reply reply = { .session = session };
+
+        if (!handle_store(session, result->handle)) {
+                connection_condemn(client, GRAM_E_PROTOCOL, "the daemon gave an impossible session handle");
+                return;
+        }
+        session->state = SESSION_OPEN;
+        session->backoff_ms = 0;
+        if (session->released) { /* the program gave up waiting for it */
+                send_close(session);
+                handle_forget(session);
+                return;
+        }
+        if (!session->ever_open)
+                session->opened.created = result->opened.created;
+        session->ever_open = true;
+        session->opened.version = result->opened.version;
+        session->opened.fence = result->opened.fence;
+        text_fix(session->opened_backend, sizeof(session->opened_backend), result->opened.backend);
+        text_fix(session->opened_dialect, sizeof(session->opened_dialect), result->opened.dialect);
+        if (session->watching) {
+                struct call call = call_begin(client, session, METHOD_WATCH, 1);
+
+                call.on = true;
+                pack_bool(&call.bytes, true);
+                call_send_internal(&call, watched_again, session);
+        }
+        if (result->opened.fence > 0) /* no fence, no owner that could change, no lease */
+                ask_lease(session);
+        if (!list_empty(&session->lane.waiting))
+                list_append(&client->ready, &session->ready);
+        session->opener = NULL;
+        if (opener)
+                request_deliver(opener, &reply);
+}
+
+static bool worth_retrying(const struct gram_session *session, int code, int64_t now)
+{
+        switch (code) {
+        case GRAM_E_BUSY: return now < session->lost_ms + patience_ms(session);
+        case GRAM_E_UNAVAILABLE:
+        case GRAM_E_STORAGE:
+        case GRAM_E_OVERLOADED:
+        case GRAM_E_NOMEM: return true;
+        default: return false;
+        }
+}
+
+static void session_refused(struct gram_session *session, const struct gram_error *error)
+{
+        struct request *opener = session->opener;
+        struct gram_reply reply = { .error = error };
+        int64_t now = now_ms();
+
+        session->state = SESSION_WANTED;
+        if (session->released)
+                return;
+        if (!session->ever_open) {
+                session->opener = NULL;
+                session->refs++;
+                request_deliver(opener, &reply);
+                session_release(session);
+                session_unref(session);
+                return;
+        }
+        failure_copy(&session->failure, error);
+        if (!worth_retrying(session, error->code, now)) {
+                session_end(session, error, true);
+                return;
+        }
+        session->backoff_ms = session->backoff_ms ? session->backoff_ms * 2 : RETRY_FIRST_MS;
+        if (session->backoff_ms > RETRY_MAX_MS)
+                session->backoff_ms = RETRY_MAX_MS;
+        session->open_at_ms = now + session->backoff_ms;
+        session->client->sessions_due_ms = 0;
+        session_settle(session);
+}
+
+void session_give_up_opening(struct gram_session *session)
+{
+        session->opener = NULL;
+        session_release(session);
+}
+
+/* ---- the lease ---- */
+
+static void lease_answered(void *arg, struct gram_reply *reply)
+{
+        struct gram_session *session = arg;
+        int64_t now = now_ms();
+        int64_t left = session->lease_until_ms > now ? session->lease_until_ms - now : 0;
+
+        if (reply->error) {
+                session->lease_ask_ms =
+                        now + (left / 3 < RETRY_MAX_MS ? left / 3 : RETRY_MAX_MS) + RETRY_FIRST_MS;
+                session->client->sessions_due_ms = 0;
+        }
+}
+
+static void ask_lease(struct gram_session *session)
+{
+        struct call call = call_begin(session->client, session, METHOD_LEASE, 0);
+
+        session->lease_ask_ms = NEVER_MS;
+        call_send_internal(&call, lease_answered, session);
+}
+
+void session_lease(struct gram_session *session, int64_t sent_ms, int64_t lease_ms)
+{
+        session->leased = lease_ms >= 0;
+        session->lease_until_ms = session->leased ? later_ms(sent_ms, lease_ms) : NEVER_MS;
+        session->lease_ask_ms = session->leased ? later_ms(sent_ms, lease_ms / 3 + 1) : NEVER_MS;
+        if (session->lease_until_ms > now_ms())
+                session->lease_told = false;
+        session->client->sessions_due_ms = 0;
+}
+
+GRAM_API int64_t gram_session_lease_ms(const struct gram_session *session)
+{
+        int64_t now = now_ms();
+
+        if (!session->leased)
+                return -1;
+        return session->lease_until_ms > now ? session->lease_until_ms - now : 0;
+}
+
+static void lease_check(struct gram_session *session, int64_t now)
+{
+        struct gram_event event = { GRAM_EVENT_LEASE_LOST, session, NULL, NULL, NULL };
+
+        if (session->leased && !session->lease_told && session->lease_until_ms <= now) {
+                session->lease_told = true;
+                client_event(session->client, &event);
+        }
+        if (session->state == SESSION_OPEN && session->lease_ask_ms <= now)
+                ask_lease(session);
+}
+
+/* ---- the end ---- */
+
+void session_release(struct gram_session *session)
+{
+        if (session->released)
+                return;
+        session->released = true;
+        if (session->state == SESSION_OPEN && !session->close_sent)
+                send_close(session);
+        handle_forget(session);
+        list_remove(&session->all);
+        list_remove(&session->ready);
+        session_unref(session);
+}
+
+void session_end(struct gram_session *session, const struct gram_error *error, bool tell)
+{
+        struct gram_event event = { GRAM_EVENT_ENDED, session, NULL, &session->failure.error, NULL };
+
+        if (session->state == SESSION_ENDED || session->released)
+                return;
+        if (error != &session->failure.error)
+                failure_copy(&session->failure, error);
+        session->state = SESSION_ENDED;
+        session->leased = false;
+        handle_forget(session);
+        list_remove(&session->ready);
+        session_settle(session);
+        if (tell && !session->closing)
+                client_event(session->client, &event);
+}
+
+/* What a request that an ended session will not answer comes to. */
+static int outcome_of(const struct gram_session *session, const struct request *request)
+{
+        int code = session->failure.error.code;
+
+        if (request->call.method == METHOD_CLOSE ||
+            (request->call.method == METHOD_DELETE && code == GRAM_E_NOT_FOUND))
+                return 0; /* it is as was asked for */
+        return code;
+}
+
+/* A `close` is the last in its list. */
+static void lane_end(const struct gram_session *session, struct link *list, bool close_too)
+{
+        while (!list_empty(list)) {
+                struct request *request = LIST_OWNER(list->next, struct request, lane);
+
+                if (request->call.method == METHOD_CLOSE && !close_too)
+                        return;
+                request_settle(request, outcome_of(session, request));
+        }
+}
+
+/*
+ * The daemon still answers what an ended session has under way; a `close` behind that waits for it. A session
+ * that is only to be closed need not be opened again first.
+ */
+void session_settle(struct gram_session *session)
+{
+        struct lane *lane = &session->lane;
+        bool ended = session->state == SESSION_ENDED;
+        bool away = session->state == SESSION_WANTED || session->state == SESSION_OPENING;
+
+        if (list_empty(&lane->sent) &&
+            (ended || (away && session->closing && lane->waiting.next == lane->waiting.prev)))
+                lane_end(session, &lane->waiting, true);
+        else if (ended)
+                lane_end(session, &lane->waiting, false);
+}
+
+/* ---- all of a client's ---- */
+
+bool sessions_want_connection(const struct gram_client *client)
+{
+        for (const struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
+                const struct gram_session *session = LIST_OWNER(link, const struct gram_session, all);
+
+                if (session->state != SESSION_ENDED)
+                        return true;
+        }
+        return false;
+}
+
+void sessions_connected(struct gram_client *client)
+{
+        int64_t now = now_ms();
+
+        for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
+                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+                int64_t wait = wait_left_ms(session, now);
+
+                if (session->state != SESSION_WANTED)
+                        continue;
+                session->open_at_ms = now;
+                if (!session->ever_open && session->asked && wait > 0)
+                        session->open_at_ms += wait / 2 < STAND_BACK_MS ? wait / 2 : STAND_BACK_MS;
+        }
+        client->sessions_due_ms = 0;
+}
+
+void sessions_lost(struct gram_client *client)
+{
+        int64_t now = now_ms();
+
+        for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
+                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+
+                list_remove(&session->ready);
+                if (session->state == SESSION_OPEN)
+                        session->lost_ms = now;
+                if (session->state != SESSION_ENDED)
+                        session->state = SESSION_WANTED;
+                session->close_sent = false;
+                session->open_at_ms = NEVER_MS;
+                session->lease_ask_ms = NEVER_MS;
+                session_settle(session);
+        }
+        for (size_t i = 0; i < client->n_by_handle; i++)
+                client->by_handle[i] = NULL;
+}
+
+static int64_t session_due_ms(const struct gram_session *session)
+{
+        int64_t due = NEVER_MS;
+
+        if (session->state == SESSION_WANTED && connection_up(session->client))
+                due = session->open_at_ms;
+        if (session->state == SESSION_OPEN)
+                due = session->lease_ask_ms;
+        if (session->leased && !session->lease_told && session->lease_until_ms < due)
+                due = session->lease_until_ms;
+        return due;
+}
+
+void sessions_tick(struct gram_client *client, int64_t now)
+{
+        if (client->sessions_due_ms > now)
+                return;
+        client->sessions_due_ms = NEVER_MS;
+        for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
+                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+                int64_t due;
+
+                if (connection_up(client) && session->state == SESSION_WANTED && session->open_at_ms <= now)
+                        session_ask(session, now);
+                lease_check(session, now);
+                due = session_due_ms(session);
+                if (due < client->sessions_due_ms)
+                        client->sessions_due_ms = due;
+        }
+}
+
+/* ---- accessors ---- */
+
+GRAM_API const char *gram_session_name(const struct gram_session *session)
+{
+        return session->name;
+}
+
+GRAM_API const struct gram_opened *gram_session_opened(const struct gram_session *session)
+{
+        return &session->opened;
+}
+
+GRAM_API void *gram_session_data(const struct gram_session *session)
+{
+        return session->data;
+}
+
+GRAM_API struct gram_client *gram_session_client(const struct gram_session *session)
+{
+        return session->client;
+}
+
+GRAM_API const struct gram_error *gram_session_error(const struct gram_session *session)
+{
+        return session->state == SESSION_ENDED ? &session->failure.error : NULL;
+}
