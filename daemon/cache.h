@@ -12,7 +12,7 @@
  * The cache holds committed values only: it is changed when the backend has committed (cache_stored_…,
  * cache_forget_…) or has been read (cache_found_…). One thing may be newer here than in the backend:
  * the times of rows that were repeated (cache_touch_…). Such a row is *late*; what is late and must
- * leave the memory is handed to the owner, who stores it.
+ * leave the memory is handed to the owner, who stores it, and before the backend is read again.
  *
  * Slices given out borrow the cache's memory until its next change.
  */
@@ -38,12 +38,13 @@ struct cache_stats {
 
 struct cache_pool *cache_pool_new(size_t budget_bytes);
 void cache_pool_free(struct cache_pool *pool); /* all its caches are gone, or dropped */
-void cache_pool_set_budget(struct cache_pool *pool, size_t budget_bytes); /* evicts down to it */
+/* A smaller one is reached bit by bit: cache_pool_reap(). */
+void cache_pool_set_budget(struct cache_pool *pool, size_t budget_bytes);
 void cache_pool_stats(const struct cache_pool *pool, struct cache_stats *stats);
 
 /*
- * A dropped cache's entries are freed bit by bit: at most `entries` of them in a call, so that a big session
- * does not hold up the loop. True: there is more to do.
+ * What a dropped cache held, and what is over a smaller budget, is freed bit by bit: about `entries` of it in
+ * a call, so that a big session does not hold up the loop. True: there is more to do.
  */
 bool cache_pool_reap(struct cache_pool *pool, size_t entries);
 

@@ -1,0 +1,615 @@
+/*
+ * What the cache remembers, and when it may be believed.
+ *
+ * A peer stands in the index of usernames only while a lookup has shown that its own username leads to it
+ * alone; likewise for phone numbers. Whatever else is known of a name (that it leads to nobody, to
+ * several peers, or through the usernames table) is an alias: the list of candidates. Which of them wins
+ * is decided at each lookup, by the times as they are then; where one of the candidates' peers has
+ * left the cache, the alias is a miss. So a peer's time changes in one place, and names are forgotten
+ * only when somebody gains or loses one.
+ *
+ * What cannot be recorded for want of memory is forgotten instead: a miss is never wrong.
+ */
+
+#include "cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache_entry.h"
+
+enum {
+        CANDIDATES_MAX = 16, /* a name that leads to more is looked up in the backend every time */
+        NAMES_MAX = 64,      /* a peer with more names is not remembered for repetitions */
+        ENTRY_MAX_BYTES = 16384,
+};
+
+struct cache {
+        struct shelf *shelf;
+};
+
+struct cache *cache_new(struct cache_pool *pool, cache_late_fn late, void *arg)
+{
+        struct cache *cache = malloc(sizeof(*cache));
+
+        if (!cache)
+                return NULL;
+        cache->shelf = shelf_new(pool, late, arg);
+        if (!cache->shelf) {
+                free(cache);
+                return NULL;
+        }
+        return cache;
+}
+
+void cache_drop(struct cache *cache)
+{
+        if (!cache)
+                return;
+        shelf_drop(cache->shelf);
+        free(cache);
+}
+
+/* ---- peers ---- */
+
+/* The peer as the bytes of its answer, in the pool's scratch buffer; absent: no memory. */
+static struct slice pack(struct cache_pool *pool, const struct peer *peer)
+{
+        struct buffer *scratch = &pool->scratch;
+
+        buffer_truncate(scratch, 0);
+        peer_write(scratch, peer);
+        return scratch->failed ? SLICE_NONE : (struct slice){ (const char *)scratch->data, scratch->len };
+}
+
+/* NULL: no memory, or a row longer than the cache holds. */
+static struct entry *peer_new(struct shelf *shelf, const struct peer *peer)
+{
+        struct slice packed = pack(shelf->pool, peer);
+        const uint8_t *start = (const uint8_t *)packed.data;
+        struct cursor cursor = { start + 1, start + packed.len };
+        size_t name_at, phone_at;
+        struct peer_row *row;
+
+        if (!packed.data || packed.len > ENTRY_MAX_BYTES)
+                return NULL;
+        for (int part = 0; part < 3; part++)
+                cursor_skip(&cursor, NULL);
+        name_at = (size_t)(cursor.at - start);
+        cursor_skip(&cursor, NULL);
+        phone_at = (size_t)(cursor.at - start);
+        if (name_at > UINT8_MAX)
+                return NULL;
+        row = entry_new(shelf, ENTRY_PEER, sizeof(*row) + packed.len);
+        if (!row)
+                return NULL;
+        memcpy(row->packed, packed.data, packed.len);
+        row->row.entry.len = (uint16_t)packed.len;
+        row->row.entry.name_at = (uint8_t)name_at;
+        row->row.entry.phone_at = (uint16_t)phone_at;
+        return &row->row.entry;
+}
+
+static struct entry *find_peer(const struct shelf *shelf, int64_t id)
+{
+        struct entry *entry = shelf_find_id(shelf, BY_ID, id);
+
+        return entry && entry->kind == ENTRY_PEER ? entry : NULL;
+}
+
+static void forget_text(struct shelf *shelf, enum cache_index index, struct slice text)
+{
+        struct entry *entry = text.data ? shelf_find_text(shelf, index, text) : NULL;
+
+        if (entry && entry->kind == ENTRY_PEER)
+                entry_unlist(entry, index);
+        else if (entry)
+                entry_free(entry);
+}
+
+/* The peer had `before` and has `now`: what is known of either is wrong if they differ. True: they do not. */
+static bool keeps_text(struct shelf *shelf, enum cache_index index, const struct entry *before, struct slice now)
+{
+        struct slice text = entry_text(before, index);
+
+        if (slice_equal(text, now))
+                return true;
+        forget_text(shelf, index, text);
+        forget_text(shelf, index, now);
+        return false;
+}
+
+/* Puts the peer in the place of `old`, if not NULL; returns its entry, or NULL where it cannot be kept. */
+static struct entry *replace_peer(struct shelf *shelf, struct entry *old, const struct peer *peer)
+{
+        struct entry *entry = peer_new(shelf, peer);
+        bool by_name = false, by_phone = false;
+
+        if (old && old->kind == ENTRY_PEER) {
+                by_name = keeps_text(shelf, BY_NAME, old, peer->username) && old->by_name;
+                by_phone = keeps_text(shelf, BY_PHONE, old, peer->phone_number) && old->by_phone;
+        }
+        if (old)
+                entry_free(old);
+        if (!entry)
+                return NULL;
+        entry_insert(entry);
+        if (by_name)
+                entry_list(entry, BY_NAME);
+        if (by_phone)
+                entry_list(entry, BY_PHONE);
+        return entry;
+}
+
+/* ---- lookups ---- */
+
+static enum cache_answer counted(const struct shelf *shelf, enum cache_answer answer)
+{
+        if (answer == CACHE_MISS)
+                shelf->pool->misses++;
+        else
+                shelf->pool->hits++;
+        return answer;
+}
+
+enum cache_answer cache_by_id(struct cache *cache, int64_t id, struct cache_hit *hit)
+{
+        struct entry *entry = shelf_find_id(cache->shelf, BY_ID, id);
+
+        if (!entry)
+                return counted(cache->shelf, CACHE_MISS);
+        entry_use(entry);
+        if (entry->kind == ENTRY_ABSENT)
+                return counted(cache->shelf, CACHE_ABSENT);
+        *hit = (struct cache_hit){ .packed = entry_packed(entry) };
+        return counted(cache->shelf, CACHE_HIT);
+}
+
+/* Of those that a name or number leads to, the one that answers. */
+struct contest {
+        size_t winner; /* SIZE_MAX: nobody yet */
+        int64_t time;
+        int64_t id;
+        bool from_table;
+};
+
+/* The newest, of equals by its own username, then the lowest id. */
+static void compete(struct contest *contest, size_t number, int64_t id, int64_t time, bool from_table)
+{
+        bool better = time > contest->time;
+
+        if (time == contest->time)
+                better = from_table == contest->from_table ? id < contest->id : !from_table;
+        if (contest->winner == SIZE_MAX || better)
+                *contest = (struct contest){ number, time, id, from_table };
+}
+
+static enum cache_answer by_alias(const struct shelf *shelf, const struct alias *alias,
+                                  enum cache_index index, struct cache_hit *hit)
+{
+        struct contest contest = { .winner = SIZE_MAX };
+        struct slice text = entry_text(&alias->entry, index);
+
+        for (size_t i = 0; i < alias->n; i++) {
+                const struct candidate *candidate = &alias->candidates[i];
+                struct entry *entry = find_peer(shelf, candidate->peer_id);
+
+                if (!entry || (!candidate->from_table && !slice_equal(entry_text(entry, index), text)))
+                        return CACHE_MISS;
+                entry_use(entry);
+                compete(&contest, i, candidate->peer_id, entry_time(entry), candidate->from_table);
+                if (contest.winner == i)
+                        *hit = (struct cache_hit){ entry_packed(entry), candidate->from_table,
+                                                   candidate->has_row_time, candidate->row_time };
+        }
+        return alias->n ? CACHE_HIT : CACHE_ABSENT;
+}
+
+static enum cache_answer by_text(const struct shelf *shelf, enum cache_index index, struct slice text,
+                                 struct cache_hit *hit)
+{
+        struct entry *entry = shelf_find_text(shelf, index, text);
+
+        if (!entry)
+                return counted(shelf, CACHE_MISS);
+        entry_use(entry);
+        if (entry->kind != ENTRY_PEER)
+                return counted(shelf, by_alias(shelf, (struct alias *)entry, index, hit));
+        *hit = (struct cache_hit){ .packed = entry_packed(entry) };
+        return counted(shelf, CACHE_HIT);
+}
+
+enum cache_answer cache_by_username(struct cache *cache, struct slice username, struct cache_hit *hit)
+{
+        return by_text(cache->shelf, BY_NAME, username, hit);
+}
+
+enum cache_answer cache_by_phone(struct cache *cache, struct slice phone, struct cache_hit *hit)
+{
+        return by_text(cache->shelf, BY_PHONE, phone, hit);
+}
+
+/* ---- what the backend found ---- */
+
+int64_t cache_peer_time(const struct cache *cache, int64_t id, int64_t stored)
+{
+        const struct entry *entry = find_peer(cache->shelf, id);
+
+        return entry ? entry_time(entry) : stored;
+}
+
+int64_t cache_names_time(const struct cache *cache, int64_t peer_id, int64_t stored)
+{
+        const struct entry *entry = shelf_find_id(cache->shelf, BY_OWNER, peer_id);
+
+        return entry ? entry_time(entry) : stored;
+}
+
+/* A match as it is now: rows may be newer here than in the backend. */
+static struct match current(const struct cache *cache, const struct match *match)
+{
+        struct match now = *match;
+
+        now.peer.last_update_on = cache_peer_time(cache, now.peer.id, now.peer.last_update_on);
+        if (now.from_table && now.has_row_time)
+                now.row_time = cache_names_time(cache, now.peer.id, now.row_time);
+        return now;
+}
+
+static struct entry *remember_peer(struct shelf *shelf, const struct peer *peer)
+{
+        struct entry *entry = shelf_find_id(shelf, BY_ID, peer->id);
+        struct peer known;
+
+        if (!entry || entry->kind != ENTRY_PEER)
+                return replace_peer(shelf, entry, peer);
+        entry_peer(entry, &known);
+        if (peer_same(&known, peer)) {
+                entry_use(entry);
+                return entry;
+        }
+        entry_evict(entry);
+        return replace_peer(shelf, NULL, peer);
+}
+
+static void remember_absence(struct shelf *shelf, int64_t id)
+{
+        struct entry *old = shelf_find_id(shelf, BY_ID, id);
+        struct absence *absence = entry_new(shelf, ENTRY_ABSENT, sizeof(*absence));
+
+        if (old)
+                entry_evict(old);
+        if (!absence)
+                return;
+        absence->id = id;
+        entry_insert(&absence->entry);
+}
+
+static void remember_alias(struct shelf *shelf, enum cache_index index, struct slice text,
+                           const struct match *matches, size_t n)
+{
+        size_t size = sizeof(struct alias) + n * sizeof(struct candidate) + text.len;
+        struct alias *alias;
+
+        if (size > ENTRY_MAX_BYTES)
+                return;
+        alias = entry_new(shelf, index == BY_NAME ? ENTRY_NAME : ENTRY_PHONE, size);
+        if (!alias)
+                return;
+        alias->n = n;
+        for (size_t i = 0; i < n; i++)
+                alias->candidates[i] = (struct candidate){ matches[i].peer.id, matches[i].row_time,
+                                                           matches[i].from_table, matches[i].has_row_time };
+        memcpy(&alias->candidates[n], text.data, text.len);
+        alias->entry.len = (uint16_t)text.len;
+        entry_insert(&alias->entry);
+}
+
+/* Do all of them mean one peer, and is the text its own? */
+static bool one_owner(const struct match *matches, size_t n)
+{
+        bool own = false;
+
+        for (size_t i = 0; i < n; i++) {
+                if (matches[i].peer.id != matches[0].peer.id)
+                        return false;
+                own |= !matches[i].from_table;
+        }
+        return own;
+}
+
+static void remember_text(struct shelf *shelf, enum cache_index index, struct slice text,
+                          const struct match *matches, size_t n)
+{
+        struct entry *entry = NULL;
+
+        for (size_t i = 0; i < n; i++)
+                entry = remember_peer(shelf, &matches[i].peer);
+        forget_text(shelf, index, text);
+        if (!one_owner(matches, n))
+                remember_alias(shelf, index, text, matches, n);
+        else if (entry && slice_equal(entry_text(entry, index), text))
+                entry_list(entry, index);
+}
+
+enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, const struct match *matches,
+                              size_t n, struct cache_hit *hit)
+{
+        struct shelf *shelf = cache->shelf;
+        enum cache_index index = lookup->kind == LOOKUP_USERNAME ? BY_NAME : BY_PHONE;
+        struct match known[CANDIDATES_MAX], best = { 0 };
+        struct contest contest = { .winner = SIZE_MAX };
+
+        for (size_t i = 0; i < n; i++) {
+                struct match match = current(cache, &matches[i]);
+
+                compete(&contest, i, match.peer.id, match.peer.last_update_on, match.from_table);
+                if (contest.winner == i)
+                        best = match;
+                if (i < CANDIDATES_MAX)
+                        known[i] = match;
+        }
+        if (lookup->kind == LOOKUP_ID && n == 0)
+                remember_absence(shelf, lookup->id);
+        else if (lookup->kind == LOOKUP_ID)
+                remember_peer(shelf, &best.peer);
+        else if (n > CANDIDATES_MAX)
+                forget_text(shelf, index, lookup->text);
+        else
+                remember_text(shelf, index, lookup->text, known, n);
+        pool_evict(shelf->pool, EVICT_STEP);
+        if (n == 0)
+                return CACHE_ABSENT;
+        *hit = (struct cache_hit){ pack(shelf->pool, &best.peer), best.from_table, best.has_row_time,
+                                   best.row_time };
+        return hit->packed.data ? CACHE_HIT : CACHE_MISS;
+}
+
+/* ---- the usernames table ---- */
+
+static struct slice next_name(const struct names_row *row, size_t *at)
+{
+        struct slice name = { (const char *)row->bytes + *at + 1, row->bytes[*at] };
+
+        *at += 1 + name.len;
+        return name;
+}
+
+static bool has_name(const struct peer_names *names, struct slice name)
+{
+        for (size_t i = 0; i < names->n_names; i++) {
+                if (slice_equal(names->names[i], name))
+                        return true;
+        }
+        return false;
+}
+
+/* The same names, in whatever order; no name is in either twice. */
+static bool same_names(const struct names_row *row, const struct peer_names *names)
+{
+        size_t at = 0;
+
+        if (row->n != names->n_names)
+                return false;
+        for (size_t i = 0; i < row->n; i++) {
+                struct slice name = next_name(row, &at);
+
+                if (!slice_equal(names->names[i], name) && !has_name(names, name))
+                        return false;
+        }
+        return true;
+}
+
+static struct names_row *names_new(struct shelf *shelf, const struct peer_names *names)
+{
+        size_t len = 0, at = 0;
+        struct names_row *row;
+
+        for (size_t i = 0; i < names->n_names; i++) {
+                if (names->n_names > NAMES_MAX || names->names[i].len > UINT8_MAX)
+                        return NULL;
+                len += 1 + names->names[i].len;
+        }
+        row = entry_new(shelf, ENTRY_NAMES, sizeof(*row) + len);
+        if (!row)
+                return NULL;
+        row->peer_id = names->peer_id;
+        row->time = names->last_update_on;
+        row->n = names->n_names;
+        row->row.entry.len = (uint16_t)len;
+        for (size_t i = 0; i < names->n_names; i++) {
+                row->bytes[at] = (uint8_t)names->names[i].len;
+                memcpy(row->bytes + at + 1, names->names[i].data, names->names[i].len);
+                at += 1 + names->names[i].len;
+        }
+        return row;
+}
+
+/* The rows have a new time: so have the aliases that were made of them. */
+static void set_names_time(struct names_row *row, int64_t time)
+{
+        const struct shelf *shelf = row->row.entry.shelf;
+        size_t at = 0;
+
+        row->time = time;
+        for (size_t i = 0; i < row->n; i++) {
+                struct entry *entry = shelf_find_text(shelf, BY_NAME, next_name(row, &at));
+                struct alias *alias = (struct alias *)entry;
+
+                for (size_t k = 0; entry && entry->kind == ENTRY_NAME && k < alias->n; k++) {
+                        if (alias->candidates[k].peer_id == row->peer_id && alias->candidates[k].from_table)
+                                alias->candidates[k].row_time = time;
+                }
+        }
+}
+
+void cache_stored_names(struct cache *cache, const struct peer_names *names)
+{
+        struct shelf *shelf = cache->shelf;
+        struct names_row *old = (struct names_row *)shelf_find_id(shelf, BY_OWNER, names->peer_id), *row;
+        size_t at = 0;
+
+        if (old && same_names(old, names)) {
+                row_set_late(&old->row, false);
+                set_names_time(old, names->last_update_on);
+                entry_use(&old->row.entry);
+                return;
+        }
+        row = names_new(shelf, names);
+        for (size_t i = 0; old && i < old->n; i++)
+                forget_text(shelf, BY_NAME, next_name(old, &at));
+        for (size_t i = 0; i < names->n_names; i++)
+                forget_text(shelf, BY_NAME, names->names[i]);
+        if (old)
+                entry_free(&old->row.entry);
+        if (row)
+                entry_insert(&row->row.entry);
+        pool_evict(shelf->pool, EVICT_STEP);
+}
+
+/* ---- changes ---- */
+
+void cache_stored_peer(struct cache *cache, const struct peer *peer)
+{
+        struct shelf *shelf = cache->shelf;
+        struct entry *old = shelf_find_id(shelf, BY_ID, peer->id);
+
+        if (!old || old->kind != ENTRY_PEER) {
+                /* What it was called before is not known here. */
+                forget_text(shelf, BY_NAME, peer->username);
+                forget_text(shelf, BY_PHONE, peer->phone_number);
+        }
+        replace_peer(shelf, old, peer);
+        pool_evict(shelf->pool, EVICT_STEP);
+}
+
+void cache_forget_username(struct cache *cache, struct slice username)
+{
+        forget_text(cache->shelf, BY_NAME, username);
+}
+
+void cache_forget_phone(struct cache *cache, struct slice phone)
+{
+        forget_text(cache->shelf, BY_PHONE, phone);
+}
+
+void cache_forget_names(struct cache *cache, int64_t peer_id)
+{
+        struct entry *entry = shelf_find_id(cache->shelf, BY_OWNER, peer_id);
+
+        if (entry)
+                entry_evict(entry);
+}
+
+void cache_forget_all(struct cache *cache)
+{
+        struct shelf *old = cache->shelf, *fresh;
+        struct row_time time;
+
+        for (int names = 0; names < 2; names++) {
+                while (cache_take_late(cache, names, &time, 1))
+                        old->on_late(old->arg, names, time);
+        }
+        fresh = shelf_new(old->pool, old->on_late, old->arg);
+        if (!fresh) {
+                shelf_empty(old);
+                return;
+        }
+        cache->shelf = fresh;
+        shelf_drop(old);
+}
+
+/* ---- repetitions ---- */
+
+/* Can the row's time be kept here, ahead of the backend's, until it is due? */
+static enum cache_repeat repeat(const struct entry *entry, int64_t time)
+{
+        int64_t now = entry_time(entry);
+        uint64_t ahead = (uint64_t)time - (uint64_t)now + entry->late_by;
+
+        if (time < now || ahead > CACHE_LATE_MAX_S || ahead < entry->late_by)
+                return CACHE_REPEAT_LATE;
+        return CACHE_REPEAT;
+}
+
+enum cache_repeat cache_repeats_peer(const struct cache *cache, const struct peer *peer)
+{
+        const struct entry *entry = find_peer(cache->shelf, peer->id);
+        struct peer known;
+
+        if (!entry)
+                return CACHE_NEW;
+        entry_peer(entry, &known);
+        if (!peer_same(&known, peer))
+                return CACHE_NEW;
+        /* A packed time is changed in place, and the place has 32 bits. */
+        if (known.last_update_on < 0 || peer->last_update_on > UINT32_MAX)
+                return CACHE_REPEAT_LATE;
+        return repeat(entry, peer->last_update_on);
+}
+
+enum cache_repeat cache_repeats_names(const struct cache *cache, const struct peer_names *names)
+{
+        const struct entry *entry = shelf_find_id(cache->shelf, BY_OWNER, names->peer_id);
+
+        if (!entry || !same_names((const struct names_row *)entry, names))
+                return CACHE_NEW;
+        return names->n_names ? repeat(entry, names->last_update_on) : CACHE_REPEAT;
+}
+
+static bool set_time(struct entry *entry, int64_t time)
+{
+        if (entry->kind == ENTRY_PEER)
+                return peer_set_time(((struct peer_row *)entry)->packed, entry->len, time);
+        set_names_time((struct names_row *)entry, time);
+        return true;
+}
+
+/* What cannot wait here is the owner's at once. */
+static void touch(const struct shelf *shelf, struct entry *entry, bool names, struct row_time time)
+{
+        int64_t now = entry ? entry_time(entry) : INT64_MIN;
+        uint64_t ahead = entry ? (uint64_t)time.last_update_on - (uint64_t)now + entry->late_by : UINT64_MAX;
+
+        if (entry)
+                entry_use(entry);
+        if (time.last_update_on <= now)
+                return;
+        if (entry && !set_time(entry, time.last_update_on)) {
+                entry_free(entry);
+                entry = NULL;
+        }
+        if (entry && ahead <= CACHE_LATE_MAX_S) {
+                row_set_late((struct row *)entry, true);
+                entry->late_by = (uint16_t)ahead;
+                return;
+        }
+        if (entry)
+                row_set_late((struct row *)entry, false);
+        shelf->on_late(shelf->arg, names, time);
+}
+
+void cache_touch_peer(struct cache *cache, int64_t id, int64_t last_update_on)
+{
+        touch(cache->shelf, find_peer(cache->shelf, id), false, (struct row_time){ id, last_update_on });
+}
+
+void cache_touch_names(struct cache *cache, int64_t peer_id, int64_t last_update_on)
+{
+        struct entry *entry = shelf_find_id(cache->shelf, BY_OWNER, peer_id);
+
+        /* No rows, no times. */
+        if (!entry || ((struct names_row *)entry)->n)
+                touch(cache->shelf, entry, true, (struct row_time){ peer_id, last_update_on });
+}
+
+size_t cache_take_late(struct cache *cache, bool names, struct row_time *times, size_t max)
+{
+        size_t n = 0;
+
+        for (struct row *row; n < max && (row = cache->shelf->late[names]); n++) {
+                times[n] = (struct row_time){ entry_id(&row->entry), entry_time(&row->entry) };
+                row_set_late(row, false);
+        }
+        return n;
+}
