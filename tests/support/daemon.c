@@ -30,7 +30,6 @@ enum { ARGUMENTS_MAX = 32 };
 struct arguments {
         const char *word[ARGUMENTS_MAX + 1];
         size_t n;
-        char *wrapper; /* a copy, cut into words */
         char *program;
 };
 
@@ -43,23 +42,12 @@ static void argument(struct arguments *arguments, const char *word)
 static void program_arguments(struct arguments *arguments, const char *name)
 {
         const char *build = getenv("BUILD");
-        const char *wrapper = getenv("GRAMD_WRAPPER");
-        char *rest = NULL;
 
         ck_assert_msg(build != NULL, "BUILD names the directory of the built programs; it is not set");
-        *arguments = (struct arguments){ .wrapper = wrapper ? test_format("%s", wrapper) : NULL };
-        if (wrapper)
-                for (char *word = strtok_r(arguments->wrapper, " ", &rest); word;
-                     word = strtok_r(NULL, " ", &rest))
-                        argument(arguments, word);
-        arguments->program = strchr(name, '/') ? test_format("%s", name) : test_format("%s/%s", build, name);
+        *arguments = (struct arguments){
+                .program = strchr(name, '/') ? test_format("%s", name) : test_format("%s/%s", build, name),
+        };
         argument(arguments, arguments->program);
-}
-
-static void arguments_deinit(struct arguments *arguments)
-{
-        free(arguments->wrapper);
-        free(arguments->program);
 }
 
 static void limit(__rlimit_resource_t resource, long value)
@@ -145,7 +133,7 @@ static void launch(struct daemon *daemon)
                 become(daemon, &arguments, err, parent);
         }
         close(err);
-        arguments_deinit(&arguments);
+        free(arguments.program);
         daemon->pidfd = pid_descriptor(daemon->pid);
         if (!daemon->setup.not_waited_for)
                 daemon_await(daemon, "READY=1");
@@ -396,7 +384,7 @@ struct daemon_run daemon_run(const char *const *words)
         run.err = test_read_file(path, NULL);
         close(out);
         close(err);
-        arguments_deinit(&arguments);
+        free(arguments.program);
         free(daemon.dir);
         return run;
 }

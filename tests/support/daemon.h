@@ -6,10 +6,8 @@
  * configuration. It dies with the test's process. Nothing here sleeps: readiness, reloads and the end are
  * told by the daemon (sd_notify) or the kernel (pidfd).
  *
- *     DAEMON d = daemon_start(.config = "[log]\nlevel = debug\n");
+ *     DAEMON d = daemon_start(.config = "log-level = debug\n");
  *     ...                       at the end of the scope: SIGTERM, exit status 0 expected, all removed
- *
- * $GRAMD_WRAPPER, words before the program's name (for example a valgrind command), is honoured.
  */
 
 #include <stdbool.h>

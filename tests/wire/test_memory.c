@@ -1,0 +1,109 @@
+/*
+ * Memory sessions: shared while open, gone with their last handle, or a while later; and their common limit.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "../support/program.h"
+#include "../support/wire.h"
+
+START_TEST(gone_with_the_last_handle)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+        CLIENT b = wire_connect(d);
+        int s = wire_open(a, "'anna', {backend: 'memory'}");
+        int t = wire_open(b, "'anna', {backend: 'memory', create: false}");
+
+        expect(a, "nil", "update_peers(%d, [[7, 70, 'user', 'anna', '1']])", s);
+        expect(a, "nil", "update_states(%d, [[0, 1, 1, 1, 1]])", s);
+        expect(a, "nil", "save(%d)", s);
+        expect(b, "[7, 70, ...]", "get_peer_by_id(%d, 7)", t);
+        expect(a, "nil", "close(%d)", s);
+        expect(b, "[7, 70, ...]", "get_peer_by_username(%d, 'anna')", t);
+        expect(b, "nil", "close(%d)", t);
+        expect(a, "!not_found", "open('anna', {backend: 'memory', create: false})");
+        expect(a, "...created: true...", "open('anna', {backend: 'memory'})");
+        expect(a, "!not_found", "open('anna', {backend: 'file', create: false})");
+}
+END_TEST
+
+START_TEST(memory_may_be_the_default)
+{
+        DAEMON d = daemon_start(.flags = { "--backend", "memory" });
+        CLIENT c = wire_connect(d);
+
+        expect(c, "{backend: 'memory', ...}", "open('anna', {})");
+        expect(c, "...default_backend: 'memory'...", "hello({client: 'x'})");
+        expect(c, "{backend: 'file', ...}", "open('bella', {backend: 'file'})");
+}
+END_TEST
+
+START_TEST(lingers_after_the_last_handle)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        struct wire *goes = wire_connect(d);
+        int s = wire_open(goes, "'anna', {backend: 'memory', linger: 3600}");
+
+        expect(goes, "nil", "set(%d, {dc_id: 4})", s);
+        wire_end(&goes);
+        s = wire_open(c, "'anna', {backend: 'memory', create: false}");
+        expect(c, "[4]", "get(%d, ['dc_id'])", s);
+        expect(c, "nil", "close(%d)", s);
+        s = wire_open(c, "'anna', {backend: 'memory', create: false}");
+        expect(c, "[4]", "get(%d, ['dc_id'])", s);
+}
+END_TEST
+
+/* Nothing tells of its end: the one place where a test waits for time to pass, with a wide margin. */
+START_TEST(lingers_only_so_long)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        expect(c, "nil", "close(%d)", wire_open(c, "'anna', {backend: 'memory', linger: 1}"));
+        wire_open(c, "'bella', {backend: 'memory', linger: 1}");
+        wire_readable(c, 4000);
+        expect(c, "!not_found", "open('anna', {backend: 'memory', create: false})");
+        expect(c, "...created: false...", "open('bella', {backend: 'memory', create: false})");
+}
+END_TEST
+
+START_TEST(all_together_keep_below_the_limit)
+{
+        DAEMON d = daemon_start(.config = "memory-max = 2M\n");
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'small', {backend: 'memory'}");
+        int t = wire_open(c, "'large', {backend: 'memory'}");
+        int n = 0;
+        const char *answer;
+
+        expect(c, "nil", "set(%d, {dc_id: 4})", s);
+        do {
+                answer = wire_call(c, "update_peers(%d, [[%d, 1, 'user', 'a%0200d', 'b%0200d']])", t, n + 1,
+                                   n, n);
+                ck_assert_int_lt(n, 20000);
+        } while (strcmp(answer, "nil") == 0 && ++n);
+        expect_text(answer, "!storage");
+        ck_assert_int_gt(n, 100);
+        /* all that was acknowledged is there, and the others are served */
+        ck_assert_int_eq(wire_number(wire_call(c, "info(%d)", t), "peers"), n);
+        expect(c, "[4]", "get(%d, ['dc_id'])", s);
+        expect(c, "[1, ...]", "get_peer_by_id(%d, 1)", t);
+        /* room is found again */
+        expect(c, "nil", "delete(%d, {})", t);
+        t = wire_open(c, "'large', {backend: 'memory'}");
+        expect(c, "nil", "update_peers(%d, [[1, 1, 'user', 'a%0200d', 'b%0200d']])", t, 0, 0);
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                gone_with_the_last_handle, memory_may_be_the_default,         lingers_after_the_last_handle,
+                lingers_only_so_long,      all_together_keep_below_the_limit, NULL,
+        };
+
+        return test_program("memory", tests);
+}
