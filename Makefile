@@ -74,31 +74,40 @@ $(shell mkdir -p $(BUILD))
 $(file >$(FLAGS_STAMP),$(CURRENT_FLAGS))
 endif
 
+# Lines are printed whole with V=1.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,echo '$(CC) $@')
+
 $(BUILD)/obj/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c -o $@ $<
+	$(say)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c -o $@ $<
 
 $(BUILD)/pic/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+	$(say)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
 
 $(BUILD)/gramd: $(DAEMON_OBJECTS)
-	$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
 $(BUILD)/gramctl: $(call objects,$(CTL)) $(BUILD)/libgram.a
-	$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS)
 
 # One relocatable object, in which everything but gram_… is local: a static library that shows no more than the shared one.
 $(BUILD)/libgram.a: $(call shared_objects,$(LIBGRAM))
-	ld -r -o $(BUILD)/libgram.o $^
-	objcopy --wildcard --keep-global-symbol='gram_*' $(BUILD)/libgram.o
-	rm -f $@
-	ar rcs $@ $(BUILD)/libgram.o
+	$(Q)ld -r -o $(BUILD)/libgram.o $^
+	$(Q)objcopy --wildcard --keep-global-symbol='gram_*' $(BUILD)/libgram.o
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $(BUILD)/libgram.o
 
 $(BUILD)/libgram.so: $(call shared_objects,$(LIBGRAM))
-	$(CC) -shared $(LDFLAGS) -Wl,-soname,libgram.so.$(SOVERSION) -o $(BUILD)/libgram.so.$(VERSION) $^ $(CLIENT_LIBS)
-	ln -sf libgram.so.$(VERSION) $(BUILD)/libgram.so.$(SOVERSION)
-	ln -sf libgram.so.$(SOVERSION) $@
+	$(say)
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-soname,libgram.so.$(SOVERSION) -o $(BUILD)/libgram.so.$(VERSION) $^ $(CLIENT_LIBS)
+	$(Q)ln -sf libgram.so.$(VERSION) $(BUILD)/libgram.so.$(SOVERSION)
+	$(Q)ln -sf libgram.so.$(SOVERSION) $@
 
 # ---- the two commands ----
 
@@ -136,23 +145,27 @@ test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-t
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) $(TESTED_OBJECTS) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
-	$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
 
 # A backend that only the tests have is one file and one line: the daemon and the contract suite with tests/toy.
 TOY := $(call objects,$(wildcard tests/toy/*.c))
 NOT_TOY := $(BUILD)/obj/backends/list.o
 
 $(BUILD)/tests/gramd-toy: $(filter-out $(NOT_TOY),$(DAEMON_OBJECTS)) $(TOY)
-	$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
 $(BUILD)/tests/contract/test_contract_toy: $(BUILD)/obj/tests/contract/test_contract.o $(call objects,$(SUPPORT)) \
 		$(filter-out $(NOT_TOY),$(TESTED_OBJECTS)) $(TOY)
 	@mkdir -p $(@D)
-	$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
 
 $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 	@mkdir -p $(@D)
-	$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libuv)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libuv)
 
 # ---- install ----
 
@@ -232,7 +245,8 @@ fuzz-here: $(FUZZ_BINARIES)
 
 $(FUZZ_BINARIES): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TESTED_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) -pie $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(DAEMON_LIBS)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(DAEMON_LIBS)
 
 .PHONY: clean help
 clean: ## remove what was built

@@ -134,7 +134,7 @@ int test_program(const char *name, const TTest *const *tests)
         Suite *suite = suite_create(name);
         TCase *tcase = tcase_create(name);
         SRunner *runner;
-        int failed;
+        int failed, run;
 
         tcase_set_timeout(tcase, TEST_TIMEOUT_S);
         for (; *tests; tests++)
@@ -143,7 +143,8 @@ int test_program(const char *name, const TTest *const *tests)
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
+        run = srunner_ntests_run(runner);
         srunner_free(runner);
         show_left_behind();
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        return failed || !run ? EXIT_FAILURE : EXIT_SUCCESS;
 }
