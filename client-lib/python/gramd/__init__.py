@@ -1,0 +1,59 @@
+"""Client of gramd, the session-storage daemon for Telegram client programs.
+
+`Client` is the asynchronous client, `SyncClient` the blocking one. The storages for client libraries are in
+`gramd.pyrogram` (Pyrogram, Pyrofork, Electrogram, Irenogram, Kurigram), `gramd.hydrogram` and
+`gramd.telethon`.
+"""
+
+from .client import Client
+from .errors import (
+    BadRequest,
+    BadSession,
+    Busy,
+    Corrupt,
+    Denied,
+    Disconnected,
+    Error,
+    Exists,
+    Expired,
+    Fenced,
+    NotFound,
+    Overloaded,
+    Storage,
+    TimedOut,
+    TooLarge,
+    Unavailable,
+    UnknownMethod,
+)
+from .records import Peer, State, Username
+from .session import Session
+from .sync import SyncClient, SyncSession
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadRequest",
+    "BadSession",
+    "Busy",
+    "Client",
+    "Corrupt",
+    "Denied",
+    "Disconnected",
+    "Error",
+    "Exists",
+    "Expired",
+    "Fenced",
+    "NotFound",
+    "Overloaded",
+    "Peer",
+    "Session",
+    "State",
+    "Storage",
+    "SyncClient",
+    "SyncSession",
+    "TimedOut",
+    "TooLarge",
+    "Unavailable",
+    "UnknownMethod",
+    "Username",
+]

@@ -1,0 +1,310 @@
+"""What this process knows of a session: answers that were read or written here, kept right by `changed`.
+
+Only hits are kept; whoever finds nothing here asks the daemon. The rules:
+
+- An answer is kept only if nothing that it tells of was written, or reported as changed, since it was asked
+  for (`mark`, `touch`, `untouched`): answers and notifications may overtake one another.
+- What is being written is forgotten when the write is sent, and known again when it is answered.
+- A username leads to a peer only if the daemon said so; the row that it led to must still be here.
+- A row that this process has just written need not be written again (`repeats`): only its time would move,
+  and a minute matters to nobody. It does need to be when somebody else has claimed one of its names
+  meanwhile, because the newest row is the one that a name leads to.
+
+Dictionaries are read in the hot paths of the storages, so they keep their identity for the life of the cache.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, Generic, Optional, TypeVar
+
+from .records import Peer
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+PEERS = 4096
+"""In each of two generations; a peer takes about 600 bytes."""
+
+REPEAT_AFTER = 60.0
+"""Seconds for which a row that was written is not written again."""
+
+USERNAME_TRUST = 600.0
+"""Seconds for which the daemon's answer about a username is taken for granted: the age of a row of the
+usernames table is not told, and another process may have refreshed one of several holders of a name."""
+
+
+class Generations(Generic[K, V]):
+    """A bounded dictionary: what was not used while `limit` others came is forgotten."""
+
+    def __init__(self, limit: int) -> None:
+        self.young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+        self._limit = limit
+
+    def get(self, key: K) -> Optional[V]:
+        value = self.young.get(key)
+        if value is None and self._old:
+            value = self._old.pop(key, None)
+            if value is not None:
+                self.put(key, value)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        if len(self.young) >= self._limit:
+            self._old = self.young.copy()
+            self.young.clear()
+        self.young[key] = value
+        if self._old:
+            self._old.pop(key, None)
+
+    def pop(self, key: K) -> Optional[V]:
+        old = self._old.pop(key, None)
+        young = self.young.pop(key, None)
+        return old if young is None else young
+
+    def clear(self) -> None:
+        self.young.clear()
+        self._old.clear()
+
+
+class Entry:
+    """A peer that is known."""
+
+    __slots__ = ("build", "names", "peer", "written", "written_at")
+
+    def __init__(self, peer: Peer, build: Optional[Callable[[], Any]]) -> None:
+        self.peer = peer
+        self.build = build
+        self.names: set[str] = set()  # that the daemon answered with this peer
+        self.written: Optional[Sequence[Any]] = None  # the row as this process wrote it last
+        self.written_at = 0.0
+
+
+class Cache:
+    """`build` makes what a storage returns for a peer: it is called once for each row that is kept."""
+
+    def __init__(self, build: Optional[Callable[[Peer], Callable[[], Any]]] = None) -> None:
+        self.fields: dict[str, Any] = {}
+        self.peers: Generations[int, Entry] = Generations(PEERS)
+        self._build = build
+        self._names: Generations[str, tuple[int, float]] = Generations(PEERS)
+        self._phones: Generations[str, int] = Generations(PEERS)
+        self._claims: Generations[str, int] = Generations(PEERS)  # name: who was last said to have it
+        self._usernames: Generations[int, tuple[tuple[str, ...], float]] = Generations(PEERS)
+        self._touched: dict[Any, int] = {}
+        self._floor = 0
+        self._serial = 0
+        self._renamed = 0  # when others last gave or took a name
+        self._live = False
+
+    # ---- whether it may be used ----
+
+    def start(self) -> None:
+        """The daemon tells of changes from here on."""
+        self._live = True
+
+    def stop(self) -> None:
+        """It does not any more: forget everything, and what is being asked for too."""
+        self._live = False
+        self.forget()
+
+    def forget(self) -> None:
+        self.fields.clear()
+        for table in (self.peers, self._names, self._phones, self._claims, self._usernames):
+            table.clear()
+        self._touch_all()
+
+    # ---- answers that are under way ----
+
+    def mark(self) -> int:
+        """Taken when a question is sent; its answer is kept only where nothing was touched since."""
+        return self._serial
+
+    def touch(self, keys: Iterable[Any]) -> int:
+        self._serial += 1
+        if len(self._touched) > 4 * PEERS:
+            self._touch_all()
+        for key in keys:
+            self._touched[key] = self._serial
+        return self._serial
+
+    def _touch_all(self) -> None:
+        self._serial += 1
+        self._floor = self._serial
+        self._touched.clear()
+
+    def untouched(self, key: Any, mark: int) -> bool:
+        return self._live and mark >= self._floor and self._touched.get(key, 0) <= mark
+
+    # ---- reading ----
+
+    def by_username(self, username: str, max_age: float) -> Optional[Entry]:
+        found = self._names.get(username)
+        if found is None:
+            return None
+        entry = self.peers.get(found[0])
+        if entry is None or username not in entry.names:
+            return None
+        if time.monotonic() - found[1] > USERNAME_TRUST:
+            return None
+        if max_age and abs(time.time() - entry.peer.last_update_on) > max_age:
+            return None
+        return entry
+
+    def by_phone_number(self, phone: str) -> Optional[Entry]:
+        peer_id = self._phones.get(phone)
+        entry = None if peer_id is None else self.peers.get(peer_id)
+        return entry if entry is not None and entry.peer.phone_number == phone else None
+
+    # ---- answers ----
+
+    def learn(self, peer: Peer, mark: int) -> Optional[Entry]:
+        """A peer that the daemon answered with."""
+        if not self.untouched(peer.id, mark):
+            return None
+        entry = self.peers.get(peer.id)
+        if entry is not None and entry.peer[:5] == peer[:5]:
+            entry.peer = peer
+            return entry
+        entry = Entry(peer, self._build(peer) if self._build else None)
+        self.peers.put(peer.id, entry)
+        return entry
+
+    def learn_username(self, username: str, peer: Peer, mark: int) -> None:
+        entry = self.learn(peer, mark)
+        if entry is not None and self.untouched("@" + username, mark):
+            entry.names.add(username)
+            self._names.put(username, (peer.id, time.monotonic()))
+
+    def learn_phone_number(self, phone: str, peer: Peer, mark: int) -> None:
+        entry = self.learn(peer, mark)
+        if entry is not None and self.untouched("+" + phone, mark):
+            self._phones.put(phone, peer.id)
+
+    def learn_fields(self, names: Sequence[str], values: Sequence[Any], mark: int) -> None:
+        for name, value in zip(names, values):
+            if self.untouched("." + name, mark):
+                self.fields[name] = value
+
+    # ---- writing ----
+
+    def writing_peers(self, rows: Sequence[Sequence[Any]]) -> int:
+        """Peers are being written: forget them. The mark goes to `wrote_peers`."""
+        keys: list[Any] = []
+        for row in rows:
+            peer_id = row[0]
+            self.peers.pop(peer_id)
+            keys.append(peer_id)
+            if len(row) > 4:
+                if row[3] is not None:
+                    self._claim(row[3], peer_id)
+                    keys.append("@" + row[3])
+                if row[4] is not None:
+                    self._phones.pop(row[4])
+                    keys.append("+" + row[4])
+            elif row[3] is not None:
+                self._phones.pop(row[3])
+                keys.append("+" + row[3])
+        return self.touch(keys)
+
+    def wrote_peers(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
+        """They have been written: known again, where nobody else wrote them meanwhile."""
+        now, since = int(time.time()), time.monotonic()
+        for row in rows:
+            if not self.untouched(row[0], mark):
+                continue
+            if len(row) == 4:
+                peer = Peer(row[0], row[1], row[2], None, row[3], now)
+            else:
+                peer = Peer(row[0], row[1], row[2], row[3], row[4], row[5] if len(row) > 5 else now)
+            entry = Entry(peer, self._build(peer) if self._build else None)
+            if len(row) < 6:
+                entry.written, entry.written_at = row, since
+            self.peers.put(peer.id, entry)
+
+    def writing_usernames(self, rows: Sequence[Sequence[Any]]) -> int:
+        keys: list[Any] = []
+        for row in rows:
+            peer_id, names = row[0], row[1]
+            self._usernames.pop(peer_id)
+            # Names that this peer loses lead elsewhere now: they go with the row that they led to.
+            entry = self.peers.get(peer_id)
+            if entry is not None:
+                entry.names = set()
+            keys.append(("names", peer_id))
+            for name in names:
+                self._claim(name, peer_id)
+                keys.append("@" + name)
+        return self.touch(keys)
+
+    def wrote_usernames(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
+        since = time.monotonic()
+        for row in rows:
+            if len(row) == 2 and mark >= self._renamed and self.untouched(("names", row[0]), mark):
+                self._usernames.put(row[0], (tuple(row[1]), since))
+
+    def setting(self, names: Iterable[str]) -> None:
+        """Fields are being written; an address follows its data centre."""
+        names = set(names)
+        if names & {"dc_id", "test_mode"}:
+            names |= {"server_address", "port"}
+        for name in names:
+            self.fields.pop(name, None)
+        self.touch(["." + name for name in names])
+
+    # ---- repeated writes ----
+
+    def repeats(self, row: Sequence[Any]) -> bool:
+        """Whether this very row was written a moment ago, and still stands."""
+        entry = self.peers.young.get(row[0])
+        return (
+            entry is not None and entry.written == row and time.monotonic() - entry.written_at < REPEAT_AFTER
+        )
+
+    def repeats_usernames(self, peer_id: int, names: Sequence[str]) -> bool:
+        found = self._usernames.get(peer_id)
+        if found is None or found[0] != tuple(names) or time.monotonic() - found[1] >= REPEAT_AFTER:
+            return False
+        return all(self._claims.get(name) == peer_id for name in names)
+
+    def _claim(self, name: str, peer_id: int) -> None:
+        self._names.pop(name)
+        former = self._claims.get(name)
+        if former is not None and former != peer_id:
+            self._must_repeat(former)
+        self._claims.put(name, peer_id)
+
+    def _must_repeat(self, peer_id: int) -> None:
+        entry = self.peers.get(peer_id)
+        if entry is not None:
+            entry.written = None
+        self._usernames.pop(peer_id)
+
+    # ---- what others did ----
+
+    def changed(self, what: dict[str, Any]) -> None:
+        if what.get("all"):
+            self.forget()
+            return
+        keys: list[Any] = []
+        for peer_id in what.get("peers") or ():
+            self.peers.pop(peer_id)
+            keys.append(peer_id)
+        for name in what.get("usernames") or ():
+            self._names.pop(name)
+            former = self._claims.pop(name)
+            if former is not None:
+                self._must_repeat(former)
+            keys.append("@" + name)
+        for phone in what.get("phones") or ():
+            self._phones.pop(phone)
+            keys.append("+" + phone)
+        for field in what.get("fields") or ():
+            self.fields.pop(field, None)
+            keys.append("." + field)
+        self.touch(keys)
+        if what.get("usernames"):  # it is not said whose they are
+            self._usernames.clear()
+            self._renamed = self._serial

@@ -1,0 +1,392 @@
+"""The connection to the daemon, as applications see it: it is there, or comes back.
+
+A `Client` belongs to one event loop. Requests are pipelined. When the connection is lost, the client connects
+again for as long as anything waits or is open, opens every session again (never creating one), and repeats
+what was not answered, in the order in which it was asked; only a request's own timeout ends its wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Optional, Union
+
+from . import errors
+from .connection import MAX_MESSAGE, Connection, Encoder
+from .paths import socket_path
+from .request import Request, Result, forget
+from .session import OnLost, Session
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.01
+LAST_DELAY = 0.5
+MAX_IN_FLIGHT = 256
+"""Per session; the protocol's default, until `hello` tells the daemon's own."""
+
+
+class Client:
+    """A client of the daemon. Connects when it is first used; `close()` it, or use it as a context
+    manager."""
+
+    def __init__(
+        self,
+        socket: Optional[Union[str, os.PathLike[str]]] = None,
+        *,
+        name: Optional[str] = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.socket = socket_path(socket)
+        self.name = name or os.path.basename(sys.argv[0] or "python")
+        self.timeout = timeout
+        self.server: dict[str, Any] = {}
+        self._loop = asyncio.get_running_loop()
+        self._encoder = Encoder()
+        self._connection: Optional[Connection] = None
+        self._connecting: Optional[asyncio.Task[None]] = None
+        self._why_not: Optional[OSError] = None
+        self._delay = FIRST_DELAY
+        self._requests: dict[int, Request] = {}  # unanswered, in the order in which they were made
+        self._next_id = 1
+        self._sessions: dict[Session, None] = {}  # open, in the order in which they were opened
+        self._handles: dict[int, Session] = {}
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._monitor: Optional[Callable[[dict[str, Any]], None]] = None
+        self._max_message = MAX_MESSAGE
+        self._max_in_flight = MAX_IN_FLIGHT
+        self._closed = False
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection, and with it every session. Unanswered requests fail with `Disconnected`."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._connecting
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for session in list(self._sessions):
+            session.end(errors.Disconnected("the client was closed"), told=False)
+        for request in list(self._requests.values()):
+            self._fail(request, errors.Disconnected("the client was closed"))
+        self._requests.clear()
+
+    # ---- methods of the protocol that need no session ----
+
+    async def hello(self) -> dict[str, Any]:
+        """What the daemon is and allows."""
+        result: dict[str, Any] = await self.call("hello", {"client": self.name}, on_result=self._greeted)
+        return result
+
+    async def ping(self, value: Any = None) -> Any:
+        return await self.call("ping", value)
+
+    async def open(
+        self,
+        name: str,
+        *,
+        backend: Optional[str] = None,
+        create: bool = True,
+        mode: str = "shared",
+        wait: float = 0,
+        dialect: Optional[str] = None,
+        linger: Optional[int] = None,
+        cache: Any = None,
+        timeout: Optional[float] = None,
+        on_lost: Optional[OnLost] = None,
+    ) -> Session:
+        """Opens a session, waiting up to `wait` seconds for one that is busy.
+
+        `on_lost` is called with the reason when the session ends without having been closed or deleted here:
+        whatever uses its key must stop. `cache` is True, or the `Cache` to use."""
+        options: dict[str, Any] = {"mode": mode, "wait": int(wait * 1000), "create": create}
+        for key, value in (("backend", backend), ("dialect", dialect), ("linger", linger)):
+            if value is not None:
+                options[key] = value
+        session = Session(self, name, options, cache, self.timeout if timeout is None else timeout, on_lost)
+        await session.open()
+        return session
+
+    async def sessions(
+        self, glob: Optional[str] = None, *, after: Optional[str] = None, limit: Optional[int] = None
+    ) -> list[dict[str, Any]]:
+        options = {key: value for key, value in (("after", after), ("limit", limit)) if value is not None}
+        result: list[dict[str, Any]] = await self.call("sessions", glob, options)
+        return result
+
+    async def clients(self) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = await self.call("clients")
+        return result
+
+    async def disconnect(self, client_id: int) -> None:
+        await self.call("disconnect", client_id)
+
+    async def stats(self) -> dict[str, Union[int, float]]:
+        result: dict[str, Union[int, float]] = await self.call("stats")
+        return result
+
+    async def monitor(self, callback: Optional[Callable[[dict[str, Any]], None]]) -> None:
+        """Has `callback` called with each request of any client, from now on; `None` ends it."""
+        self._monitor = callback
+        await self.call("monitor", callback is not None)
+
+    # ---- requests ----
+
+    def call(
+        self,
+        method: str,
+        *params: Any,
+        session: Optional[Session] = None,
+        timeout: Optional[float] = None,
+        on_result: Optional[Result] = None,
+        internal: bool = False,
+        again: Optional[tuple[Any, ...]] = None,
+    ) -> asyncio.Future[Any]:
+        """Sends a request; the future is its result. `again`: the parameters for repeating it, where they
+        differ."""
+        if self._closed:
+            raise errors.Disconnected("the client is closed")
+        try:
+            body = self._encoder.params(params)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise errors.BadRequest(f"{method}: {error}") from error
+        if len(body) + 64 > self._max_message:
+            raise errors.TooLarge(
+                f"{method}: {len(body)} bytes are more than the daemon takes in one message"
+            )
+        deadline = self._loop.time() + (self.timeout if timeout is None else timeout)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        request = Request(self._new_id(), method, body, len(params), session, future, deadline, on_result)
+        request.internal = internal
+        if again is not None:
+            request.body_again = self._encoder.params(again)
+        self._requests[request.id] = request
+        if self._timer is None or self._timer.when() > deadline:
+            self._arm(deadline)
+        if session is not None:
+            session.waiting.append(request)
+            self.pump(session)
+        elif self._connection is not None:
+            self._send(request, None)
+        if self._connection is None:
+            self._connect()
+        return future
+
+    def _new_id(self) -> int:
+        while True:
+            identifier = self._next_id
+            self._next_id = (identifier + 1) & 0xFFFFFFFF or 1
+            if identifier not in self._requests:
+                return identifier
+
+    def _send(self, request: Request, handle: Optional[int]) -> None:
+        assert self._connection is not None
+        self._connection.write(
+            self._encoder.request(request.id, request.method, handle, request.count, request.body)
+        )
+
+    def pump(self, session: Session) -> None:
+        """Sends what waits for the session's handle, or for room among its requests in flight."""
+        waiting = session.waiting
+        while waiting and session.handle is not None and session.in_flight < self._max_in_flight:
+            request = waiting.popleft()
+            if request.future.done():
+                self._requests.pop(request.id, None)
+                continue
+            session.in_flight += 1
+            self._send(request, session.handle)
+
+    def _fail(self, request: Request, error: errors.Error) -> None:
+        if not request.future.done():
+            request.future.set_exception(error)
+
+    def fail_session(self, session: Session, error: errors.Error) -> None:
+        """The session is over, and so are its requests."""
+        self._sessions.pop(session, None)
+        if session.handle is not None:
+            self._handles.pop(session.handle, None)
+        for request in [r for r in self._requests.values() if r.session is session]:
+            self._fail(request, error)
+        for request in session.waiting:
+            self._requests.pop(request.id, None)
+        session.waiting.clear()
+
+    def finish_deletion(self, session: Session) -> None:
+        """The session is gone, as was asked for: also where only the repetition finds it so."""
+        for request in self._requests.values():
+            if request.session is session and request.method == "delete" and not request.future.done():
+                request.future.set_result(None)
+
+    # ---- timeouts: one timer, at the earliest deadline ----
+
+    def _arm(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        earliest = None
+        for request in list(self._requests.values()):
+            if request.future.done():
+                continue
+            if request.deadline <= now:
+                why = f": {self._why_not}" if self._why_not else ""
+                self._fail(request, errors.TimedOut(f"{request.method}: no answer from {self.socket}{why}"))
+                if self._connection is None:
+                    del self._requests[request.id]
+            elif earliest is None or request.deadline < earliest:
+                earliest = request.deadline
+        if earliest is not None:
+            self._arm(earliest)
+
+    # ---- messages ----
+
+    def _on_message(self, message: list[Any]) -> None:
+        kind = message[0]
+        if kind == 1:
+            self._on_response(message[1], message[2], message[3])
+        elif kind == 2:
+            self._on_notification(message[1], message[2])
+        else:
+            raise ValueError("a request from the daemon")
+
+    def _on_response(self, identifier: int, error: Any, result: Any) -> None:
+        request = self._requests.pop(identifier, None)
+        if request is None:
+            if error is not None:
+                log.warning("gramd: %s", errors.from_wire(error))
+            return
+        self._delay = FIRST_DELAY
+        session, future = request.session, request.future
+        if session is not None:
+            session.in_flight -= 1
+            if session.waiting:
+                self.pump(session)
+        if error is not None:
+            exception = errors.from_wire(error)
+            if session is not None and isinstance(exception, errors.Fenced):
+                session.end(exception)
+            self._fail(request, exception)
+            return
+        if request.on_result is not None:
+            try:
+                result = request.on_result(result)
+            except Exception as failure:
+                self._fail(
+                    request, errors.Error(f"{request.method}: an answer that makes no sense: {failure}")
+                )
+                return
+        if not future.done():
+            future.set_result(result)
+
+    def _on_notification(self, method: str, params: list[Any]) -> None:
+        if method == "request":
+            if self._monitor is not None:
+                self._monitor(params[0])
+            return
+        session = self._handles.get(params[0]) if params else None
+        if session is None:
+            return
+        if method == "changed":
+            session.changed(params[1])
+        elif method == "ended":
+            session.end(errors.from_code(str(params[1]), str(params[2])))
+
+    # ---- connecting, and connecting again ----
+
+    def _connect(self) -> None:
+        if self._connecting is None and not self._closed:
+            self._connecting = self._loop.create_task(self._keep_connecting())
+
+    def _needed(self) -> bool:
+        return bool(self._sessions) or any(not r.future.done() for r in self._requests.values())
+
+    async def _keep_connecting(self) -> None:
+        try:
+            while self._needed():
+                try:
+                    transport, connection = await self._loop.create_unix_connection(
+                        lambda: Connection(self._on_message, self._on_connection_lost), self.socket
+                    )
+                except OSError as error:
+                    if self._why_not is None:
+                        log.warning("cannot reach gramd at %s yet: %s", self.socket, error)
+                    self._why_not = error
+                else:
+                    if not transport.is_closing():
+                        self._connection = connection
+                        return
+                await asyncio.sleep(self._delay)
+                self._delay = min(self._delay * 2, LAST_DELAY)
+        finally:
+            self._connecting = None
+            if self._connection is not None:
+                self._connected()
+
+    def _connected(self) -> None:
+        self._why_not = None
+        forget(self.call("hello", {"client": self.name}, on_result=self._greeted, internal=True))
+        if self._monitor is not None:
+            forget(self.call("monitor", True, internal=True))
+        for request in list(self._requests.values()):
+            if request.session is None and not request.internal:
+                self._send(request, None)
+        for session in list(self._sessions):
+            session.reopen()
+
+    def _greeted(self, limits: dict[str, Any]) -> dict[str, Any]:
+        self.server = limits
+        self._max_message = int(limits.get("max_message", MAX_MESSAGE))
+        self._max_in_flight = int(limits.get("max_in_flight", MAX_IN_FLIGHT))
+        return limits
+
+    def _on_connection_lost(self, connection: Connection) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        self._handles.clear()
+        for session in self._sessions:
+            session.disconnected()
+        for request in list(self._requests.values()):
+            if request.internal or request.future.done():
+                del self._requests[request.id]
+                request.future.cancel()
+            elif request.method == "close":  # the connection's end has closed it
+                del self._requests[request.id]
+                request.future.set_result(None)
+            elif request.session is not None:
+                request.session.waiting.append(request)
+            elif request.body_again is not None:
+                request.body = request.body_again
+        if self._needed():
+            self._connect()
+
+    # ---- what sessions tell ----
+
+    def session_opened(self, session: Session, handle: int) -> None:
+        self._sessions[session] = None
+        self._handles[handle] = session
+
+    def session_closed(self, session: Session) -> None:
+        self._sessions.pop(session, None)
+        if session.handle is not None:
+            self._handles.pop(session.handle, None)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop

@@ -1,0 +1,109 @@
+"""One connection to the daemon: bytes to messages and back. What they mean is the client's business.
+
+What is written within one turn of the event loop leaves in one system call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Callable, Optional
+
+import msgpack
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 4 * 1024 * 1024
+"""The protocol's default for the longest message, until `hello` tells the daemon's own."""
+
+
+class Encoder:
+    """Requests as bytes. One for each client: a packer is not to be shared between threads."""
+
+    def __init__(self) -> None:
+        packer = msgpack.Packer(autoreset=True)
+        self._pack: Callable[[Any], bytes] = packer.pack
+        self._header: Callable[[int], bytes] = packer.pack_array_header
+
+    def params(self, values: tuple[Any, ...]) -> bytes:
+        """The parameters without the array's header: a session's handle may still come before them."""
+        return b"".join([self._pack(value) for value in values])
+
+    def request(self, identifier: int, method: str, handle: Optional[int], count: int, body: bytes) -> bytes:
+        pack = self._pack
+        if handle is None:
+            return b"".join((b"\x94\x00", pack(identifier), pack(method), self._header(count), body))
+        header = self._header(count + 1)
+        return b"".join((b"\x94\x00", pack(identifier), pack(method), header, pack(handle), body))
+
+
+class Connection(asyncio.Protocol):
+    def __init__(
+        self,
+        on_message: Callable[[list[Any]], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: Optional[asyncio.Transport] = None
+        self._unpacker = self._new_unpacker(MAX_MESSAGE)
+        self._outgoing: list[bytes] = []
+        self._flushing = False
+        self._paused = False
+
+    @staticmethod
+    def _new_unpacker(max_message: int) -> Any:
+        return msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=2 * max_message + 65536)
+
+    def write(self, data: bytes) -> None:
+        self._outgoing.append(data)
+        if not self._flushing and not self._paused:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._outgoing and self._transport is not None and not self._paused:
+            self._transport.write(b"".join(self._outgoing))
+            self._outgoing.clear()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Sends what is left, then closes."""
+        self._paused = False
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    # ---- asyncio.Protocol ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._flush()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._transport = None
+        self._outgoing.clear()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._unpacker.feed(data)
+            for message in self._unpacker:
+                self._on_message(message)
+        except Exception:
+            # Not MessagePack, or not this protocol: nothing that follows can be understood either.
+            log.exception("gramd sent what is not a message; reconnecting")
+            self.abort()

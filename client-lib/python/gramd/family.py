@@ -1,0 +1,452 @@
+"""What the storages of Pyrogram and its forks have in common: the library's calls, answered by a session of
+gramd.
+
+One class serves every library; where they differ is a row of `Library`, and a subclass where a method's shape
+is different. It is made a storage by inheriting from the library's own base class too (`gramd.pyrogram`,
+`gramd.hydrogram`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import inspect
+import logging
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple, Optional, Union
+
+from . import datacentre, errors
+from .cache import Cache
+from .records import USERNAME_MAX_AGE, Peer, text_fits
+from .session import OnLost, Session
+from .shared import SharedClient, acquire, release
+
+log = logging.getLogger(__name__)
+
+NUMBER = re.compile(r"-?[0-9]+")
+ROWS_AT_ONCE = 5000
+STOP_TIMEOUT = 10.0
+BARE_CHANNEL = -1000000000000
+
+
+class Library(NamedTuple):
+    """One client library: `dialect` is that of its own files."""
+
+    dialect: str
+    client: type
+    input_user: Callable[..., Any]
+    input_chat: Callable[..., Any]
+    input_channel: Callable[..., Any]
+    channel_id: Callable[[int], int]
+    channel_types: frozenset[str]
+
+
+def known(library: Library, peer: Peer) -> Callable[[], Any]:
+    """What makes the library's own input peer for a row: a new one each time, for they can be changed."""
+    if peer.type in ("user", "bot"):
+        return functools.partial(library.input_user, user_id=peer.id, access_hash=peer.access_hash)
+    if peer.type == "group":
+        return functools.partial(library.input_chat, chat_id=-peer.id)
+    if peer.type in library.channel_types:
+        return functools.partial(
+            library.input_channel, channel_id=library.channel_id(peer.id), access_hash=peer.access_hash
+        )
+    return functools.partial(_invalid, peer.type)
+
+
+def _invalid(peer_type: str) -> Any:
+    raise ValueError(f"Invalid peer type: {peer_type}")
+
+
+def peer_number(peer_id: Any) -> Optional[int]:
+    """The number that an id stands for: libraries also pass what the user typed."""
+    if isinstance(peer_id, str):
+        if not NUMBER.fullmatch(peer_id) or len(peer_id) > 20:
+            return None
+        peer_id = int(peer_id)
+    elif isinstance(peer_id, float) and peer_id.is_integer():
+        peer_id = int(peer_id)
+    elif not isinstance(peer_id, int):
+        return None
+    return peer_id if -(1 << 63) <= peer_id < 1 << 63 else None
+
+
+def _boolean(value: Any) -> Any:
+    return bool(value) if value in (0, 1) else value
+
+
+def _bytes(value: Any) -> Any:
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def accessor(
+    field: str, convert: Callable[[Any], Any] = lambda value: value
+) -> Callable[..., Awaitable[Any]]:
+    """One of the identity accessors: no argument reads; any other, `None` too, writes."""
+
+    async def access(self: Storage, value: Any = object) -> Any:
+        if value is not object:
+            await self._opened().set(**{field: convert(value)})
+            return None
+        try:
+            return self._fields[field]
+        except KeyError:
+            return (await self._opened().get(field))[0]
+
+    access.__name__ = access.__qualname__ = field
+    return access
+
+
+class Storage:
+    """`name` is the session's; what the other parameters mean is told in the README."""
+
+    library: ClassVar[Library]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        socket: Optional[Union[str, os.PathLike[str]]] = None,
+        backend: Optional[str] = None,
+        mode: str = "shared",
+        wait: float = 0,
+        session_string: Optional[str] = None,
+        cache: bool = True,
+        timeout: float = 30,
+        on_lost: Optional[OnLost] = None,
+    ) -> None:
+        self.name = name
+        self._socket = socket
+        self._backend = backend
+        self._mode = mode
+        self._wait = wait
+        self._session_string = session_string
+        self._cached = cache
+        self._timeout = timeout
+        self._on_lost = on_lost
+        self._client: Optional[SharedClient] = None
+        self._session: Optional[Session] = None
+        self._unbind()
+
+    def _unbind(self) -> None:
+        self._cache: Optional[Cache] = None
+        self._fields: dict[str, Any] = {}
+        self._peers: dict[int, Any] = {}
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise errors.BadSession(f"session {self.name} is not open")
+        return self._session
+
+    # ---- open, save, close, delete ----
+
+    async def open(self) -> None:
+        if self._session is not None:
+            assert self._client is not None
+            if self._session.ended is None and self._client.loop is asyncio.get_running_loop():
+                return
+            await self.close()
+        client = acquire(self._socket)
+        try:
+            session = await client.open(
+                self.name,
+                backend=self._backend,
+                mode=self._mode,
+                wait=self._wait,
+                dialect=self.library.dialect,
+                cache=Cache(functools.partial(known, self.library)) if self._cached else None,
+                timeout=self._timeout,
+                on_lost=self._lost,
+            )
+            try:
+                if self._session_string and (await session.get("auth_key"))[0] is None:
+                    await session.import_string(self._session_string)
+            except BaseException:
+                await session.close()
+                raise
+        except BaseException:
+            await release(client)
+            raise
+        self._client, self._session = client, session
+        if session.cache is not None:
+            self._cache = session.cache
+            self._fields = session.cache.fields
+            self._peers = session.cache.peers.young
+
+    async def save(self) -> None:
+        session = self._opened()
+        if session.ended is not None:  # a client that stops because its session was lost saves it first
+            log.warning("session %s is not saved: %s", self.name, session.ended)
+            return
+        await session.save()
+
+    async def close(self) -> None:
+        session, client = self._session, self._client
+        self._session = self._client = None
+        self._unbind()
+        if session is None or client is None:
+            return
+        if client.loop is asyncio.get_running_loop():
+            await session.close()
+        await release(client)
+
+    async def delete(self) -> None:
+        """Libraries call it after `close`."""
+        if self._session is not None and self._session.ended is None:
+            await self._session.delete()
+            await self.close()
+            return
+        await self.close()
+        client = acquire(self._socket)
+        try:
+            session = await client.open(
+                self.name, backend=self._backend, create=False, wait=self._wait, timeout=self._timeout
+            )
+            await session.delete()
+        except errors.NotFound:
+            pass
+        finally:
+            await release(client)
+
+    # ---- the session was lost ----
+
+    def _lost(self, reason: errors.Error) -> Optional[Awaitable[None]]:
+        if self._on_lost is not None:
+            return self._on_lost(reason)
+        return stop_clients(self, self.library.client)
+
+    # ---- peers ----
+
+    async def update_peers(self, peers: Iterable[Sequence[Any]]) -> None:
+        if not peers:
+            return
+        cache = self._cache
+        rows = list(peers) if cache is None else [row for row in peers if not cache.repeats(row)]
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            await self._opened().update_peers(rows[start : start + ROWS_AT_ONCE])
+
+    async def get_peer_by_id(self, peer_id: Any) -> Any:
+        entry = self._peers.get(peer_id)
+        if entry is not None:
+            return entry.build()
+        number = peer_number(peer_id)
+        if number is not None:
+            try:
+                return self._input_peer(await self._opened().get_peer_by_id(number))
+            except errors.NotFound:
+                pass
+        raise KeyError(f"ID not found: {peer_id}")
+
+    async def get_peer_by_username(self, username: str) -> Any:
+        cache = self._cache
+        if cache is not None:
+            entry = cache.by_username(username, USERNAME_MAX_AGE)
+            if entry is not None and entry.build is not None:
+                return entry.build()
+        if username is not None and text_fits(str(username)):
+            try:
+                return self._input_peer(await self._opened().get_peer_by_username(str(username)))
+            except errors.NotFound:
+                pass
+            except errors.Expired:
+                raise KeyError(f"Username expired: {username}") from None
+        raise KeyError(f"Username not found: {username}")
+
+    async def get_peer_by_phone_number(self, phone_number: str) -> Any:
+        cache = self._cache
+        if cache is not None:
+            entry = cache.by_phone_number(phone_number)
+            if entry is not None and entry.build is not None:
+                return entry.build()
+        if phone_number is not None and text_fits(str(phone_number)):
+            try:
+                return self._input_peer(await self._opened().get_peer_by_phone_number(str(phone_number)))
+            except errors.NotFound:
+                pass
+        raise KeyError(f"Phone number not found: {phone_number}")
+
+    def _input_peer(self, peer: Peer) -> Any:
+        return known(self.library, peer)()
+
+    # ---- identity ----
+
+    dc_id = accessor("dc_id")
+    api_id = accessor("api_id")
+    test_mode = accessor("test_mode", _boolean)
+    auth_key = accessor("auth_key", _bytes)
+    date = accessor("date")
+    user_id = accessor("user_id")
+    is_bot = accessor("is_bot", _boolean)
+
+
+async def stop_clients(storage: Storage, kind: type) -> None:
+    """Stops whatever uses the storage: its key may be in use elsewhere, and Telegram revokes one that is used
+    twice.
+
+    A storage is not told which client it belongs to, so this looks; it happens once in a session's life."""
+    clients = [
+        thing
+        for thing in gc.get_objects()
+        if issubclass(type(thing), kind) and getattr(thing, "storage", None) is storage
+    ]
+    for client in clients:
+        try:
+            await asyncio.wait_for(_stop(client), STOP_TIMEOUT)
+        except Exception:
+            log.exception("stopping the client of session %s", storage.name)
+            if getattr(client, "session", None) is not None:
+                await client.session.stop()
+
+
+async def _stop(client: Any) -> None:
+    for step, condition in ((client.terminate, "is_initialized"), (client.disconnect, "is_connected")):
+        if getattr(client, condition):
+            done = step()
+            if inspect.isawaitable(done):
+                await done
+
+
+# ---- what some of the libraries have beyond that ----
+
+
+class StateStorage(Storage):
+    """Update states as Pyrofork, Electrogram and Irenogram keep them."""
+
+    async def update_state(self, update_state: Any = object) -> Any:
+        session = self._opened()
+        if update_state is object:
+            return [tuple(state) for state in await session.get_states()]
+        if isinstance(update_state, int):
+            await session.remove_states([update_state])
+        else:
+            await session.update_states([list(update_state)])
+        return None
+
+    async def remove_state(self, chat_id: Any) -> None:
+        number = peer_number(chat_id)
+        if number is not None:
+            await self._opened().remove_states([number])
+
+
+class FlatUsernameStorage(StateStorage):
+    """Usernames as Pyrofork and Electrogram give them: `(peer_id, username)`, after every `update_peers`."""
+
+    async def update_usernames(self, usernames: Iterable[tuple[int, str]]) -> None:
+        if not usernames:
+            return
+        names: dict[int, list[str]] = {}
+        for peer_id, username in usernames:
+            names.setdefault(peer_id, []).append(username)
+        await write_usernames(self, names)
+
+
+class ListUsernameStorage(Storage):
+    """Usernames as Irenogram and Kurigram give them: `(peer_id, [username, …])`, where there are any."""
+
+    async def update_usernames(self, usernames: Iterable[tuple[int, Iterable[Optional[str]]]]) -> None:
+        if not usernames:
+            return
+        names: dict[int, list[Optional[str]]] = {}
+        for peer_id, of_peer in usernames:
+            names.setdefault(peer_id, []).extend(of_peer)
+        await write_usernames(self, names)
+
+    async def server_address(self, value: Any = object) -> Any:
+        """Also where the session was stored without one: these libraries connect to it."""
+        session = self._opened()
+        if value is not object:
+            await session.set(server_address=value)
+            return None
+        stored, dc_id, test_mode = await session.get("server_address", "dc_id", "test_mode")
+        return datacentre.address(dc_id, test_mode)[0] if stored is None else stored
+
+    async def port(self, value: Any = object) -> Any:
+        session = self._opened()
+        if value is not object:
+            await session.set(port=value)
+            return None
+        stored, dc_id, test_mode = await session.get("port", "dc_id", "test_mode")
+        return datacentre.address(dc_id, test_mode)[1] if stored is None else stored
+
+
+async def write_usernames(storage: Storage, names: dict[int, list[Any]]) -> None:
+    rows = []
+    for peer_id, of_peer in names.items():
+        unique = [name for name in dict.fromkeys(of_peer) if name is not None]
+        cache = storage._cache
+        if cache is None or not cache.repeats_usernames(peer_id, unique):
+            rows.append((peer_id, unique))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        await storage._opened().update_usernames(rows[start : start + ROWS_AT_ONCE])
+
+
+class ElectrogramStorage(FlatUsernameStorage):
+    """Electrogram names channels by their bare positive id when it tells their usernames, and takes no error
+    from `update_peers`."""
+
+    async def update_peers(self, peers: Iterable[Sequence[Any]]) -> None:
+        try:
+            await super().update_peers(peers)
+        except Exception as error:
+            log.warning("session %s: peers were not stored: %s", self.name, error)
+
+    async def update_usernames(self, usernames: Iterable[tuple[int, str]]) -> None:
+        rows = list(usernames)
+        meant = {peer_id: peer_id for peer_id, _ in rows}
+        unsure = [peer_id for peer_id in meant if peer_id > 0 and peer_id not in self._peers]
+        for start in range(0, len(unsure), 500):
+            part = unsure[start : start + 500]
+            channels = [BARE_CHANNEL - peer_id for peer_id in part]
+            found = await self._opened().get_peers(part + channels)
+            for peer_id, itself, channel in zip(part, found, found[len(part) :]):
+                if itself is None and channel is not None:
+                    meant[peer_id] = channel.id
+        await super().update_usernames([(meant[peer_id], username) for peer_id, username in rows])
+
+
+class IrenogramStorage(ListUsernameStorage, StateStorage):
+    """Irenogram does not set the address when it moves to another data centre."""
+
+    async def dc_id(self, value: Any = object) -> Any:
+        if value is object:
+            return await super().dc_id()
+        await self._move(value, (await self._opened().get("test_mode"))[0])
+        return None
+
+    async def test_mode(self, value: Any = object) -> Any:
+        if value is object:
+            return await super().test_mode()
+        await self._move((await self._opened().get("dc_id"))[0], _boolean(value))
+        return None
+
+    async def _move(self, dc_id: Any, test_mode: Any) -> None:
+        address, port = datacentre.address(dc_id, bool(test_mode))
+        await self._opened().set(dc_id=dc_id, test_mode=test_mode, server_address=address, port=port)
+
+
+class KurigramStorage(ListUsernameStorage):
+    """Kurigram's update states are objects, and a `None` in one leaves what is stored."""
+
+    state: ClassVar[type]
+
+    async def get_update_states(self, ids: Union[int, Iterable[int], None] = None) -> list[Any]:
+        session = self._opened()
+        if ids is not None:
+            ids = [ids] if isinstance(ids, int) else list(ids)
+            if not ids:
+                return []
+        return [self.state(*row) for row in await session.get_states(ids)]
+
+    async def set_update_state(self, update_state: Any) -> None:
+        states: list[Any] = [update_state] if isinstance(update_state, self.state) else list(update_state)
+        if states:
+            rows = [(each.id, each.pts, each.qts, each.date, each.seq) for each in states]
+            await self._opened().update_states(rows, keep=True)
+
+    async def delete_update_state(self, state_id: Union[int, Iterable[int]]) -> None:
+        ids = [state_id] if isinstance(state_id, int) else list(state_id)
+        if ids:
+            await self._opened().remove_states(ids)

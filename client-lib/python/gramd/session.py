@@ -1,0 +1,456 @@
+"""An open session: every method of the protocol on it, its tracked cache, its lease, and what becomes of it
+when the daemon goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
+
+from . import errors
+from .cache import Cache
+from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
+from .request import Request, forget
+
+if TYPE_CHECKING:
+    from .client import Client
+
+log = logging.getLogger(__name__)
+
+OnLost = Callable[[errors.Error], Optional[Awaitable[None]]]
+
+TRANSIENT = (errors.Unavailable, errors.Storage, errors.Overloaded, errors.TimedOut)
+"""What opening again may meet, and meets no more after a while."""
+
+RETRY = 0.25
+
+REOPEN_WAIT = 2000
+"""Milliseconds that a repeated exclusive `open` waits at least: what is in its way is mostly the lost
+connection's."""
+
+
+def boottime() -> float:
+    """Seconds, those included in which the machine slept: a lease runs on meanwhile."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Session:
+    """Made by `Client.open`. A session that has ended for good raises why from every method."""
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        options: dict[str, Any],
+        cache: Union[bool, Cache, None],
+        timeout: float,
+        on_lost: Optional[OnLost],
+    ) -> None:
+        self.client = client
+        self.name = name
+        self.timeout = timeout
+        self.on_changed: Optional[Callable[[dict[str, Any]], None]] = None
+        self.cache: Optional[Cache] = (cache if isinstance(cache, Cache) else Cache()) if cache else None
+        self.created = False
+        self.backend = self.dialect = ""
+        self.version: Any = None
+        self.fence = 0
+        # Between client and session: the handle on the present connection, and what waits for it.
+        self.handle: Optional[int] = None
+        self.in_flight = 0
+        self.waiting: deque[Request] = deque()
+        self._options = options
+        self._on_lost = on_lost
+        self._watching = self.cache is not None
+        self._error: Optional[errors.Error] = None
+        self._deleting = False
+        self._abandoned = False
+        self._prefetch: Optional[asyncio.Future[Any]] = None
+        self._lease_until: Optional[float] = None
+        self._lease_timer: Optional[asyncio.TimerHandle] = None
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def ended(self) -> Optional[errors.Error]:
+        """Why the session is over, or `None` while it is open."""
+        return self._error
+
+    # ---- open and close ----
+
+    async def open(self) -> None:
+        again = None
+        if self._options["mode"] == "exclusive":
+            again = (self.name, {**self._options, "wait": max(self._options["wait"], REOPEN_WAIT)})
+        timeout = self.timeout + self._options["wait"] / 1000
+        try:
+            await self.client.call(
+                "open", self.name, self._options, timeout=timeout, on_result=self._opened, again=again
+            )
+            if self._prefetch is not None:
+                await self._prefetch
+        except BaseException as error:
+            self._abandoned = True
+            if self.handle is not None:
+                self._close_quietly()
+            if self._error is None:
+                self._error = error if isinstance(error, errors.Error) else errors.BadSession("never opened")
+            raise
+
+    def _opened(self, result: dict[str, Any]) -> Session:
+        handle = int(result["session"])
+        if self._abandoned or self._error is not None:
+            forget(self.client.call("close", handle, internal=True))
+            return self
+        self.handle = handle
+        self.created = bool(result.get("created"))
+        self.backend, self.dialect = result["backend"], result["dialect"]
+        self.version, self.fence = result.get("version"), result.get("fence") or 0
+        self.client.session_opened(self, handle)
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        """Before anything else on the new handle: be told of changes; then what is read again and again."""
+        waiting, self.waiting = self.waiting, deque()
+        if self._watching:
+            forget(self._call("watch", True, internal=True))
+        if self.cache is not None:
+            self.cache.start()
+            self._prefetch = self._fetch([name for name in FIELDS if name != "auth_key"])
+            forget(self._prefetch)
+            forget(self._fetch(["auth_key"]))  # a reader may not have it
+        self._ask_lease()
+        self.waiting.extend(waiting)
+        self.client.pump(self)
+
+    def reopen(self) -> None:
+        """After a connection was lost; the session is never made anew."""
+        if self._error is not None or self.handle is not None:
+            return
+        options = {**self._options, "create": False, "wait": int(self.timeout * 1000)}
+        options.pop("dialect", None)
+        future = self.client.call(
+            "open", self.name, options, timeout=2 * self.timeout, on_result=self._opened, internal=True
+        )
+        future.add_done_callback(self._reopened)
+
+    def _reopened(self, future: asyncio.Future[Any]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, TRANSIENT):
+            self.client.loop.call_later(RETRY, self.reopen)
+        elif isinstance(error, errors.Error):
+            self.end(error)
+        elif not future.cancelled() and self.on_changed is not None:
+            self.on_changed({"all": True})
+
+    def disconnected(self) -> None:
+        self.handle = None
+        self.in_flight = 0
+        self.waiting.clear()
+        if self.cache is not None:
+            self.cache.stop()
+
+    async def close(self) -> None:
+        """Ends the handle; what is stored stays. Closing again does nothing."""
+        if self._error is not None:
+            return
+        closing = None if self.handle is None else self._call("close")
+        self._finish(errors.BadSession(f"session {self.name} is closed"))
+        if closing is not None:
+            try:
+                await closing
+            except errors.Error as error:
+                log.debug("closing session %s: %s", self.name, error)
+
+    def _close_quietly(self) -> None:
+        if self.handle is not None:
+            forget(self.client.call("close", self.handle, internal=True))
+
+    def _finish(self, error: errors.Error) -> None:
+        self._error = error
+        self.client.session_closed(self)
+        if self._lease_timer is not None:
+            self._lease_timer.cancel()
+        if self.cache is not None:
+            self.cache.stop()
+
+    def end(self, error: errors.Error, told: bool = True) -> None:
+        """The session is over, for a reason that is not ours. `told`: the application is told."""
+        if self._error is not None:
+            return
+        deleted = self._deleting and isinstance(error, errors.NotFound)
+        self._finish(error)
+        if deleted:
+            self.client.finish_deletion(self)
+        self.client.fail_session(self, error)
+        if not told or deleted:
+            return
+        log.warning("session %s is lost: %s", self.name, error)
+        if self._on_lost is not None:
+            outcome = self._on_lost(error)
+            if outcome is not None:
+                forget(asyncio.ensure_future(outcome))
+
+    # ---- lease: until when this host owns the session ----
+
+    def _ask_lease(self) -> None:
+        self._lease_timer = None
+        sent = boottime()
+        asked = self._call("lease", internal=True, on_result=lambda ms: self._leased(sent, ms))
+        asked.add_done_callback(self._lease_asked)
+
+    def _leased(self, sent: float, ms: Optional[int]) -> Optional[int]:
+        self._lease_until = None if ms is None else sent + ms / 1000
+        if ms is not None:
+            self._at_next_lease(max(ms / 3000, 0.01))
+        return ms
+
+    def _lease_asked(self, asked: asyncio.Future[Any]) -> None:
+        error = None if asked.cancelled() else asked.exception()
+        if error is not None:
+            log.debug("lease of session %s: %s", self.name, error)
+        if (error is not None or asked.cancelled()) and self._lease_until is not None:
+            self._at_next_lease(RETRY)
+
+    def _at_next_lease(self, delay: float) -> None:
+        if self._error is not None or self._lease_until is None:
+            return
+        if self._lease_timer is not None:
+            self._lease_timer.cancel()
+        left = max(0.0, self._lease_until - boottime())
+        self._lease_timer = self.client.loop.call_later(min(delay, left), self._lease_due)
+
+    def _lease_due(self) -> None:
+        if self._lease_ran_out():
+            return
+        if self.handle is not None:
+            self._ask_lease()
+        self._at_next_lease(self.timeout)  # at the latest when it runs out; the answer sets it anew
+
+    def _lease_ran_out(self) -> bool:
+        if self._lease_until is None or boottime() < self._lease_until:
+            return False
+        self._close_quietly()
+        self.end(
+            errors.Fenced(f"the lease of session {self.name} has run out: another host may be using its key")
+        )
+        return True
+
+    # ---- requests ----
+
+    def _call(
+        self, method: str, *params: Any, on_result: Any = None, internal: bool = False
+    ) -> asyncio.Future[Any]:
+        if self._lease_until is not None:
+            self._lease_ran_out()
+        if self._error is not None:
+            raise self._error.again()
+        return self.client.call(
+            method, *params, session=self, timeout=self.timeout, on_result=on_result, internal=internal
+        )
+
+    def changed(self, what: dict[str, Any]) -> None:
+        if self.cache is not None:
+            self.cache.changed(what)
+        if self.on_changed is not None:
+            self.on_changed(what)
+
+    async def lease(self) -> Optional[float]:
+        """Seconds for which this host still owns the session; `None`: for as long as it likes."""
+        ms = await self._call("lease")
+        return None if ms is None else ms / 1000
+
+    async def save(self) -> None:
+        await self._set("save", ("date",))
+
+    async def delete(self, *, remove_peers: bool = True) -> None:
+        """Removes the stored session; this handle, and everybody else's, ends."""
+        self._deleting = True
+        try:
+            await self._call("delete", {"remove_peers": remove_peers})
+        finally:
+            self._deleting = False
+        if self._error is None:
+            self._finish(errors.NotFound(f"session {self.name} was deleted"))
+
+    async def info(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", await self._call("info"))
+
+    async def watch(self, on: bool = True) -> None:
+        """Has `on_changed` called with what others change. A cache needs it and turns it on itself."""
+        self._watching = on
+        if self.cache is not None and not on:
+            self.cache.stop()
+        await self._call("watch", on)
+        if self.cache is not None and on:
+            self.cache.start()
+
+    # ---- identity ----
+
+    async def get(self, *fields: str) -> list[Any]:
+        if self.cache is not None:
+            known = self.cache.fields
+            if all(name in known for name in fields):
+                return [known[name] for name in fields]
+        return cast("list[Any]", await self._fetch(list(fields)))
+
+    def _fetch(self, fields: list[str]) -> asyncio.Future[Any]:
+        cache = self.cache
+        if cache is None:
+            return self._call("get", fields)
+        mark = cache.mark()
+
+        def learn(values: list[Any]) -> list[Any]:
+            cache.learn_fields(fields, values, mark)
+            return values
+
+        return self._call("get", fields, on_result=learn)
+
+    async def set(self, /, **fields: Any) -> None:
+        """All or nothing."""
+        await self._set("set", tuple(fields), fields)
+
+    async def _set(self, method: str, fields: tuple[str, ...], *params: Any) -> None:
+        if self.cache is not None:
+            self.cache.setting(fields)
+        await self._call(method, *params)
+
+    async def export_string(self, format: str = "pyrogram") -> str:
+        return cast(str, await self._call("export_string", format))
+
+    async def import_string(
+        self,
+        text: str,
+        *,
+        format: Optional[str] = None,
+        overwrite: bool = False,
+        api_id: Optional[int] = None,
+    ) -> Any:
+        options = {"format": format, "overwrite": overwrite, "api_id": api_id}
+        if self.cache is not None:
+            self.cache.setting(FIELDS)
+        return await self._call("import_string", text, options)
+
+    # ---- peers ----
+
+    async def update_peers(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Rows as `[id, access_hash, type, username, phone_number(, last_update_on)]` or without a
+        username."""
+        rows = list(rows)
+        cache = self.cache
+        if cache is None:
+            await self._call("update_peers", rows)
+            return
+        mark = cache.writing_peers(rows)
+        await self._call("update_peers", rows, on_result=lambda _: cache.wrote_peers(rows, mark))
+
+    async def update_usernames(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Rows as `[peer_id, [username, …]]`: all the names that the peer has in the usernames table."""
+        rows = list(rows)
+        cache = self.cache
+        if cache is None:
+            await self._call("update_usernames", rows)
+            return
+        mark = cache.writing_usernames(rows)
+        await self._call("update_usernames", rows, on_result=lambda _: cache.wrote_usernames(rows, mark))
+
+    async def get_peer_by_id(self, peer_id: int) -> Peer:
+        cache = self.cache
+        if cache is None:
+            return Peer(*await self._call("get_peer_by_id", peer_id))
+        entry = cache.peers.get(peer_id)
+        if entry is not None:
+            return entry.peer
+        mark = cache.mark()
+
+        def learn(row: list[Any]) -> Peer:
+            peer = Peer(*row)
+            cache.learn(peer, mark)
+            return peer
+
+        return cast(Peer, await self._call("get_peer_by_id", peer_id, on_result=learn))
+
+    async def get_peer_by_username(self, username: str, max_age: int = USERNAME_MAX_AGE) -> Peer:
+        """`Expired` where its record is more than `max_age` seconds old; 0 takes any."""
+        cache = self.cache
+        if cache is None:
+            return Peer(*await self._call("get_peer_by_username", username, max_age))
+        entry = cache.by_username(username, max_age)
+        if entry is not None:
+            return entry.peer
+        mark = cache.mark()
+
+        def learn(row: list[Any]) -> Peer:
+            peer = Peer(*row)
+            cache.learn_username(username, peer, mark)
+            return peer
+
+        return cast(Peer, await self._call("get_peer_by_username", username, max_age, on_result=learn))
+
+    async def get_peer_by_phone_number(self, phone: str) -> Peer:
+        cache = self.cache
+        if cache is None:
+            return Peer(*await self._call("get_peer_by_phone_number", phone))
+        entry = cache.by_phone_number(phone)
+        if entry is not None:
+            return entry.peer
+        mark = cache.mark()
+
+        def learn(row: list[Any]) -> Peer:
+            peer = Peer(*row)
+            cache.learn_phone_number(phone, peer, mark)
+            return peer
+
+        return cast(Peer, await self._call("get_peer_by_phone_number", phone, on_result=learn))
+
+    async def get_peers(self, peer_ids: Iterable[int]) -> list[Optional[Peer]]:
+        """At most 1000; `None` where there is none."""
+        peer_ids = list(peer_ids)
+        cache = self.cache
+        mark = 0
+        if cache is not None:
+            known = [cache.peers.get(peer_id) for peer_id in peer_ids]
+            if all(known):
+                return [entry.peer for entry in known if entry is not None]
+            mark = cache.mark()
+
+        def learn(rows: list[Any]) -> list[Optional[Peer]]:
+            peers = [None if row is None else Peer(*row) for row in rows]
+            for peer in peers:
+                if cache is not None and peer is not None:
+                    cache.learn(peer, mark)
+            return peers
+
+        return cast("list[Optional[Peer]]", await self._call("get_peers", peer_ids, on_result=learn))
+
+    async def scan_peers(self, after: Optional[int] = None, limit: int = 1000) -> list[Peer]:
+        """Peers by ascending id, after that one; an empty list is the end."""
+        return [Peer(*row) for row in await self._call("scan_peers", after, limit)]
+
+    async def scan_usernames(
+        self, after: Optional[tuple[str, int]] = None, limit: int = 1000
+    ) -> list[Username]:
+        rows = await self._call("scan_usernames", None if after is None else list(after), limit)
+        return [Username(*row) for row in rows]
+
+    # ---- update states ----
+
+    async def update_states(self, rows: Iterable[Sequence[Optional[int]]], *, keep: bool = False) -> None:
+        """A `None` overwrites; with `keep` it leaves what is stored."""
+        await self._call("update_states", list(rows), keep)
+
+    async def get_states(self, ids: Optional[Iterable[int]] = None) -> list[State]:
+        """Of those ids, or all, by ascending date, those without one first."""
+        params = () if ids is None else (list(ids),)
+        return [State(*row) for row in await self._call("get_states", *params)]
+
+    async def remove_states(self, ids: Iterable[int]) -> None:
+        await self._call("remove_states", list(ids))

@@ -1,0 +1,209 @@
+"""The blocking client, for scripts and for libraries that call their storage from synchronous code.
+
+One thread for the whole process runs the event loop of the asynchronous client; what is called here runs
+there. So a lease is kept, a change is heard of and a lost connection comes back while the caller does
+something else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
+
+from .client import Client
+from .session import OnLost, Session
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Concatenate, ParamSpec
+
+    P = ParamSpec("P")
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class _Background:
+    """An event loop in a daemon thread, started when it is first needed; anew in a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._pid = 0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None or self._pid != os.getpid():
+            with self._lock:
+                if self._loop is None or self._pid != os.getpid():
+                    loop = asyncio.new_event_loop()
+                    threading.Thread(target=self._serve, args=(loop,), name="gramd", daemon=True).start()
+                    self._loop, self._pid = loop, os.getpid()
+        return self._loop
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        waiting = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return waiting.result()
+        except BaseException:
+            waiting.cancel()
+            raise
+
+
+_background = _Background()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine in the background thread and waits for it."""
+    return _background.run(work)
+
+
+async def _call(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()
+
+
+def _of_client(
+    method: Callable[Concatenate[Client, P], Awaitable[T]],
+) -> Callable[Concatenate[SyncClient, P], T]:
+    def blocking(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        client = self._client
+        return run(_call(lambda: method(client, *args, **kwargs)))
+
+    blocking.__name__ = method.__name__
+    blocking.__doc__ = method.__doc__
+    return blocking
+
+
+def _of_session(
+    method: Callable[Concatenate[Session, P], Awaitable[T]],
+) -> Callable[Concatenate[SyncSession, P], T]:
+    def blocking(self: SyncSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        session = self.session
+        return run(_call(lambda: method(session, *args, **kwargs)))
+
+    blocking.__name__ = method.__name__
+    blocking.__doc__ = method.__doc__
+    return blocking
+
+
+class SyncSession:
+    """A `Session` whose methods block. Callbacks (`on_lost`, `on_changed`) are called in the background
+    thread."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __enter__(self) -> SyncSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    close = _of_session(Session.close)
+    lease = _of_session(Session.lease)
+    save = _of_session(Session.save)
+    delete = _of_session(Session.delete)
+    info = _of_session(Session.info)
+    watch = _of_session(Session.watch)
+    get = _of_session(Session.get)
+    set = _of_session(Session.set)
+    export_string = _of_session(Session.export_string)
+    import_string = _of_session(Session.import_string)
+    update_peers = _of_session(Session.update_peers)
+    update_usernames = _of_session(Session.update_usernames)
+    get_peer_by_id = _of_session(Session.get_peer_by_id)
+    get_peer_by_username = _of_session(Session.get_peer_by_username)
+    get_peer_by_phone_number = _of_session(Session.get_peer_by_phone_number)
+    get_peers = _of_session(Session.get_peers)
+    scan_peers = _of_session(Session.scan_peers)
+    scan_usernames = _of_session(Session.scan_usernames)
+    update_states = _of_session(Session.update_states)
+    get_states = _of_session(Session.get_states)
+    remove_states = _of_session(Session.remove_states)
+
+
+class SyncClient:
+    """A `Client` whose methods block; any thread may call them."""
+
+    def __init__(
+        self,
+        socket: Optional[Union[str, os.PathLike[str]]] = None,
+        *,
+        name: Optional[str] = None,
+        timeout: float = 30.0,
+    ) -> None:
+        async def make() -> Client:
+            return Client(socket, name=name, timeout=timeout)
+
+        self._client = run(make())
+
+    @property
+    def client(self) -> Client:
+        """The asynchronous client behind it; it belongs to the background thread."""
+        return self._client
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def open(
+        self,
+        name: str,
+        *,
+        backend: Optional[str] = None,
+        create: bool = True,
+        mode: str = "shared",
+        wait: float = 0,
+        dialect: Optional[str] = None,
+        linger: Optional[int] = None,
+        cache: Any = None,
+        timeout: Optional[float] = None,
+        on_lost: Optional[OnLost] = None,
+    ) -> SyncSession:
+        """See `Client.open`."""
+        return SyncSession(
+            run(
+                self._client.open(
+                    name,
+                    backend=backend,
+                    create=create,
+                    mode=mode,
+                    wait=wait,
+                    dialect=dialect,
+                    linger=linger,
+                    cache=cache,
+                    timeout=timeout,
+                    on_lost=on_lost,
+                )
+            )
+        )
+
+    close = _of_client(Client.close)
+    hello = _of_client(Client.hello)
+    ping = _of_client(Client.ping)
+    sessions = _of_client(Client.sessions)
+    clients = _of_client(Client.clients)
+    disconnect = _of_client(Client.disconnect)
+    stats = _of_client(Client.stats)
+    monitor = _of_client(Client.monitor)

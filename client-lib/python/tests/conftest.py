@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from fake import FakeGramd
+
+
+def pytest_pyfunc_call(pyfuncitem: Any) -> Optional[bool]:
+    """Coroutine tests run in an event loop of their own, with a time limit for the one that hangs."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), 60))
+    return True
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeGramd]:
+    """A daemon that is not started yet: `async with fake:` runs it, again and again if need be."""
+    yield FakeGramd(str(tmp_path / "gramd.sock"))

@@ -1,0 +1,231 @@
+"""A small gramd in memory, for what a real one does not do on demand: break off before or after it has
+executed a request, answer with any error, say nothing, let a lease run out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from typing import Any, Optional
+
+import msgpack
+
+BEFORE, AFTER, SILENT = "break off before", "break off after", "say nothing"
+
+FIELDS: dict[str, Any] = {
+    "dc_id": 2, "api_id": None, "test_mode": None, "auth_key": None, "date": 0, "user_id": None,
+    "is_bot": None, "server_address": None, "port": None, "takeout_id": None,
+}  # fmt: skip
+
+
+class Refusal(Exception):
+    def __init__(self, code: str, detail: Any = None) -> None:
+        super().__init__(code)
+        self.code, self.detail = code, detail
+
+
+class FakeGramd:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.sessions: dict[str, dict[str, Any]] = {}
+        self.connections: list[_Connection] = []
+        self.faults: list[tuple[str, Any]] = []  # (method, what happens to it), each once
+        self.seen: list[tuple[str, list[Any]]] = []  # what was executed, without handles
+        self.lease: Optional[int] = None
+        self._server: Optional[asyncio.AbstractServer] = None
+
+    async def __aenter__(self) -> FakeGramd:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Connection(self), self.path)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        while self.connections:
+            await asyncio.sleep(0)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+    def methods(self) -> list[str]:
+        """What was executed, without what clients do by themselves."""
+        return [method for method, _ in self.seen if method not in ("hello", "watch", "lease", "get")]
+
+    def take_fault(self, method: str) -> Any:
+        for fault in self.faults:
+            if fault[0] == method:
+                self.faults.remove(fault)
+                return fault[1]
+        return None
+
+    def notify(self, name: str, method: str, *params: Any, but: Any = None) -> None:
+        for connection in self.connections:
+            for handle, held in connection.handles.items():
+                if held == name and (connection, handle) != but:
+                    connection.send([2, method, [handle, *params]])
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, fake: FakeGramd) -> None:
+        self.fake = fake
+        self.handles: dict[int, str] = {}
+        self.modes: dict[int, str] = {}
+        self.unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.fake.connections.append(self)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self.fake.connections.remove(self)
+
+    def send(self, message: list[Any]) -> None:
+        self.transport.write(msgpack.packb(message))
+
+    def data_received(self, data: bytes) -> None:
+        self.unpacker.feed(data)
+        for _, identifier, method, params in self.unpacker:
+            fault = self.fake.take_fault(method)
+            if fault == BEFORE:
+                self.transport.abort()
+                return
+            if fault == SILENT:
+                continue
+            try:
+                if isinstance(fault, Refusal):
+                    raise fault
+                result = self.execute(method, params)
+            except Refusal as refusal:
+                self.send([1, identifier, [refusal.code, f"{method}: {refusal.code}", refusal.detail], None])
+            else:
+                if fault == AFTER:
+                    self.transport.abort()
+                    return
+                self.send([1, identifier, None, result])
+
+    def execute(self, method: str, params: list[Any]) -> Any:
+        if method in ("hello", "ping", "open", "clients", "sessions", "stats"):
+            self.fake.seen.append((method, params))
+            return getattr(self, "do_" + method)(*params)
+        handle, *rest = params
+        if handle not in self.handles:
+            raise Refusal("bad_session")
+        self.fake.seen.append((method, rest))
+        return getattr(self, "do_" + method)(handle, self.fake.sessions[self.handles[handle]], *rest)
+
+    def do_hello(self, who: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "server": "gramd",
+            "version": "fake",
+            "protocol": 1,
+            "max_message": 1 << 22,
+            "max_in_flight": 4,
+        }
+
+    def do_ping(self, value: Any) -> Any:
+        return value
+
+    def do_sessions(self, glob: Any, options: dict[str, Any]) -> Any:
+        return [{"name": name} for name in sorted(self.fake.sessions) if name > (options.get("after") or "")]
+
+    def do_open(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        created = name not in self.fake.sessions
+        if created and not options.get("create", True):
+            raise Refusal("not_found")
+        holders = [m for c in self.fake.connections for h, m in c.modes.items() if c.handles[h] == name]
+        if "exclusive" in holders or (holders and options["mode"] == "exclusive"):
+            raise Refusal("busy", {"holder": {"client": "other", "pid": 7, "host": "elsewhere"}})
+        if created:
+            self.fake.sessions[name] = {"fields": dict(FIELDS), "peers": {}, "usernames": {}, "states": {}}
+        handle = max(self.handles, default=0) + 1
+        self.handles[handle], self.modes[handle] = name, options["mode"]
+        dialect = options.get("dialect", "pyrogram")
+        opened = {"session": handle, "created": created, "backend": "file", "dialect": dialect}
+        return {**opened, "version": 3, "fence": 0}
+
+    def do_close(self, handle: int, session: Any) -> None:
+        del self.handles[handle], self.modes[handle]
+
+    def do_lease(self, handle: int, session: Any) -> Optional[int]:
+        return self.fake.lease
+
+    def do_watch(self, handle: int, session: Any, on: bool) -> None:
+        pass
+
+    def do_save(self, handle: int, session: Any) -> None:
+        session["fields"]["date"] = int(time.time())
+
+    def do_delete(self, handle: int, session: Any, options: Any) -> None:
+        name = self.handles[handle]
+        self.fake.notify(name, "ended", "not_found", "deleted")
+        for connection in self.fake.connections:
+            for held in [h for h, n in connection.handles.items() if n == name]:
+                del connection.handles[held], connection.modes[held]
+        del self.fake.sessions[name]
+
+    def do_get(self, handle: int, session: Any, fields: list[str]) -> list[Any]:
+        return [session["fields"][field] for field in fields]
+
+    def do_set(self, handle: int, session: Any, fields: dict[str, Any]) -> None:
+        session["fields"].update(fields)
+        self.tell(handle, fields=list(fields))
+
+    def do_import_string(self, handle: int, session: Any, text: str, options: Any) -> list[str]:
+        session["fields"]["auth_key"] = text.encode()
+        return ["auth_key"]
+
+    def tell(self, handle: int, **what: Any) -> None:
+        self.fake.notify(self.handles[handle], "changed", what, but=(self, handle))
+
+    def do_update_peers(self, handle: int, session: Any, rows: list[list[Any]]) -> None:
+        for row in rows:
+            if len(row) == 4:
+                row = [*row[:3], None, row[3]]
+            session["peers"][row[0]] = [*row[:5], row[5] if len(row) > 5 else int(time.time())]
+        self.tell(handle, peers=[row[0] for row in rows])
+
+    def do_update_usernames(self, handle: int, session: Any, rows: list[list[Any]]) -> None:
+        for peer_id, names in rows:
+            session["usernames"][peer_id] = names
+        self.tell(handle, usernames=[name for _, names in rows for name in names])
+
+    def newest(self, found: list[list[Any]]) -> list[Any]:
+        if not found:
+            raise Refusal("not_found")
+        return max(found, key=lambda row: row[5])
+
+    def do_get_peer_by_id(self, handle: int, session: Any, peer_id: int) -> list[Any]:
+        return self.newest([row for row in session["peers"].values() if row[0] == peer_id])
+
+    def do_get_peer_by_username(
+        self, handle: int, session: Any, name: str, max_age: int = 28800
+    ) -> list[Any]:
+        named = {peer_id for peer_id, names in session["usernames"].items() if name in names}
+        row = self.newest([row for row in session["peers"].values() if row[3] == name or row[0] in named])
+        if max_age and abs(time.time() - row[5]) > max_age:
+            raise Refusal("expired")
+        return row
+
+    def do_get_peer_by_phone_number(self, handle: int, session: Any, phone: str) -> list[Any]:
+        return self.newest([row for row in session["peers"].values() if row[4] == phone])
+
+    def do_get_peers(self, handle: int, session: Any, ids: list[int]) -> list[Any]:
+        return [session["peers"].get(peer_id) for peer_id in ids]
+
+    def do_update_states(self, handle: int, session: Any, rows: list[list[Any]], keep: bool = False) -> None:
+        for row in rows:
+            stored = session["states"].get(row[0])
+            if keep and stored:
+                row = [old if new is None else new for new, old in zip(row, stored)]
+            session["states"][row[0]] = row
+
+    def do_get_states(self, handle: int, session: Any, ids: Optional[list[int]] = None) -> list[Any]:
+        rows = [row for row in session["states"].values() if ids is None or row[0] in ids]
+        return sorted(rows, key=lambda row: (row[3] is not None, row[3] or 0, row[0]))
+
+    def do_remove_states(self, handle: int, session: Any, ids: list[int]) -> None:
+        for each in ids:
+            session["states"].pop(each, None)

@@ -1,0 +1,222 @@
+"""The tracked cache: what it answers by itself, and that it never answers what is no longer so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from fake import FakeGramd
+
+import gramd
+from gramd.cache import PEERS, REPEAT_AFTER, USERNAME_TRUST, Cache, Generations
+
+ROW = [1, 10, "user", "someone", "4912345"]
+
+
+async def test_what_was_read_or_written_costs_no_round_trip(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        fake.sessions.clear()
+        session = await client.open("a", cache=True)
+        await session.update_peers([ROW])
+        assert (await session.get_peer_by_username("someone")).id == 1
+        assert (await session.get_peer_by_phone_number("4912345")).id == 1
+        before = len(fake.seen)
+        for _ in range(3):
+            await session.get_peer_by_id(1)
+            await session.get_peer_by_username("someone")
+            await session.get_peer_by_phone_number("4912345")
+            await session.get_peers([1, 1])
+            await session.get(*gramd.session.FIELDS)
+        assert len(fake.seen) == before
+
+
+async def test_misses_are_asked_every_time(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        for _ in range(2):
+            with pytest.raises(gramd.NotFound):
+                await session.get_peer_by_id(1)
+        assert fake.methods().count("get_peer_by_id") == 2
+
+
+async def test_two_processes_see_each_other(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as ours, gramd.Client(fake.path) as theirs:
+        here, there = await ours.open("a", cache=True), await theirs.open("a", cache=True)
+        for n in range(20):
+            await here.update_peers([[1, n, "user", f"name{n % 2}", f"{n % 3}"]])
+            await here.set(api_id=n)
+            await theirs.ping()  # answered behind the notifications
+            assert (await there.get_peer_by_id(1)).access_hash == n
+            assert (await there.get_peer_by_username(f"name{n % 2}")).access_hash == n
+            assert (await there.get_peer_by_phone_number(f"{n % 3}")).access_hash == n
+            assert await there.get("api_id") == [n]
+
+
+async def test_an_answer_from_before_a_change_is_not_kept(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        reading = [session.get_peer_by_id(1), session.get_peer_by_username("someone")]
+        await session.update_peers([ROW])
+        session.cache.peers.clear()  # type: ignore[union-attr]
+        slow = asyncio.gather(*reading, session.get("date"))
+        await asyncio.sleep(0)
+        assert session.cache is not None
+        session.cache.changed({"peers": [1], "usernames": ["someone"], "fields": ["date"]})
+        assert (await slow)[0].id == 1
+        assert session.cache.peers.get(1) is None
+        assert session.cache.by_username("someone", 0) is None
+
+
+async def test_an_answer_from_before_an_own_write_is_not_kept(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        await session.update_peers([ROW])
+        session.cache.peers.clear()  # type: ignore[union-attr]
+        old, _, _, new = await asyncio.gather(
+            session.get_peer_by_id(1),
+            session.update_peers([[1, 11, "user", None, None]]),
+            session.update_peers([[1, 12, "user", None, None]]),
+            session.get_peer_by_id(1),
+        )
+        assert (old.access_hash, new.access_hash) == (10, 12)
+        assert (await session.get_peer_by_id(1)).access_hash == 12
+        with pytest.raises(gramd.NotFound):
+            await session.get_peer_by_username("someone")
+
+
+async def test_a_name_that_moved_is_followed(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        await session.update_peers([[1, 1, "user", "name", None], [2, 2, "user", None, None]])
+        assert (await session.get_peer_by_username("name")).id == 1
+        await session.update_peers([[1, 1, "user", None, None], [2, 2, "user", "name", None]])
+        assert (await session.get_peer_by_username("name")).id == 2
+        await session.update_usernames([[1, ["table"]]])
+        assert (await session.get_peer_by_username("table")).id == 1
+        await session.update_usernames([[1, ["other"]], [2, ["table"]]])
+        assert (await session.get_peer_by_username("table")).id == 2
+
+
+async def test_it_is_emptied_by_a_lost_connection(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        await session.update_peers([ROW])
+        fake.sessions["a"]["peers"][1][1] = 99  # behind everybody's back, while nobody listens
+        fake.connections[0].transport.abort()
+        assert await client.ping(1) == 1
+        assert (await session.get_peer_by_id(1)).access_hash == 99
+        assert ("watch", [True]) in fake.seen[-6:]
+
+
+async def test_the_daemon_is_asked_before_a_name_is_too_old(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        long_ago = int(time.time()) - 30000
+        await session.update_peers([[*ROW, long_ago]])
+        with pytest.raises(gramd.Expired):
+            await session.get_peer_by_username("someone")
+        assert (await session.get_peer_by_username("someone", 0)).id == 1
+        fake.sessions["a"]["peers"][1][5] = int(time.time())  # repeated by another process
+        assert (await session.get_peer_by_username("someone")).id == 1
+
+
+async def test_all_is_forgotten_when_told_so(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        await session.update_peers([ROW])
+        told: list[dict[str, Any]] = []
+        session.on_changed = told.append
+        fake.notify("a", "changed", {"all": True})
+        await client.ping()
+        assert session.cache is not None and session.cache.peers.get(1) is None and not session.cache.fields
+        assert told == [{"all": True}]
+
+
+def test_it_is_bounded() -> None:
+    table: Generations[int, int] = Generations(100)
+    for n in range(10000):
+        table.put(n, n)
+        assert table.get(0) == 0  # used, so it stays
+    assert len(table.young) + len(table._old) <= 200
+    assert table.get(9999) == 9999 and table.get(5000) is None
+
+
+def test_marks_are_bounded() -> None:
+    cache = Cache()
+    cache.start()
+    mark = cache.mark()
+    for n in range(10 * PEERS):
+        cache.touch([n])
+    assert len(cache._touched) <= 4 * PEERS + 1
+    assert not cache.untouched(0, mark)
+
+
+# ---- rows that need not be written again ----
+
+
+def written(cache: Cache, *rows: tuple[Any, ...]) -> None:
+    cache.wrote_peers(rows, cache.writing_peers(rows))
+
+
+def named(cache: Cache, *rows: tuple[int, list[str]]) -> None:
+    cache.wrote_usernames(rows, cache.writing_usernames(rows))
+
+
+@pytest.fixture
+def cache() -> Cache:
+    cache = Cache()
+    cache.start()
+    return cache
+
+
+A, B = (1, 1, "user", "name", None), (2, 2, "user", "name", None)
+
+
+def test_a_repeated_row(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(cache, A)
+    assert cache.repeats(A) and not cache.repeats((1, 1, "user", "other", None)) and not cache.repeats(B)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + REPEAT_AFTER)
+    assert not cache.repeats(A)
+
+
+@pytest.mark.parametrize("what", [{"peers": [1]}, {"usernames": ["name"]}, {"all": True}])
+def test_a_row_that_others_touched_is_no_repetition(cache: Cache, what: dict[str, Any]) -> None:
+    written(cache, A)
+    cache.changed(what)
+    assert not cache.repeats(A)
+
+
+def test_a_row_whose_name_was_claimed_is_no_repetition(cache: Cache) -> None:
+    written(cache, A)
+    written(cache, B)
+    assert not cache.repeats(A) and cache.repeats(B)
+
+
+def test_a_row_whose_name_was_claimed_in_the_table_is_no_repetition(cache: Cache) -> None:
+    a, b = (1, 1, "user", None), (2, 2, "user", None)
+    written(cache, a, b)
+    named(cache, (1, ["x", "y"]))
+    assert cache.repeats(a) and cache.repeats_usernames(1, ["x", "y"])
+    assert not cache.repeats_usernames(1, ["x"])
+    named(cache, (2, ["y"]))
+    assert not cache.repeats(a) and not cache.repeats_usernames(1, ["x", "y"])
+    assert cache.repeats(b) and cache.repeats_usernames(2, ["y"])
+    cache.changed({"usernames": ["z"]})
+    assert not cache.repeats_usernames(2, ["y"])
+
+
+def test_a_failed_write_is_no_repetition(cache: Cache) -> None:
+    cache.writing_peers([A])
+    assert not cache.repeats(A) and cache.peers.get(1) is None
+
+
+def test_the_daemon_is_asked_about_a_name_now_and_then(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = gramd.Peer(1, 1, "user", None, None, int(time.time()))
+    cache.learn_username("name", peer, cache.mark())
+    assert cache.by_username("name", 28800) is not None
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + USERNAME_TRUST + 1)
+    assert cache.by_username("name", 28800) is None

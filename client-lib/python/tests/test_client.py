@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from fake import AFTER, BEFORE, SILENT, FakeGramd, Refusal
+
+import gramd
+from gramd import errors
+from gramd.session import REOPEN_WAIT
+
+ROW = [1, 10, "user", "someone", "4912345"]
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def test_an_answer_finds_its_question(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        assert await asyncio.gather(*(client.ping(n) for n in range(500))) == list(range(500))
+
+
+async def test_the_daemon_may_start_after_its_client(fake: FakeGramd) -> None:
+    async with gramd.Client(fake.path) as client:
+        waiting = asyncio.ensure_future(client.ping("there?"))
+        await asyncio.sleep(0)
+        async with fake:
+            assert await waiting == "there?"
+
+
+async def test_without_a_daemon_a_request_ends_with_its_timeout(fake: FakeGramd) -> None:
+    async with gramd.Client(fake.path, timeout=0.05) as client:
+        with pytest.raises(gramd.TimedOut, match=r"gramd\.sock.*No such file"):
+            await client.ping()
+
+
+async def test_a_daemon_that_says_nothing_is_timed_out(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path, timeout=0.05) as client:
+        fake.faults = [("ping", SILENT)]
+        with pytest.raises(TimeoutError):
+            await client.ping(1)
+        assert await client.ping(2) == 2
+
+
+@pytest.mark.parametrize("code", list(errors.BY_CODE))
+async def test_every_code_is_an_exception(fake: FakeGramd, code: str) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        fake.faults = [("ping", Refusal(code, {"field": 1}))]
+        with pytest.raises(gramd.Error) as caught:
+            await client.ping()
+        assert caught.value.code == code and caught.value.detail == {"field": 1}
+        assert type(caught.value).__name__ == code.title().replace("_", "")
+
+
+async def test_busy_names_the_holder(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        await client.open("a", mode="exclusive")
+        with pytest.raises(gramd.Busy, match=r"other.*7.*elsewhere") as caught:
+            await client.open("a")
+        assert caught.value.holder is not None and caught.value.holder["pid"] == 7
+
+
+async def test_what_cannot_be_sent_is_refused_at_once(fake: FakeGramd) -> None:
+    async with gramd.Client(fake.path) as client:
+        with pytest.raises(gramd.BadRequest):
+            await client.ping(object())
+        with pytest.raises(gramd.BadRequest):
+            await client.ping(1 << 64)
+        with pytest.raises(gramd.BadRequest):
+            await client.ping("\ud800")
+        with pytest.raises(gramd.TooLarge):
+            await client.ping(bytes(5 << 20))
+        assert not fake.seen
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+async def test_what_was_not_answered_is_repeated_in_order(fake: FakeGramd, when: str) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a")
+        fake.faults = [("update_peers", when)]
+        writes = [session.update_peers([[n % 3, n, "user", None, None]]) for n in range(20)]
+        rows = await asyncio.gather(*writes, session.get_peer_by_id(1), session.get_peer_by_id(2))
+        assert [row.access_hash for row in rows[-2:]] == [19, 17]
+        hashes = [params[0][0][1] for method, params in fake.seen if method == "update_peers"]
+        repeated = hashes.index(0, 1) if when == AFTER else 0
+        assert hashes[repeated:] == list(range(20))
+
+
+async def test_requests_in_flight_are_held_back(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        await client.hello()
+        session = await client.open("a", cache=False)
+        await session.get("dc_id")
+        fake.faults = [("get_peers", SILENT)] * 4
+        stuck = [asyncio.ensure_future(session.get_peers([1])) for _ in range(4)]
+        held = asyncio.ensure_future(session.get_states())
+        await client.ping()
+        assert not held.done() and ("get_states", []) not in fake.seen
+        fake.connections[0].transport.abort()
+        await asyncio.gather(*stuck, held)
+
+
+async def test_sessions_come_back_with_the_daemon(fake: FakeGramd) -> None:
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            sessions = [await client.open(name) for name in "abc"]
+        writes = [asyncio.ensure_future(s.set(api_id=n)) for n, s in enumerate(sessions)]
+        async with fake:
+            await asyncio.gather(*writes)
+            assert [(await s.get("api_id"))[0] for s in sessions] == [0, 1, 2]
+            creating = [params[1]["create"] for method, params in fake.seen if method == "open"]
+            assert creating == [True] * 3 + [False] * 3
+
+
+async def test_a_session_that_is_gone_is_not_made_anew(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            session = await client.open("a", on_lost=lost.append)
+        fake.sessions.clear()
+        async with fake:
+            with pytest.raises(gramd.NotFound):
+                await session.get("dc_id")
+            with pytest.raises(gramd.NotFound):
+                await session.get("dc_id")
+        assert [error.code for error in lost] == ["not_found"] and not fake.sessions
+
+
+async def test_a_deletion_that_is_repeated_has_happened(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", on_lost=lost.append)
+        fake.faults = [("delete", AFTER)]
+        await session.delete()
+        assert not fake.sessions and not lost
+
+
+async def test_a_deletion_by_somebody_else_is_a_loss(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", on_lost=lost.append)
+        other = await client.open("a")
+        await other.delete()
+        await until(lambda: lost)
+        with pytest.raises(gramd.NotFound):
+            await session.get("dc_id")
+        with pytest.raises(gramd.NotFound):
+            await other.get("dc_id")
+
+
+async def test_an_exclusive_open_that_is_repeated_waits_for_its_ghost(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        fake.faults = [("open", AFTER)]
+        await client.open("a", mode="exclusive")
+        waits = [params[1]["wait"] for method, params in fake.seen if method == "open"]
+        assert waits == [0, REOPEN_WAIT]
+
+
+async def test_opening_again_is_tried_until_it_works(fake: FakeGramd) -> None:
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            session = await client.open("a")
+        fake.faults = [("open", Refusal("unavailable")), ("open", Refusal("storage"))]
+        async with fake:
+            assert await session.get("dc_id") == [2]
+            assert not fake.faults
+
+
+async def test_fenced_ends_the_session(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", on_lost=lost.append)
+        fake.faults = [("set", Refusal("fenced"))]
+        with pytest.raises(gramd.Fenced):
+            await session.set(api_id=1)
+        assert [error.code for error in lost] == ["fenced"]
+
+
+async def test_an_operator_ends_the_session(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", on_lost=lost.append)
+        fake.notify("a", "ended", "denied", "an operator disconnected you")
+        fake.connections[0].transport.write(b"")
+        await until(lambda: lost)
+        with pytest.raises(gramd.Denied):
+            await session.save()
+        assert await client.ping(1) == 1
+
+
+async def test_a_lease_is_renewed_and_runs_out_with_the_daemon(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    fake.lease = 300
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            session = await client.open("a", on_lost=lost.append)
+            await until(lambda: [method for method, _ in fake.seen].count("lease") > 4)
+            assert not lost and session.ended is None
+        await until(lambda: lost)
+        assert lost[0].code == "fenced" and "lease" in lost[0].message
+
+
+async def test_closing_twice_and_using_what_is_closed(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a")
+        await session.close()
+        await session.close()
+        with pytest.raises(gramd.BadSession):
+            await session.get("dc_id")
+        assert fake.methods() == ["open", "close"]
+
+
+async def test_a_cancelled_open_leaves_no_handle(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        await client.ping()
+        opening = asyncio.ensure_future(client.open("a"))
+        await asyncio.sleep(0)
+        opening.cancel()
+        await until(lambda: ("close", []) in fake.seen)
+        assert not fake.connections[0].handles
+
+
+async def test_a_closed_client_fails_what_waits(fake: FakeGramd) -> None:
+    async with fake:
+        client = gramd.Client(fake.path)
+        session = await client.open("a")
+        fake.faults = [("ping", SILENT)]
+        waiting = asyncio.ensure_future(client.ping())
+        await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(gramd.Disconnected):
+            await waiting
+        with pytest.raises(gramd.Disconnected):
+            await session.get("dc_id")
+        with pytest.raises(gramd.Disconnected):
+            await client.ping()
+
+
+async def test_hostile_bytes_do_not_end_the_client(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        await client.ping()
+        fake.connections[0].transport.write(b"\xc1\xc1\xc1")
+        assert await client.ping(5) == 5
+
+
+def test_the_blocking_client(fake: FakeGramd) -> None:
+    stops: list[asyncio.Event] = []
+
+    async def serve() -> None:
+        stops.append(stop := asyncio.Event())
+        async with fake:
+            await stop.wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        with gramd.SyncClient(fake.path) as client:
+            assert client.ping(3) == 3
+            with client.open("a", cache=True) as session:
+                session.update_peers([ROW])
+                assert session.get_peer_by_username("someone").id == 1
+                with pytest.raises(gramd.NotFound):
+                    session.get_peer_by_id(99)
+    finally:
+        loop.call_soon_threadsafe(stops[0].set)
+        thread.join()
+        loop.close()

@@ -1,0 +1,382 @@
+"""The storages' behaviour that needs no library: what the libraries call, in all the ways they call it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple, Optional
+
+import pytest
+from fake import AFTER, FakeGramd, Refusal
+
+import gramd
+from gramd import family
+
+
+class User(NamedTuple):
+    user_id: int
+    access_hash: Optional[int]
+
+
+class Chat(NamedTuple):
+    chat_id: int
+
+
+class Channel(NamedTuple):
+    channel_id: int
+    access_hash: Optional[int]
+
+
+class App:
+    """As much of a client as stopping one needs."""
+
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
+        self.is_initialized = self.is_connected = True
+
+    async def terminate(self) -> None:
+        await self.storage.save()
+        self.is_initialized = False
+
+    async def disconnect(self) -> None:
+        await self.storage.close()
+        self.is_connected = False
+
+
+class UpdateState(NamedTuple):
+    id: int
+    pts: Optional[int]
+    qts: Optional[int]
+    date: Optional[int]
+    seq: Optional[int]
+
+
+LIBRARY = family.Library(
+    "pyrogram", App, User, Chat, Channel, lambda n: -1000000000000 - n, frozenset({"channel", "supergroup"})
+)
+
+
+def storage(kind: type[family.Storage], fake: FakeGramd, **options: Any) -> Any:
+    made = type("GramdStorage", (kind,), {"library": LIBRARY, "state": UpdateState})
+    return made("acc", socket=fake.path, **options)
+
+
+PEERS = [
+    (1, 10, "user", "someone", "4912345"),
+    (2, None, "bot", None, None),
+    (-3, 0, "group", None, None),
+    (-1000000000004, 40, "supergroup", "chan", None),
+]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+async def test_peers(fake: FakeGramd, cache: bool) -> None:
+    async with fake:
+        it = storage(family.Storage, fake, cache=cache)
+        await it.open()
+        await it.update_peers(PEERS)
+        for _ in range(2):
+            assert await it.get_peer_by_id(1) == User(1, 10)
+            assert await it.get_peer_by_id("1") == User(1, 10)
+            assert await it.get_peer_by_id(2) == User(2, None)
+            assert await it.get_peer_by_id(-3) == Chat(3)
+            assert await it.get_peer_by_id("-1000000000004") == Channel(4, 40)
+            assert await it.get_peer_by_username("chan") == Channel(4, 40)
+            assert await it.get_peer_by_phone_number("4912345") == User(1, 10)
+        await it.close()
+
+
+@pytest.mark.parametrize(
+    "peer_id", ["me", "@Name", "+1555", "", "1.0", "\u0661", "9" * 30, "-", None, 1.5, 1 << 70, b"1"]
+)
+async def test_ids_that_are_none(fake: FakeGramd, peer_id: Any) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        with pytest.raises(KeyError) as caught:
+            await it.get_peer_by_id(peer_id)
+        assert caught.value.args == (f"ID not found: {peer_id}",)
+        assert "get_peer_by_id" not in fake.methods()
+        await it.close()
+
+
+async def test_the_words_of_what_is_not_found(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        for name in ("nobody", "", "x" * 256, "\ud800", None):
+            with pytest.raises(KeyError) as caught:
+                await it.get_peer_by_username(name)
+            assert caught.value.args == (f"Username not found: {name}",)
+        with pytest.raises(KeyError) as caught:
+            await it.get_peer_by_phone_number("123")
+        assert caught.value.args == ("Phone number not found: 123",)
+        fake.faults = [("get_peer_by_username", Refusal("expired"))]
+        with pytest.raises(KeyError) as caught:
+            await it.get_peer_by_username("old")
+        assert caught.value.args == ("Username expired: old",)
+        await it.close()
+
+
+async def test_an_unknown_type_is_an_error_when_it_is_read(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        await it.update_peers([(1, 1, "newest", None, None)])
+        for _ in range(2):
+            with pytest.raises(ValueError, match="Invalid peer type: newest"):
+                await it.get_peer_by_id(1)
+        await it.close()
+
+
+async def test_nothing_is_written_for_nothing(fake: FakeGramd) -> None:
+    async with fake:
+        for kind in (family.FlatUsernameStorage, family.ElectrogramStorage, family.KurigramStorage):
+            it = storage(kind, fake)
+            await it.open()
+            fake.seen.clear()
+            await it.update_peers([])
+            await it.update_usernames([])
+            assert not fake.seen
+            await it.update_peers(PEERS)
+            await it.update_peers(PEERS[:2])
+            await it.update_peers(iter(PEERS))
+            assert fake.methods() == ["update_peers"]
+            await it.update_peers([*PEERS, (5, 5, "user", None, None)])
+            assert fake.seen[-1] == ("update_peers", [[[5, 5, "user", None, None]]])
+            await it.close()
+
+
+async def test_identity(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.IrenogramStorage, fake)
+        await it.open()
+        assert await it.dc_id() == 2 and await it.date() == 0 and await it.user_id() is None
+        await it.test_mode(0)
+        await it.is_bot(1)
+        await it.auth_key(bytearray(b"k" * 256))
+        await it.user_id(7)
+        assert (await it.test_mode(), await it.is_bot()) == (False, True)
+        assert await it.auth_key() == b"k" * 256
+        await it.user_id(None)
+        assert await it.user_id() is None
+        await it.dc_id(4)
+        assert (await it.dc_id(), await it.server_address(), await it.port()) == (4, "149.154.167.91", 443)
+        await it.test_mode(True)
+        assert (await it.test_mode(), await it.server_address()) == (True, None)
+        await it.close()
+
+
+async def test_the_accessors_cost_no_round_trip(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        before = len(fake.seen)
+        for accessor in (it.dc_id, it.api_id, it.test_mode, it.auth_key, it.date, it.user_id, it.is_bot):
+            await accessor()
+        assert len(fake.seen) == before
+        await it.close()
+
+
+async def test_an_address_is_made_up_where_none_is_stored(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.KurigramStorage, fake)
+        await it.open()
+        assert (await it.server_address(), await it.port()) == ("149.154.167.51", 443)
+        await it.dc_id(1)
+        await it.test_mode(True)
+        assert (await it.server_address(), await it.port()) == ("149.154.175.10", 80)
+        await it.server_address("2001:67c:4e8:f002::a")
+        await it.port(444)
+        assert (await it.server_address(), await it.port()) == ("2001:67c:4e8:f002::a", 444)
+        await it.close()
+
+
+async def test_open_again_without_close(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        await it.open()
+        await it.close()
+        await it.open()
+        await it.dc_id(3)
+        await it.close()
+        await it.close()
+        assert len(fake.connections) <= 1
+        with pytest.raises(gramd.BadSession):
+            await it.dc_id()
+
+
+def test_open_again_in_another_event_loop(fake: FakeGramd) -> None:
+    it = storage(family.Storage, fake)
+
+    async def once(dc_id: int) -> int:
+        async with fake:
+            await it.open()
+            before: int = await it.dc_id()
+            await it.dc_id(dc_id)
+        while it._client._connecting is None:  # until it has noticed; the loop ends under an open storage
+            await asyncio.sleep(0.001)
+        return before
+
+    assert asyncio.run(once(4)) == 2
+    assert asyncio.run(once(5)) == 4
+
+
+async def test_delete_after_close_and_before(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        await it.save()
+        await it.close()
+        await it.delete()
+        assert not fake.sessions
+        await it.delete()
+        await it.open()
+        await it.delete()
+        assert not fake.sessions
+        fake.sessions.clear()
+        await it.open()
+        await it.close()
+        fake.faults = [("delete", AFTER)]
+        await it.delete()
+        assert not fake.sessions
+
+
+async def test_a_session_string_is_for_a_new_session(fake: FakeGramd) -> None:
+    async with fake:
+        for text in ("first", "second"):
+            it = storage(family.Storage, fake, session_string=text)
+            await it.open()
+            assert await it.auth_key() == b"first"
+            await it.close()
+
+
+async def test_one_connection_for_all(fake: FakeGramd) -> None:
+    async with fake:
+        many = [storage(family.Storage, fake) for _ in range(5)]
+        await asyncio.gather(*(it.open() for it in many))
+        assert len(fake.connections) == 1
+        await asyncio.gather(*(it.close() for it in many))
+        while fake.connections:
+            await asyncio.sleep(0.001)
+
+
+async def test_flat_usernames(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.FlatUsernameStorage, fake)
+        await it.open()
+        await it.update_peers(PEERS)
+        await it.update_usernames([(1, "a"), (2, "c"), (1, "b")])
+        assert fake.seen[-1] == ("update_usernames", [[[1, ["a", "b"]], [2, ["c"]]]])
+        count = len(fake.seen)
+        await it.update_usernames([(1, "a"), (1, "b")])
+        assert len(fake.seen) == count
+        assert await it.get_peer_by_username("b") == User(1, 10)
+        await it.close()
+
+
+async def test_listed_usernames(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.KurigramStorage, fake)
+        await it.open()
+        await it.update_usernames(iter([(1, ["a", None, "a"]), (1, ["b"]), (2, [])]))
+        assert fake.seen[-1] == ("update_usernames", [[[1, ["a", "b"]], [2, []]]])
+        await it.close()
+
+
+@pytest.mark.parametrize("cache", [True, False])
+async def test_bare_channel_ids(fake: FakeGramd, cache: bool) -> None:
+    async with fake:
+        it = storage(family.ElectrogramStorage, fake, cache=cache)
+        await it.open()
+        await it.update_peers(PEERS)
+        await it.update_usernames([(4, "one"), (4, "two"), (1, "x"), (99, "nobody")])
+        assert await it.get_peer_by_username("two") == Channel(4, 40)
+        assert await it.get_peer_by_username("x") == User(1, 10)
+        await it.close()
+
+
+async def test_electrogram_takes_no_error_from_update_peers(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.ElectrogramStorage, fake)
+        await it.open()
+        fake.faults = [("update_peers", Refusal("storage"))]
+        await it.update_peers(PEERS)
+        with pytest.raises(KeyError):
+            await it.get_peer_by_id(1)
+        await it.close()
+
+
+async def test_states_as_tuples(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.IrenogramStorage, fake)
+        await it.open()
+        assert await it.update_state() == []
+        await it.update_state((0, 1, 2, 30, 4))
+        await it.update_state([-5, 1, None, 20, None])
+        await it.update_state((-6, 1, None, None, None))
+        assert await it.update_state() == [
+            (-6, 1, None, None, None),
+            (-5, 1, None, 20, None),
+            (0, 1, 2, 30, 4),
+        ]
+        await it.update_state((0, 9, None, 30, None))
+        await it.update_state(-5)
+        await it.remove_state("@name")
+        await it.remove_state(-6)
+        assert await it.update_state() == [(0, 9, None, 30, None)]
+        await it.close()
+
+
+async def test_states_as_objects(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.KurigramStorage, fake)
+        await it.open()
+        await it.set_update_state(UpdateState(0, 1, 2, 30, 4))
+        await it.set_update_state(
+            each for each in [UpdateState(0, 9, None, None, None), UpdateState(5, 1, None, 1, None)]
+        )
+        await it.set_update_state([])
+        assert await it.get_update_states() == [UpdateState(5, 1, None, 1, None), UpdateState(0, 9, 2, 30, 4)]
+        assert await it.get_update_states(0) == [UpdateState(0, 9, 2, 30, 4)]
+        assert await it.get_update_states([]) == []
+        assert isinstance((await it.get_update_states([5]))[0], UpdateState)
+        await it.delete_update_state([])
+        await it.delete_update_state((5, 6))
+        await it.delete_update_state(0)
+        assert await it.get_update_states() == []
+        await it.close()
+
+
+async def test_a_lost_session_stops_its_client(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        app, other = App(it), App(storage(family.Storage, fake))
+        await it.open()
+        fake.notify("acc", "ended", "fenced", "another host owns it")
+        while app.is_connected:
+            await asyncio.sleep(0.001)
+        assert not app.is_initialized and other.is_connected
+        with pytest.raises(gramd.BadSession):
+            await it.dc_id()
+
+
+async def test_a_lost_session_calls_on_lost(fake: FakeGramd) -> None:
+    async with fake:
+        for asynchronous in (False, True):
+            reasons: asyncio.Queue[gramd.Error] = asyncio.Queue()
+            callback = reasons.put if asynchronous else reasons.put_nowait
+            it = storage(family.Storage, fake, on_lost=callback)
+            await it.open()
+            await it.update_peers(PEERS)
+            fake.faults = [("update_peers", Refusal("fenced"))]
+            with pytest.raises(gramd.Fenced):
+                await it.update_peers([(1, 11, "user", None, None)])
+            assert (await reasons.get()).code == "fenced"
+            for lookup in (it.get_peer_by_id(1), it.dc_id(), it.get_peer_by_username("chan")):
+                with pytest.raises(gramd.Fenced):  # nothing is answered from what was known
+                    await lookup
+            await it.save()
+            await it.close()
+            await it.open()
+            await it.close()
