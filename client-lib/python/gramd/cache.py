@@ -138,13 +138,13 @@ class Cache:
     def untouched(self, key: Any, mark: int) -> bool:
         return self._live and mark >= self._floor and self._touched.get(key, 0) <= mark
 
-    # ---- reading ----
+    # ---- reading: changes nothing, so that another thread may do it ----
 
     def by_username(self, username: str, max_age: float) -> Optional[Entry]:
-        found = self._names.get(username)
+        found = self._names.young.get(username)
         if found is None:
             return None
-        entry = self.peers.get(found[0])
+        entry = self.peers.young.get(found[0])
         if entry is None or username not in entry.names:
             return None
         if time.monotonic() - found[1] > USERNAME_TRUST:
@@ -154,8 +154,8 @@ class Cache:
         return entry
 
     def by_phone_number(self, phone: str) -> Optional[Entry]:
-        peer_id = self._phones.get(phone)
-        entry = None if peer_id is None else self.peers.get(peer_id)
+        peer_id = self._phones.young.get(phone)
+        entry = None if peer_id is None else self.peers.young.get(peer_id)
         return entry if entry is not None and entry.peer.phone_number == phone else None
 
     # ---- answers ----

@@ -369,6 +369,9 @@ class Client:
             elif request.method == "close":  # the connection's end has closed it
                 del self._requests[request.id]
                 request.future.set_result(None)
+            elif request.session is not None and request.session.ended is not None:
+                del self._requests[request.id]
+                self._fail(request, request.session.ended.again())
             elif request.session is not None:
                 request.session.waiting.append(request)
             elif request.body_again is not None:

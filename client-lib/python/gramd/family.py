@@ -22,7 +22,8 @@ from . import datacentre, errors
 from .cache import Cache
 from .records import USERNAME_MAX_AGE, Peer, text_fits
 from .session import OnLost, Session
-from .shared import SharedClient, acquire, release
+from .shared import SharedClient, release
+from .stored import Stored
 
 log = logging.getLogger(__name__)
 
@@ -119,13 +120,8 @@ class Storage:
         on_lost: Optional[OnLost] = None,
     ) -> None:
         self.name = name
-        self._socket = socket
-        self._backend = backend
-        self._mode = mode
-        self._wait = wait
-        self._session_string = session_string
+        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
         self._cached = cache
-        self._timeout = timeout
         self._on_lost = on_lost
         self._client: Optional[SharedClient] = None
         self._session: Optional[Session] = None
@@ -149,32 +145,10 @@ class Storage:
             if self._session.ended is None and self._client.loop is asyncio.get_running_loop():
                 return
             await self.close()
-        client = acquire(self._socket)
-        try:
-            session = await client.open(
-                self.name,
-                backend=self._backend,
-                mode=self._mode,
-                wait=self._wait,
-                dialect=self.library.dialect,
-                cache=Cache(functools.partial(known, self.library)) if self._cached else None,
-                timeout=self._timeout,
-                on_lost=self._lost,
-            )
-            try:
-                if self._session_string and (await session.get("auth_key"))[0] is None:
-                    await session.import_string(self._session_string)
-            except BaseException:
-                await session.close()
-                raise
-        except BaseException:
-            await release(client)
-            raise
-        self._client, self._session = client, session
-        if session.cache is not None:
-            self._cache = session.cache
-            self._fields = session.cache.fields
-            self._peers = session.cache.peers.young
+        cache = Cache(functools.partial(known, self.library)) if self._cached else None
+        self._client, self._session = await self._stored.open(self.library.dialect, cache, self._lost)
+        if cache is not None:
+            self._cache, self._fields, self._peers = cache, cache.fields, cache.peers.young
 
     async def save(self) -> None:
         session = self._opened()
@@ -200,16 +174,7 @@ class Storage:
             await self.close()
             return
         await self.close()
-        client = acquire(self._socket)
-        try:
-            session = await client.open(
-                self.name, backend=self._backend, create=False, wait=self._wait, timeout=self._timeout
-            )
-            await session.delete()
-        except errors.NotFound:
-            pass
-        finally:
-            await release(client)
+        await self._stored.delete()
 
     # ---- the session was lost ----
 

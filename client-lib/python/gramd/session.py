@@ -162,13 +162,17 @@ class Session:
         """Ends the handle; what is stored stays. Closing again does nothing."""
         if self._error is not None:
             return
-        closing = None if self.handle is None else self._call("close")
-        self._finish(errors.BadSession(f"session {self.name} is closed"))
-        if closing is not None:
-            try:
-                await closing
-            except errors.Error as error:
-                log.debug("closing session %s: %s", self.name, error)
+        why = errors.BadSession(f"session {self.name} is closed")
+        if self.handle is None:  # there is no connection now
+            self._finish(why)
+            self.client.fail_session(self, why)
+            return
+        closing = self._call("close")
+        self._finish(why)
+        try:
+            await closing
+        except errors.Error as error:
+            log.debug("closing session %s: %s", self.name, error)
 
     def _close_quietly(self) -> None:
         if self.handle is not None:

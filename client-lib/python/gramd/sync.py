@@ -33,6 +33,7 @@ class _Background:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._thread: Optional[threading.Thread] = None
         self._pid = 0
 
     @property
@@ -41,8 +42,9 @@ class _Background:
             with self._lock:
                 if self._loop is None or self._pid != os.getpid():
                     loop = asyncio.new_event_loop()
-                    threading.Thread(target=self._serve, args=(loop,), name="gramd", daemon=True).start()
-                    self._loop, self._pid = loop, os.getpid()
+                    thread = threading.Thread(target=self._serve, args=(loop,), name="gramd", daemon=True)
+                    thread.start()
+                    self._loop, self._thread, self._pid = loop, thread, os.getpid()
         return self._loop
 
     @staticmethod
@@ -51,6 +53,9 @@ class _Background:
         loop.run_forever()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("gramd's own thread, in which its callbacks run, cannot wait for itself")
         waiting = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return waiting.result()

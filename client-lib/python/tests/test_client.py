@@ -270,3 +270,17 @@ def test_the_blocking_client(fake: FakeGramd) -> None:
         loop.call_soon_threadsafe(stops[0].set)
         thread.join()
         loop.close()
+
+
+async def test_closing_without_a_daemon_waits_for_nothing(fake: FakeGramd) -> None:
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            session = await client.open("a")
+        writing = asyncio.ensure_future(session.set(api_id=1))
+        await asyncio.sleep(0)
+        await session.close()
+        with pytest.raises(gramd.BadSession):
+            await writing
+        async with fake:
+            assert await client.ping(1) == 1
+            assert fake.methods().count("open") == 1

@@ -1,0 +1,62 @@
+"""Which stored session a library's storage stands for, and how it is opened and deleted."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple, Optional, Union
+
+from . import errors
+from .session import OnLost, Session
+from .shared import SharedClient, acquire, release
+
+
+class Stored(NamedTuple):
+    """What the storages are constructed with."""
+
+    name: str
+    socket: Optional[Union[str, os.PathLike[str]]]
+    backend: Optional[str]
+    mode: str
+    wait: float
+    session_string: Optional[str]
+    timeout: float
+
+    async def open(self, dialect: str, cache: Any, on_lost: OnLost) -> tuple[SharedClient, Session]:
+        """A new file gets that dialect, a new session the identity of the session string. The client is to be
+        released after the session was closed."""
+        client = acquire(self.socket)
+        try:
+            session = await client.open(
+                self.name,
+                backend=self.backend,
+                mode=self.mode,
+                wait=self.wait,
+                dialect=dialect,
+                cache=cache,
+                timeout=self.timeout,
+                on_lost=on_lost,
+            )
+            try:
+                if self.session_string and (await session.get("auth_key"))[0] is None:
+                    await session.import_string(self.session_string)
+            except BaseException:
+                await session.close()
+                raise
+        except BaseException:
+            await release(client)
+            raise
+        return client, session
+
+    async def delete(self) -> bool:
+        """False: there was none. Libraries delete what they have closed."""
+        client = acquire(self.socket)
+        try:
+            session = await client.open(
+                self.name, backend=self.backend, create=False, wait=self.wait, timeout=self.timeout
+            )
+            await session.delete()
+        except errors.NotFound:
+            return False
+        finally:
+            await release(client)
+        return True

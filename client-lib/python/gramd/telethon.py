@@ -1,0 +1,301 @@
+"""The session for Telethon.
+
+Telethon calls its session from synchronous code, so this one uses the blocking client. It inherits from
+Telethon's own `MemorySession`, which knows how to take entities out of what Telegram sends and keeps the
+cache of sent files.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import inspect
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any, Optional, Union
+
+from telethon import TelegramClient, utils
+from telethon.crypto import AuthKey
+from telethon.sessions import MemorySession
+from telethon.tl import types
+
+from . import datacentre, errors
+from .records import State, text_fits
+from .session import OnLost, Session
+from .shared import SharedClient, release
+from .stored import Stored
+from .sync import run
+
+__all__ = ["GramdSession"]
+
+log = logging.getLogger(__name__)
+
+OWN_USER = 0
+"""Telethon keeps its own user's id as the access hash of a peer with this id."""
+
+
+class GramdSession(MemorySession):  # type: ignore[misc]
+    """Keeps the session in gramd. Opened when it is first used, as also after `close`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        socket: Optional[Union[str, os.PathLike[str]]] = None,
+        backend: Optional[str] = None,
+        mode: str = "shared",
+        wait: float = 0,
+        session_string: Optional[str] = None,
+        cache: bool = True,
+        timeout: float = 30,
+        on_lost: Optional[OnLost] = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.save_entities = True
+        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
+        self._cached = cache
+        self._on_lost = on_lost
+        self._lock = threading.Lock()
+        self._opened: Optional[tuple[SharedClient, Session]] = None
+
+    # ---- open, save, close, delete ----
+
+    def _session(self) -> Session:
+        if self._opened is None:
+            with self._lock:
+                if self._opened is None:
+                    self._opened = run(self._stored.open("telethon", self._cached, self._lost))
+        return self._opened[1]
+
+    def save(self) -> None:
+        if self._opened is None:  # nothing was written since it was opened last
+            return
+        session = self._session()
+        if session.ended is not None:
+            log.warning("session %s is not saved: %s", self.name, session.ended)
+            return
+        run(session.save())
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            run(self._leave(*opened))
+
+    @staticmethod
+    async def _leave(client: SharedClient, session: Session) -> None:
+        await session.close()
+        await release(client)
+
+    def delete(self) -> bool:
+        self.close()
+        return run(self._stored.delete())
+
+    def clone(self, to_instance: Any = None) -> Any:
+        """A session in memory with the same identity: Telethon makes them for data centres that only hold
+        files."""
+        cloned = to_instance or MemorySession()
+        cloned.set_dc(self.dc_id, self.server_address, self.port)
+        cloned.auth_key = self.auth_key
+        cloned.takeout_id = self.takeout_id
+        return cloned
+
+    # ---- identity ----
+
+    def _get(self, *fields: str) -> list[Any]:
+        session = self._session()
+        if session.cache is not None:
+            known = session.cache.fields
+            try:
+                return [known[field] for field in fields]
+            except KeyError:
+                pass
+        return run(session.get(*fields))
+
+    def _set(self, **fields: Any) -> None:
+        """Telethon sets on every connection what it has just read: that costs nothing."""
+        if self._get(*fields) != list(fields.values()):
+            run(self._session().set(**fields))
+
+    def set_dc(self, dc_id: Optional[int], server_address: Optional[str], port: Optional[int]) -> None:
+        self._set(dc_id=dc_id or 0, server_address=server_address, port=port)
+
+    @property
+    def dc_id(self) -> int:
+        dc_id: int = self._get("dc_id")[0]
+        return dc_id
+
+    @property
+    def server_address(self) -> Optional[str]:
+        """Also where the session was stored without one: Telethon would start over in its default data
+        centre."""
+        stored, dc_id, test_mode = self._get("server_address", "dc_id", "test_mode")
+        return datacentre.address(dc_id, bool(test_mode))[0] if stored is None else stored
+
+    @property
+    def port(self) -> Optional[int]:
+        stored, dc_id, test_mode = self._get("port", "dc_id", "test_mode")
+        return datacentre.address(dc_id, bool(test_mode))[1] if stored is None else stored
+
+    @property
+    def auth_key(self) -> Optional[AuthKey]:
+        """A new object each time: Telethon empties the one that it was given when it moves."""
+        key = self._get("auth_key")[0]
+        return None if key is None else AuthKey(data=key)
+
+    @auth_key.setter
+    def auth_key(self, value: Optional[AuthKey]) -> None:
+        self._set(auth_key=(value.key or None) if value else None)
+
+    @property
+    def tmp_auth_key(self) -> Optional[AuthKey]:
+        return self._tmp_auth_key
+
+    @tmp_auth_key.setter
+    def tmp_auth_key(self, value: Optional[AuthKey]) -> None:
+        self._tmp_auth_key = value
+
+    @property
+    def takeout_id(self) -> Optional[int]:
+        takeout_id: Optional[int] = self._get("takeout_id")[0]
+        return takeout_id
+
+    @takeout_id.setter
+    def takeout_id(self, value: Optional[int]) -> None:
+        self._set(takeout_id=value)
+
+    # ---- update states ----
+
+    def get_update_state(self, entity_id: int) -> Optional[types.updates.State]:
+        states = run(self._session().get_states([entity_id]))
+        return _state(states[0]) if states else None
+
+    def set_update_state(self, entity_id: int, state: types.updates.State) -> None:
+        date = int(state.date.timestamp()) if state.date else 0
+        run(self._session().update_states([[entity_id, state.pts, state.qts, date, state.seq]]))
+
+    def get_update_states(self) -> Iterable[tuple[int, types.updates.State]]:
+        return [(state.id, _state(state)) for state in run(self._session().get_states())]
+
+    # ---- entities ----
+
+    def _entity_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
+        row = super()._entity_to_row(entity)
+        if row is None:
+            return None
+        peer_id, access_hash, username, phone, _ = row
+        return peer_id, access_hash, _type(entity, peer_id), username, None if phone is None else str(phone)
+
+    def process_entities(self, tlo: Any) -> None:
+        if not self.save_entities:
+            return
+        rows = self._entities_to_rows(tlo)
+        if not rows:
+            return
+        session = self._session()
+        for row in rows:
+            if row[0] == OWN_USER:
+                self._set(user_id=row[1])
+        cache = session.cache
+        if session.dialect != "telethon":  # only there is it a peer, for Telethon itself to read
+            rows = [row for row in rows if row[0] != OWN_USER]
+        if cache is not None:
+            rows = [row for row in rows if not cache.repeats(row)]
+        if rows:
+            run(session.update_peers(rows))
+
+    def get_entity_rows_by_phone(self, phone: str) -> Optional[tuple[int, int]]:
+        session = self._session()
+        entry = session.cache.by_phone_number(phone) if session.cache is not None else None
+        if entry is not None:
+            return entry.peer.id, entry.peer.access_hash or 0
+        return self._lookup(session.get_peer_by_phone_number, str(phone))
+
+    def get_entity_rows_by_username(self, username: str) -> Optional[tuple[int, int]]:
+        session = self._session()
+        entry = session.cache.by_username(username, 0) if session.cache is not None else None
+        if entry is not None:
+            return entry.peer.id, entry.peer.access_hash or 0
+        return self._lookup(session.get_peer_by_username, username, 0)
+
+    @staticmethod
+    def _lookup(method: Any, key: str, *args: Any) -> Optional[tuple[int, int]]:
+        if not text_fits(key):
+            return None
+        try:
+            peer = run(method(key, *args))
+        except errors.NotFound:
+            return None
+        return peer.id, peer.access_hash or 0
+
+    def get_entity_rows_by_name(self, name: str) -> None:
+        """Display names are not kept."""
+        return None
+
+    def get_entity_rows_by_id(self, id: int, exact: bool = True) -> Optional[tuple[int, int]]:
+        if id == OWN_USER:
+            user_id = self._get("user_id")[0]
+            return None if user_id is None else (OWN_USER, user_id)
+        if exact:
+            ids = [id]
+        else:
+            kinds = (types.PeerUser, types.PeerChat, types.PeerChannel)
+            ids = [utils.get_peer_id(kind(id)) for kind in kinds]
+        session = self._session()
+        if session.cache is not None:
+            known = session.cache.peers.young
+            for peer_id in ids:
+                entry = known.get(peer_id)
+                if entry is not None:
+                    return peer_id, entry.peer.access_hash or 0
+        ids = [peer_id for peer_id in ids if -(1 << 63) <= peer_id < 1 << 63]
+        for peer in run(session.get_peers(ids)):
+            if peer is not None:
+                return peer.id, peer.access_hash or 0
+        return None
+
+    # ---- the session was lost ----
+
+    def _lost(self, reason: errors.Error) -> None:
+        """Called in the background thread; what is to be done is done where the client lives."""
+        clients = [
+            thing
+            for thing in gc.get_objects()
+            if issubclass(type(thing), TelegramClient) and getattr(thing, "session", None) is self
+        ]
+        for client in clients:
+            client.loop.call_soon_threadsafe(_start, client.loop, _handle_loss(client, self._on_lost, reason))
+        if not clients and self._on_lost is not None:
+            self._on_lost(reason)
+
+
+def _start(loop: Any, work: Any) -> None:
+    loop.create_task(work)
+
+
+async def _handle_loss(client: TelegramClient, on_lost: Optional[OnLost], reason: errors.Error) -> None:
+    try:
+        done = client.disconnect() if on_lost is None else on_lost(reason)
+        if inspect.isawaitable(done):
+            await done
+    except errors.Error as error:  # a client that disconnects wants to store its states
+        log.warning("after the loss of a session: %s", error)
+
+
+def _state(state: State) -> types.updates.State:
+    date = datetime.datetime.fromtimestamp(state.date or 0, tz=datetime.timezone.utc)
+    return types.updates.State(
+        pts=state.pts or 0, qts=state.qts or 0, date=date, seq=state.seq or 0, unread_count=0
+    )
+
+
+def _type(entity: Any, peer_id: int) -> str:
+    """What the family of Pyrogram calls it, so that one session can serve both."""
+    if peer_id >= 0:
+        return "bot" if getattr(entity, "bot", False) else "user"
+    if peer_id > -1000000000000:
+        return "group"
+    return "supergroup" if getattr(entity, "megagroup", False) else "channel"
