@@ -151,6 +151,7 @@ enum durability {
 
 struct backend {
         const char *name; /* as in `open`'s option `backend` */
+        bool ephemeral;   /* nothing is stored: a session ends with its last handle, after its linger */
 
         /* `config` lives as long as the environment. A failure ends the daemon's start with the fault. */
         int (*start)(const struct backend_config *config, struct backend_env **env, struct fault *fault);

@@ -271,6 +271,7 @@ static int memory_list(struct backend_env *env, struct slice after, stored_fn fo
 extern const struct backend backend_memory;
 const struct backend backend_memory = {
         .name = "memory",
+        .ephemeral = true,
         .start = memory_start,
         .stop = env_free,
         .open = sqlite_open,

@@ -195,13 +195,13 @@ void connection_flush(struct connection *connection)
                         connection_drop(connection);
                         return;
                 }
-                if (connection->out.len > 0) {
+                if (connection->out.len > 0)
                         write_later(connection);
-                } else {
-                        buffer_shrink(&connection->out);
-                        if (connection->watcher_behind)
-                                watch_catch_up(connection);
-                }
+        }
+        if (!connection->closing && !connection->writing && connection->out.len == 0) {
+                buffer_shrink(&connection->out);
+                if (connection->watcher_behind)
+                        watch_catch_up(connection);
         }
         if (!connection->closing)
                 connection_settle(connection);

@@ -65,6 +65,27 @@ const char *quote(struct slice sent, char text[QUOTE_BYTES])
         return text;
 }
 
+const char *quote_value(struct cursor value, char text[QUOTE_BYTES])
+{
+        static const char *const types[] = {
+                [CURSOR_END] = "nothing", [CURSOR_NIL] = "nil",
+                [CURSOR_BOOL] = "a bool", [CURSOR_FLOAT] = "a float",
+                [CURSOR_BIN] = "a bin",   [CURSOR_ARRAY] = "an array",
+                [CURSOR_MAP] = "a map",   [CURSOR_EXT] = "an ext",
+                [CURSOR_STR] = "a str",   [CURSOR_INT] = "an integer beyond 64 bits",
+        };
+        int64_t number;
+        struct slice sent;
+
+        if (cursor_int(&value, &number))
+                snprintf(text, QUOTE_BYTES, "%lld", (long long)number);
+        else if (cursor_str(&value, SIZE_MAX, &sent))
+                return quote(sent, text);
+        else
+                return types[cursor_peek(&value)];
+        return text;
+}
+
 /* The right column's letters are explained in dispatch.h. */
 const struct method methods[] = {
         { "hello", "m", RIGHT_NONE, false, method_hello },
@@ -91,7 +112,7 @@ const struct method methods[] = {
         { "export_string", "hs", RIGHT_WRITE, true, method_export_string },
         { "import_string", "hs|M", RIGHT_WRITE, true, method_import_string },
         { "watch", "hb", RIGHT_READ, false, method_watch },
-        { "sessions", "|SM", RIGHT_ADMIN, false, method_sessions },
+        { "sessions", "S|M", RIGHT_ADMIN, false, method_sessions },
         { "clients", "", RIGHT_ADMIN, false, method_clients },
         { "disconnect", "i", RIGHT_ADMIN, false, method_disconnect },
         { "stats", "", RIGHT_ADMIN, false, method_stats },
@@ -281,7 +302,7 @@ static void run_method(struct call *call, const struct message *message)
 {
         if (!take_params(call, message) || !permitted(call))
                 return;
-        if (call->lane && call->lane->n_ops >= call->server->config->max_in_flight) {
+        if (call->lane && !call->lane->at_front && call->lane->n_ops >= call->server->config->max_in_flight) {
                 answer_error(&call->request, WIRE_OVERLOADED,
                              "%llu requests on this session wait for their answers: take some first",
                              (unsigned long long)call->server->config->max_in_flight);
@@ -491,6 +512,11 @@ void answer_cancel(struct request *request)
         out->limit = 0;
         if (out != &request->server->sink)
                 buffer_truncate(out, request->answer_at);
+}
+
+bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row)
+{
+        return n == 0 || out->len - request->answer_at + row <= request->server->config->max_message_bytes;
 }
 
 void answer_nil(struct request *request)

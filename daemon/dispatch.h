@@ -119,6 +119,8 @@ void dispatch_violation(struct connection *connection, uint32_t id, int frame_er
 /* What a client sent, made fit for a message: cut short, and nothing but text. */
 enum { QUOTE_BYTES = 80 };
 const char *quote(struct slice sent, char text[QUOTE_BYTES]);
+/* A value: text and numbers as they are, of anything else its type. Binary may be a key: never shown. */
+const char *quote_value(struct cursor value, char text[QUOTE_BYTES]);
 
 /* ---- answering ---- */
 
@@ -126,6 +128,8 @@ const char *quote(struct slice sent, char text[QUOTE_BYTES]);
 struct buffer *answer_begin(struct request *request);
 void answer_end(struct request *request);
 void answer_cancel(struct request *request); /* takes back what was begun: not answered yet */
+/* A page of rows: is there room for one more of at most `row` bytes? Always for the first. */
+bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row);
 void answer_nil(struct request *request);
 
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)

@@ -52,10 +52,12 @@ void method_monitor(struct call *call);
 /* methods_peer.c: the limit of a scan, 1 to 1000. False: answered. */
 bool scan_limit(struct call *call, const struct param *limit);
 
+enum { ROW_BYTES = 1024 }; /* more than any row of a list takes */
+
 /* For options maps: reads the next key. False (and answered) where it is no str. */
 bool option_key(struct call *call, struct cursor *cursor, struct slice *key);
-/* Answers: an unknown option, or a wrong value. */
+/* Answers: an unknown option, or a wrong value, at which the cursor still is. */
 void option_unknown(struct call *call, struct slice key);
-void option_wrong(struct call *call, struct slice key, const char *must_be);
+void option_wrong(struct call *call, struct slice key, struct cursor value, const char *must_be);
 
 #endif

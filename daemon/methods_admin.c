@@ -28,7 +28,7 @@ static bool take_client(struct call *call)
                         return false;
                 }
                 if (!cursor_str(&map->cursor, CLIENT_NAME_MAX, &client)) {
-                        option_wrong(call, key, "a str of at most 255 bytes");
+                        option_wrong(call, key, map->cursor, "a str of at most 255 bytes");
                         return false;
                 }
                 copy = strdup(quote(client, text));
@@ -211,7 +211,9 @@ static void pack_row(struct buffer *out, struct server *server, const struct row
 /* A page does not part rows of one name: the next page begins after the name. */
 static size_t page_size(const struct listing *listing)
 {
-        size_t n = listing->n_rows < listing->limit ? listing->n_rows : listing->limit;
+        size_t most = listing->request.server->config->max_message_bytes / ROW_BYTES;
+        size_t limit = listing->limit < most ? listing->limit : most;
+        size_t n = listing->n_rows < limit ? listing->n_rows : limit;
 
         while (n > 0 && n < listing->n_rows && slice_equal(listing->rows[n - 1].name, listing->rows[n].name))
                 n--;
@@ -258,12 +260,12 @@ static bool take_page(struct call *call, struct slice *after, int64_t *limit)
                         return false;
                 if (slice_is(key, "after")) {
                         if (!cursor_nil(&map->cursor) && !cursor_str(&map->cursor, NAME_MAX_BYTES, after)) {
-                                option_wrong(call, key, "a session's name");
+                                option_wrong(call, key, map->cursor, "a session's name");
                                 return false;
                         }
                 } else if (slice_is(key, "limit")) {
                         if (!cursor_nil(&map->cursor) && !cursor_int_in(&map->cursor, 1, LIST_MAX, limit)) {
-                                option_wrong(call, key, "1 to 1000");
+                                option_wrong(call, key, map->cursor, "1 to 1000");
                                 return false;
                         }
                 } else {

@@ -162,7 +162,7 @@ static unsigned prepare_values(struct op *op, struct identity *next)
 
 static void start_values(struct call *call, struct values *values, op_answer_fn answer)
 {
-        struct op *op = op_new(call, OP_WRITE, 0);
+        struct op *op = op_new(call, OP_WRITE, 0, 0);
 
         if (!op) {
                 values_free(values);
@@ -187,9 +187,12 @@ void method_set(struct call *call)
                 enum field field = take_field(call, &map->cursor);
                 int error = field == FIELD_COUNT ? 0 : identity_read(&values->identity, field, &map->cursor);
 
-                if (error == IDENTITY_E_VALUE)
-                        answer_error(&call->request, WIRE_BAD_REQUEST, "set: `%s` must be %s",
-                                     field_infos[field].name, must_be[field]);
+                if (error == IDENTITY_E_VALUE &&
+                    field == FIELD_AUTH_KEY) /* whatever it is, it is not shown */
+                        answer_error(&call->request, WIRE_BAD_REQUEST, "set: `auth_key` must be %s",
+                                     must_be[field]);
+                else if (error == IDENTITY_E_VALUE)
+                        option_wrong(call, slice_of(field_infos[field].name), map->cursor, must_be[field]);
                 else if (error)
                         answer_error(&call->request, WIRE_STORAGE,
                                      "the daemon is out of memory for this request");
@@ -266,11 +269,11 @@ static bool take_import_option(struct call *call, struct cursor *cursor, struct 
                         return true;
                 if (cursor_str(cursor, SIZE_MAX, &text))
                         return (options->format = take_format(call, text));
-                option_wrong(call, key, "a str");
+                option_wrong(call, key, *cursor, "a str");
         } else if (slice_is(key, "overwrite")) {
                 if (cursor_nil(cursor) || cursor_bool(cursor, &options->overwrite))
                         return true;
-                option_wrong(call, key, "a bool");
+                option_wrong(call, key, *cursor, "a bool");
         } else if (slice_is(key, "api_id")) {
                 options->has_api_id = cursor_peek(cursor) != CURSOR_NIL;
                 options->api_id = *cursor;
@@ -295,7 +298,7 @@ static bool read_import(struct call *call, struct values *values, struct import_
         if (!options->has_api_id)
                 return true;
         if (identity_read(&values->identity, FIELD_API_ID, &options->api_id)) {
-                option_wrong(call, slice_of("api_id"), must_be[FIELD_API_ID]);
+                option_wrong(call, slice_of("api_id"), options->api_id, must_be[FIELD_API_ID]);
                 return false;
         }
         values->fields |= FIELD_BIT(FIELD_API_ID);

@@ -100,7 +100,7 @@ static void look_up(struct call *call, const struct lookup *lookup, int64_t max_
                 answer_lookup(&call->request, lookup, answer, &hit, max_age);
                 return;
         }
-        op = op_new(call, OP_FIND, sizeof(*lookup));
+        op = op_new(call, OP_FIND, sizeof(*lookup), ROW_BYTES);
         if (!op)
                 return;
         op->find.lookups = op_extra(op);
@@ -219,7 +219,7 @@ void method_get_peers(struct call *call)
         }
         if (!call_is_next(call) || answer_from_cache(call, ids, list->count))
                 return;
-        op = op_new(call, OP_FIND, list->count * sizeof(struct lookup));
+        op = op_new(call, OP_FIND, list->count * sizeof(struct lookup), list->count * ROW_BYTES);
         if (!op)
                 return;
         op->find.lookups = op_extra(op);
@@ -234,14 +234,15 @@ static void answer_scan(struct op *op, const struct found *found)
 {
         struct cache *cache = op->lane->session->cache;
         struct buffer *out = answer_begin(&op->request);
+        size_t at = pack_array_begin(out), n = 0;
 
-        pack_array(out, (uint32_t)found->n);
-        for (size_t i = 0; i < found->n; i++) {
-                struct peer peer = found->matches[i].peer;
+        for (; n < found->n && answer_has_room(&op->request, out, n, ROW_BYTES); n++) {
+                struct peer peer = found->matches[n].peer;
 
                 peer.last_update_on = cache_peer_time(cache, peer.id, peer.last_update_on);
                 peer_write(out, &peer);
         }
+        pack_array_end(out, at, (uint32_t)n);
         answer_end(&op->request);
 }
 
@@ -260,7 +261,7 @@ void method_scan_peers(struct call *call)
 
         if (!scan_limit(call, &call->params[1]) || !call_is_next(call))
                 return;
-        op = op_new(call, OP_SCAN_PEERS, 0);
+        op = op_new(call, OP_SCAN_PEERS, 0, (size_t)call->params[1].integer * ROW_BYTES);
         if (!op)
                 return;
         op->scan.from_start = !call->params[0].given;
@@ -403,7 +404,8 @@ static void store_rows(struct call *call, struct incoming *incoming, uint8_t *ki
         }
         op = op_new(call, OP_WRITE,
                     (incoming->n_new + incoming->n_late) * sizeof(struct peer) +
-                            (incoming->n - incoming->n_new - incoming->n_late) * sizeof(struct row_time));
+                            (incoming->n - incoming->n_new - incoming->n_late) * sizeof(struct row_time),
+                    0);
         if (!op)
                 return;
         fill_op(call, op, incoming, kinds);

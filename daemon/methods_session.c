@@ -30,12 +30,12 @@ void option_unknown(struct call *call, struct slice key)
                      quote(key, text));
 }
 
-void option_wrong(struct call *call, struct slice key, const char *must_be)
+void option_wrong(struct call *call, struct slice key, struct cursor value, const char *must_be)
 {
-        char text[QUOTE_BYTES];
+        char text[QUOTE_BYTES], sent[QUOTE_BYTES];
 
-        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: `%s` must be %s", call->request.method->name,
-                     quote(key, text), must_be);
+        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: `%s` must be %s, not %s",
+                     call->request.method->name, quote(key, text), must_be, quote_value(value, sent));
 }
 
 /* ---- open ---- */
@@ -115,7 +115,7 @@ static bool take_open_option(struct call *call, struct cursor *cursor, struct op
                         return true;
                 must_be = open_options_table[i].take(cursor, open);
                 if (must_be)
-                        option_wrong(call, key, must_be);
+                        option_wrong(call, key, *cursor, must_be);
                 return !must_be;
         }
         option_unknown(call, key);
@@ -180,7 +180,7 @@ static unsigned prepare_save(struct op *op, struct identity *next)
 
 void method_save(struct call *call)
 {
-        struct op *op = op_new(call, OP_WRITE, 0);
+        struct op *op = op_new(call, OP_WRITE, 0, 0);
 
         if (!op)
                 return;
@@ -205,11 +205,11 @@ void method_delete(struct call *call)
                         return;
                 }
                 if (!cursor_nil(&options->cursor) && !cursor_bool(&options->cursor, &remove_peers)) {
-                        option_wrong(call, key, "a bool");
+                        option_wrong(call, key, options->cursor, "a bool");
                         return;
                 }
         }
-        op = op_new(call, OP_DELETE, 0);
+        op = op_new(call, OP_DELETE, 0, 0);
         if (!op)
                 return;
         op->remove_peers = remove_peers;
@@ -251,7 +251,7 @@ void method_info(struct call *call)
 
         if (!call_is_next(call))
                 return;
-        op = op_new(call, OP_COUNT, 0);
+        op = op_new(call, OP_COUNT, 0, 1024);
         if (!op)
                 return;
         op->answer = answer_info;

@@ -88,7 +88,7 @@ static void start_states(struct call *call, const struct numbered *rows)
 {
         uint32_t n = call->params[0].count;
         bool keep = call->params[1].boolean;
-        struct op *op = op_new(call, OP_WRITE, n * sizeof(struct state));
+        struct op *op = op_new(call, OP_WRITE, n * sizeof(struct state), 0);
 
         if (!op)
                 return;
@@ -148,7 +148,7 @@ static bool read_ids(struct call *call, int64_t *ids, size_t *n)
 
 static void start_remove(struct call *call, const int64_t *ids, size_t n)
 {
-        struct op *op = op_new(call, OP_WRITE, n * sizeof(*ids));
+        struct op *op = op_new(call, OP_WRITE, n * sizeof(*ids), 0);
 
         if (!op)
                 return;

@@ -157,7 +157,7 @@ void method_update_usernames(struct call *call)
 
         if (!measure(call, &n_names))
                 return;
-        op = op_new(call, OP_WRITE, layout_size(n, n_names));
+        op = op_new(call, OP_WRITE, layout_size(n, n_names), 0);
         if (!op)
                 return;
         layout.rows = op_extra(op);
@@ -177,10 +177,10 @@ static void answer_usernames(struct op *op, const struct found *found)
 {
         struct cache *cache = op->lane->session->cache;
         struct buffer *out = answer_begin(&op->request);
+        size_t at = pack_array_begin(out), n = 0;
 
-        pack_array(out, (uint32_t)found->n);
-        for (size_t i = 0; i < found->n; i++) {
-                const struct found_username *row = &found->usernames[i];
+        for (; n < found->n && answer_has_room(&op->request, out, n, ROW_BYTES); n++) {
+                const struct found_username *row = &found->usernames[n];
 
                 pack_array(out, 3);
                 pack_str(out, row->username);
@@ -190,6 +190,7 @@ static void answer_usernames(struct op *op, const struct found *found)
                 else
                         pack_nil(out);
         }
+        pack_array_end(out, at, (uint32_t)n);
         answer_end(&op->request);
 }
 
@@ -209,7 +210,7 @@ void method_scan_usernames(struct call *call)
         }
         if (!scan_limit(call, &call->params[1]) || !call_is_next(call))
                 return;
-        op = op_new(call, OP_SCAN_USERNAMES, 0);
+        op = op_new(call, OP_SCAN_USERNAMES, 0, (size_t)call->params[1].integer * ROW_BYTES);
         if (!op)
                 return;
         op->scan.after_name = op_slice(call, op, name);

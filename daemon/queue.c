@@ -40,7 +40,7 @@ void lane_release(struct lane *lane)
 {
         if (lane->n_handles == 0)
                 lane->connection = NULL; /* a new handle of the same client starts a lane of its own */
-        if (lane->n_handles > 0 || lane->n_ops > 0)
+        if (lane->n_handles > 0 || lane->n_ops > 0 || lane->n_holds > 0)
                 return;
         link_remove(&lane->link);
         free(lane);
@@ -53,7 +53,7 @@ static bool changes(const struct op *op)
         return op->kind == OP_WRITE || op->kind == OP_DELETE;
 }
 
-struct op *op_new(struct call *call, enum op_kind kind, size_t extra)
+struct op *op_new(struct call *call, enum op_kind kind, size_t extra, size_t answer)
 {
         /* What lies behind the copy is aligned for whatever the handler puts there. */
         size_t copied = (call->frame.len + 15) & ~(size_t)15;
@@ -71,7 +71,7 @@ struct op *op_new(struct call *call, enum op_kind kind, size_t extra)
         op->lane = call->lane;
         op->handle_number = call->handle->number;
         link_init(&op->link);
-        request_defer(call, &op->request, size);
+        request_defer(call, &op->request, size + answer);
         op->lane->n_ops++;
         op->lane->n_writes += changes(op);
         return op;
@@ -117,9 +117,9 @@ bool call_is_next(struct call *call)
 {
         struct op *op;
 
-        if (call->lane->n_writes == 0)
+        if (call->lane->n_writes == 0 || call->lane->at_front)
                 return true;
-        op = op_new(call, OP_AGAIN, 0);
+        op = op_new(call, OP_AGAIN, 0, 0);
         if (op)
                 op_start(op);
         return false;
@@ -139,7 +139,9 @@ static void run_again(struct lane *lane)
         link_remove(&op->link);
         link_init(&rest);
         link_move_all(&rest, &lane->ops);
+        lane->at_front = true;
         dispatch_again(&op->request, (struct slice){ op->bytes, op->n_bytes });
+        lane->at_front = false;
         link_move_all(&lane->ops, &rest);
         op_free(op);
 }
@@ -155,9 +157,7 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
                 if (op->kind == OP_AGAIN) {
                         if (wrote)
                                 return;
-                        lane->n_ops++; /* holds the lane while the op runs and goes */
                         run_again(lane);
-                        lane->n_ops--;
                         continue;
                 }
                 if (changes(op) ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
@@ -188,10 +188,10 @@ void queue_run(struct session *session)
         while (at != &session->lanes) {
                 struct lane *lane = LINK_OF(at, struct lane, link);
 
-                lane->n_ops++; /* holds it while it is looked at */
+                lane->n_holds++;
                 take_from_lane(lane, job);
                 at = at->next;
-                lane->n_ops--;
+                lane->n_holds--;
                 lane_release(lane);
         }
         session->busy = false;
@@ -221,14 +221,14 @@ void queue_fail_all(struct session *session, enum wire_error error, const char *
                 struct lane *lane = LINK_OF(at, struct lane, link);
 
                 at = at->next;
-                lane->n_ops++;
+                lane->n_holds++;
                 while (!link_empty(&lane->ops)) {
                         struct op *op = LINK_OF(lane->ops.next, struct op, link);
 
                         answer_error(&op->request, error, "%s", text);
                         op_free(op);
                 }
-                lane->n_ops--;
+                lane->n_holds--;
                 lane_release(lane);
         }
 }

@@ -22,6 +22,8 @@ struct lane {
         size_t n_handles;
         size_t n_ops;    /* unanswered: in the lane or in a job */
         size_t n_writes; /* of these, those that change something */
+        size_t n_holds;  /* queue.c is looking at it */
+        bool at_front;   /* its first op is being dispatched again: nothing is before it */
 };
 
 enum op_kind {
@@ -109,10 +111,11 @@ void lane_release(struct lane *lane);
 
 /*
  * Moves the call's request into an op with a copy of its frame. `extra` bytes lie behind the copy, at
- * op_extra(). NULL: no memory, and the request has been answered. op_slice() takes a slice of the call's
- * frame to the copy.
+ * op_extra(); `answer` is about the most that its answer will take: it counts for the connection's bound
+ * already. NULL: no memory, and the request has been answered. op_slice() takes a slice of the call's frame
+ * to the copy.
  */
-struct op *op_new(struct call *call, enum op_kind kind, size_t extra);
+struct op *op_new(struct call *call, enum op_kind kind, size_t extra, size_t answer);
 void *op_extra(struct op *op);
 struct slice op_slice(const struct call *call, struct op *op, struct slice slice);
 

@@ -278,7 +278,8 @@ static uint64_t idle_ms(const struct session *session)
 {
         if (session->server->stopping)
                 return 0;
-        return session->linger_ms ? session->linger_ms : session->server->config->idle_close_ms;
+        return backends[session->backend]->ephemeral ? session->linger_ms
+                                                     : session->server->config->idle_close_ms;
 }
 
 void session_check_idle(struct session *session)

@@ -154,6 +154,17 @@ bool cursor_str(struct cursor *cursor, size_t max, struct slice *text)
         return true;
 }
 
+bool cursor_bytes(struct cursor *cursor, struct slice *bytes)
+{
+        struct cursor behind;
+
+        if (!cursor_body(cursor, CURSOR_STR, SIZE_MAX, bytes, &behind) &&
+            !cursor_body(cursor, CURSOR_BIN, SIZE_MAX, bytes, &behind))
+                return false;
+        *cursor = behind;
+        return true;
+}
+
 bool cursor_bin(struct cursor *cursor, size_t max, struct slice *bytes)
 {
         struct cursor behind;

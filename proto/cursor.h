@@ -40,6 +40,8 @@ bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *va
 /* Valid UTF-8 (no surrogates, nothing overlong), at most `max` bytes. */
 bool cursor_str(struct cursor *cursor, size_t max, struct slice *text);
 bool cursor_bin(struct cursor *cursor, size_t max, struct slice *bytes);
+/* A str or a bin, as it came: a str need not be UTF-8. */
+bool cursor_bytes(struct cursor *cursor, struct slice *bytes);
 /* The elements (pairs, in a map) follow and are read one by one. */
 bool cursor_array(struct cursor *cursor, uint32_t *count);
 bool cursor_map(struct cursor *cursor, uint32_t *pairs);

@@ -7,13 +7,6 @@
 
 #include <string.h>
 
-static bool message_read_method(struct cursor *cursor, struct slice *method)
-{
-        if (cursor_str(cursor, SIZE_MAX, method))
-                return true;
-        return cursor_bin(cursor, SIZE_MAX, method) && slice_is_utf8(*method);
-}
-
 static bool message_read_id(struct cursor *cursor, uint32_t *id)
 {
         int64_t value;
@@ -41,8 +34,7 @@ bool message_read(struct slice frame, struct message *message)
                 return false;
         if (kind == MESSAGE_RESPONSE)
                 message->n_params = 2;
-        else if (!message_read_method(&cursor, &message->method) ||
-                 !cursor_array(&cursor, &message->n_params))
+        else if (!cursor_bytes(&cursor, &message->method) || !cursor_array(&cursor, &message->n_params))
                 return false;
         message->params = cursor;
         return true;
@@ -154,4 +146,23 @@ void pack_map(struct buffer *out, uint32_t pairs)
         msgpack_packer packer = buffer_packer(out);
 
         msgpack_pack_map(&packer, pairs);
+}
+
+enum { ARRAY32 = 0xdd };
+
+size_t pack_array_begin(struct buffer *out)
+{
+        const uint8_t header[5] = { ARRAY32 };
+        size_t at = out->len;
+
+        buffer_append(out, header, sizeof(header));
+        return at;
+}
+
+void pack_array_end(struct buffer *out, size_t at, uint32_t count)
+{
+        if (out->failed)
+                return;
+        for (int i = 0; i < 4; i++)
+                out->data[at + 1 + (size_t)i] = (uint8_t)(count >> (24 - 8 * i));
 }

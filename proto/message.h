@@ -22,7 +22,7 @@ enum message_kind {
 struct message {
         enum message_kind kind;
         uint32_t id;          /* 0 for notifications */
-        struct slice method;  /* none in responses */
+        struct slice method;  /* as it came, str or bin, UTF-8 or not; none in responses */
         struct cursor params; /* behind the array's header; in responses, at the error */
         uint32_t n_params;
         struct slice frame; /* all of it */
@@ -56,5 +56,9 @@ void pack_bool(struct buffer *out, bool value);
 void pack_nil(struct buffer *out);
 void pack_array(struct buffer *out, uint32_t count);
 void pack_map(struct buffer *out, uint32_t pairs);
+
+/* An array whose length is known when it ends: begin returns where it is. */
+size_t pack_array_begin(struct buffer *out);
+void pack_array_end(struct buffer *out, size_t at, uint32_t count);
 
 #endif
