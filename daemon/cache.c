@@ -108,7 +108,8 @@ static void forget_text(struct shelf *shelf, enum cache_index index, struct slic
 }
 
 /* The peer had `before` and has `now`: what is known of either is wrong if they differ. True: they do not. */
-static bool keeps_text(struct shelf *shelf, enum cache_index index, const struct entry *before, struct slice now)
+static bool keeps_text(struct shelf *shelf, enum cache_index index, const struct entry *before,
+                       struct slice now)
 {
         struct slice text = entry_text(before, index);
 

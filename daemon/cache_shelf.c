@@ -310,7 +310,8 @@ static void table_remove(struct entry *entry, enum cache_index index)
                 link = next_in(*link, index);
         *link = *next_in(entry, index);
         table->count--;
-        for (int i = 0; i < 2 && table->buckets > FIRST_BUCKETS && table->count < table->buckets / 2; i++)
+        /* Up to an eighth of the buckets may be one too many. */
+        for (int i = 0; i < 2 && table->buckets > FIRST_BUCKETS + table->count / 8 * 9; i++)
                 shrink(pool, table, index);
 }
 

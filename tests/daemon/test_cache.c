@@ -210,7 +210,10 @@ END_TEST
 START_TEST(several_owners)
 {
         struct match matches[] = {
-                { .peer = peer_of(1, "x", NULL, NOW), .from_table = true, .has_row_time = true, .row_time = 77 },
+                { .peer = peer_of(1, "x", NULL, NOW),
+                  .from_table = true,
+                  .has_row_time = true,
+                  .row_time = 77 },
                 { .peer = peer_of(3, "a", NULL, NOW) },
                 { .peer = peer_of(2, "a", NULL, NOW) },
                 { .peer = peer_of(4, "a", NULL, NOW - 1) },
@@ -534,7 +537,7 @@ END_TEST
 /* A dropped cache goes bit by bit, says nothing of what was late, and leaves nothing behind. */
 START_TEST(dropping)
 {
-        struct cache *big = cache_new(pool, on_late, NULL);
+        struct cache *big = cache_new(pool, on_late, &n_late);
         struct cache_stats before, stats;
         unsigned rounds = 0;
 
@@ -544,7 +547,7 @@ START_TEST(dropping)
         while (cache_pool_reap(pool, 100))
                 continue;
         cache_pool_stats(pool, &before);
-        big = cache_new(pool, on_late, NULL);
+        big = cache_new(pool, on_late, &n_late);
         for (int64_t id = 0; id < 20000; id++) {
                 char name[16];
                 struct lookup lookup = { .kind = LOOKUP_USERNAME, .text = { name, 0 } };
@@ -595,8 +598,8 @@ START_TEST(evicting_what_is_dropped)
 END_TEST
 
 /*
- * The promise: at most 120 bytes beside a peer's own strings, everything included, with 100,000 peers that are
- * reachable by id, name and number.
+ * The promise: at most 120 bytes beside a peer's own strings, everything included, with 100,000 peers that
+ * are reachable by id, name and number.
  */
 START_TEST(bytes_of_a_peer)
 {
