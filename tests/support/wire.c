@@ -36,6 +36,7 @@ struct wire {
         int fd;
         bool closed;
         uint32_t last_id;
+        char *last_request; /* for failures */
         msgpack_unpacker unpacker;
         struct waiting *first; /* arrived, not taken */
         struct waiting **end;
@@ -128,6 +129,7 @@ void wire_end(struct wire **wire_pointer)
                 free(wire->ring[i]);
         free(wire->message);
         free(wire->detail);
+        free(wire->last_request);
         free(wire);
 }
 
@@ -232,6 +234,8 @@ static void send_text(struct wire *wire, int64_t id, const char *text)
 {
         msgpack_sbuffer out;
 
+        free(wire->last_request);
+        wire->last_request = test_format("%.300s", text);
         msgpack_sbuffer_init(&out);
         pack_request(&out, id, text);
         wire_raw(wire, out.data, out.size);
@@ -378,8 +382,9 @@ static struct waiting *await(struct wire *wire, bool is_answer, uint32_t id)
         while (!waiting) {
                 waiting = receive(wire);
                 if (!waiting)
-                        ck_abort_msg("closed by the daemon instead of %s",
-                                     is_answer ? "an answer" : "a notification");
+                        ck_abort_msg("closed by the daemon instead of %s; the last request was %s",
+                                     is_answer ? "an answer" : "a notification",
+                                     wire->last_request ? wire->last_request : "none");
                 if (waiting->is_answer != is_answer || (is_answer && waiting->id != id)) {
                         keep(wire, waiting);
                         waiting = NULL;
