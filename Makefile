@@ -40,7 +40,7 @@ shared_objects = $(patsubst %.c,$(BUILD)/pic/%.o,$(1))
 DAEMON_OBJECTS := $(call objects,$(DAEMON) $(BACKENDS) $(PROTO))
 TESTED_OBJECTS := $(filter-out $(BUILD)/obj/daemon/main.o,$(DAEMON_OBJECTS))
 TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c)) \
-	$(BUILD)/tests/contract/test_contract_toy
+	$(patsubst tests/%.c,$(BUILD)/tests/%_toy,$(wildcard tests/contract/test_*.c))
 TEST_PROGRAMS := $(TEST_BINARIES) $(addprefix $(CURDIR)/,$(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
 FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -156,7 +156,7 @@ $(BUILD)/tests/gramd-toy: $(filter-out $(NOT_TOY),$(DAEMON_OBJECTS)) $(TOY)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(BUILD)/tests/contract/test_contract_toy: $(BUILD)/obj/tests/contract/test_contract.o $(call objects,$(SUPPORT)) \
+$(BUILD)/tests/contract/%_toy: $(BUILD)/obj/tests/contract/%.o $(call objects,$(SUPPORT)) \
 		$(filter-out $(NOT_TOY),$(TESTED_OBJECTS)) $(TOY)
 	@mkdir -p $(@D)
 	$(say)
@@ -238,9 +238,9 @@ fuzz: packages-all ## fuzz whatever reads bytes of strangers, FUZZ_SECONDS=60 ea
 .PHONY: fuzz-here
 fuzz-here: $(FUZZ_BINARIES)
 	@for program in $(FUZZ_BINARIES); do \
-		seeds=tests/fuzz/seeds/$${program##*/fuzz_}; learnt=$(BUILD)/learnt/$${program##*/}; mkdir -p $$learnt; \
-		$$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-			-artifact_prefix=$(BUILD)/ $$learnt $$seeds || exit 1; \
+		name=$${program##*/fuzz_}; mkdir -p $(BUILD)/learnt/$$name; echo "Fuzzing $$name"; \
+		$$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=$(BUILD)/ $(BUILD)/learnt/$$name $$(find tests/fuzz/seeds -name $$name) || exit 1; \
 	done
 
 $(FUZZ_BINARIES): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TESTED_OBJECTS)
