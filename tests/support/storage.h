@@ -1,0 +1,71 @@
+#ifndef GRAMD_TESTS_SUPPORT_STORAGE_H
+#define GRAMD_TESTS_SUPPORT_STORAGE_H
+
+/*
+ * A backend in a folder of its own, driven through backend.h, with what it holds as text:
+ *
+ *     peer      id hash|nil type username|nil phone|nil time
+ *     match     the peer, then `by name` where it came from the usernames table
+ *     username  name owner
+ *     state     id pts|nil qts|nil date|nil seq|nil
+ *     effect    username TEXT, phone TEXT, owner TEXT ID
+ *
+ * Rows are joined with "; ". Matches and effects, whose order is the backend's own, are sorted. Returned
+ * texts are malloc'ed. A call that fails where it should not fails the test.
+ */
+
+#include "../../backends/backend.h"
+
+enum { STORAGE_NIL = -77777 }; /* an access hash, or part of a state, that is nil */
+
+struct storage {
+        const struct backend *backend;
+        struct backend_config config;
+        struct backend_env *env;
+        struct backend_session *session;
+        struct opened opened;
+        struct fault fault; /* of the last call */
+        char *effects;      /* of the last batch; malloc'ed */
+        char *log;          /* all that was logged, a line each; malloc'ed */
+};
+
+const struct backend *storage_backend(const char *name);
+
+/* The folder `path` is made where it is missing. */
+void storage_start(struct storage *storage, const struct backend *backend, const char *path);
+void storage_stop(struct storage *storage); /* closes a session that is open */
+
+/* 0 or the error; `dialect` NULL: the default. */
+int storage_try(struct storage *storage, const char *name, const char *dialect, bool create);
+void storage_open(struct storage *storage, const char *name, const char *dialect);
+void storage_close(struct storage *storage);
+
+struct peer storage_peer(int64_t id, int64_t hash, const char *type, const char *username, const char *phone,
+                         int64_t time);
+struct state storage_state(int64_t id, int64_t pts, int64_t qts, int64_t date, int64_t seq);
+
+/* 0 or the error. */
+int storage_apply(struct storage *storage, const struct change *changes, size_t n);
+int storage_put_peers(struct storage *storage, const struct peer *peers, size_t n);
+void storage_put_peer(struct storage *storage, struct peer peer);
+void storage_put_state(struct storage *storage, struct state state);
+/* `names` separated by spaces; "" for none. */
+void storage_put_names(struct storage *storage, int64_t peer_id, const char *names, int64_t time);
+void storage_put_fields(struct storage *storage, unsigned fields, const struct identity *identity);
+void storage_put_number(struct storage *storage, enum field field, int64_t number);
+void storage_put_nil(struct storage *storage, enum field field);
+
+char *storage_by_id(struct storage *storage, int64_t id);
+char *storage_by_username(struct storage *storage, const char *username);
+char *storage_by_phone(struct storage *storage, const char *phone);
+char *storage_peers(struct storage *storage, const int64_t *after, size_t limit);
+char *storage_names(struct storage *storage, const char *after, int64_t after_id, size_t limit);
+char *storage_states(const struct storage *storage); /* as they were when it was opened */
+char *storage_list(struct storage *storage, const char *after, size_t limit);
+struct counts storage_count(struct storage *storage);
+
+/* Compares and frees. */
+void storage_expect_text(char *text, const char *expected, const char *file, int line);
+#define storage_expect(text, expected) storage_expect_text((text), (expected), __FILE__, __LINE__)
+
+#endif
