@@ -156,7 +156,12 @@ $(BUILD)/tests/gramd-toy: $(filter-out $(NOT_TOY),$(DAEMON_OBJECTS)) $(TOY)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(BUILD)/tests/contract/%_toy: $(BUILD)/obj/tests/contract/%.o $(call objects,$(SUPPORT)) \
+# The contract suite is one program of several parts.
+CONTRACT := $(call objects,$(wildcard tests/contract/*.c))
+
+$(BUILD)/tests/contract/test_contract: $(CONTRACT)
+
+$(BUILD)/tests/contract/test_contract_toy: $(CONTRACT) $(call objects,$(SUPPORT)) \
 		$(filter-out $(NOT_TOY),$(TESTED_OBJECTS)) $(TOY)
 	@mkdir -p $(@D)
 	$(say)
