@@ -103,9 +103,11 @@ static const struct {
 static bool take_open_option(struct call *call, struct cursor *cursor, struct open_call *open)
 {
         struct slice key;
+        struct cursor value;
 
         if (!option_key(call, cursor, &key))
                 return false;
+        value = *cursor;
         for (size_t i = 0; i < sizeof(open_options_table) / sizeof(open_options_table[0]); i++) {
                 const char *must_be;
 
@@ -115,7 +117,7 @@ static bool take_open_option(struct call *call, struct cursor *cursor, struct op
                         return true;
                 must_be = open_options_table[i].take(cursor, open);
                 if (must_be)
-                        option_wrong(call, key, *cursor, must_be);
+                        option_wrong(call, key, value, must_be);
                 return !must_be;
         }
         option_unknown(call, key);
