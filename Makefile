@@ -162,7 +162,7 @@ CONTRACT := $(call objects,$(wildcard tests/contract/*.c))
 $(BUILD)/tests/contract/test_contract: $(CONTRACT)
 
 $(BUILD)/tests/contract/test_contract_toy: $(CONTRACT) $(call objects,$(SUPPORT)) \
-		$(filter-out $(NOT_TOY),$(TESTED_OBJECTS)) $(TOY)
+		$(filter-out $(NOT_TOY),$(TESTED_OBJECTS)) $(TOY) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)

@@ -76,7 +76,11 @@ struct lookup {
         struct slice text;
 };
 
-/* A peer that answers lookup number `lookup`. One lookup may have several, in any order, or none. */
+/*
+ * A peer that answers lookup number `lookup`. One lookup may have several, in any order, or none. A row of
+ * the usernames table whose peer is not stored is told too, with `peer.type` absent: it answers nothing, but
+ * would as soon as that peer is there, so nobody may remember the answer.
+ */
 struct match {
         size_t lookup;
         struct peer peer;

@@ -75,6 +75,25 @@ static int find_by(struct backend_session *session, enum statement which, const 
         return sqlite_done(session, rows, rc, fault);
 }
 
+/* A row of the usernames table that leads to no stored peer. */
+static int find_orphan(struct backend_session *session, const struct lookup *lookup, size_t number,
+                       match_fn found, void *arg, struct fault *fault)
+{
+        const struct match match = { .lookup = number, .from_table = true };
+        sqlite3_stmt *rows;
+        int error = sqlite_statement(session, STATEMENT_ORPHAN_NAME, &rows, fault);
+        int rc;
+
+        if (error)
+                return error;
+        sqlite_bind_slice(rows, 1, lookup->text);
+        rc = sqlite3_step(rows);
+        error = sqlite_done(session, rows, rc, fault);
+        if (rc != SQLITE_ROW)
+                return error;
+        return found(arg, &match) ? 0 : fault_memory(session, fault);
+}
+
 static int find_username(struct backend_session *session, const struct lookup *lookup, struct match *match,
                          match_fn found, void *arg, struct fault *fault)
 {
@@ -83,7 +102,8 @@ static int find_username(struct backend_session *session, const struct lookup *l
         if (error || (!session->dialect->names && !sqlite_has_extra(session, EXTRA_NAMES)))
                 return error;
         match->from_table = true;
-        return find_by(session, STATEMENT_PEER_BY_NAME_ROW, lookup, match, found, arg, fault);
+        error = find_by(session, STATEMENT_PEER_BY_NAME_ROW, lookup, match, found, arg, fault);
+        return error ? error : find_orphan(session, lookup, match->lookup, found, arg, fault);
 }
 
 int sqlite_find(struct backend_session *session, const struct lookup *lookups, size_t n, match_fn found,

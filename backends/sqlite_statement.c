@@ -19,6 +19,8 @@ static const char *const templates[STATEMENT_COUNT] = {
         [STATEMENT_PEER_BY_USERNAME] = "SELECT $peer FROM $from WHERE $own_username = ?1 AND $is_peer",
         [STATEMENT_PEER_BY_NAME_ROW] = "SELECT $peer, $row_time FROM $names u CROSS JOIN $from"
                                        " WHERE u.$name = ?1 AND p.id = u.$owner AND $is_peer",
+        [STATEMENT_ORPHAN_NAME] = "SELECT 1 FROM $names u WHERE u.$name = ?1 AND NOT EXISTS"
+                                  " (SELECT 1 FROM $from WHERE p.id = u.$owner AND $is_peer) LIMIT 1",
         [STATEMENT_PEER_BY_PHONE] = "SELECT $peer FROM $from WHERE p.$phone = ?1 AND $is_peer",
         [STATEMENT_PEER_SCAN] = "SELECT $peer FROM $from WHERE p.id >= ?1 AND $is_peer ORDER BY p.id",
         [STATEMENT_PEER_INSERT] = "INSERT INTO $peers ($put_columns) VALUES ($put_values)"

@@ -340,10 +340,16 @@ enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, 
         enum cache_index index = lookup->kind == LOOKUP_USERNAME ? BY_NAME : BY_PHONE;
         struct match known[CANDIDATES_MAX], best = { 0 };
         struct contest contest = { .winner = SIZE_MAX };
+        bool settled = true;
 
         for (size_t i = 0; i < n; i++) {
-                struct match match = current(cache, &matches[i]);
+                struct match match;
 
+                if (!matches[i].peer.type.data) {
+                        settled = false; /* a name that waits for its peer */
+                        continue;
+                }
+                match = current(cache, &matches[i]);
                 compete(&contest, i, match.peer.id, match.peer.last_update_on, match.from_table);
                 if (contest.winner == i)
                         best = match;
@@ -354,12 +360,12 @@ enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, 
                 remember_absence(shelf, lookup->id);
         else if (lookup->kind == LOOKUP_ID)
                 remember_peer(shelf, &best.peer);
-        else if (n > CANDIDATES_MAX)
+        else if (n > CANDIDATES_MAX || !settled)
                 forget_text(shelf, index, lookup->text);
         else
                 remember_text(shelf, index, lookup->text, known, n);
         pool_evict(shelf->pool, EVICT_STEP);
-        if (n == 0)
+        if (contest.winner == SIZE_MAX)
                 return CACHE_ABSENT;
         *hit = (struct cache_hit){ pack(shelf->pool, &best.peer), best.from_table, best.has_row_time,
                                    best.row_time };

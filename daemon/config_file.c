@@ -167,7 +167,9 @@ static void check_line(struct file *file, const char *line)
                 if (strcmp(line, "[access]") != 0)
                         fail(file, "unknown section '%s' ([access])", line);
         } else if (line[name] != '=') {
-                fail(file, "expected 'option = value' or '[section]'");
+                /* Its first word only: what follows may be a secret. */
+                fail(file, "expected 'option = value' or '[section]', not '%.*s'",
+                     (int)strcspn(line, " \t=:"), line);
         } else if (name == 0) {
                 fail(file, "the option's name is missing before '='");
         } else if (name >= 100) {

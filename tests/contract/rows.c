@@ -257,7 +257,7 @@ CONTRACT_TEST(a_name_of_nobody_known_is_kept_but_leads_to_nobody)
         storage_open(&contract_at, "bot", NULL);
         storage_put_names(&contract_at, 1, "early", 10);
         contract_reopen("bot");
-        storage_expect(storage_by_username(&contract_at, "early"), "");
+        storage_expect(storage_by_username(&contract_at, "early"), "nobody yet");
         storage_expect(storage_names(&contract_at, NULL, 0, 10), "early 1");
         storage_put_peer(&contract_at, storage_peer(1, 1, "user", NULL, NULL, 5));
         storage_expect(storage_by_username(&contract_at, "early"), "1 1 user nil nil 5 by name");

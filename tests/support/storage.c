@@ -287,6 +287,8 @@ static bool add_peer(void *arg, const struct peer *peer)
 
 static bool add_match(void *arg, const struct match *match)
 {
+        if (!match->peer.type.data)
+                return add(arg, "nobody yet");
         return add_peer_as(arg, &match->peer, match->from_table ? " by name" : "");
 }
 

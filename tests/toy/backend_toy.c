@@ -326,8 +326,12 @@ static bool answer(const struct table *table, size_t lookup, const struct lookup
         if (row->kind != ROW_NAME)
                 return !slice_equal(row->peer.username, wanted->text) || found(arg, &match);
         peer = get(table, ROW_PEER, SLICE_NONE, row->id);
-        if (!peer || !slice_equal(row->name, wanted->text))
+        if (!slice_equal(row->name, wanted->text))
                 return true;
+        if (!peer) {
+                match = (struct match){ .lookup = lookup, .from_table = true };
+                return found(arg, &match);
+        }
         match = (struct match){ lookup, peer->peer, true, true, row->time };
         return found(arg, &match);
 }
