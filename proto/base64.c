@@ -11,11 +11,15 @@ static const char *const base64_characters[] = {
 };
 
 /* 0-63, or -1. */
-static int base64_value(char character, enum base64_alphabet alphabet)
+static int base64_value(char character, const char *characters)
 {
-        const char *at = memchr(base64_characters[alphabet], character, 64);
-
-        return at ? (int)(at - base64_characters[alphabet]) : -1;
+        if (character >= 'A' && character <= 'Z')
+                return character - 'A';
+        if (character >= 'a' && character <= 'z')
+                return character - 'a' + 26;
+        if (character >= '0' && character <= '9')
+                return character - '0' + 52;
+        return character == characters[62] ? 62 : character == characters[63] ? 63 : -1;
 }
 
 /* Takes the padding off. False: it is not as it should be. */
@@ -39,24 +43,27 @@ bool base64_decode(struct slice text, enum base64_alphabet alphabet, enum base64
 {
         uint32_t bits = 0;
         unsigned held = 0;
+        uint8_t *at;
 
         if (!base64_strip(&text, padding) || text.len % 4 == 1)
                 return false;
+        at = buffer_reserve(out, text.len / 4 * 3 + 2);
+        if (!at)
+                return false;
         for (size_t i = 0; i < text.len; i++) {
-                int value = base64_value(text.data[i], alphabet);
+                int value = base64_value(text.data[i], base64_characters[alphabet]);
 
                 if (value < 0)
                         return false;
                 bits = bits << 6 | (uint32_t)value;
                 held += 6;
                 if (held >= 8) {
-                        uint8_t byte = (uint8_t)(bits >> (held - 8));
-
                         held -= 8;
-                        buffer_append(out, &byte, 1);
+                        *at++ = (uint8_t)(bits >> held);
+                        out->len++;
                 }
         }
-        return !(bits & ((1u << held) - 1)) && !out->failed;
+        return !(bits & ((1u << held) - 1));
 }
 
 void base64_encode(struct slice bytes, enum base64_alphabet alphabet, enum base64_padding padding,
