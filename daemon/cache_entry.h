@@ -2,8 +2,9 @@
 #define GRAMD_DAEMON_CACHE_ENTRY_H
 
 /*
- * The cache's inside: entries, the shelves they stand on, the pool that counts their bytes. cache.c decides
- * what is remembered and what it means; cache_shelf.c keeps it, finds it and throws it out.
+ * The cache's inside: entries, the shelves they stand on, the pool that counts their bytes. cache.c and
+ * cache_rows.c decide what is remembered and what it means; cache_shelf.c keeps it and throws it out;
+ * cache_table.c finds it.
  *
  * A shelf is what one session has in the cache: its entries, reachable through four indexes. Every
  * entry is one block of memory, on one shelf, in the pool's order of use, and in one index, which is its
@@ -77,7 +78,8 @@ struct candidate {
 
 struct alias {
         struct entry entry;
-        size_t n;                      /* 0: the name leads to nobody */
+        uint32_t n;                    /* 0: the name leads to nobody */
+        uint32_t rows_epoch;           /* its shelf's, when it was made */
         struct candidate candidates[]; /* the text stands behind them */
 };
 
@@ -91,7 +93,10 @@ struct table {
 struct shelf {
         struct cache_pool *pool;
         struct table tables[CACHE_INDEXES];
-        struct row *late[2];   /* peers, names */
+        struct row *late[2]; /* peers, names */
+        /* Rises when names that are not held here get a new time: aliases made of rows before are wrong then.
+         */
+        uint32_t rows_epoch;
         cache_late_fn on_late; /* NULL: dropped, nobody cares any more */
         void *arg;
         struct shelf *next_dropped;
@@ -113,15 +118,49 @@ struct cache_pool {
         uint64_t id_key[3];
 };
 
-struct shelf *shelf_new(struct cache_pool *pool, cache_late_fn on_late, void *arg);
-void shelf_drop(struct shelf *shelf);  /* takes it; emptied by and by */
-void shelf_empty(struct shelf *shelf); /* at once */
+struct cache {
+        struct shelf *shelf;
+};
+
+enum {
+        ENTRY_MAX_BYTES = 16384, /* of a row or an alias: longer ones are not kept */
+        EVICT_STEP = 1024,       /* entries that one call evicts, so that it does not hold up the loop */
+};
+
+/* ---- cache_table.c ---- */
+
+/* Memory that counts in the pool, zeroed; NULL: none. */
+void *block_new(struct cache_pool *pool, size_t size);
+void block_free(struct cache_pool *pool, void *block);
+size_t block_bytes(void *block);
+
+/* Before an insertion. False: there is no memory for a first bucket. */
+bool table_ready(struct cache_pool *pool, struct table *table, enum cache_index index);
+void table_insert(struct entry *entry, enum cache_index index);
+void table_remove(struct entry *entry, enum cache_index index);
+void table_free(struct cache_pool *pool, struct table *table);
+struct entry *table_bucket(const struct table *table, size_t n); /* its first entry, or NULL */
+
+int64_t entry_id(const struct entry *entry);                   /* of a peer, an absence, names */
+int64_t entry_time(const struct entry *entry);                 /* of a peer, names */
+void entry_peer(const struct entry *entry, struct peer *peer); /* slices borrow the entry's memory */
+struct slice entry_text(const struct entry *entry, enum cache_index index);
+
+static inline struct slice entry_packed(const struct entry *entry)
+{
+        return (struct slice){ (const char *)((const struct peer_row *)entry)->packed, entry->len };
+}
 
 struct entry *shelf_find_id(const struct shelf *shelf, enum cache_index index, int64_t id);
 struct entry *shelf_find_text(const struct shelf *shelf, enum cache_index index, struct slice text);
 
-/* A new block for an entry of `size` bytes, struct and what stands behind it, zeroed; not on the shelf yet.
- */
+/* ---- cache_shelf.c ---- */
+
+struct shelf *shelf_new(struct cache_pool *pool, cache_late_fn on_late, void *arg);
+void shelf_drop(struct shelf *shelf);  /* takes it; emptied by and by */
+void shelf_empty(struct shelf *shelf); /* at once */
+
+/* `size`: the struct and what stands behind it. Zeroed, and not on the shelf yet. NULL: no memory. */
 void *entry_new(struct shelf *shelf, enum entry_kind kind, size_t size);
 void entry_insert(struct entry *entry); /* into its home index, as the newest */
 void entry_use(struct entry *entry);    /* is the newest again */
@@ -134,21 +173,15 @@ void entry_unlist(struct entry *entry, enum cache_index index);
 
 void row_set_late(struct row *row, bool late);
 
-enum { EVICT_STEP = 1024 }; /* entries: what one call may take, so that it does not hold up the loop */
-
 /* Evicts what was used longest ago while the pool is over its budget, at most `entries`; true: still is. */
 bool pool_evict(struct cache_pool *pool, size_t entries);
 
-/* ---- what entries hold ---- */
+/* ---- cache.c ---- */
 
-int64_t entry_id(const struct entry *entry);                   /* of a peer, an absence, names */
-int64_t entry_time(const struct entry *entry);                 /* of a peer, names */
-void entry_peer(const struct entry *entry, struct peer *peer); /* slices borrow the entry's memory */
-struct slice entry_text(const struct entry *entry, enum cache_index index);
-
-static inline struct slice entry_packed(const struct entry *entry)
-{
-        return (struct slice){ (const char *)((const struct peer_row *)entry)->packed, entry->len };
-}
+struct entry *shelf_find_peer(const struct shelf *shelf, int64_t id);
+/* Nothing is known any more of whom this username or phone number leads to. */
+void shelf_forget_text(struct shelf *shelf, enum cache_index index, struct slice text);
+/* Puts the peer in the place of `old`, if not NULL; returns its entry, or NULL where it cannot be kept. */
+struct entry *shelf_replace_peer(struct shelf *shelf, struct entry *old, const struct peer *peer);
 
 #endif
