@@ -1,0 +1,250 @@
+/* The commands that look: ping, list, show, stats. */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl.h"
+#include "output.h"
+
+/* ---- ping ---- */
+
+int ctl_ping(struct ctl *ctl)
+{
+        struct timespec before, after;
+        struct gram_hello *hello;
+        double milliseconds;
+
+        if (gram_hello(ctl->client, &hello))
+                return ctl_fail_gram(ctl, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        if (gram_ping(ctl->client)) {
+                gram_free(hello);
+                return ctl_fail_gram(ctl, NULL);
+        }
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        milliseconds =
+                (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) / 1e6;
+        if (ctl->json) {
+                putchar('{');
+                json_key_text("socket", gram_client_socket(ctl->client), true);
+                json_key_text("version", hello->version, false);
+                json_key("milliseconds", false);
+                json_number(milliseconds);
+                puts("}");
+        } else {
+                print_text(stdout, hello->server ? hello->server : "gramd");
+                putchar(' ');
+                print_text(stdout, hello->version ? hello->version : "?");
+                fputs(" at ", stdout);
+                print_text(stdout, gram_client_socket(ctl->client));
+                printf(" answered in %.3f ms\n", milliseconds);
+        }
+        gram_free(hello);
+        return EXIT_OK;
+}
+
+/* ---- list ---- */
+
+static void list_row_json(const struct gram_stored_session *row, bool first)
+{
+        fputs(first ? "\n{" : ",\n{", stdout);
+        json_key_text("name", row->name, true);
+        json_key_text("backend", row->backend, false);
+        json_key_int("bytes", row->bytes, false);
+        json_key_int("modified", row->modified, false);
+        json_key_int("handles", row->handles, false);
+        json_key("holder", false);
+        json_holder(row->holder);
+        putchar('}');
+}
+
+/* The name stands last: it may be long, and needs no column. */
+static void list_row(const struct gram_stored_session *row)
+{
+        printf("%-8s %12" PRId64 " %7" PRId64 "  ", row->backend ? row->backend : "-", row->bytes,
+               row->handles);
+        print_time(stdout, row->modified);
+        fputs(row->modified ? "  " : "                    ", stdout);
+        print_text(stdout, row->name);
+        if (row->holder) {
+                fputs("  (held by ", stdout);
+                print_holder(stdout, row->holder);
+                putchar(')');
+        }
+        putchar('\n');
+}
+
+int ctl_list(struct ctl *ctl)
+{
+        struct gram_stored_sessions *page = NULL;
+        bool first = true;
+
+        for (;;) {
+                struct gram_stored_sessions *last = page;
+                int error = gram_sessions(ctl->client, ctl->arguments[0],
+                                          last ? last->rows[last->n - 1].name : NULL, GRAM_MAX_ROWS, &page);
+
+                gram_free(last);
+                if (error)
+                        return ctl_fail_gram(ctl, NULL);
+                if (first)
+                        fputs(ctl->json ? "[" : "BACKEND         BYTES HANDLES  MODIFIED             NAME\n", stdout);
+                for (size_t i = 0; i < page->n; i++) {
+                        if (ctl->json)
+                                list_row_json(&page->rows[i], first && i == 0);
+                        else
+                                list_row(&page->rows[i]);
+                }
+                first = first && page->n == 0;
+                if (page->n == 0) /* a page may be cut short for its size: only an empty one is the end */
+                        break;
+        }
+        gram_free(page);
+        if (ctl->json)
+                puts(first ? "]" : "\n]");
+        return EXIT_OK;
+}
+
+/* ---- show ---- */
+
+static const struct {
+        unsigned field;
+        size_t at;
+        enum { NUMBER, SWITCH, TEXT } type;
+} shown[] = {
+        { GRAM_DC_ID, offsetof(struct gram_identity, dc_id), NUMBER },
+        { GRAM_API_ID, offsetof(struct gram_identity, api_id), NUMBER },
+        { GRAM_TEST_MODE, offsetof(struct gram_identity, test_mode), SWITCH },
+        { GRAM_USER_ID, offsetof(struct gram_identity, user_id), NUMBER },
+        { GRAM_IS_BOT, offsetof(struct gram_identity, is_bot), SWITCH },
+        { GRAM_DATE, offsetof(struct gram_identity, date), NUMBER },
+        { GRAM_SERVER_ADDRESS, offsetof(struct gram_identity, server_address), TEXT },
+        { GRAM_PORT, offsetof(struct gram_identity, port), NUMBER },
+        { GRAM_TAKEOUT_ID, offsetof(struct gram_identity, takeout_id), NUMBER },
+};
+
+/* A line for people, or a member of the JSON object. */
+static void show_text(const struct ctl *ctl, const char *key, const char *value)
+{
+        if (ctl->json) {
+                json_key_text(key, value, false);
+                return;
+        }
+        printf("%-15s ", key);
+        print_text(stdout, value ? value : "-");
+        putchar('\n');
+}
+
+static void show_int(const struct ctl *ctl, const char *key, int64_t value)
+{
+        if (ctl->json)
+                json_key_int(key, value, false);
+        else
+                printf("%-15s %" PRId64 "\n", key, value);
+}
+
+static void show_switch(const struct ctl *ctl, const char *key, bool value)
+{
+        if (ctl->json) {
+                json_key(key, false);
+                fputs(value ? "true" : "false", stdout);
+        } else {
+                printf("%-15s %s\n", key, value ? "yes" : "no");
+        }
+}
+
+static void show_identity(const struct ctl *ctl, const struct gram_identity *identity)
+{
+        for (size_t i = 0; i < sizeof(shown) / sizeof(*shown); i++) {
+                const char *name = gram_field_name(shown[i].field);
+                const char *at = (const char *)identity + shown[i].at;
+
+                if (identity->nil & shown[i].field)
+                        show_text(ctl, name, NULL);
+                else if (shown[i].type == NUMBER)
+                        show_int(ctl, name, *(const int64_t *)(const void *)at);
+                else if (shown[i].type == SWITCH)
+                        show_switch(ctl, name, *(const bool *)(const void *)at);
+                else
+                        show_text(ctl, name, at);
+        }
+}
+
+/* Whether there is a key, no more. Who may only read is not told even that. */
+static void show_key(const struct ctl *ctl, struct gram_session *session)
+{
+        struct gram_identity identity;
+
+        if (gram_get(session, GRAM_AUTH_KEY, &identity) == 0)
+                show_switch(ctl, "has_auth_key", !(identity.nil & GRAM_AUTH_KEY));
+        gram_identity_wipe(&identity);
+}
+
+static void show_info(const struct ctl *ctl, const struct gram_info *info)
+{
+        if (ctl->json) {
+                putchar('{');
+                json_key_text("name", info->name, true);
+        } else {
+                show_text(ctl, "name", info->name);
+        }
+        show_text(ctl, "backend", info->backend);
+        show_text(ctl, "dialect", info->dialect);
+        show_int(ctl, "version", info->version);
+        show_int(ctl, "peers", info->peers);
+        show_int(ctl, "usernames", info->usernames);
+        show_int(ctl, "states", info->states);
+        show_int(ctl, "bytes", info->bytes);
+        show_int(ctl, "handles", info->handles); /* this command's own among them */
+        show_int(ctl, "fence", info->fence);
+}
+
+int ctl_show(struct ctl *ctl)
+{
+        struct gram_session *session = ctl_open(ctl, false);
+        struct gram_identity identity;
+        struct gram_info *info = NULL;
+        int code = EXIT_OK;
+
+        if (!session)
+                return EXIT_FAILED;
+        if (gram_info(session, &info) || gram_get(session, GRAM_ALL_FIELDS & ~GRAM_AUTH_KEY, &identity)) {
+                code = ctl_fail_gram(ctl, ctl->arguments[0]);
+        } else {
+                show_info(ctl, info);
+                show_identity(ctl, &identity);
+                show_key(ctl, session);
+                if (ctl->json)
+                        puts("}");
+        }
+        gram_free(info);
+        gram_close(session);
+        return code;
+}
+
+/* ---- stats ---- */
+
+int ctl_stats(struct ctl *ctl)
+{
+        struct gram_stats *stats;
+
+        if (gram_stats(ctl->client, &stats))
+                return ctl_fail_gram(ctl, NULL);
+        if (ctl->json)
+                putchar('{');
+        for (size_t i = 0; i < stats->n; i++) {
+                if (ctl->json) {
+                        json_key(stats->rows[i].name, i == 0);
+                        json_number(stats->rows[i].value);
+                        continue;
+                }
+                print_text(stdout, stats->rows[i].name);
+                printf(" %.15g\n", stats->rows[i].value);
+        }
+        if (ctl->json)
+                puts("}");
+        gram_free(stats);
+        return EXIT_OK;
+}

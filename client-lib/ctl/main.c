@@ -1,0 +1,290 @@
+/*
+ * gramctl, the command-line tool. The command line against the two tables here, a client, the command's
+ * function, an exit code: 0 done, 1 it failed, 2 the command line is wrong.
+ */
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "output.h"
+
+enum { ALL = 31, LIST = 1, SHOW = 2, EXPORT = 4, IMPORT = 8, OTHER = 16 };
+
+static const struct command {
+        const char *name;
+        const char *arguments;
+        int least;
+        int most;
+        unsigned bit; /* for the options it takes */
+        int (*run)(struct ctl *ctl);
+        const char *help;
+} commands[] = {
+        { "ping", "", 0, 0, OTHER, ctl_ping, "ask the daemon whether it answers" },
+        { "list", "[GLOB]", 0, 1, LIST, ctl_list, "list stored and open sessions" },
+        { "show", "NAME", 1, 1, SHOW, ctl_show,
+          "show a session: its file, account and figures; never its key" },
+        { "export", "NAME", 1, 1, EXPORT, ctl_export, "print a session as a string, for a client library" },
+        { "import", "NAME [FILE]", 1, 2, IMPORT, ctl_import,
+          "store the session string in FILE, or on standard input, as session NAME" },
+        { "stats", "", 0, 0, OTHER, ctl_stats, "print the daemon's counters" },
+};
+
+static const struct option_row {
+        const char *name;
+        const char *argument; /* NULL: a switch */
+        unsigned commands;
+        size_t at; /* of the const char * or bool in struct ctl */
+        const char *help;
+} options[] = {
+        { "socket", "PATH", ALL, offsetof(struct ctl, socket),
+          "the daemon's socket (else $GRAMD_SOCKET, $XDG_RUNTIME_DIR/gramd.sock, /run/gramd/gramd.sock)" },
+        { "json", NULL, ALL, offsetof(struct ctl, json), "print JSON" },
+        { "timeout", "SECONDS", ALL, offsetof(struct ctl, timeout), "how long to wait for an answer (30)" },
+        { "backend", "NAME", SHOW | EXPORT | IMPORT, offsetof(struct ctl, backend),
+          "where the session is stored (the daemon's default)" },
+        { "format", "NAME", EXPORT | IMPORT, offsetof(struct ctl, format),
+          "of the string: pyrogram, pyrogram-old32, pyrogram-old64, telethon, ... (export: pyrogram; import: "
+          "recognised)" },
+        { "output", "FILE", EXPORT, offsetof(struct ctl, output),
+          "write a new file, readable by you alone, instead of standard output" },
+        { "force", NULL, EXPORT, offsetof(struct ctl, force),
+          "print the string on a terminal; replace the file of --output" },
+        { "overwrite", NULL, IMPORT, offsetof(struct ctl, overwrite),
+          "replace another key that the session holds" },
+        { "api-id", "NUMBER", IMPORT, offsetof(struct ctl, api_id),
+          "the application's id, for formats that carry none" },
+        { "dialect", "NAME", IMPORT, offsetof(struct ctl, dialect),
+          "of a new file: pyrogram, hydrogram, pyrofork, electrogram, kurigram, irenogram, telethon" },
+        { "help", NULL, ALL, offsetof(struct ctl, help), "print this, or a command's own help" },
+        { "version", NULL, ALL, offsetof(struct ctl, version), "print the version" },
+};
+
+enum {
+        N_COMMANDS = sizeof(commands) / sizeof(*commands),
+        N_OPTIONS = sizeof(options) / sizeof(*options),
+};
+
+/* ---- help ---- */
+
+static void help_option(const struct option_row *option)
+{
+        char left[40];
+
+        snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument ? " " : "",
+                 option->argument ? option->argument : "");
+        printf("  %-20s  %s\n", left, option->help);
+}
+
+static void help(const struct command *command)
+{
+        if (command) {
+                printf("usage: gramctl [OPTION]... %s %s\n\n%s\n\noptions:\n", command->name,
+                       command->arguments, command->help);
+        } else {
+                puts("usage: gramctl [OPTION]... COMMAND [ARGUMENT]...\n\ncommands:");
+                for (int i = 0; i < N_COMMANDS; i++)
+                        printf("  %-6s %-13s  %s\n", commands[i].name, commands[i].arguments,
+                               commands[i].help);
+                puts("\noptions:");
+        }
+        for (int i = 0; i < N_OPTIONS; i++) {
+                if (!command || options[i].commands & command->bit)
+                        help_option(&options[i]);
+        }
+        if (!command)
+                puts("\nexit status: 0 done, 1 it failed, 2 the command line is wrong");
+}
+
+/* ---- errors ---- */
+
+int ctl_fail(int exit_code, const char *format, ...)
+{
+        char text[2048];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        fputs("gramctl: ", stderr);
+        print_text(stderr, text);
+        fputc('\n', stderr);
+        return exit_code;
+}
+
+static const char *what_to_do(struct ctl *ctl, int code)
+{
+        switch (code) {
+        case GRAM_E_UNREACHABLE:
+                if (access(gram_client_socket(ctl->client), W_OK) != 0 && errno == EACCES)
+                        return "; its socket is open to the group gramd: join that, or become root";
+                return "; start it with `systemctl start gramd`, or by running `gramd`; another socket: "
+                       "--socket "
+                       "PATH";
+        case GRAM_E_TIMEOUT:
+                return "; it is there but does not answer: see its log, or wait longer: --timeout";
+        case GRAM_E_EXISTS: return "; to replace it: --overwrite";
+        default: return "";
+        }
+}
+
+int ctl_fail_gram(struct ctl *ctl, const char *name)
+{
+        const struct gram_error *error = gram_client_error(ctl->client);
+
+        fputs("gramctl: ", stderr);
+        if (name) {
+                print_text(stderr, name);
+                fputs(": ", stderr);
+        }
+        print_text(stderr, error->message);
+        if (error->holder) {
+                fputs("; held by ", stderr);
+                print_holder(stderr, error->holder);
+        }
+        fprintf(stderr, "%s [%s]\n", what_to_do(ctl, error->code), error->name);
+        return EXIT_FAILED;
+}
+
+struct gram_session *ctl_open(struct ctl *ctl, bool create)
+{
+        const struct gram_open_options open_options = { .backend = ctl->backend,
+                                                        .dialect = ctl->dialect,
+                                                        .must_exist = !create };
+        struct gram_session *session;
+
+        if (gram_open(ctl->client, ctl->arguments[0], &open_options, &session) == 0)
+                return session;
+        ctl_fail_gram(ctl, ctl->arguments[0]);
+        return NULL;
+}
+
+/* ---- the command line ---- */
+
+static const struct command *command_find(const char *name)
+{
+        for (int i = 0; i < N_COMMANDS; i++) {
+                if (strcmp(commands[i].name, name) == 0)
+                        return &commands[i];
+        }
+        return NULL;
+}
+
+static void option_set(struct ctl *ctl, const struct option_row *option, const char *value)
+{
+        char *at = (char *)ctl + option->at;
+
+        if (option->argument)
+                *(const char **)(void *)at = value;
+        else
+                *(bool *)(void *)at = true;
+}
+
+/* Options may stand anywhere. Returns a set of those given, as bits, or -1 after a complaint. */
+static long options_read(struct ctl *ctl, int argc, char **argv)
+{
+        struct option longs[N_OPTIONS + 1] = { 0 };
+        long given = 0;
+        int index;
+
+        for (int i = 0; i < N_OPTIONS; i++) {
+                longs[i].name = options[i].name;
+                longs[i].has_arg = options[i].argument ? required_argument : no_argument;
+        }
+        for (;;) {
+                int result = getopt_long(argc, argv, "", longs, &index);
+
+                if (result == -1)
+                        return given;
+                if (result != 0) /* getopt has said which */
+                        return -1;
+                option_set(ctl, &options[index], optarg);
+                given |= 1L << index;
+        }
+}
+
+static int options_check(const struct command *command, long given)
+{
+        for (int i = 0; i < N_OPTIONS; i++) {
+                if (given >> i & 1 && !(options[i].commands & command->bit))
+                        return ctl_fail(EXIT_USAGE, "%s takes no --%s; see gramctl %s --help", command->name,
+                                        options[i].name, command->name);
+        }
+        return EXIT_OK;
+}
+
+static int client_make(struct ctl *ctl)
+{
+        struct gram_options gram_options = { .socket = ctl->socket, .client = "gramctl" };
+        char *end = NULL;
+        double seconds;
+
+        if (ctl->timeout) {
+                seconds = strtod(ctl->timeout, &end);
+                if (end == ctl->timeout || *end || !(seconds > 0 && seconds < 1e9))
+                        return ctl_fail(EXIT_USAGE, "--timeout %s: not a number of seconds", ctl->timeout);
+                gram_options.timeout_ms = seconds < 0.001 ? 1 : (int64_t)(seconds * 1000);
+        }
+        ctl->client = gram_client_new(&gram_options);
+        if (!ctl->client)
+                return ctl_fail(EXIT_FAILED, "cannot start: %s", strerror(errno));
+        return EXIT_OK;
+}
+
+static int command_run(struct ctl *ctl, const struct command *command)
+{
+        int code = client_make(ctl);
+
+        if (code)
+                return code;
+        if (gram_connect(ctl->client))
+                code = ctl_fail_gram(ctl, NULL);
+        else
+                code = command->run(ctl);
+        gram_client_free(ctl->client);
+        if (fflush(stdout) != 0 && !code)
+                code = ctl_fail(EXIT_FAILED, "cannot write the result: %s", strerror(errno));
+        return code;
+}
+
+int main(int argc, char **argv)
+{
+        const struct command *command = NULL;
+        struct ctl ctl = { 0 };
+        long given = options_read(&ctl, argc, argv);
+        int n = argc - optind - 1;
+
+        if (given < 0) {
+                fputs("see gramctl --help\n", stderr);
+                return EXIT_USAGE;
+        }
+        if (ctl.version) {
+                puts("gramctl " GRAMD_VERSION);
+                return EXIT_OK;
+        }
+        if (n >= 0) {
+                command = command_find(argv[optind]);
+                if (!command)
+                        return ctl_fail(EXIT_USAGE, "no command %s; see gramctl --help", argv[optind]);
+        }
+        if (ctl.help) {
+                help(command);
+                return EXIT_OK;
+        }
+        if (!command)
+                return ctl_fail(EXIT_USAGE, "no command; see gramctl --help");
+        if (n < command->least || n > command->most)
+                return ctl_fail(EXIT_USAGE, "usage: gramctl [OPTION]... %s %s", command->name,
+                                command->arguments);
+        for (int i = 0; i < n; i++)
+                ctl.arguments[i] = argv[optind + 1 + i];
+        if (options_check(command, given))
+                return EXIT_USAGE;
+        return command_run(&ctl, command);
+}

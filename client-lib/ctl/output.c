@@ -1,0 +1,119 @@
+/* Printing: text that a terminal can bear, and JSON. */
+
+#include "output.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <time.h>
+
+/* A control character at `text`, and how many bytes it has; 0: none. */
+static int control_bytes(const char *text)
+{
+        unsigned char first = (unsigned char)text[0];
+
+        if (first < 0x20 || first == 0x7f)
+                return 1;
+        if (first == 0xc2 && (unsigned char)text[1] < 0xa0) /* U+0080 to U+009F */
+                return 2;
+        return 0;
+}
+
+void print_text(FILE *file, const char *text)
+{
+        while (*text) {
+                int n = control_bytes(text);
+
+                if (!n)
+                        fputc(*text++, file);
+                for (; n; n--)
+                        fprintf(file, "\\x%02x", (unsigned char)*text++);
+        }
+}
+
+void json_text(const char *text)
+{
+        if (!text) {
+                fputs("null", stdout);
+                return;
+        }
+        putchar('"');
+        for (; *text; text++) {
+                if (*text == '"' || *text == '\\')
+                        printf("\\%c", *text);
+                else if ((unsigned char)*text < 0x20 || *text == 0x7f)
+                        printf("\\u%04x", (unsigned char)*text);
+                else
+                        putchar(*text);
+        }
+        putchar('"');
+}
+
+void json_key(const char *key, bool first)
+{
+        if (!first)
+                fputs(", ", stdout);
+        json_text(key);
+        fputs(": ", stdout);
+}
+
+void json_key_text(const char *key, const char *text, bool first)
+{
+        json_key(key, first);
+        json_text(text);
+}
+
+void json_key_int(const char *key, int64_t value, bool first)
+{
+        json_key(key, first);
+        printf("%" PRId64, value);
+}
+
+void json_number(double value)
+{
+        if (isfinite(value))
+                printf("%.15g", value);
+        else
+                fputs("null", stdout);
+}
+
+void json_holder(const struct gram_holder *holder)
+{
+        if (!holder) {
+                fputs("null", stdout);
+                return;
+        }
+        putchar('{');
+        json_key_int("pid", holder->pid, true);
+        json_key_int("uid", holder->uid, false);
+        json_key_text("client", holder->client, false);
+        json_key_text("host", holder->host, false);
+        json_key_int("since", holder->since, false);
+        putchar('}');
+}
+
+void print_holder(FILE *file, const struct gram_holder *holder)
+{
+        print_text(file, holder->client ? holder->client : "a client");
+        if (holder->pid)
+                fprintf(file, " (pid %" PRId64 ", uid %" PRId64 ")", holder->pid, holder->uid);
+        if (holder->host) {
+                fputs(" on ", file);
+                print_text(file, holder->host);
+        }
+        if (holder->since) {
+                fputs(" since ", file);
+                print_time(file, holder->since);
+        }
+}
+
+void print_time(FILE *file, int64_t seconds)
+{
+        time_t when = (time_t)seconds;
+        struct tm local;
+        char text[64];
+
+        if (!seconds || !localtime_r(&when, &local) ||
+            !strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local))
+                snprintf(text, sizeof(text), "-");
+        fputs(text, file);
+}

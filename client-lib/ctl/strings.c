@@ -1,0 +1,237 @@
+/*
+ * The commands that move session strings: export, import. Such a string is a password to the account: it is
+ * read from a file or standard input and never from the command line, which every user of the machine can
+ * see; a terminal shows it only with --force, and does not echo it; files with it are readable by their owner
+ * alone; memory is wiped.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "output.h"
+
+enum { STRING_MAX = 4096 };
+
+/* ---- export ---- */
+
+static int write_all(int fd, const char *text, size_t len)
+{
+        while (len) {
+                ssize_t n = write(fd, text, len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -1;
+                text += n;
+                len -= (size_t)n;
+        }
+        return 0;
+}
+
+/* Unbuffered: no copy stays behind in stdio. */
+static int put_string(const struct ctl *ctl, int fd, const char *text)
+{
+        if (!ctl->json)
+                return write_all(fd, text, strlen(text)) || write_all(fd, "\n", 1);
+        /* Base64 needs no escapes in JSON. */
+        return write_all(fd, "{\"string\": \"", 12) || write_all(fd, text, strlen(text)) ||
+               write_all(fd, "\"}\n", 3);
+}
+
+static int export_to(const struct ctl *ctl, int fd, const char *file, const char *text)
+{
+        if (put_string(ctl, fd, text) == 0)
+                return EXIT_OK;
+        return ctl_fail(EXIT_FAILED, "cannot write %s: %s", file, strerror(errno));
+}
+
+/* Beside the file and then in its place: whoever reads it sees the old one or the new one. */
+static int export_file(const struct ctl *ctl, const char *text)
+{
+        char path[4096];
+        int fd, code;
+
+        if (snprintf(path, sizeof(path), "%s.XXXXXX", ctl->output) >= (int)sizeof(path))
+                return ctl_fail(EXIT_FAILED, "%s: the name is too long", ctl->output);
+        fd = mkostemp(path, O_CLOEXEC); /* 0600 */
+        if (fd < 0)
+                return ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
+        code = export_to(ctl, fd, ctl->output, text);
+        if (close(fd) != 0 && !code)
+                code = ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
+        if (!code && (ctl->force ? rename(path, ctl->output) : link(path, ctl->output)) != 0)
+                code = ctl_fail(EXIT_FAILED, "cannot write %s: %s%s", ctl->output, strerror(errno),
+                                errno == EEXIST ? "; to replace it: --force" : "");
+        if (code || !ctl->force)
+                unlink(path);
+        return code;
+}
+
+int ctl_export(struct ctl *ctl)
+{
+        struct gram_session *session;
+        char *text = NULL;
+        int code;
+
+        if (!ctl->output && !ctl->force && isatty(STDOUT_FILENO))
+                return ctl_fail(EXIT_FAILED,
+                                "a session string is a password to the account: --output FILE writes it to a "
+                                "file, --force shows it here");
+        session = ctl_open(ctl, false);
+        if (!session)
+                return EXIT_FAILED;
+        if (gram_export_string(session, ctl->format ? ctl->format : "pyrogram", &text))
+                code = ctl_fail_gram(ctl, ctl->arguments[0]);
+        else if (ctl->output)
+                code = export_file(ctl, text);
+        else
+                code = export_to(ctl, STDOUT_FILENO, "standard output", text);
+        gram_free(text);
+        gram_close(session);
+        return code;
+}
+
+/* ---- import ---- */
+
+/* From a terminal it is typed or pasted without being shown. Returns bytes read, or -1. */
+static ssize_t read_hidden(char *to, size_t size)
+{
+        struct termios shown, hidden;
+        ssize_t n;
+
+        if (tcgetattr(STDIN_FILENO, &shown) != 0)
+                return -1;
+        hidden = shown;
+        hidden.c_lflag &= ~(tcflag_t)(ECHO | ICANON); /* a line in ICANON mode ends at 4096 characters */
+        fputs("session string: ", stderr);
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+        for (n = 0; (size_t)n < size; n++) {
+                if (read(STDIN_FILENO, to + n, 1) != 1 || to[n] == '\n' || to[n] == 4)
+                        break;
+        }
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+        fputc('\n', stderr);
+        return n;
+}
+
+static ssize_t read_all(int fd, char *to, size_t size)
+{
+        size_t len = 0;
+
+        while (len < size) {
+                ssize_t n = read(fd, to + len, size - len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -1;
+                if (n == 0)
+                        break;
+                len += (size_t)n;
+        }
+        return (ssize_t)len;
+}
+
+/* The string without the white space around it, into `text`; an exit code. */
+static int string_read(const char *file, char text[STRING_MAX + 1])
+{
+        bool from_stdin = !file || strcmp(file, "-") == 0;
+        int fd = from_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+        size_t start;
+        ssize_t n;
+
+        if (fd < 0)
+                return ctl_fail(EXIT_FAILED, "cannot read %s: %s", file, strerror(errno));
+        n = from_stdin && isatty(fd) ? read_hidden(text, STRING_MAX) : read_all(fd, text, STRING_MAX);
+        if (!from_stdin)
+                close(fd);
+        if (n < 0)
+                return ctl_fail(EXIT_FAILED, "cannot read %s: %s", file ? file : "standard input",
+                                strerror(errno));
+        if (n == STRING_MAX)
+                return ctl_fail(EXIT_FAILED, "%s: too long for a session string",
+                                file ? file : "standard input");
+        while (n && strchr(" \t\r\n", text[n - 1]))
+                n--;
+        text[n] = '\0';
+        start = strspn(text, " \t\r\n");
+        memmove(text, text + start, (size_t)n - start + 1);
+        if (!*text)
+                return ctl_fail(EXIT_FAILED, "%s: empty, not a session string",
+                                file ? file : "standard input");
+        return EXIT_OK;
+}
+
+static void report(const struct ctl *ctl, unsigned fields)
+{
+        bool first = true;
+
+        if (ctl->json) {
+                putchar('{');
+                json_key_text("name", ctl->arguments[0], true);
+                json_key("fields", false);
+                putchar('[');
+        } else {
+                print_text(stdout, ctl->arguments[0]);
+                fputs(": set", stdout);
+        }
+        for (unsigned field = 1; field < GRAM_ALL_FIELDS; field <<= 1) {
+                if (!(fields & field))
+                        continue;
+                if (ctl->json) {
+                        fputs(first ? "" : ", ", stdout);
+                        json_text(gram_field_name(field));
+                } else {
+                        printf("%s %s", first ? "" : ",", gram_field_name(field));
+                }
+                first = false;
+        }
+        puts(ctl->json ? "]}" : "");
+}
+
+static int import_text(struct ctl *ctl, const struct gram_import_options *options, const char *text)
+{
+        struct gram_session *session = ctl_open(ctl, true);
+        unsigned fields;
+        int code = EXIT_OK;
+
+        if (!session)
+                return EXIT_FAILED;
+        if (gram_import_string(session, text, options, &fields) == 0) {
+                report(ctl, fields);
+        } else {
+                code = ctl_fail_gram(ctl, ctl->arguments[0]);
+                if (gram_session_opened(session)->created) /* nothing went in: it was made for nothing */
+                        gram_delete(session, true);
+        }
+        gram_close(session);
+        return code;
+}
+
+int ctl_import(struct ctl *ctl)
+{
+        struct gram_import_options options = { .format = ctl->format, .overwrite = ctl->overwrite };
+        char text[STRING_MAX + 1];
+        char *end = NULL;
+        int code;
+
+        if (ctl->api_id) {
+                errno = 0;
+                options.has_api_id = true;
+                options.api_id = strtoll(ctl->api_id, &end, 10);
+                if (end == ctl->api_id || *end || errno)
+                        return ctl_fail(EXIT_USAGE, "--api-id %s: not a number", ctl->api_id);
+        }
+        code = string_read(ctl->arguments[1], text);
+        if (!code)
+                code = import_text(ctl, &options, text);
+        explicit_bzero(text, sizeof(text));
+        return code;
+}
