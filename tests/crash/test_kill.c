@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../support/notation.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
@@ -155,11 +156,11 @@ static void check_peer(struct wire *c, int s, long long id, int n, bool acknowle
 /* Two names of one write: both, or (only where it was not acknowledged) neither. */
 static void check_names(struct wire *c, int s, long long id, bool acknowledged)
 {
-        TEST_FREED char *first = test_format("[['a%lld', %lld, 6]]", id, id - 1);
-        TEST_FREED char *second = test_format("[['b%lld', %lld, 6]]", id, id - 1);
+        TEST_FREED char *first = test_format("[['a%lld', %lld, ...]]", id, id - 1);
+        TEST_FREED char *second = test_format("[['b%lld', %lld, ...]]", id, id - 1);
         const char *answer = wire_call(c, "scan_usernames(%d, ['a%lld', %lld], 1)", s, id, id - 2);
 
-        if (!acknowledged && strcmp(answer, first) != 0)
+        if (!acknowledged && !notation_match(first, answer))
                 return;
         expect_text(answer, first);
         expect(c, second, "scan_usernames(%d, ['b%lld', %lld], 1)", s, id, id - 2);

@@ -74,7 +74,7 @@ START_TEST(a_full_disk_loses_nothing_and_heals)
                 s = wire_open(c, "'anna', {}");
                 expect(c, "nil", "set(%d, {dc_id: 4})", s);
                 n = write_until_full(c, s);
-                ck_assert_int_gt(n, 500);
+                ck_assert_int_gt(n, 20);
                 expect_written(c, s, n);
                 expect(c, "[4]", "get(%d, ['dc_id'])", s);
                 expect(c, "!storage", "open('bella', {})");
@@ -105,7 +105,7 @@ START_TEST(a_file_that_cannot_grow_loses_nothing)
         int t = wire_open(c, "'bella', {}");
         int n = write_until_full(c, s);
 
-        ck_assert_int_gt(n, 100);
+        ck_assert_int_gt(n, 20);
         expect_written(c, s, n);
         expect(c, "nil", "update_peers(%d, [[7, 70, 'user', nil, nil]])", t);
         expect(c, "[7, ...]", "get_peer_by_id(%d, 7)", t);

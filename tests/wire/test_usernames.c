@@ -19,15 +19,22 @@ static bool one_owner(const char *dialect)
         return strcmp(dialect, "pyrofork") == 0;
 }
 
+/* Kurigram's and Irenogram's table has no column for a row's time: there it reads nil, and only the peer's
+ * counts. */
+static bool has_row_times(const char *dialect)
+{
+        return strcmp(dialect, "kurigram") != 0;
+}
+
 static int open_dialect(struct wire *c, size_t i)
 {
         return wire_open(c, "'%s', {dialect: '%s'}", dialects[i], dialects[i]);
 }
 
-/* `[name, peer]` pairs of the whole table, times left out. */
-static void expect_names(struct wire *c, int s, const char *expected)
+/* `[name, peer]` pairs of a page, times left out. */
+static void expect_page(struct wire *c, int s, const char *page, const char *expected)
 {
-        const char *text = wire_call(c, "scan_usernames(%d, nil, 1000)", s);
+        const char *text = wire_call(c, "scan_usernames(%d, %s)", s, page);
         TEST_FREED char *pairs = calloc(1, strlen(text) + 1);
         char *to = pairs;
 
@@ -40,6 +47,11 @@ static void expect_names(struct wire *c, int s, const char *expected)
                 at = strchr(second, ']');
         }
         expect_text(pairs, expected);
+}
+
+static void expect_names(struct wire *c, int s, const char *expected)
+{
+        expect_page(c, s, "nil, 1000", expected);
 }
 
 START_TEST(names_of_a_peer_are_replaced)
@@ -163,7 +175,8 @@ START_TEST(age_is_the_peers_and_the_rows)
                        "[3, ['oldpeer'], %lld], [4, ['own'], %lld]])",
                        s, now, old, now, old);
                 expect(c, "[1, ...]", "get_peer_by_username(%d, 'both')", s);
-                expect(c, "!expired", "get_peer_by_username(%d, 'oldrow')", s);
+                expect(c, has_row_times(dialects[i]) ? "!expired" : "[2, ...]",
+                       "get_peer_by_username(%d, 'oldrow')", s);
                 expect(c, "[2, ...]", "get_peer_by_username(%d, 'oldrow', 0)", s);
                 expect(c, "[2, ...]", "get_peer_by_username(%d, 'oldrow', 40000)", s);
                 expect(c, "!expired", "get_peer_by_username(%d, 'oldpeer')", s);
@@ -185,7 +198,12 @@ START_TEST(times_of_rows_read_back)
 
                 expect(c, "nil", "update_peers(%d, [[7, 70, 'user', nil]])", s);
                 expect(c, "nil", "update_usernames(%d, [[7, ['a', 'b'], 1234]])", s);
-                expect(c, "[['a', 7, 1234], ['b', 7, 1234]]", "scan_usernames(%d, nil, 10)", s);
+                expect(c,
+                       has_row_times(dialects[i]) ? "[['a', 7, 1234], ['b', 7, 1234]]"
+                                                  : "[['a', 7, nil], ['b', 7, nil]]",
+                       "scan_usernames(%d, nil, 10)", s);
+                if (!has_row_times(dialects[i]))
+                        continue;
                 expect(c, "nil", "update_usernames(%d, [[7, ['a']]])", s);
                 row = strtoll(strrchr(wire_call(c, "scan_usernames(%d, nil, 10)", s), ' '), NULL, 10);
                 ck_assert(row >= before && row <= (long long)time(NULL));
@@ -255,18 +273,18 @@ START_TEST(scans_go_on_behind_a_pair)
                        s);
                 expect(c, "nil", "update_usernames(%d, [[2, ['c', 'a'], 5], [1, ['b', 'd', '\xc3\xbc'], 5]])",
                        s);
-                expect(c, "[['a', 2, 5], ['b', 1, 5]]", "scan_usernames(%d, nil, 2)", s);
-                expect(c, "[['c', 2, 5], ['d', 1, 5]]", "scan_usernames(%d, ['b', 1], 2)", s);
-                expect(c, "[['b', 1, 5]]", "scan_usernames(%d, ['b', 0], 1)", s);
-                expect(c, "[['b', 1, 5]]", "scan_usernames(%d, ['aa', 9], 1)", s);
-                expect(c, "[['\xc3\xbc', 1, 5]]", "scan_usernames(%d, ['d', 1], 9)", s);
-                expect(c, "[]", "scan_usernames(%d, ['\xc3\xbc', 1], 9)", s);
-                expect(c, "[]", "scan_usernames(%d, ['\xc3\xbc', 9223372036854775807], 9)", s);
+                expect_page(c, s, "nil, 2", "'a', 2 'b', 1");
+                expect_page(c, s, "['b', 1], 2", "'c', 2 'd', 1");
+                expect_page(c, s, "['b', 0], 1", "'b', 1");
+                expect_page(c, s, "['aa', 9], 1", "'b', 1");
+                expect_page(c, s, "['d', 1], 9", "'\xc3\xbc', 1");
+                expect_page(c, s, "['\xc3\xbc', 1], 9", "");
+                expect_page(c, s, "['\xc3\xbc', 9223372036854775807], 9", "");
                 if (one_owner(dialects[i]))
                         continue;
                 expect(c, "nil", "update_usernames(%d, [[1, ['a'], 6], [2, ['a'], 7], [-3, ['a'], 8]])", s);
-                expect(c, "[['a', -3, 8], ['a', 1, 6]]", "scan_usernames(%d, nil, 2)", s);
-                expect(c, "[['a', 2, 7]]", "scan_usernames(%d, ['a', 1], 2)", s);
+                expect_page(c, s, "nil, 2", "'a', -3 'a', 1");
+                expect_page(c, s, "['a', 1], 2", "'a', 2");
         }
 }
 END_TEST
