@@ -93,7 +93,7 @@ def converse(rpc):
     assert refusal(rpc, "get_peer_by_id", s, 8)
     assert "shoe_size" in refusal(rpc, "get", s, ["shoe_size"])
     assert "no_such_method" in refusal(rpc, "no_such_method")
-    rpc.notify("set", s, {"dc_id": 5})
+    rpc.request("set", s, {"dc_id": 5}, async_=True)
     expect("a notification", rpc.request("get", s, ["dc_id"]), [5])
     expect("close", rpc.request("close", s), None)
 
