@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from daemon import Daemon
+
+LIBRARY = os.environ["GRAMD_LIBRARY"]
+
+collect_ignore = ["test_family.py", "test_client.py"] if LIBRARY == "telethon" else ["test_telethon.py"]
+
+
+def pytest_pyfunc_call(pyfuncitem: Any) -> Optional[bool]:
+    """Coroutine tests run in an event loop of their own, with a time limit for the one that hangs."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), 120))
+    return True
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A running gramd, found as bots find it."""
+    running = Daemon(tmp_path)
+    running.start()
+    monkeypatch.setenv("GRAMD_SOCKET", running.socket)
+    yield running
+    running.stop()
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", *arguments]

@@ -1,0 +1,53 @@
+"""A real gramd in a directory of its own, to be started, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Optional
+
+GRAMD = Path(os.environ["BUILD"]) / "gramd"
+
+
+class Daemon:
+    def __init__(self, directory: Path) -> None:
+        self.data = directory / "data"
+        self.socket = str(directory / "gramd.sock")
+        self._notify = str(directory / "notify.sock")
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._log = directory / "gramd.log"
+
+    def start(self) -> None:
+        """Returns when it serves: it says so itself."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            Path(self._notify).unlink(missing_ok=True)
+            ready.bind(self._notify)
+            ready.settimeout(20)
+            with open(self._log, "ab") as log:
+                self._process = subprocess.Popen(
+                    [GRAMD, "--data", self.data, "--socket", self.socket],
+                    env={**os.environ, "NOTIFY_SOCKET": self._notify},
+                    stderr=log,
+                )
+            try:
+                while b"READY=1" not in ready.recv(4096):
+                    pass
+            except socket.timeout:
+                raise AssertionError(f"gramd does not start:\n{self._log.read_text()}") from None
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """In order: every session is one plain file afterwards."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(20)
+        self._process = None
+        assert code == 0, f"gramd ended with {code}:\n{self._log.read_text()}"

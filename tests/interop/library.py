@@ -1,0 +1,57 @@
+"""The client library under test: its own storage, its Client, and how a storage is handed to it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+NAME = os.environ["GRAMD_LIBRARY"]
+
+lib = importlib.import_module("hydrogram" if NAME == "hydrogram" else "pyrogram")
+ours = importlib.import_module("gramd.hydrogram" if NAME == "hydrogram" else "gramd.pyrogram")
+raw, utils = lib.raw, lib.utils
+GramdStorage = ours.GramdStorage
+
+PARAMETER = {
+    "hydrogram": "session_storage_engine",
+    "pyrofork": "storage",
+    "electrogram": "storage",
+    "irenogram": "storage_engine",
+    "kurigram": "storage_engine",
+}
+
+BASE = lib.storage.BaseStorage if NAME == "hydrogram" else lib.storage.Storage
+
+TUPLE_STATES = NAME in ("pyrofork", "electrogram", "irenogram")
+OBJECT_STATES = NAME == "kurigram"
+FLAT_NAMES = NAME in ("pyrofork", "electrogram")
+LISTED_NAMES = NAME in ("irenogram", "kurigram")
+ADDRESS = LISTED_NAMES
+FIELDS = ("dc_id", "api_id", "test_mode", "auth_key", "date", "user_id", "is_bot") + (
+    ("server_address", "port") if ADDRESS else ()
+)
+
+
+def own_storage(name: str, workdir: Path) -> Any:
+    """What the library itself would keep the session in."""
+    kind = getattr(lib.storage, "FileStorage", None)
+    if kind is None:
+        kind = lib.storage.SQLiteStorage if hasattr(lib.storage, "SQLiteStorage") else None
+    if kind is None:
+        kind = importlib.import_module(f"{lib.__name__}.storage.sqlite_storage").SQLiteStorage
+    return kind(name, workdir)
+
+
+def client(name: str, **parameters: Any) -> Any:
+    return lib.Client(name, api_id=12345, api_hash="0" * 32, no_updates=True, **parameters)
+
+
+def client_with(storage: Any, **parameters: Any) -> Any:
+    """A Client that was given the storage the way its users do."""
+    if NAME == "pyrogram":
+        app = client(storage.name, **parameters)
+        app.storage = storage
+        return app
+    return client(storage.name, **{PARAMETER[NAME]: storage}, **parameters)
