@@ -551,7 +551,7 @@ START_TEST(dropping)
         for (int64_t id = 0; id < 20000; id++) {
                 char name[16];
                 struct lookup lookup = { .kind = LOOKUP_USERNAME, .text = { name, 0 } };
-                struct match match = { .peer = peer_of(id, name, NULL, NOW) };
+                struct match match = { .peer = peer_of(id, NULL, NULL, NOW) };
                 struct cache_hit hit;
 
                 lookup.text.len = (size_t)snprintf(name, sizeof(name), "n%d", (int)id);
@@ -611,7 +611,7 @@ START_TEST(bytes_of_a_peer)
         cache_pool_stats(pool, &empty);
         for (int64_t i = 0; i < PEERS; i++) {
                 char name[32], phone[32];
-                struct match match = { .peer = peer_of(1000000000 + i * 37, name, phone, NOW) };
+                struct match match = { .peer = peer_of(1000000000 + i * 37, NULL, NULL, NOW) };
                 struct lookup lookup = { .kind = LOOKUP_USERNAME };
                 struct cache_hit hit;
 

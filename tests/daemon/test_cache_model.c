@@ -39,6 +39,28 @@ static const char *const types[] = { "user", "bot", "channel" };
 static const char *const name_texts[NAMES] = { "a", "bb", "ccc", "name_of_some_length", "", "\xc3\xa4" };
 static const char *const phone_texts[PHONES] = { "1", "15550001", "15550002", "" };
 
+/*
+ * The cache's blocks come from calloc(), which is this one while it is linked in front of the C library's:
+ * every so many calls it has no memory.
+ */
+static unsigned fail_in;
+static volatile uint64_t callocs, failures; /* compilers know that calloc() changes neither */
+
+void *calloc(size_t n, size_t size)
+{
+        void *block;
+
+        callocs++;
+        if (fail_in && (unsigned)random() % fail_in == 0) {
+                failures++;
+                return NULL;
+        }
+        block = malloc(n * size);
+        if (block)
+                explicit_bzero(block, n * size); /* no compiler makes a calloc() of this */
+        return block;
+}
+
 static struct cache_pool *pool;
 static struct model models[SESSIONS];
 static struct {
@@ -409,6 +431,16 @@ static void store_names(struct model *model)
 
 /* ---- the runs ---- */
 
+static struct cache *new_cache(struct model *model)
+{
+        struct cache *cache = cache_new(pool, on_late, model);
+
+        while (!cache && fail_in)
+                cache = cache_new(pool, on_late, model);
+        ck_assert_ptr_nonnull(cache);
+        return cache;
+}
+
 static void reopen(struct model *model)
 {
         if (model->pending)
@@ -416,8 +448,7 @@ static void reopen(struct model *model)
         model->pending = false;
         settle(model);
         cache_drop(model->cache);
-        model->cache = cache_new(pool, on_late, model);
-        ck_assert_ptr_nonnull(model->cache);
+        model->cache = new_cache(model);
 }
 
 static void rare(struct model *model)
@@ -447,18 +478,21 @@ static void step(struct model *model)
                 rare(model);
 }
 
-/* A budget for so many entries, about; 0 entries: none. */
-static void run(size_t entries, unsigned seed, int steps)
+/* A budget for so many entries, about; 0 entries: none. Every `failing`th allocation fails, 0: none. */
+static void run(size_t entries, unsigned seed, int steps, unsigned failing)
 {
         struct cache_stats stats;
 
         srandom(seed);
         memset(&seen, 0, sizeof(seen));
+        fail_in = 0;
+        failures = 0;
         pool = cache_pool_new(entries ? 4096 + entries * 200 : 0);
+        fail_in = failing;
         for (size_t i = 0; i < SESSIONS; i++) {
                 models[i] =
                         (struct model){ .has_row_times = (seed + i) % 2, .one_owner = (seed + i) / 2 % 2 };
-                models[i].cache = cache_new(pool, on_late, &models[i]);
+                models[i].cache = new_cache(&models[i]);
         }
         for (int i = 0; i < steps; i++) {
                 step(&models[below(SESSIONS)]);
@@ -476,7 +510,7 @@ static void run(size_t entries, unsigned seed, int steps)
 START_TEST(without_eviction)
 {
         for (unsigned seed = 0; seed < 8; seed++) {
-                run(10000, seed, 20000);
+                run(10000, seed, 20000, 0);
                 /* The run has been where it was meant to go. */
                 ck_assert_uint_gt(seen.hits, 1000);
                 ck_assert_uint_gt(seen.absences, 100);
@@ -490,12 +524,32 @@ END_TEST
 START_TEST(with_tiny_budgets)
 {
         for (unsigned seed = 100; seed < 116; seed++) {
-                run(seed % 16, seed, 10000);
+                run(seed % 16, seed, 10000, 0);
                 ck_assert_uint_gt(seen.misses, 1000);
                 if (seed % 16 > 4) {
                         ck_assert_uint_gt(seen.hits, 100);
                         ck_assert_uint_gt(seen.lates, 10);
                 }
+        }
+}
+END_TEST
+
+/* What cannot be recorded is forgotten: never a wrong answer, never a time lost. */
+START_TEST(without_memory)
+{
+        uint64_t before = callocs;
+        void *volatile probe = calloc(1, 1);
+
+        free(probe);
+        if (callocs == before) {
+                fprintf(stderr, "test_cache_model: calloc() is not ours here (valgrind?): without_memory not "
+                                "tested\n");
+                return;
+        }
+        for (unsigned seed = 200; seed < 212; seed++) {
+                run(seed % 3 ? 10000 : seed % 16, seed, 10000, 2 + seed % 4);
+                ck_assert_uint_gt(seen.misses, 100);
+                ck_assert_uint_gt(failures, 100);
         }
 }
 END_TEST
@@ -510,6 +564,7 @@ int main(void)
         tcase_set_timeout(tcase, 120);
         tcase_add_test(tcase, without_eviction);
         tcase_add_test(tcase, with_tiny_budgets);
+        tcase_add_test(tcase, without_memory);
         suite_add_tcase(suite, tcase);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);
