@@ -18,11 +18,13 @@ int sqlite_find_extras(struct backend_session *session, struct fault *fault)
         session->extras = 0;
         for (int i = 0; !error && i < EXTRA_COUNT; i++) {
                 SQLITE_STATEMENT probe = NULL;
-                bool there;
+                int64_t there = 0;
 
-                error = sqlite_has_table(session, extra_tables[i].name, &there, fault);
+                error = sqlite_number(session, &there, fault, "SELECT 1 FROM sqlite_schema WHERE name = %Q",
+                                      extra_tables[i].name);
                 if (error || !there)
                         continue;
+                /* Whatever else bears the name is refused by this. */
                 error = sqlite_prepare(session, &probe, fault, "SELECT %s FROM %s", extra_tables[i].columns,
                                        extra_tables[i].name);
                 session->extras |= 1u << i;

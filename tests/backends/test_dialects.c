@@ -19,6 +19,7 @@ static struct storage at;
 
 static void setup(void)
 {
+        test_remove("data"); /* a failed test's */
         storage_start(&at, storage_backend("file"), "data");
 }
 

@@ -12,6 +12,7 @@ void contract_setup(int backend)
 {
         char *list;
 
+        test_remove("data"); /* a failed test's */
         storage_start(&contract_at, backends[backend], "data");
         storage_open(&contract_at, "probe", NULL);
         list = storage_list(&contract_at, NULL, 0);

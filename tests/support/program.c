@@ -51,20 +51,21 @@ char *test_read_file(const char *path, size_t *len)
 {
         FILE *file = fopen(path, "re");
         char *text = NULL;
-        size_t size = 0;
+        size_t size = 0, n = 0, got;
 
         if (!file)
                 return NULL;
-        if (getdelim(&text, &size, EOF, file) < 0) {
-                free(text);
-                text = calloc(1, 1);
-                size = 0;
-        } else {
-                size = (size_t)ftell(file);
-        }
+        do {
+                size = size * 2 + 4096;
+                text = realloc(text, size + 1);
+                ck_assert_ptr_nonnull(text);
+                got = fread(text + n, 1, size - n, file);
+                n += got;
+        } while (got && n == size);
+        text[n] = '\0';
         fclose(file);
         if (len)
-                *len = size;
+                *len = n;
         return text;
 }
 

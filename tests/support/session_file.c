@@ -165,7 +165,7 @@ static sqlite3 *open_database(const char *path)
 
 static void run(sqlite3 *db, const char *text)
 {
-        ck_assert_msg(sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK, "%s: %s", sqlite3_errmsg(db),
+        ck_assert_msg(sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK, "%s: %.80s", sqlite3_errmsg(db),
                       text);
 }
 
