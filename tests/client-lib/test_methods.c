@@ -375,6 +375,7 @@ START_TEST(reads_and_writes_peers)
         struct gram_session *session = opened(client);
         struct gram_peers *peers;
         struct gram_peer *peer;
+        int64_t after;
 
         ck_assert_int_eq(gram_update_peers(session, rows, 2), 0);
         ck_assert_int_eq(gram_update_peers(session, NULL, 0), 0); /* costs no message */
@@ -400,7 +401,9 @@ START_TEST(reads_and_writes_peers)
         ck_assert_int_eq(gram_get_peers(session, (const int64_t[]){ 7 }, 1, &peers), GRAM_E_PROTOCOL);
         ck_assert_int_eq(gram_scan_peers(session, NULL, 2, &peers), 0);
         ck_assert_uint_eq(peers->n, 1);
-        ck_assert_int_eq(gram_scan_peers(session, &peers->rows[0].id, 2, &peers), 0);
+        after = peers->rows[0].id;
+        gram_free(peers);
+        ck_assert_int_eq(gram_scan_peers(session, &after, 2, &peers), 0);
         ck_assert_uint_eq(peers->n, 0);
         gram_free(peers);
         ck_assert_int_eq(gram_get_peer_by_id(session, 9, &peer), GRAM_E_PROTOCOL);

@@ -1,0 +1,496 @@
+/*
+ * gramctl as its users meet it: what it prints, on which stream, and with which exit status; session strings,
+ * which it must not show; and the examples of the library.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../client-lib/gram.h"
+#include "../support/daemon.h"
+#include "../support/program.h"
+
+struct run {
+        int status;
+        char *out;
+        char *err;
+};
+
+#define RUN __attribute__((cleanup(run_deinit))) struct run
+
+static void run_deinit(struct run *run)
+{
+        free(run->out);
+        free(run->err);
+}
+
+static void child_exec(const char *program, const char *const *arguments)
+{
+        TEST_FREED char *path = test_format("%s/%s", getenv("BUILD"), program);
+        const char *argv[12] = { path };
+
+        for (int i = 0; arguments[i]; i++)
+                argv[i + 1] = arguments[i];
+        execv(path, (char **)(void *)argv);
+        _exit(127);
+}
+
+/* With `input` on standard input; the two outputs go through files. */
+static struct run run_program(const char *program, const char *input, const char *const *arguments)
+{
+        struct run run = { 0 };
+        pid_t pid;
+        int status;
+
+        test_write_file("in", input, strlen(input));
+        pid = fork();
+        if (pid == 0) {
+                dup2(open("in", O_RDONLY), STDIN_FILENO);
+                dup2(open("out", O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
+                dup2(open("err", O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+                child_exec(program, arguments);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFEXITED(status));
+        run.status = WEXITSTATUS(status);
+        run.out = test_read_file("out", NULL);
+        run.err = test_read_file("err", NULL);
+        test_remove("in");
+        test_remove("out");
+        test_remove("err");
+        return run;
+}
+
+#define gramctl(input, ...) run_program("gramctl", input, (const char *const[]){ __VA_ARGS__, NULL })
+
+#define expect_in(text, part) ck_assert_msg(strstr(text, part) != NULL, "no `%s` in: %s", part, text)
+#define expect_not_in(text, part) ck_assert_msg(strstr(text, part) == NULL, "`%s` in: %s", part, text)
+
+static void expect_done(const struct run *run)
+{
+        ck_assert_msg(run->status == 0, "exit %d: %s", run->status, run->err);
+        ck_assert_str_eq(run->err, "");
+}
+
+/* One line, on stderr alone. */
+static void expect_failed(const struct run *run, int status, const char *words)
+{
+        ck_assert_int_eq(run->status, status);
+        ck_assert_str_eq(run->out, "");
+        expect_in(run->err, words);
+        ck_assert_ptr_eq(strchr(run->err, '\n'), run->err + strlen(run->err) - 1);
+}
+
+static struct daemon *started(void)
+{
+        struct daemon *daemon = daemon_start();
+
+        setenv("GRAMD_SOCKET", daemon->socket, 1);
+        return daemon;
+}
+
+/* A session with a key, straight into the daemon; its string, to be gram_free()d. */
+static char *make_session(const char *name)
+{
+        struct gram_client *client = gram_client_new(NULL);
+        struct gram_identity identity = { .fields = GRAM_ALL_FIELDS & ~(GRAM_SERVER_ADDRESS | GRAM_PORT |
+                                                                        GRAM_TAKEOUT_ID | GRAM_DATE),
+                                          .dc_id = 4,
+                                          .api_id = 17,
+                                          .user_id = 4711,
+                                          .is_bot = true };
+        struct gram_session *session;
+        char *text;
+
+        memset(identity.auth_key, 'k', sizeof(identity.auth_key));
+        ck_assert_int_eq(gram_open(client, name, NULL, &session), 0);
+        ck_assert_int_eq(gram_set(session, &identity), 0);
+        ck_assert_int_eq(gram_export_string(session, "pyrogram", &text), 0);
+        gram_client_free(client);
+        return text;
+}
+
+/* ---- the command line ---- */
+
+START_TEST(helps)
+{
+        RUN all = gramctl("", "--help");
+        RUN one = gramctl("", "import", "--help");
+        RUN version = gramctl("", "--version");
+        static const char *const commands[] = { "ping", "list", "show", "export", "import", "stats" };
+
+        expect_done(&all);
+        for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+                expect_in(all.out, commands[i]);
+        expect_in(all.out, "--socket PATH");
+        expect_done(&one);
+        expect_in(one.out, "usage: gramctl [OPTION]... import NAME [FILE]");
+        expect_in(one.out, "--overwrite");
+        expect_not_in(one.out, "--output");
+        expect_done(&version);
+        expect_in(version.out, "gramctl ");
+        expect_in(version.out, gram_version());
+}
+END_TEST
+
+START_TEST(refuses_wrong_command_lines)
+{
+        static const struct {
+                const char *arguments[5];
+                const char *words;
+        } rows[] = {
+                { { NULL }, "no command" },
+                { { "fly" }, "no command fly" },
+                { { "show" }, "show NAME" },
+                { { "ping", "pong" }, "usage: gramctl [OPTION]... ping" },
+                { { "import", "a", "b", "c" }, "import NAME [FILE]" },
+                { { "list", "--format", "telethon" }, "list takes no --format" },
+                { { "--timeout", "soon", "ping" }, "--timeout soon" },
+                { { "--timeout", "0", "ping" }, "--timeout 0" },
+        };
+        RUN unknown = gramctl("", "--bogus", "ping");
+        RUN lacking = gramctl("", "ping", "--socket");
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                RUN run = run_program("gramctl", "", rows[i].arguments);
+
+                expect_failed(&run, 2, rows[i].words);
+        }
+        ck_assert_int_eq(unknown.status, 2);
+        expect_in(unknown.err, "--bogus");
+        ck_assert_int_eq(lacking.status, 2);
+}
+END_TEST
+
+START_TEST(says_that_the_daemon_does_not_run)
+{
+        RUN run = gramctl("", "--socket", "nowhere.sock", "ping");
+
+        expect_failed(&run, 1, "nowhere.sock");
+        expect_in(run.err, "systemctl start gramd");
+}
+END_TEST
+
+/* ---- commands ---- */
+
+START_TEST(pings)
+{
+        DAEMON daemon = started();
+        RUN text = gramctl("", "ping");
+        RUN json = gramctl("", "--json", "ping");
+
+        expect_done(&text);
+        expect_in(text.out, "answered in");
+        expect_in(text.out, daemon->socket);
+        expect_done(&json);
+        expect_in(json.out, "\"milliseconds\": ");
+}
+END_TEST
+
+/* More than one answer holds. */
+START_TEST(lists_all_sessions)
+{
+        enum { N = 1100 };
+        DAEMON daemon = started();
+        RUN empty = gramctl("", "list", "--json");
+        struct gram_client *client = gram_client_new(NULL);
+        int lines = 0;
+
+        expect_done(&empty);
+        ck_assert_str_eq(empty.out, "[]\n");
+        for (int i = 0; i < N; i++) {
+                TEST_FREED char *name = test_format("s%05d", i);
+                struct gram_session *session;
+                const struct gram_open_options options = { .backend = i % 100 ? "memory" : "file",
+                                                           .linger_s = 600 };
+
+                ck_assert_int_eq(gram_open(client, name, &options, &session), 0);
+                ck_assert_int_eq(gram_close(session), 0);
+        }
+        {
+                RUN text = gramctl("", "list");
+                RUN json = gramctl("", "list", "--json");
+                RUN some = gramctl("", "list", "s0010?");
+
+                expect_done(&text);
+                for (const char *at = text.out; *at; at++)
+                        lines += *at == '\n';
+                ck_assert_int_eq(lines, N + 1);
+                expect_in(text.out, "  s00000\n");
+                expect_in(text.out, "  s01099\n");
+                expect_done(&json);
+                expect_in(json.out, "{\"name\": \"s01099\", ");
+                expect_done(&some);
+                expect_in(some.out, "s00109");
+                expect_not_in(some.out, "s00110");
+        }
+        gram_client_free(client);
+}
+END_TEST
+
+START_TEST(shows_a_session_without_its_key)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        RUN text = gramctl("", "show", "anna");
+        RUN json = gramctl("", "--json", "show", "anna");
+        RUN missing = gramctl("", "show", "berta");
+
+        expect_done(&text);
+        expect_in(text.out, "user_id         4711\n");
+        expect_in(text.out, "has_auth_key    yes\n");
+        expect_in(text.out, "is_bot          yes\n");
+        expect_not_in(text.out, "kkkk");
+        expect_done(&json);
+        expect_in(json.out, "\"api_id\": 17, ");
+        expect_in(json.out, "\"takeout_id\": null");
+        expect_in(json.out, "\"is_bot\": true");
+        expect_not_in(json.out, "kkkk");
+        expect_failed(&missing, 1, "[not_found]");
+        gram_free(string);
+}
+END_TEST
+
+START_TEST(names_who_holds_a_session)
+{
+        DAEMON daemon = started();
+        struct gram_client *client = gram_client_new(&(struct gram_options){ .client = "evil\x1b[31m" });
+        struct gram_session *session;
+
+        ck_assert_int_eq(
+                gram_open(client, "anna", &(struct gram_open_options){ .mode = GRAM_EXCLUSIVE }, &session),
+                0);
+        {
+                RUN run = gramctl("", "show", "anna");
+                RUN list = gramctl("", "list");
+                RUN json = gramctl("", "list", "--json");
+
+                expect_failed(&run, 1, "held by evil");
+                expect_in(run.err, "(pid ");
+                expect_not_in(run.err, "\x1b"); /* nothing of others reaches the terminal as it is */
+                expect_not_in(list.out, "\x1b");
+                expect_not_in(json.out, "\x1b");
+        }
+        gram_client_free(client);
+}
+END_TEST
+
+START_TEST(prints_statistics)
+{
+        DAEMON daemon = started();
+        RUN text = gramctl("", "stats");
+        RUN json = gramctl("", "stats", "--json");
+
+        expect_done(&text);
+        expect_in(text.out, "connections 1\n");
+        expect_done(&json);
+        expect_in(json.out, "\"connections\": 1");
+}
+END_TEST
+
+/* ---- session strings ---- */
+
+START_TEST(moves_a_session)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        TEST_FREED char *line = test_format("%s\n", string);
+        TEST_FREED char *padded = test_format(" \n %s \r\n\n", string);
+        RUN exported = gramctl("", "export", "anna");
+        RUN json = gramctl("", "export", "anna", "--json");
+        RUN imported = gramctl(padded, "import", "berta", "--dialect", "telethon");
+        RUN again = gramctl("", "export", "berta");
+        RUN shown = gramctl("", "show", "berta");
+
+        expect_done(&exported);
+        ck_assert_str_eq(exported.out, line);
+        expect_in(json.out, string);
+        expect_done(&imported);
+        expect_in(imported.out, "berta: set dc_id, api_id, test_mode, auth_key, ");
+        ck_assert_str_eq(again.out, line);
+        expect_in(shown.out, "dialect         telethon\n");
+        gram_free(string);
+}
+END_TEST
+
+START_TEST(imports_other_formats)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        RUN telethon = gramctl("", "export", "anna", "--format", "telethon", "--output", "string");
+        RUN imported = gramctl("", "import", "berta", "string", "--api-id", "99", "--json");
+        RUN shown = gramctl("", "show", "berta");
+
+        expect_done(&telethon);
+        ck_assert_str_eq(telethon.out, "");
+        expect_done(&imported);
+        expect_in(imported.out, "{\"name\": \"berta\", \"fields\": [\"dc_id\", ");
+        expect_in(shown.out, "api_id          99\n");
+        test_remove("string");
+        gram_free(string);
+}
+END_TEST
+
+START_TEST(never_quotes_a_string_it_refuses)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        RUN other = (make_session("berta"), gramctl("", "export", "berta", "--format", "telethon"));
+        TEST_FREED char *damaged = test_format("%.300s", string);
+        RUN refused = gramctl(damaged, "import", "carla");
+        RUN listed = gramctl("", "list");
+        RUN wrong = gramctl(string, "import", "anna", "--format", "telethon");
+        RUN empty = gramctl(" \n", "import", "carla");
+        RUN number = gramctl(string, "import", "anna", "--api-id", "many");
+        RUN no_file = gramctl("", "import", "anna", "no-such-file");
+
+        expect_failed(&refused, 1, "carla");
+        expect_not_in(refused.err, "a2tr"); /* `kkk` in base64 */
+        expect_not_in(listed.out, "carla"); /* made for it, and gone with it */
+        expect_failed(&wrong, 1, "anna");
+        expect_failed(&empty, 1, "empty");
+        expect_failed(&number, 2, "--api-id many");
+        expect_failed(&no_file, 1, "no-such-file");
+        ck_assert_int_eq(other.status, 0);
+        gram_free(string);
+}
+END_TEST
+
+START_TEST(keeps_another_key_unless_told)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        struct gram_client *client = gram_client_new(NULL);
+        struct gram_identity identity = { .fields = GRAM_AUTH_KEY };
+        struct gram_session *session;
+
+        memset(identity.auth_key, 'o', sizeof(identity.auth_key));
+        ck_assert_int_eq(gram_open(client, "other", NULL, &session), 0);
+        ck_assert_int_eq(gram_set(session, &identity), 0);
+        gram_client_free(client);
+        {
+                RUN kept = gramctl(string, "import", "other");
+                RUN replaced = gramctl(string, "import", "other", "--overwrite");
+
+                expect_failed(&kept, 1, "--overwrite");
+                expect_done(&replaced);
+        }
+        gram_free(string);
+}
+END_TEST
+
+START_TEST(writes_a_file_that_only_its_owner_reads)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        RUN written = gramctl("", "export", "anna", "--output", "secret");
+        RUN again = gramctl("", "export", "anna", "--output", "secret");
+        RUN forced = gramctl("", "export", "anna", "--output", "secret", "--force");
+        RUN nowhere = gramctl("", "export", "anna", "--output", "no/where");
+        TEST_FREED char *text = test_read_file("secret", NULL);
+        struct stat status;
+
+        expect_done(&written);
+        ck_assert_int_eq(stat("secret", &status), 0);
+        ck_assert_uint_eq(status.st_mode & 0777, 0600);
+        ck_assert_int_eq(strncmp(text, string, strlen(string)), 0);
+        expect_failed(&again, 1, "--force");
+        expect_done(&forced);
+        expect_failed(&nowhere, 1, "no/where");
+        test_remove("secret");
+        gram_free(string);
+}
+END_TEST
+
+/* Runs gramctl on a terminal, types `typed` once it shows `prompt`, returns all that the terminal showed. */
+static char *run_on_terminal(const char *prompt, const char *typed, const char *const *arguments, int *status)
+{
+        char *screen = calloc(1, 65536);
+        size_t len = 0;
+        int terminal;
+        pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+
+        if (pid == 0)
+                child_exec("gramctl", arguments);
+        for (;;) {
+                ssize_t n = read(terminal, screen + len, 65535 - len);
+
+                if (n <= 0)
+                        break;
+                len += (size_t)n;
+                if (prompt && strstr(screen, prompt)) {
+                        ck_assert_int_eq(write(terminal, typed, strlen(typed)), (ssize_t)strlen(typed));
+                        prompt = NULL;
+                }
+        }
+        close(terminal);
+        ck_assert_int_eq(waitpid(pid, status, 0), pid);
+        *status = WEXITSTATUS(*status);
+        return screen;
+}
+
+START_TEST(does_not_show_a_string_on_a_terminal)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        TEST_FREED char *typed = test_format("%s\n", string);
+        int refused, forced, hidden;
+        TEST_FREED char *screen =
+                run_on_terminal(NULL, "", (const char *const[]){ "export", "anna", NULL }, &refused);
+        TEST_FREED char *shown = run_on_terminal(
+                NULL, "", (const char *const[]){ "export", "anna", "--force", NULL }, &forced);
+        TEST_FREED char *prompted = run_on_terminal(
+                "session string: ", typed, (const char *const[]){ "import", "berta", NULL }, &hidden);
+
+        ck_assert_int_eq(refused, 1);
+        expect_in(screen, "--output FILE");
+        expect_not_in(screen, string);
+        ck_assert_int_eq(forced, 0);
+        expect_in(shown, string);
+        ck_assert_msg(hidden == 0, "%s", prompted);
+        expect_in(prompted, "berta: set dc_id");
+        expect_not_in(prompted, "a2tr"); /* nothing of it was echoed */
+        gram_free(string);
+}
+END_TEST
+
+/* ---- examples ---- */
+
+START_TEST(examples_run)
+{
+        DAEMON daemon = started();
+        RUN blocking = run_program("examples/blocking", "", (const char *const[]){ "anna", NULL });
+        RUN uv = run_program("examples/uv", "", (const char *const[]){ "anna", NULL });
+        RUN shown = gramctl("", "show", "anna");
+
+        expect_done(&blocking);
+        ck_assert_str_eq(blocking.out, "@anna is user 4711\n");
+        expect_done(&uv);
+        ck_assert_str_eq(uv.out, "1000 peers stored in anna\n");
+        expect_in(shown.out, "peers           1001\n");
+        daemon_stop(daemon);
+        {
+                RUN alone = run_program("examples/blocking", "", (const char *const[]){ NULL });
+
+                expect_failed(&alone, 1, daemon->socket);
+        }
+}
+END_TEST
+
+int main(void)
+{
+        return test_program("client-lib/gramctl",
+                            (const TTest *const[]){
+                                    helps, refuses_wrong_command_lines, says_that_the_daemon_does_not_run,
+                                    pings, lists_all_sessions, shows_a_session_without_its_key,
+                                    names_who_holds_a_session, prints_statistics, moves_a_session,
+                                    imports_other_formats, never_quotes_a_string_it_refuses,
+                                    keeps_another_key_unless_told, writes_a_file_that_only_its_owner_reads,
+                                    does_not_show_a_string_on_a_terminal, examples_run, NULL });
+}
