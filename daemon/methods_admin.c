@@ -302,7 +302,7 @@ void method_sessions(struct call *call)
                 answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
                 return;
         }
-        request_defer(call, &listing->request, sizeof(*listing));
+        request_defer(&call->request, &listing->request, sizeof(*listing));
         store_submit(&call->server->store, &listing->job, listing_run, listing_done);
 }
 

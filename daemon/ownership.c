@@ -333,7 +333,7 @@ static void wait_for(struct call *call, struct session *session, const struct op
                 opening->options.dialect.data = opening->dialect;
         }
         opening->deadline_ms = uv_now(&call->server->loop) + options->wait_ms;
-        request_defer(call, &opening->request, sizeof(*opening));
+        request_defer(&call->request, &opening->request, sizeof(*opening));
         link_append(&session->openings, &opening->link);
         link_append(&call->connection->openings, &opening->of_connection);
         call->connection->n_openings++;

@@ -71,7 +71,7 @@ struct op *op_new(struct call *call, enum op_kind kind, size_t extra, size_t ans
         op->lane = call->lane;
         op->handle_number = call->handle->number;
         link_init(&op->link);
-        request_defer(call, &op->request, size + answer);
+        request_defer(&call->request, &op->request, size + answer);
         op->lane->n_ops++;
         op->lane->n_writes += changes(op);
         return op;

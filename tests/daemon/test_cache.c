@@ -405,7 +405,7 @@ END_TEST
 START_TEST(more_names_than_are_remembered)
 {
         struct slice names[100];
-        char text[100][8];
+        char text[100][16];
         struct peer_names row = { 1, names, 100, NOW };
 
         for (int i = 0; i < 100; i++) {
