@@ -2,8 +2,6 @@
  * The typed cursor: how every method reads its parameters. The frame scan has made sure that all bytes of
  * the message are there; the checks against `end` are kept all the same, since they cost next to nothing and
  * let a cursor walk the first bytes of a message that broke off (message_peek_id).
- *
- * Each read works on a copy and writes the cursor back when the value was taken.
  */
 
 #include "cursor.h"
@@ -29,33 +27,9 @@ static bool cursor_head(const struct cursor *cursor, struct head *head)
                head->size <= cursor_left(cursor);
 }
 
-static enum cursor_type cursor_type_of(uint8_t first)
-{
-        static const uint8_t types[] = {
-                CURSOR_NIL,   CURSOR_END,   CURSOR_BOOL,  CURSOR_BOOL,  /* c0 */
-                CURSOR_BIN,   CURSOR_BIN,   CURSOR_BIN,   CURSOR_EXT,   /* c4 */
-                CURSOR_EXT,   CURSOR_EXT,   CURSOR_FLOAT, CURSOR_FLOAT, /* c8 */
-                CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   /* cc */
-                CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   CURSOR_INT,   /* d0 */
-                CURSOR_EXT,   CURSOR_EXT,   CURSOR_EXT,   CURSOR_EXT,   /* d4 */
-                CURSOR_EXT,   CURSOR_STR,   CURSOR_STR,   CURSOR_STR,   /* d8 */
-                CURSOR_ARRAY, CURSOR_ARRAY, CURSOR_MAP,   CURSOR_MAP,   /* dc */
-        };
-
-        if (first < 0x80 || first >= 0xe0)
-                return CURSOR_INT;
-        if (first < 0x90)
-                return CURSOR_MAP;
-        if (first < 0xa0)
-                return CURSOR_ARRAY;
-        if (first < 0xc0)
-                return CURSOR_STR;
-        return types[first - 0xc0];
-}
-
 enum cursor_type cursor_peek(const struct cursor *cursor)
 {
-        return cursor->at < cursor->end ? cursor_type_of(*cursor->at) : CURSOR_END;
+        return cursor->at < cursor->end ? (enum cursor_type)head_shapes[*cursor->at].type : CURSOR_END;
 }
 
 bool cursor_nil(struct cursor *cursor)
@@ -115,19 +89,21 @@ bool cursor_int(struct cursor *cursor, int64_t *value)
 
 bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *value)
 {
-        struct cursor ahead = *cursor;
+        const uint8_t *start = cursor->at;
         int64_t found;
 
-        if (!cursor_int(&ahead, &found) || found < low || found > high)
+        if (!cursor_int(cursor, &found))
                 return false;
+        if (found < low || found > high) {
+                cursor->at = start;
+                return false;
+        }
         *value = found;
-        *cursor = ahead;
         return true;
 }
 
-/* The next value's body, if it is of this type and not too long. */
-static bool cursor_body(const struct cursor *cursor, enum cursor_type type, size_t max, struct slice *body,
-                        struct cursor *behind)
+/* The next value's body, if it is of this type and not too long. The cursor stays: the value ends with it. */
+static bool cursor_body(const struct cursor *cursor, enum cursor_type type, size_t max, struct slice *body)
 {
         struct head head;
         size_t header;
@@ -138,41 +114,36 @@ static bool cursor_body(const struct cursor *cursor, enum cursor_type type, size
         if (head.size - header > max)
                 return false;
         *body = (struct slice){ (const char *)cursor->at + header, (size_t)head.size - header };
-        *behind = (struct cursor){ cursor->at + head.size, cursor->end };
+        return true;
+}
+
+static bool cursor_take_body(struct cursor *cursor, struct slice body)
+{
+        cursor->at = (const uint8_t *)body.data + body.len;
         return true;
 }
 
 bool cursor_str(struct cursor *cursor, size_t max, struct slice *text)
 {
-        struct cursor behind;
         struct slice body;
 
-        if (!cursor_body(cursor, CURSOR_STR, max, &body, &behind) || !slice_is_utf8(body))
+        if (!cursor_body(cursor, CURSOR_STR, max, &body) || !slice_is_utf8(body))
                 return false;
         *text = body;
-        *cursor = behind;
-        return true;
+        return cursor_take_body(cursor, body);
 }
 
 bool cursor_bytes(struct cursor *cursor, struct slice *bytes)
 {
-        struct cursor behind;
-
-        if (!cursor_body(cursor, CURSOR_STR, SIZE_MAX, bytes, &behind) &&
-            !cursor_body(cursor, CURSOR_BIN, SIZE_MAX, bytes, &behind))
+        if (!cursor_body(cursor, CURSOR_STR, SIZE_MAX, bytes) &&
+            !cursor_body(cursor, CURSOR_BIN, SIZE_MAX, bytes))
                 return false;
-        *cursor = behind;
-        return true;
+        return cursor_take_body(cursor, *bytes);
 }
 
 bool cursor_bin(struct cursor *cursor, size_t max, struct slice *bytes)
 {
-        struct cursor behind;
-
-        if (!cursor_body(cursor, CURSOR_BIN, max, bytes, &behind))
-                return false;
-        *cursor = behind;
-        return true;
+        return cursor_body(cursor, CURSOR_BIN, max, bytes) && cursor_take_body(cursor, *bytes);
 }
 
 static bool cursor_enter(struct cursor *cursor, enum cursor_type type, unsigned per, uint32_t *count)

@@ -13,11 +13,13 @@
 #include "head.h"
 
 /* clang-format off */
-#define NONE             { 0, 0, 0, 0, 0 }
-#define PLAIN(n)         { (n), 0, 0, 0, 0 }                     /* a value of n bytes */
-#define SIZED(width, n)  { 1 + (width) + (n), (width), 0, 0, 0 } /* n bytes more than its length field says */
-#define FEW(n)           { 1, 0, (n), 0, 1 }                     /* holds n values */
-#define MANY(width, per) { 1 + (width), (width), 0, (per), 1 }   /* per values for each one counted */
+#define PLAIN(n, type)         { (n), 0, 0, 0, type }                     /* a value of n bytes */
+#define SIZED(width, n, type)  { 1 + (width) + (n), (width), 0, 0, type } /* n more than its length says */
+#define MANY(width, per, type) { 1 + (width), (width), 0, (per), type }   /* per values for each counted */
+#define INT(n)                 PLAIN(n, CURSOR_INT)
+#define STR(n)                 PLAIN(n, CURSOR_STR)
+#define ELEMENTS(n)            { 1, 0, (n), 1, CURSOR_ARRAY }
+#define PAIRS(n)               { 1, 0, 2 * (n), 2, CURSOR_MAP }
 
 /* Eight rows from X(first), each `step` further. */
 #define EIGHT(X, first, step) \
@@ -26,76 +28,96 @@
 #define THIRTY_TWO(X, n) EIGHT(X, n, 0), EIGHT(X, n, 0), EIGHT(X, n, 0), EIGHT(X, n, 0)
 
 const struct head_shape head_shapes[256] = {
-        /* 00-3f small int */ THIRTY_TWO(PLAIN, 1), THIRTY_TWO(PLAIN, 1),
-        /* 40-7f */ THIRTY_TWO(PLAIN, 1), THIRTY_TWO(PLAIN, 1),
-        /* 80-8f small map */ EIGHT(FEW, 0, 2), EIGHT(FEW, 16, 2),
-        /* 90-9f small array */ EIGHT(FEW, 0, 1), EIGHT(FEW, 8, 1),
-        /* a0-af small str */ EIGHT(PLAIN, 1, 1), EIGHT(PLAIN, 9, 1),
-        /* b0-bf */ EIGHT(PLAIN, 17, 1), EIGHT(PLAIN, 25, 1),
-        /* c0-c3 nil, -, bool */ PLAIN(1), NONE, PLAIN(1), PLAIN(1),
-        /* c4-c6 bin */ SIZED(1, 0), SIZED(2, 0), SIZED(4, 0),
-        /* c7-c9 ext */ SIZED(1, 1), SIZED(2, 1), SIZED(4, 1),
-        /* ca-cb float */ PLAIN(5), PLAIN(9),
-        /* cc-cf uint */ PLAIN(2), PLAIN(3), PLAIN(5), PLAIN(9),
-        /* d0-d3 int */ PLAIN(2), PLAIN(3), PLAIN(5), PLAIN(9),
-        /* d4-d8 fixext */ PLAIN(3), PLAIN(4), PLAIN(6), PLAIN(10), PLAIN(18),
-        /* d9-db str */ SIZED(1, 0), SIZED(2, 0), SIZED(4, 0),
-        /* dc-dd array */ MANY(2, 1), MANY(4, 1),
-        /* de-df map */ MANY(2, 2), MANY(4, 2),
-        /* e0-ff small int */ THIRTY_TWO(PLAIN, 1),
+        /* 00-3f small int */ THIRTY_TWO(INT, 1), THIRTY_TWO(INT, 1),
+        /* 40-7f */ THIRTY_TWO(INT, 1), THIRTY_TWO(INT, 1),
+        /* 80-8f small map */ EIGHT(PAIRS, 0, 1), EIGHT(PAIRS, 8, 1),
+        /* 90-9f small array */ EIGHT(ELEMENTS, 0, 1), EIGHT(ELEMENTS, 8, 1),
+        /* a0-af small str */ EIGHT(STR, 1, 1), EIGHT(STR, 9, 1),
+        /* b0-bf */ EIGHT(STR, 17, 1), EIGHT(STR, 25, 1),
+        /* c0-c1 nil, nothing */ PLAIN(1, CURSOR_NIL), PLAIN(0, CURSOR_END),
+        /* c2-c3 bool */ PLAIN(1, CURSOR_BOOL), PLAIN(1, CURSOR_BOOL),
+        /* c4-c6 bin */ SIZED(1, 0, CURSOR_BIN), SIZED(2, 0, CURSOR_BIN), SIZED(4, 0, CURSOR_BIN),
+        /* c7-c9 ext */ SIZED(1, 1, CURSOR_EXT), SIZED(2, 1, CURSOR_EXT), SIZED(4, 1, CURSOR_EXT),
+        /* ca-cb float */ PLAIN(5, CURSOR_FLOAT), PLAIN(9, CURSOR_FLOAT),
+        /* cc-cf uint */ INT(2), INT(3), INT(5), INT(9),
+        /* d0-d3 int */ INT(2), INT(3), INT(5), INT(9),
+        /* d4-d6 fixext */ PLAIN(3, CURSOR_EXT), PLAIN(4, CURSOR_EXT), PLAIN(6, CURSOR_EXT),
+        /* d7-d8 */ PLAIN(10, CURSOR_EXT), PLAIN(18, CURSOR_EXT),
+        /* d9-db str */ SIZED(1, 0, CURSOR_STR), SIZED(2, 0, CURSOR_STR), SIZED(4, 0, CURSOR_STR),
+        /* dc-dd array */ MANY(2, 1, CURSOR_ARRAY), MANY(4, 1, CURSOR_ARRAY),
+        /* de-df map */ MANY(2, 2, CURSOR_MAP), MANY(4, 2, CURSOR_MAP),
+        /* e0-ff small int */ THIRTY_TWO(INT, 1),
 };
 /* clang-format on */
 
-static bool frame_starts_well(uint8_t first)
+/* The scan's figures while it runs, in registers. */
+struct scan {
+        uint64_t scanned;
+        uint64_t owed;
+        uint64_t floor; /* of the level it stands in; 0 outside of the message's array */
+        unsigned depth;
+};
+
+static void scan_open_level(struct scan *scan, struct frame *frame, uint64_t children)
 {
-        return (first & 0xf0) == 0x90 || first == 0xdc || first == 0xdd;
+        frame->floor[scan->depth++] = scan->owed;
+        scan->floor = scan->owed;
+        scan->owed += children;
 }
 
-static enum frame_result frame_finish(struct frame *frame, uint64_t scanned, size_t *end)
+/* Several levels may end with one value; what is left owed belongs to the next one up. */
+static void scan_close_levels(struct scan *scan, const struct frame *frame)
 {
-        *frame = (struct frame){ .scanned = 0 };
-        *end = (size_t)scanned;
-        return FRAME_WHOLE;
+        while (scan->depth && scan->owed == frame->floor[scan->depth - 1])
+                scan->depth--;
+        scan->floor = scan->depth ? frame->floor[scan->depth - 1] : 0;
+}
+
+static enum frame_result frame_stop(struct frame *frame, const struct scan *scan, size_t len, size_t *end)
+{
+        bool whole = !scan->owed && scan->scanned <= len;
+
+        if (whole)
+                *end = (size_t)scan->scanned;
+        frame->scanned = whole ? 0 : (size_t)scan->scanned;
+        frame->owed = whole ? 0 : scan->owed;
+        frame->depth = whole ? 0 : scan->depth;
+        return whole ? FRAME_WHOLE : FRAME_MORE;
 }
 
 enum frame_result frame_scan(struct frame *frame, const struct frame_limits *limits, const uint8_t *data,
                              size_t len, size_t *end)
 {
         unsigned max_depth = limits->depth < FRAME_DEPTH_LIMIT ? limits->depth : FRAME_DEPTH_LIMIT;
-        uint64_t scanned = frame->scanned, owed = frame->owed;
-        unsigned depth = frame->depth;
+        struct scan scan = { frame->scanned, frame->owed, 0, frame->depth };
 
-        if (!scanned) {
-                if (!len)
-                        return FRAME_MORE;
-                if (!frame_starts_well(data[0]))
+        if (!scan.scanned) {
+                if (len && head_shapes[data[0]].type != CURSOR_ARRAY)
                         return FRAME_E_INVALID;
-                owed = 1;
+                scan.owed = 1;
         }
-        while (owed && scanned < len) {
-                const struct head_shape *shape = &head_shapes[data[scanned]];
+        scan_close_levels(&scan, frame);
+        while (scan.owed && scan.scanned < len) {
+                const uint8_t *at = data + scan.scanned;
+                const struct head_shape *shape = &head_shapes[*at];
                 struct head head;
 
                 if (!shape->size)
                         return FRAME_E_INVALID;
-                if (!head_read(shape, data + scanned, len - (size_t)scanned, &head))
+                if (!head_read(shape, at, len - (size_t)scan.scanned, &head))
                         break;
-                if (shape->nests && depth == max_depth)
-                        return FRAME_E_TOO_DEEP;
-                owed--;
-                if (head.children)
-                        frame->floor[depth++] = owed;
-                owed += head.children;
-                scanned += head.size;
-                if (scanned + owed > limits->bytes)
+                scan.scanned += head.size;
+                scan.owed--;
+                if (shape->per) {
+                        if (scan.depth == max_depth)
+                                return FRAME_E_TOO_DEEP;
+                        if (head.children)
+                                scan_open_level(&scan, frame, head.children);
+                }
+                if (scan.scanned + scan.owed > limits->bytes)
                         return FRAME_E_TOO_LARGE;
-                while (depth && owed == frame->floor[depth - 1])
-                        depth--;
+                if (scan.owed == scan.floor)
+                        scan_close_levels(&scan, frame);
         }
-        if (!owed && scanned <= len)
-                return frame_finish(frame, scanned, end);
-        frame->scanned = (size_t)scanned;
-        frame->owed = owed;
-        frame->depth = depth;
-        return FRAME_MORE;
+        return frame_stop(frame, &scan, len, end);
 }

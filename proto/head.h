@@ -10,13 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cursor.h"
+
 /* By the first byte. `size` is 0 where no value starts with it. */
 struct head_shape {
         uint8_t size;     /* bytes of the value, as far as the first byte tells */
         uint8_t width;    /* bytes of the length field that follows it, counted in `size`; 0: none */
         uint8_t children; /* without a length field: how many values follow inside */
-        uint8_t per;      /* what the length field counts: 0 bytes, 1 elements, 2 pairs */
-        uint8_t nests;    /* an array or a map, be it empty */
+        uint8_t per;      /* what it counts: 0 bytes; values for each counted, 1 in arrays, 2 in maps */
+        uint8_t type;     /* enum cursor_type; CURSOR_END where no value starts with it */
 };
 
 extern const struct head_shape head_shapes[256];

@@ -17,26 +17,32 @@ static bool message_read_id(struct cursor *cursor, uint32_t *id)
         return true;
 }
 
+/* Behind the kind and the id: what is asked, and the parameters. */
+static bool message_read_call(struct cursor *cursor, struct message *message)
+{
+        return cursor_bytes(cursor, &message->method) && cursor_array(cursor, &message->n_params);
+}
+
 bool message_read(struct slice frame, struct message *message)
 {
         struct cursor cursor = { (const uint8_t *)frame.data, (const uint8_t *)frame.data + frame.len };
         uint32_t parts;
         int64_t kind;
 
-        *message = (struct message){ .frame = frame };
         if (!cursor_array(&cursor, &parts) ||
-            !cursor_int_in(&cursor, MESSAGE_REQUEST, MESSAGE_NOTIFICATION, &kind))
+            !cursor_int_in(&cursor, MESSAGE_REQUEST, MESSAGE_NOTIFICATION, &kind) ||
+            parts != (kind == MESSAGE_NOTIFICATION ? 3 : 4))
                 return false;
         message->kind = (enum message_kind)kind;
-        if (parts != (kind == MESSAGE_NOTIFICATION ? 3 : 4))
-                return false;
+        message->id = 0;
+        message->method = SLICE_NONE;
+        message->n_params = 2;
         if (kind != MESSAGE_NOTIFICATION && !message_read_id(&cursor, &message->id))
                 return false;
-        if (kind == MESSAGE_RESPONSE)
-                message->n_params = 2;
-        else if (!cursor_bytes(&cursor, &message->method) || !cursor_array(&cursor, &message->n_params))
+        if (kind != MESSAGE_RESPONSE && !message_read_call(&cursor, message))
                 return false;
         message->params = cursor;
+        message->frame = frame;
         return true;
 }
 

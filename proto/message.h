@@ -28,7 +28,7 @@ struct message {
         struct slice frame; /* all of it */
 };
 
-/* False: well-formed MessagePack, but not one of the three shapes. */
+/* False: well-formed MessagePack, but not one of the three shapes; `message` holds nothing of use. */
 bool message_read(struct slice frame, struct message *message);
 
 /* The request id of a message that broke off or broke a limit, where it can be read; else 0. */

@@ -216,35 +216,35 @@ static bool read_text_or_nil(struct cursor *cursor, struct slice *text)
         return cursor_nil(cursor) || cursor_str(cursor, TEXT_MAX_BYTES, text);
 }
 
-/* A nil time is the default, like an absent one. */
-static bool read_time(struct cursor *cursor, int64_t now, int64_t *time)
+static bool peer_read_parts(struct cursor *cursor, struct peer *peer)
 {
-        *time = now;
-        return cursor_nil(cursor) || cursor_int(cursor, time);
+        uint32_t parts;
+
+        if (!cursor_array(cursor, &parts) || parts < 4 || parts > 6)
+                return false;
+        if (!cursor_int(cursor, &peer->id) ||
+            !read_int_or_nil(cursor, &peer->has_access_hash, &peer->access_hash))
+                return false;
+        if (!cursor_str(cursor, PEER_TYPE_MAX_BYTES, &peer->type) || !peer->type.len)
+                return false;
+        if (parts > 4 && !read_text_or_nil(cursor, &peer->username))
+                return false;
+        if (!read_text_or_nil(cursor, &peer->phone_number))
+                return false;
+        /* a nil time is the default, like an absent one */
+        return parts < 6 || cursor_nil(cursor) || cursor_int(cursor, &peer->last_update_on);
 }
 
 bool peer_read(struct cursor *cursor, int64_t now, struct peer *peer)
 {
-        struct cursor ahead = *cursor;
-        struct peer read = { .last_update_on = now };
-        uint32_t parts;
+        const uint8_t *start = cursor->at;
 
-        if (!cursor_array(&ahead, &parts) || parts < 4 || parts > 6)
-                return false;
-        if (!cursor_int(&ahead, &read.id) ||
-            !read_int_or_nil(&ahead, &read.has_access_hash, &read.access_hash))
-                return false;
-        if (!cursor_str(&ahead, PEER_TYPE_MAX_BYTES, &read.type) || !read.type.len)
-                return false;
-        if (parts > 4 && !read_text_or_nil(&ahead, &read.username))
-                return false;
-        if (!read_text_or_nil(&ahead, &read.phone_number))
-                return false;
-        if (parts > 5 && !read_time(&ahead, now, &read.last_update_on))
-                return false;
-        *peer = read;
-        *cursor = ahead;
-        return true;
+        peer->username = SLICE_NONE;
+        peer->last_update_on = now;
+        if (peer_read_parts(cursor, peer))
+                return true;
+        cursor->at = start;
+        return false;
 }
 
 void peer_write(struct buffer *out, const struct peer *peer)
@@ -300,24 +300,31 @@ bool peer_same(const struct peer *a, const struct peer *b)
 
 /* ---- update states ---- */
 
-bool state_read(struct cursor *cursor, struct state *state)
+static bool state_read_parts(struct cursor *cursor, struct state *state)
 {
-        struct cursor ahead = *cursor;
-        struct state read = { .present = 0 };
         uint32_t parts;
 
-        if (!cursor_array(&ahead, &parts) || parts != 1 + STATE_PARTS || !cursor_int(&ahead, &read.id))
+        if (!cursor_array(cursor, &parts) || parts != 1 + STATE_PARTS || !cursor_int(cursor, &state->id))
                 return false;
         for (unsigned part = 0; part < STATE_PARTS; part++) {
                 bool has;
 
-                if (!read_int_or_nil(&ahead, &has, &read.part[part]))
+                if (!read_int_or_nil(cursor, &has, &state->part[part]))
                         return false;
-                read.present |= (unsigned)has << part;
+                state->present |= (unsigned)has << part;
         }
-        *state = read;
-        *cursor = ahead;
         return true;
+}
+
+bool state_read(struct cursor *cursor, struct state *state)
+{
+        const uint8_t *start = cursor->at;
+
+        state->present = 0;
+        if (state_read_parts(cursor, state))
+                return true;
+        cursor->at = start;
+        return false;
 }
 
 void state_write(struct buffer *out, const struct state *state)

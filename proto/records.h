@@ -103,7 +103,9 @@ struct peer {
         int64_t last_update_on; /* unix seconds */
 };
 
-/* [id, access_hash, type, username, phone_number(, last_update_on)] or [id, access_hash, type, phone_number]
+/*
+ * [id, access_hash, type, username, phone_number(, last_update_on)] or [id, access_hash, type, phone_number].
+ * False: it is neither; the cursor stands where it stood, and the record holds nothing of use.
  */
 bool peer_read(struct cursor *cursor, int64_t now, struct peer *peer);
 
@@ -140,7 +142,7 @@ struct state {
         int64_t part[STATE_PARTS];
 };
 
-bool state_read(struct cursor *cursor, struct state *state); /* [id, pts, qts, date, seq] */
+bool state_read(struct cursor *cursor, struct state *state); /* [id, pts, qts, date, seq]; as peer_read() */
 void state_write(struct buffer *out, const struct state *state);
 void state_keep(struct state *state, const struct state *stored); /* nil parts take the stored value */
 bool state_equal(const struct state *a, const struct state *b);

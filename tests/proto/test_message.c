@@ -82,6 +82,18 @@ START_TEST(accepts_other_encodings_of_the_same)
 }
 END_TEST
 
+/* Which methods there are is not the envelope's business. */
+START_TEST(a_method_need_not_be_utf8)
+{
+        struct message message;
+
+        ck_assert(read_bytes(BYTES(0x94, 0, 1, 0xa1, 0xff, 0x90), &message));
+        ck_assert(slice_is(message.method, "\xff"));
+        ck_assert(read_bytes(BYTES(0x93, 2, 0xc4, 2, 0xc0, 0x80, 0x90), &message));
+        ck_assert(slice_is(message.method, "\xc0\x80"));
+}
+END_TEST
+
 START_TEST(refuses_other_shapes)
 {
         static const struct {
@@ -185,6 +197,24 @@ START_TEST(writes_values)
 }
 END_TEST
 
+START_TEST(an_array_is_counted_when_it_ends)
+{
+        struct buffer out = { 0 };
+        size_t at;
+
+        pack_nil(&out);
+        at = pack_array_begin(&out);
+        pack_int(&out, 7);
+        pack_array_end(&out, at, 0x01020304);
+        check_bytes(&out, BYTES(0xc0, 0xdd, 1, 2, 3, 4, 7));
+        out.limit = 3;
+        at = pack_array_begin(&out);
+        pack_array_end(&out, at, 1);
+        ck_assert(out.failed);
+        buffer_deinit(&out);
+}
+END_TEST
+
 START_TEST(an_answer_over_the_limit_fails_and_can_be_taken_back)
 {
         struct buffer out = { .limit = 20 };
@@ -212,12 +242,14 @@ int main(void)
         tcase_add_test(tcase, reads_a_notification);
         tcase_add_test(tcase, reads_a_response);
         tcase_add_test(tcase, accepts_other_encodings_of_the_same);
+        tcase_add_test(tcase, a_method_need_not_be_utf8);
         tcase_add_test(tcase, refuses_other_shapes);
         tcase_add_test(tcase, peeks_the_id_of_a_broken_message);
         tcase_add_test(tcase, writes_a_result);
         tcase_add_test(tcase, writes_a_notification);
         tcase_add_test(tcase, writes_an_error);
         tcase_add_test(tcase, writes_values);
+        tcase_add_test(tcase, an_array_is_counted_when_it_ends);
         tcase_add_test(tcase, an_answer_over_the_limit_fails_and_can_be_taken_back);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
