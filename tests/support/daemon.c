@@ -78,6 +78,8 @@ static void become(const struct daemon *daemon, const struct arguments *argument
                 _exit(127);
         for (size_t i = 0; i < sizeof(unwanted) / sizeof(unwanted[0]); i++)
                 unsetenv(unwanted[i]);
+        setenv("ASAN_OPTIONS", "quarantine_size_mb=16",
+               0); /* a sanitized daemon's memory is looked at, too */
         dup2(err, STDERR_FILENO);
         if (daemon->setup.file_size_limit > 0)
                 signal(SIGXFSZ, SIG_IGN);

@@ -81,7 +81,7 @@ static const struct bad_file bad_files[] = {
         { "text", NULL,
           "This is not a database, it is a text of more than a hundred bytes. Nothing in it is to be "
           "found, nothing is to be changed.",
-          130, 0, "" },
+          122, 0, "" },
         { "a header alone", "", NULL, 0, 100, "" },
         { "half a page", "", NULL, 0, 2000, "" },
         { "cut behind the first page", "", NULL, 0, 4096, "" },
