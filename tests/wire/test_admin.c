@@ -44,6 +44,7 @@ START_TEST(sessions_are_listed_by_name)
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
                 expect(c, "nil", "close(%d)", wire_open(c, "'%s', {}", names[i]));
         expect_sessions(c, "nil", "B a a*b alice-1 alice-2 b bob \xc3\xbc");
+        expect_sessions(c, "nil, nil", "B a a*b alice-1 alice-2 b bob \xc3\xbc");
         expect_sessions(c, "nil, {}", "B a a*b alice-1 alice-2 b bob \xc3\xbc");
         expect_sessions(c, "'alice-*'", "alice-1 alice-2");
         expect_sessions(c, "'?'", "B a b \xc3\xbc");

@@ -105,6 +105,9 @@ static const struct {
         { "{date: 'now'}", "date" },
         { "{api_id: 'x'}", "api_id" },
         { "{api_id: 18446744073709551615}", "api_id" },
+        { "{api_id: 4294967296}", "api_id" },
+        { "{api_id: -1}", "api_id" },
+        { "{server_address: 'a\\x00b'}", "server_address" },
         { "{test_mode: 1}", "test_mode" },
         { "{test_mode: 'true'}", "test_mode" },
         { "{is_bot: 0}", "is_bot" },
@@ -226,7 +229,8 @@ START_TEST(the_bounds_are_values)
                 int s = wire_open(c, "'%s', {dialect: '%s'}", dialects[i], dialects[i]);
 
                 expect(c, "nil", "set(%d, {server_address: 'x'*255, port: 65535})", s);
-                expect(c, "nil", "set(%d, {dc_id: 255})", s);
+                expect(c, "nil", "set(%d, {dc_id: 255, api_id: 4294967295})", s);
+                expect(c, "[4294967295]", "get(%d, ['api_id'])", s);
                 expect(c, "[255, 65535]", "get(%d, ['dc_id', 'port'])", s);
                 expect(c, "nil", "set(%d, {dc_id: 0, port: 0, user_id: 9223372036854775807})", s);
                 expect(c, "[0, 0, 9223372036854775807]", "get(%d, ['dc_id', 'port', 'user_id'])", s);

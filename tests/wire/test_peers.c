@@ -90,7 +90,12 @@ START_TEST(the_time_is_now_unless_given)
         int s = wire_open(c, "'anna', {}");
         long long before = now(), time;
 
-        expect(c, "nil", "update_peers(%d, [[7, 70, 'user', nil, nil], [8, 80, 'user', nil]])", s);
+        expect(c, "nil",
+               "update_peers(%d, [[7, 70, 'user', nil, nil], [8, 80, 'user', nil], [9, 90, 'user', nil, nil, "
+               "nil]])",
+               s);
+        time = strtoll(strrchr(wire_call(c, "get_peer_by_id(%d, 9)", s), ' '), NULL, 10);
+        ck_assert(time >= before && time <= now());
         time = strtoll(strrchr(wire_call(c, "get_peer_by_id(%d, 7)", s), ' '), NULL, 10);
         ck_assert(time >= before && time <= now());
         time = strtoll(strrchr(wire_call(c, "get_peer_by_id(%d, 8)", s), ' '), NULL, 10);
@@ -284,6 +289,7 @@ START_TEST(old_names_are_expired)
                 /* a fresh row makes the name fresh */
                 expect(c, "nil", "update_peers(%d, [[2, 1, 'user', 'old', nil]])", s);
                 expect(c, "[2, ...]", "get_peer_by_username(%d, 'old')", s);
+                expect(c, "!expired", "get_peer_by_username(%d, 'first', nil)", s);
         }
 }
 END_TEST

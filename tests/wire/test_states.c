@@ -60,9 +60,13 @@ START_TEST(states_come_by_date_nil_first)
                        "[4, 1, 1, -5, 1], [5, 1, 1, 200, 1]])",
                        s);
                 expect(c, "[[2, ...], [4, ...], [3, ...], [5, ...], [1, ...]]", "get_states(%d)", s);
+                expect(c, "[[2, ...], [4, ...], [3, ...], [5, ...], [1, ...]]", "get_states(%d, nil)", s);
                 expect(c, "[[2, ...], [3, ...], [1, ...]]", "get_states(%d, [1, 3, 2, 99])", s);
                 expect(c, "[]", "get_states(%d, [])", s);
                 expect(c, "[]", "get_states(%d, [99])", s);
+                expect(c, "nil", "update_states(%d, [[9, 1, 1, 300, 1], [-9, 1, 1, 300, 1]], nil)", s);
+                expect(c, "[[-9, ...], [1, ...], [9, ...]]", "get_states(%d, [9, 1, -9])", s);
+                expect(c, "nil", "remove_states(%d, [9, -9])", s);
         }
         wire_end(&c);
         daemon_stop(d);
