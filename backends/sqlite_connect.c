@@ -70,7 +70,8 @@ static int journal_mode(struct backend_session *session, const char *to, bool *w
                 return sqlite_fault(session, rc, "changing the journal mode", fault);
         mode = (const char *)sqlite3_column_text(statement, 0);
         *wal = mode && strcmp(mode, "wal") == 0;
-        return 0;
+        rc = sqlite3_step(statement); /* the header is written when the statement ends */
+        return rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, "changing the journal mode", fault);
 }
 
 /* From a rollback journal to WAL. */
@@ -169,7 +170,7 @@ int sqlite_release(struct backend_session *session, struct fault *fault)
 
         if (!session->db)
                 return 0;
-        if (session->path && (session->taken || session->marked))
+        if (session->path && session->taken)
                 error = give_back(session, fault);
         sqlite_forget_statements(session);
         rc = sqlite3_close(session->db);
