@@ -169,7 +169,8 @@ static void add_open(struct listing *listing)
 {
         size_t n_stored = listing->n_rows;
 
-        qsort(listing->rows, n_stored, sizeof(struct row), compare_rows);
+        if (n_stored > 1)
+                qsort(listing->rows, n_stored, sizeof(struct row), compare_rows);
         for (struct link *at = listing->server->sessions.list.next; at != &listing->server->sessions.list;
              at = at->next) {
                 const struct session *session = LINK_OF(at, struct session, link);
@@ -182,7 +183,8 @@ static void add_open(struct listing *listing)
                 if (!add_row(listing, session->name, 0, 0))
                         return;
         }
-        qsort(listing->rows, listing->n_rows, sizeof(struct row), compare_rows);
+        if (listing->n_rows > 1)
+                qsort(listing->rows, listing->n_rows, sizeof(struct row), compare_rows);
 }
 
 static void pack_row(struct buffer *out, struct server *server, const struct row *row)
