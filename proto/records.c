@@ -162,14 +162,19 @@ static int identity_read_number(struct identity *identity, enum field field, str
         return 0;
 }
 
-int identity_read(struct identity *identity, enum field field, struct cursor *cursor)
+static int identity_read_bool(struct identity *identity, enum field field, struct cursor *cursor)
 {
-        bool flag;
+        bool value;
 
-        if (cursor_peek(cursor) == CURSOR_NIL) {
-                if (field_infos[field].never_nil)
-                        return IDENTITY_E_VALUE;
-                cursor_nil(cursor);
+        if (!cursor_bool(cursor, &value))
+                return IDENTITY_E_VALUE;
+        identity_set_number(identity, field, value);
+        return 0;
+}
+
+static int identity_read_value(struct identity *identity, enum field field, struct cursor *cursor)
+{
+        if (!field_infos[field].never_nil && cursor_nil(cursor)) {
                 identity_set_nil(identity, field);
                 return 0;
         }
@@ -177,12 +182,19 @@ int identity_read(struct identity *identity, enum field field, struct cursor *cu
         case FIELD_KEY: return identity_read_key(identity, cursor);
         case FIELD_TEXT: return identity_read_address(identity, cursor);
         case FIELD_NUMBER: return identity_read_number(identity, field, cursor);
-        case FIELD_BOOL: break;
+        case FIELD_BOOL: return identity_read_bool(identity, field, cursor);
         }
-        if (!cursor_bool(cursor, &flag))
-                return IDENTITY_E_VALUE;
-        identity_set_number(identity, field, flag);
-        return 0;
+        return IDENTITY_E_VALUE;
+}
+
+int identity_read(struct identity *identity, enum field field, struct cursor *cursor)
+{
+        const uint8_t *start = cursor->at;
+        int result = identity_read_value(identity, field, cursor);
+
+        if (result != 0)
+                cursor->at = start;
+        return result;
 }
 
 void identity_write(const struct identity *identity, enum field field, struct buffer *out)

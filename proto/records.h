@@ -86,7 +86,7 @@ static inline bool identity_has(const struct identity *identity, enum field fiel
         return identity->present & FIELD_BIT(field);
 }
 
-/* Reads one value off the wire into `identity`. 0, or an IDENTITY_E_… */
+/* Reads one value off the wire into `identity`. 0, or an IDENTITY_E_… with field and cursor as they were. */
 enum { IDENTITY_E_VALUE = -1, IDENTITY_E_NOMEM = -2 };
 int identity_read(struct identity *identity, enum field field, struct cursor *cursor);
 void identity_write(const struct identity *identity, enum field field, struct buffer *out);

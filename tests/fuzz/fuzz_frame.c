@@ -1,11 +1,12 @@
 /*
  * The wire's bytes, as a stranger may send them. Whatever they are: the scanner says the same whether they
- * come at once or in pieces; what it lets through msgpack-c reads too, to the same end; and the cursor
- * walks it without leaving it. The first input byte is the size of the pieces.
+ * come at once or in pieces; what it lets through msgpack-c reads too, to the same end; and every value in it
+ * is the same to the cursor. The first input byte is the size of the pieces.
  */
 
 #include <msgpack.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../../proto/frame.h"
 #include "../../proto/message.h"
@@ -33,35 +34,86 @@ static enum frame_result scan_in_pieces(const uint8_t *data, size_t size, size_t
         return result;
 }
 
-/* Every value is read as what it says it is. */
-static void walk(struct cursor *cursor)
+/* ---- every value is to the cursor what it is to msgpack-c ---- */
+
+static void compare(struct cursor *cursor, const msgpack_object *object);
+
+static void compare_bytes(struct cursor *cursor, const msgpack_object *object)
 {
-        struct slice bytes;
-        int64_t number;
-        uint32_t count;
-        bool truth;
+        bool is_str = object->type == MSGPACK_OBJECT_STR;
+        struct slice expected = is_str ? (struct slice){ object->via.str.ptr, object->via.str.size }
+                                       : (struct slice){ object->via.bin.ptr, object->via.bin.size };
+        struct slice got;
 
-        while (cursor_peek(cursor) != CURSOR_END) {
-                const uint8_t *before = cursor->at;
-
-                switch (cursor_peek(cursor)) {
-                case CURSOR_NIL: require(cursor_nil(cursor)); break;
-                case CURSOR_BOOL: require(cursor_bool(cursor, &truth)); break;
-                case CURSOR_BIN: require(cursor_bin(cursor, SIZE_MAX, &bytes)); break;
-                case CURSOR_ARRAY: require(cursor_array(cursor, &count)); break;
-                case CURSOR_MAP: require(cursor_map(cursor, &count)); break;
-                case CURSOR_INT:
-                        if (!cursor_int(cursor, &number))
-                                cursor_skip(cursor, NULL); /* above INT64_MAX */
-                        break;
-                case CURSOR_STR:
-                        if (!cursor_str(cursor, SIZE_MAX, &bytes))
-                                cursor_skip(cursor, NULL); /* not UTF-8 */
-                        break;
-                default: cursor_skip(cursor, &bytes);
-                }
-                require(cursor->at > before && cursor->at <= cursor->end);
+        if (is_str && !slice_is_utf8(expected)) {
+                require(!cursor_str(cursor, SIZE_MAX, &got));
+                cursor_skip(cursor, NULL);
+                return;
         }
+        if (expected.len)
+                require(!(is_str ? cursor_str : cursor_bin)(cursor, expected.len - 1, &got));
+        require((is_str ? cursor_str : cursor_bin)(cursor, expected.len, &got));
+        require(got.len == expected.len && (!got.len || memcmp(got.data, expected.data, got.len) == 0));
+}
+
+static void compare_number(struct cursor *cursor, const msgpack_object *object)
+{
+        bool fits = object->type == MSGPACK_OBJECT_NEGATIVE_INTEGER || object->via.u64 <= INT64_MAX;
+        int64_t got;
+
+        require(cursor_int(cursor, &got) == fits);
+        if (fits)
+                require(got == object->via.i64);
+        else
+                cursor_skip(cursor, NULL);
+}
+
+static void compare_children(struct cursor *cursor, const msgpack_object *object)
+{
+        uint32_t count;
+
+        if (object->type == MSGPACK_OBJECT_ARRAY) {
+                require(cursor_array(cursor, &count) && count == object->via.array.size);
+                for (uint32_t i = 0; i < count; i++)
+                        compare(cursor, &object->via.array.ptr[i]);
+                return;
+        }
+        require(cursor_map(cursor, &count) && count == object->via.map.size);
+        for (uint32_t i = 0; i < count; i++) {
+                compare(cursor, &object->via.map.ptr[i].key);
+                compare(cursor, &object->via.map.ptr[i].val);
+        }
+}
+
+static void compare(struct cursor *cursor, const msgpack_object *object)
+{
+        struct cursor whole = *cursor;
+        struct slice raw;
+        bool flag;
+
+        cursor_skip(&whole, &raw);
+        switch (object->type) {
+        case MSGPACK_OBJECT_NIL: require(cursor_nil(cursor)); break;
+        case MSGPACK_OBJECT_BOOLEAN:
+                require(cursor_bool(cursor, &flag) && flag == object->via.boolean);
+                break;
+        case MSGPACK_OBJECT_POSITIVE_INTEGER:
+        case MSGPACK_OBJECT_NEGATIVE_INTEGER: compare_number(cursor, object); break;
+        case MSGPACK_OBJECT_STR:
+        case MSGPACK_OBJECT_BIN: compare_bytes(cursor, object); break;
+        case MSGPACK_OBJECT_ARRAY:
+        case MSGPACK_OBJECT_MAP: compare_children(cursor, object); break;
+        case MSGPACK_OBJECT_FLOAT32:
+        case MSGPACK_OBJECT_FLOAT64:
+                require(cursor_peek(cursor) == CURSOR_FLOAT);
+                cursor_skip(cursor, NULL);
+                break;
+        case MSGPACK_OBJECT_EXT:
+                require(cursor_peek(cursor) == CURSOR_EXT);
+                cursor_skip(cursor, NULL);
+                break;
+        }
+        require(cursor->at == whole.at && raw.len == (size_t)(whole.at - (const uint8_t *)raw.data));
 }
 
 static void read_records(struct cursor params)
@@ -72,6 +124,15 @@ static void read_records(struct cursor params)
 
         if (!peer_read(&cursor, 0, &peer))
                 require(cursor.at == params.at);
+        for (enum field field = 0; field < FIELD_COUNT; field++) {
+                struct identity identity;
+
+                identity_init(&identity);
+                cursor = params;
+                if (identity_read(&identity, field, &cursor) != 0)
+                        require(cursor.at == params.at);
+                identity_wipe(&identity);
+        }
         cursor = params;
         if (!state_read(&cursor, &state))
                 require(cursor.at == params.at);
@@ -87,11 +148,14 @@ static void read_message(const uint8_t *data, size_t len)
         msgpack_unpacked_init(&unpacked);
         require(msgpack_unpack_next(&unpacked, (const char *)data, len, &off) == MSGPACK_UNPACK_SUCCESS);
         require(off == len);
+        compare(&cursor, &unpacked.data);
+        require(cursor.at == cursor.end);
         msgpack_unpacked_destroy(&unpacked);
 
-        walk(&cursor);
-        if (message_read((struct slice){ (const char *)data, len }, &message))
+        if (message_read((struct slice){ (const char *)data, len }, &message)) {
+                require(message_peek_id(data, len) == (message.kind == MESSAGE_REQUEST ? message.id : 0));
                 read_records(message.params);
+        }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

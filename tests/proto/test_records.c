@@ -166,6 +166,7 @@ static int read_bytes(struct identity *identity, enum field field, bool bin, con
         (bin ? pack_bin : pack_str)(&buffer, (struct slice){ data, len });
         cursor = over(&buffer);
         result = identity_read(identity, field, &cursor);
+        ck_assert_ptr_eq(cursor.at, result == 0 ? cursor.end : buffer.data);
         buffer_deinit(&buffer);
         return result;
 }
