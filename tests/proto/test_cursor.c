@@ -28,7 +28,7 @@ static struct cursor over_buffer(struct buffer *buffer)
 
 static void drop(const uint8_t *start)
 {
-        free((void *)(uintptr_t)start);
+        free((uint8_t *)start);
 }
 
 #define BYTES(...) ((const uint8_t[]){ __VA_ARGS__ }), sizeof((const uint8_t[]){ __VA_ARGS__ })

@@ -212,7 +212,7 @@ START_TEST(every_first_byte)
                 size_t size = specified_size(first);
 
                 if (first >= 0x80 && first < 0x90)
-                        size += 2 * (first & 15);
+                        size += 2 * (size_t)(first & 15);
                 if (first >= 0x90 && first < 0xa0)
                         size += first & 15;
                 if (size)
@@ -272,9 +272,11 @@ START_TEST(the_limit_is_exact)
         data[2] = 97;
         ck_assert_int_eq(scan_once(&limits, data, 3), FRAME_E_TOO_LARGE);
         memset(data, 0x90, sizeof(data));
-        memcpy(data, "\xdc\x00\x61", 3);
+        data[0] = 0xdc;
+        data[1] = 0;
+        data[2] = 97;
         ck_assert_int_eq(scan_once(&limits, data, 100), FRAME_WHOLE);
-        data[2] = 0x62;
+        data[2] = 98;
         ck_assert_int_eq(scan_once(&limits, data, 3), FRAME_E_TOO_LARGE);
 }
 END_TEST

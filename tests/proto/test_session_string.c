@@ -376,9 +376,9 @@ START_TEST(values_out_of_a_formats_range_are_named)
         char address[200];
 
         fill(&identity, vector_of("pyrogram"));
-        identity_set_number(&identity, FIELD_USER_ID, 1ll << 32);
+        identity_set_number(&identity, FIELD_USER_ID, 1LL << 32);
         ck_assert(!writable(&identity, "pyrogram-old32", "user_id"));
-        identity_set_number(&identity, FIELD_USER_ID, 1ll << 53);
+        identity_set_number(&identity, FIELD_USER_ID, 1LL << 53);
         ck_assert(!writable(&identity, "mtcute", "user_id"));
         ck_assert(writable(&identity, "pyrogram", NULL));
         identity_set_number(&identity, FIELD_USER_ID, -1);
