@@ -185,6 +185,9 @@ START_TEST(names_need_a_lookup)
         ck_assert_int_eq(by_phone("15"), 1);
         store(2, NULL, "15", NOW);
         ck_assert_int_eq(by_phone("15"), -1);
+        ck_assert_int_eq(found_name("c", NULL, 0), 0);
+        store(1, "c", "15", NOW + 1000);
+        ck_assert_int_eq(by_name("c"), -1);
 }
 END_TEST
 
@@ -362,10 +365,13 @@ START_TEST(repetitions_of_names)
         ck_assert_uint_eq(cache_take_late(cache, true, times, 4), 1);
         ck_assert_int_eq(times[0].last_update_on, NOW + 9);
         cache_touch_names(cache, 1, NOW + 10);
+        repeats_names(1, "b", "a", NOW + 10, true); /* stored with its time, it is not late any more */
+        ck_assert_uint_eq(cache_take_late(cache, true, times, 4), 0);
+        cache_touch_names(cache, 1, NOW + 11);
         cache_forget_names(cache, 1);
         ck_assert_uint_eq(n_late, 1);
         ck_assert(late[0].names);
-        ck_assert_int_eq(late[0].time.last_update_on, NOW + 10);
+        ck_assert_int_eq(late[0].time.last_update_on, NOW + 11);
         ck_assert_int_eq(repeats_names(1, "a", "b", NOW, false), CACHE_NEW);
 
         /* No names: whatever the time, nothing is to be stored. */
