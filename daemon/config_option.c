@@ -273,7 +273,7 @@ union place {
 
 static union place field_of(const struct config_option *option, const struct config *config)
 {
-        void *at = (char *)(uintptr_t)config + option->offset;
+        void *at = (char *)config + option->offset;
 
         switch (option->type) {
         case OPTION_TEXT:

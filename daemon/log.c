@@ -53,15 +53,21 @@ const char *log_level_name(enum log_level level)
         return levels[level].name;
 }
 
-/* systemd names the journal's stream in $JOURNAL_STREAM; stderr may have been redirected since. */
+/* systemd names the journal's stream as DEVICE:INODE; stderr may have been redirected since. */
 static bool is_journal(int fd)
 {
         const char *stream = getenv("JOURNAL_STREAM");
         unsigned long long device, inode;
         struct stat st;
+        char *end;
 
-        return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &st) == 0 &&
-               st.st_dev == device && st.st_ino == inode;
+        if (!stream || fstat(fd, &st) != 0)
+                return false;
+        device = strtoull(stream, &end, 10);
+        if (*end != ':')
+                return false;
+        inode = strtoull(end + 1, &end, 10);
+        return !*end && st.st_dev == device && st.st_ino == inode;
 }
 
 void log_init(struct log *log, enum log_level level, bool json)
@@ -120,7 +126,7 @@ static size_t escape(const unsigned char *text, size_t len, bool json, char out[
         size_t used = decode(text, len, &code);
 
         if (!used) {
-                strcpy(out, "\xef\xbf\xbd");
+                memcpy(out, "\xef\xbf\xbd", 4);
                 return 1;
         }
         for (size_t i = 0; i < sizeof(shorts) / sizeof(shorts[0]); i++) {

@@ -439,7 +439,7 @@ START_TEST(oldest_use_goes_first)
         ck_assert_uint_eq(stats.entries, 100);
         ck_assert_uint_eq(stats.evictions, 0);
         full = stats.bytes;
-        ck_assert_uint_gt(full, empty + 100 * 80);
+        ck_assert_uint_gt(full, empty + (size_t)100 * 80);
         cache_touch_peer(cache, 2, NOW + 1);
         ck_assert_int_eq(by_id(1), CACHE_HIT);
         ck_assert_int_eq(by_id(4), CACHE_HIT);

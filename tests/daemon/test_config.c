@@ -47,13 +47,13 @@ static void write_text(const char *text)
 /* Reads the flags, which end with NULL. */
 static int load(const char *first, ...)
 {
-        char *argv[32] = { (char *)(uintptr_t) "gramd" };
+        char *argv[32] = { (char *)"gramd" };
         int argc = 1;
         va_list args;
 
         va_start(args, first);
         for (const char *arg = first; arg; arg = va_arg(args, const char *))
-                argv[argc++] = (char *)(uintptr_t)arg;
+                argv[argc++] = (char *)arg;
         va_end(args);
         config_deinit(&config);
         return config_init(&config, argc, argv, &action, &error);
@@ -295,7 +295,8 @@ START_TEST(wrong_files)
                 { "cache = 1\n\ncache = 1\n", "gramd.conf:3: 'cache' is already set in line 1" },
                 { "cache\n", "gramd.conf:1: expected 'option = value' or '[section]', not 'cache'" },
                 { "cache: 1G\n", "gramd.conf:1: expected 'option = value' or '[section]', not 'cache'" },
-                { "mongo mongodb://u:secret@h\n", "gramd.conf:1: expected 'option = value' or '[section]', not 'mongo'" },
+                { "mongo mongodb://u:secret@h\n",
+                  "gramd.conf:1: expected 'option = value' or '[section]', not 'mongo'" },
                 { "cache ; = 1\n", "gramd.conf:1: expected 'option = value' or '[section]', not 'cache'" },
                 { "cache =\n",
                   "gramd.conf:1: cache = : not a size (bytes, or with k, M, G or T behind the number)" },
@@ -470,8 +471,7 @@ END_TEST
 
 START_TEST(reload)
 {
-        char *argv[] = { (char *)(uintptr_t) "gramd", (char *)(uintptr_t) "--config=gramd.conf",
-                         (char *)(uintptr_t) "--workers=2", NULL };
+        char *argv[] = { (char *)"gramd", (char *)"--config=gramd.conf", (char *)"--workers=2", NULL };
         struct config fresh;
 
         write_text("cache = 1M\n[access]\neveryone = read\n");
