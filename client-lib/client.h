@@ -83,6 +83,7 @@ struct call {
         struct buffer bytes;
         size_t handle_at; /* where the handle's four bytes are; 0: nowhere */
         int64_t expect;   /* what the answer is checked against: see methods.c */
+        char *sought;     /* the name or number, where the session has a cache; owned */
         bool on;          /* watch, monitor */
         int64_t extra_ms; /* added to the timeout */
 };
@@ -99,6 +100,8 @@ struct request {
         bool overtaken; /* a later write has been acknowledged: repeating this one could undo it */
         bool settled;   /* the program has its outcome, or will from the finished list */
         int outcome;    /* then */
+        void *ready;    /* its result, from the cache */
+        uint64_t epoch; /* of the cache, when it was asked */
         int64_t sent_ms;
         int64_t timeout_ms;
         int64_t deadline_ms;
@@ -159,6 +162,7 @@ struct gram_client {
         size_t n_by_handle;
         int64_t sessions_due_ms; /* when session.c wants to be called */
         bool monitoring;
+        size_t n_caches;
 
         unsigned depth; /* inside client_step() or gram_client_free() */
         bool blocking;  /* inside a blocking call, which flushes by itself */
@@ -207,6 +211,7 @@ struct gram_session {
         int64_t lease_until_ms;
         int64_t lease_ask_ms;
 
+        struct cache *cache; /* NULL: none */
         struct lane lane;
         size_t in_flight;
         struct gram_opened opened;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "../proto/message.h"
+#include "cache.h"
 #include "client.h"
 
 enum {
@@ -286,6 +287,7 @@ void connection_condemn(struct gram_client *client, int verdict, const char *for
 
 static void on_changed(struct gram_client *client, struct cursor *params)
 {
+        static const struct gram_changed all = { .all = true };
         struct gram_event event = { .type = GRAM_EVENT_CHANGED };
         struct gram_changed *changed;
         int64_t handle;
@@ -296,15 +298,10 @@ static void on_changed(struct gram_client *client, struct cursor *params)
         if (!event.session)
                 return;
         changed = changed_read(params);
-        if (changed) {
-                event.changed = changed;
-                client_event(client, &event);
-        } else { /* what cannot be read may be anything */
-                const struct gram_changed all = { .all = true };
-
-                event.changed = &all;
-                client_event(client, &event);
-        }
+        event.changed = changed ? changed : &all; /* what cannot be read may be anything */
+        if (event.session->cache)
+                cache_changed(event.session->cache, event.changed);
+        client_event(client, &event);
         gram_free(changed);
 }
 

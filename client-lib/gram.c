@@ -57,7 +57,7 @@ static bool wait_readable(struct gram_client *client)
 /* A callback may free the client: then the waiter is told first, and the client is not looked at again. */
 static void wait_done(struct waiter *waiter)
 {
-        bool readable = false;
+        bool readable = waiter->client->n_caches > 0; /* no cached answer before the news have been read */
 
         while (!waiter->done) {
                 client_step(waiter->client, readable);
@@ -206,6 +206,11 @@ GRAM_API int gram_info(struct gram_session *session, struct gram_info **info)
 GRAM_API int gram_watch(struct gram_session *session, bool on)
 {
         BLOCKING(session->client, gram_async_watch(session, on, waiter_done, &waiter));
+}
+
+GRAM_API int gram_cache_enable(struct gram_session *session, size_t max_bytes)
+{
+        BLOCKING(session->client, gram_async_cache_enable(session, max_bytes, waiter_done, &waiter));
 }
 
 /* ---- identity ---- */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache.h"
 #include "client.h"
 
 /* gram.h's bits and identities are the protocol's fields in the same order. */
@@ -82,6 +83,8 @@ GRAM_API int gram_async_lease(struct gram_session *session, gram_callback *callb
 
 GRAM_API int gram_async_save(struct gram_session *session, gram_callback *callback, void *arg)
 {
+        if (session->cache)
+                cache_wrote_identity(session->cache); /* its date */
         return submit_bare(session->client, session, METHOD_SAVE, callback, arg);
 }
 
@@ -104,6 +107,24 @@ GRAM_API int gram_async_info(struct gram_session *session, gram_callback *callba
 GRAM_API int gram_async_watch(struct gram_session *session, bool on, gram_callback *callback, void *arg)
 {
         return submit_switch(session->client, session, METHOD_WATCH, on, callback, arg);
+}
+
+GRAM_API int gram_async_cache_enable(struct gram_session *session, size_t max_bytes, gram_callback *callback,
+                                     void *arg)
+{
+        if (!session->cache) {
+                session->cache = cache_new(max_bytes);
+                if (!session->cache)
+                        return client_fail(session->client, GRAM_E_NOMEM, "cache: no memory");
+                session->client->n_caches++;
+        }
+        return gram_async_watch(session, true, callback, arg);
+}
+
+/* For the cache: what is looked for. No memory for it is no harm: it is not found there. */
+static char *seek(const struct gram_session *session, const char *text)
+{
+        return session->cache && text ? strdup(text) : NULL;
 }
 
 /* ---- identity ---- */
@@ -170,6 +191,8 @@ GRAM_API int gram_async_set(struct gram_session *session, const struct gram_iden
 
         if (identity->fields & ~FIELD_ALL)
                 return refuse(session->client, METHOD_SET, "there is no such field");
+        if (session->cache)
+                cache_wrote_identity(session->cache);
         call = call_begin(session->client, session, METHOD_SET, 1);
         pack_map(&call.bytes, (uint32_t)__builtin_popcount(identity->fields));
         for (unsigned i = 0; i < FIELD_COUNT; i++) {
@@ -198,6 +221,8 @@ GRAM_API int gram_async_import_string(struct gram_session *session, const char *
         struct call call = call_begin(session->client, session, METHOD_IMPORT_STRING, 2);
         struct buffer *out = &call.bytes;
 
+        if (session->cache)
+                cache_wrote_identity(session->cache);
         options = options ? options : &defaults;
         pack_cstr(out, text);
         pack_map(out, 3);
@@ -219,6 +244,8 @@ GRAM_API int gram_async_update_peers(struct gram_session *session, const struct 
 
         if (!n)
                 return submit_nothing(session, METHOD_UPDATE_PEERS, callback, arg);
+        if (session->cache)
+                cache_wrote_peers(session->cache, rows, n);
         call = call_begin(session->client, session, METHOD_UPDATE_PEERS, 1);
         pack_array(&call.bytes, (uint32_t)n);
         for (size_t i = 0; i < n; i++) {
@@ -241,6 +268,8 @@ GRAM_API int gram_async_update_usernames(struct gram_session *session, const str
 
         if (!n)
                 return submit_nothing(session, METHOD_UPDATE_USERNAMES, callback, arg);
+        if (session->cache)
+                cache_wrote_names(session->cache, rows, n);
         call = call_begin(session->client, session, METHOD_UPDATE_USERNAMES, 1);
         pack_array(&call.bytes, (uint32_t)n);
         for (size_t i = 0; i < n; i++) {
@@ -260,6 +289,7 @@ GRAM_API int gram_async_get_peer_by_id(struct gram_session *session, int64_t id,
 {
         struct call call = call_begin(session->client, session, METHOD_GET_PEER_BY_ID, 1);
 
+        call.expect = id;
         pack_int(&call.bytes, id);
         return call_submit(&call, callback, arg);
 }
@@ -270,6 +300,8 @@ GRAM_API int gram_async_get_peer_by_username(struct gram_session *session, const
         bool has_age = max_age_s != GRAM_MAX_AGE_DEFAULT_S;
         struct call call = call_begin(session->client, session, METHOD_GET_PEER_BY_USERNAME, has_age ? 2 : 1);
 
+        call.expect = max_age_s;
+        call.sought = seek(session, username);
         pack_cstr(&call.bytes, username);
         if (has_age)
                 pack_int(&call.bytes, max_age_s);
@@ -281,6 +313,7 @@ GRAM_API int gram_async_get_peer_by_phone_number(struct gram_session *session, c
 {
         struct call call = call_begin(session->client, session, METHOD_GET_PEER_BY_PHONE_NUMBER, 1);
 
+        call.sought = seek(session, phone_number);
         pack_cstr(&call.bytes, phone_number);
         return call_submit(&call, callback, arg);
 }

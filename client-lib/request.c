@@ -12,7 +12,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "cache.h"
 #include "client.h"
 
 enum {
@@ -64,9 +66,15 @@ struct call call_begin(struct gram_client *client, struct gram_session *session,
         return call;
 }
 
-static int call_refuse(struct call *call, int code, const char *why)
+static void call_deinit(struct call *call)
 {
         buffer_deinit(&call->bytes);
+        free(call->sought);
+}
+
+static int call_refuse(struct call *call, int code, const char *why)
+{
+        call_deinit(call);
         return client_fail(call->client, code, "%s: %s", method_infos[call->method].name, why);
 }
 
@@ -83,7 +91,7 @@ static int call_check(struct call *call)
         if (call->bytes.len > call->client->max_message)
                 return call_refuse(call, GRAM_E_TOO_LARGE, "the request is larger than a message may be");
         if (session && session->state == SESSION_ENDED && call->method != METHOD_CLOSE) {
-                buffer_deinit(&call->bytes);
+                call_deinit(call);
                 failure_copy(&call->client->last, &session->failure.error);
                 return session->failure.error.code;
         }
@@ -96,7 +104,7 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
         struct request *request = calloc(1, sizeof(*request));
 
         if (!request) {
-                buffer_deinit(&call->bytes);
+                call_deinit(call);
                 return NULL;
         }
         request->call = *call;
@@ -108,6 +116,8 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
         list_init(&request->finished);
         if (call->session)
                 call->session->refs++;
+        if (call->session && call->session->cache)
+                request->epoch = cache_epoch(call->session->cache);
         return request;
 }
 
@@ -116,7 +126,8 @@ static void request_free(struct request *request)
         list_remove(&request->lane);
         list_remove(&request->due);
         list_remove(&request->finished);
-        buffer_deinit(&request->call.bytes);
+        call_deinit(&request->call);
+        gram_free(request->ready);
         if (request->call.session)
                 session_unref(request->call.session);
         free(request);
@@ -263,7 +274,7 @@ bool call_send_internal(struct call *call, gram_callback *callback, void *arg)
         struct request *request;
 
         if (call->bytes.failed) {
-                buffer_deinit(&call->bytes);
+                call_deinit(call);
                 return false;
         }
         request = request_new(call, callback, arg);
@@ -284,6 +295,12 @@ static bool lane_pump(struct gram_client *client, struct lane *lane, struct gram
                 struct request *request = LIST_OWNER(lane->waiting.next, struct request, lane);
                 int error;
 
+                if (session && session->cache)
+                        request->ready = cache_find(session->cache, &request->call, time(NULL));
+                if (request->ready) {
+                        request_settle(request, 0);
+                        continue;
+                }
                 if (session && session->in_flight >= client->max_in_flight)
                         return true;
                 error = request_send(request);
@@ -394,9 +411,10 @@ void requests_finish(struct gram_client *client)
         while (!list_empty(&client->finished)) {
                 struct request *request = LIST_OWNER(client->finished.next, struct request, finished);
                 struct gram_session *session = request->call.session;
-                struct gram_reply reply = { 0 };
+                struct gram_reply reply = { .result = request->ready };
                 struct failure failure;
 
+                request->ready = NULL;
                 if (request->outcome && session && session->state == SESSION_ENDED &&
                     session->failure.error.code == request->outcome)
                         reply.error = &session->failure.error;
@@ -418,7 +436,11 @@ static void request_succeeded(struct request *request, const struct gram_reply *
         struct failure deleted;
 
         switch (request->call.method) {
-        case METHOD_WATCH: session->watching = request->call.on; break;
+        case METHOD_WATCH:
+                session->watching = request->call.on;
+                if (session->cache)
+                        (request->call.on ? cache_start : cache_stop)(session->cache);
+                break;
         case METHOD_MONITOR: client->monitoring = request->call.on; break;
         case METHOD_LEASE: session_lease(session, request->sent_ms, reply->number); break;
         case METHOD_DELETE:
@@ -507,6 +529,8 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
         if (!reply.error) {
                 if (session && method_infos[request->call.method].write)
                         request_overtakes(request);
+                if (session && session->cache)
+                        cache_learn(session->cache, request->epoch, &request->call, &reply);
                 request_succeeded(request, &reply);
         }
         request_deliver(request, &reply);

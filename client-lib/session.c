@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache.h"
 #include "client.h"
 
 enum {
@@ -36,6 +37,9 @@ static void session_free(struct gram_session *session)
 {
         list_remove(&session->all);
         list_remove(&session->ready);
+        if (session->cache)
+                session->client->n_caches--;
+        cache_free(session->cache);
         free(session->name);
         free(session->backend);
         free(session->wanted_dialect);
@@ -399,6 +403,8 @@ void session_end(struct gram_session *session, const struct gram_error *error, b
                 failure_copy(&session->failure, error);
         session->state = SESSION_ENDED;
         session->leased = false;
+        if (session->cache)
+                cache_stop(session->cache);
         handle_forget(session);
         list_remove(&session->ready);
         session_settle(session);
@@ -489,6 +495,8 @@ void sessions_lost(struct gram_client *client)
                 if (session->state != SESSION_ENDED)
                         session->state = SESSION_WANTED;
                 session->close_sent = false;
+                if (session->cache)
+                        cache_stop(session->cache);
                 session->open_at_ms = NEVER_MS;
                 session->lease_ask_ms = NEVER_MS;
                 session_settle(session);
