@@ -1,8 +1,10 @@
 /*
  * Entries hang in three hash tables at once, by id, by username and by phone number, and in one list by use.
  * A look-up by name or number finds only entries that the daemon has given for just that: which of several
- * peers with one username it chooses is its affair. Names of the usernames table have an age of their own
- * that no answer tells, so only a peer's own username is remembered.
+ * peers with one username it chooses is its affair, and may change with every change to any peer, so that all
+ * of this is forgotten then. (Where it changes because an older owner of the name was repeated, and so has
+ * become the newest, nobody is told, and the one remembered stays.) Names of the usernames table have an age
+ * of their own that no answer tells, so only a peer's own username is remembered.
  */
 
 #include "cache.h"
@@ -26,7 +28,7 @@ enum { BY_ID, BY_USERNAME, BY_PHONE, KEYS };
 struct entry {
         struct link used;         /* in cache->used, the latest first */
         struct entry *next[KEYS]; /* in the bucket of each table */
-        bool answers[KEYS];       /* may be found by this */
+        uint64_t answers[KEYS];   /* may be found by this name or number, while cache->choice is this */
         size_t bytes;
         struct gram_peer peer; /* its texts follow the entry */
         char text[];
@@ -39,6 +41,7 @@ struct cache {
         size_t bytes;
         size_t max_bytes;
         uint64_t epoch;
+        uint64_t choice; /* from 1; changes when the daemon may choose another of several peers */
         bool live;
         struct gram_identity identity; /* never with the key */
 };
@@ -106,7 +109,7 @@ static struct entry *find_text(struct cache *cache, int key, const char *text)
 {
         struct entry *entry = text ? *bucket_of_text(cache, key, text) : NULL;
 
-        while (entry && !(entry->answers[key] && strcmp(entry_text(entry, key), text) == 0))
+        while (entry && !(entry->answers[key] == cache->choice && strcmp(entry_text(entry, key), text) == 0))
                 entry = entry->next[key];
         return entry;
 }
@@ -125,7 +128,7 @@ static void forget_text(struct cache *cache, int key, const char *text)
         struct entry *entry = find_text(cache, key, text);
 
         if (entry)
-                entry->answers[key] = false;
+                entry->answers[key] = 0;
 }
 
 static void forget_all(struct cache *cache)
@@ -144,6 +147,7 @@ struct cache *cache_new(size_t max_bytes)
 
         if (!cache)
                 return NULL;
+        cache->choice = 1;
         cache->max_bytes = max_bytes ? max_bytes : DEFAULT_BYTES;
         cache->n_buckets = BUCKETS_MIN;
         while (cache->n_buckets < cache->max_bytes / BYTES_PER_BUCKET && cache->n_buckets < BUCKETS_MAX)
@@ -301,16 +305,16 @@ static void learn_peer(struct cache *cache, const struct gram_peer *peer, int fo
                         continue;
                 if (key == found_by) {
                         forget_text(cache, key, entry_text(entry, key));
-                        entry->answers[key] = true;
-                } else if (old && old->answers[key]) {
-                        entry->answers[key] = strcmp(entry_text(old, key), entry_text(entry, key)) == 0;
+                        entry->answers[key] = cache->choice;
+                } else if (old && old->answers[key] &&
+                           strcmp(entry_text(old, key), entry_text(entry, key)) == 0) {
+                        entry->answers[key] = old->answers[key];
                 }
         }
         if (old)
                 entry_drop(cache, old);
         if (!entry)
                 return;
-        entry->answers[BY_ID] = true;
         for (int key = 0; key < KEYS; key++) {
                 struct entry **bucket;
 
@@ -403,6 +407,7 @@ void cache_changed(struct cache *cache, const struct gram_changed *changed)
                 return;
         }
         cache->epoch++;
+        cache->choice += changed->n_peers > 0;
         for (size_t i = 0; i < changed->n_peers; i++)
                 forget_id(cache, changed->peers[i]);
         for (size_t i = 0; i < changed->n_usernames; i++)
@@ -418,7 +423,7 @@ static void forget_other(struct cache *cache, int key, const char *text, const s
         struct entry *found = find_text(cache, key, text);
 
         if (found && found != entry)
-                found->answers[key] = false;
+                found->answers[key] = 0;
 }
 
 static bool text_same(const char *a, const char *b)
@@ -446,6 +451,7 @@ void cache_wrote_peers(struct cache *cache, const struct gram_peer *rows, size_t
                 if (entry && peer_repeats(&entry->peer, &rows[i]))
                         continue;
                 cache->epoch++;
+                cache->choice++;
                 if (entry)
                         entry_drop(cache, entry);
         }

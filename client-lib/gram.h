@@ -515,8 +515,9 @@ GRAM_API int gram_async_watch(struct gram_session *session, bool on, gram_callba
  * Answers what has been read before without asking the daemon: gram_get() of all but the key, and
  * gram_get_peer_by_…(). Watches the session (as gram_watch() does, with its events) so that changes by others
  * count at once; after a reconnection it starts empty. Only hits are answered: what is missing or may have
- * expired is asked for. `last_update_on` of such a peer may be older than the stored one. `max_bytes` bounds
- * it, 0: 4 MiB; the longest unused go first. gram_watch(session, false) ends it.
+ * expired is asked for. `last_update_on` of such a peer may be older than the stored one, and of several
+ * peers with one name the one remembered may not be the one that was repeated last. `max_bytes` bounds it, 0:
+ * 4 MiB; the longest unused go first. gram_watch(session, false) ends it.
  */
 GRAM_API int gram_cache_enable(struct gram_session *session, size_t max_bytes);
 GRAM_API int gram_async_cache_enable(struct gram_session *session, size_t max_bytes, gram_callback *callback,
