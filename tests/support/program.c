@@ -56,9 +56,11 @@ char *test_read_file(const char *path, size_t *len)
         if (!file)
                 return NULL;
         do {
+                char *more = realloc(text, size * 2 + 4097);
+
+                ck_assert_ptr_nonnull(more);
+                text = more;
                 size = size * 2 + 4096;
-                text = realloc(text, size + 1);
-                ck_assert_ptr_nonnull(text);
                 got = fread(text + n, 1, size - n, file);
                 n += got;
         } while (got && n == size);

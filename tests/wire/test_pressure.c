@@ -10,7 +10,7 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-enum { MIB = 1 << 20 };
+static const size_t mib = 1 << 20;
 
 /* Sends the same request over and over until the daemon stops reading; returns how many bytes went out. */
 static size_t flood(struct wire *c, const uint8_t *request, size_t len, size_t most)
@@ -37,7 +37,7 @@ START_TEST(one_that_never_reads_costs_bounded_memory)
 
         expect(other, "1", "ping(1)");
         before = daemon_rss_kb(d);
-        flood(c, request, len, 256u * MIB);
+        flood(c, request, len, 256 * mib);
         ck_assert_int_lt(daemon_rss_kb(d) - before, 16 * 1024L * test_memory_factor());
         for (int i = 0; i < 100; i++)
                 expect(other, "1", "ping(1)");
@@ -52,9 +52,9 @@ START_TEST(one_that_reads_late_gets_every_answer)
         CLIENT c = wire_connect(d);
         size_t len, answers = 0;
         uint8_t *request = wire_pack(5, &len, "ping('x'*1000)");
-        size_t sent = flood(c, request, len, 256u * MIB);
+        size_t sent = flood(c, request, len, 256 * mib);
 
-        ck_assert_uint_gt(sent, 64 * 1024);
+        ck_assert_uint_gt(sent, 65536);
         while (answers < sent / len) {
                 const char *text = wire_answer(c, 5);
 
@@ -86,7 +86,7 @@ START_TEST(large_answers_that_nobody_reads_are_bounded)
                        "[%d, 1, 'user', 'a'*255, 'b'*255], [%d, 1, 'user', 'a'*255, 'b'*255]])",
                        s, i, i + 1, i + 2, i + 3);
         before = daemon_rss_kb(d);
-        flood(c, request, len, 64u * MIB);
+        flood(c, request, len, 64 * mib);
         ck_assert_int_lt(daemon_rss_kb(d) - before, 32 * 1024L * test_memory_factor());
         free(request);
 }
