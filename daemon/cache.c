@@ -61,12 +61,13 @@ static struct entry *peer_new(struct shelf *shelf, const struct peer *peer)
 {
         struct slice packed = pack(shelf->pool, peer);
         const uint8_t *start = (const uint8_t *)packed.data;
-        struct cursor cursor = { start + 1, start + packed.len };
+        struct cursor cursor;
         size_t name_at, phone_at;
         struct peer_row *row;
 
         if (!packed.data || packed.len > ENTRY_MAX_BYTES)
                 return NULL;
+        cursor = (struct cursor){ start + 1, start + packed.len };
         for (int part = 0; part < 3; part++)
                 cursor_skip(&cursor, NULL);
         name_at = (size_t)(cursor.at - start);

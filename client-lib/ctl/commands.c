@@ -90,7 +90,8 @@ int ctl_list(struct ctl *ctl)
                 if (error)
                         return ctl_fail_gram(ctl, NULL);
                 if (first)
-                        fputs(ctl->json ? "[" : "BACKEND         BYTES HANDLES  MODIFIED             NAME\n", stdout);
+                        fputs(ctl->json ? "[" : "BACKEND         BYTES HANDLES  MODIFIED             NAME\n",
+                              stdout);
                 for (size_t i = 0; i < page->n; i++) {
                         if (ctl->json)
                                 list_row_json(&page->rows[i], first && i == 0);
