@@ -152,6 +152,10 @@ const struct extra_table extra_tables[EXTRA_COUNT] = {
         [EXTRA_STATES] = { "gramd_update_state", "id, pts, qts, date, seq",
                            "CREATE TABLE gramd_update_state (id INTEGER PRIMARY KEY, pts INTEGER,"
                            " qts INTEGER, date INTEGER, seq INTEGER)" },
+        /* As Telethon's entities. */
+        [EXTRA_ZERO] = { "gramd_entity_0", "id, hash, username, phone, date",
+                         "CREATE TABLE gramd_entity_0 (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL,"
+                         " username TEXT, phone INTEGER, date INTEGER)" },
         /* `parts`: 1 << enum state_part of those that are nil though the library's column says 0. */
         [EXTRA_NILS] = { "gramd_update_state_nil", "id, parts",
                          "CREATE TABLE gramd_update_state_nil (id INTEGER PRIMARY KEY,"

@@ -68,6 +68,7 @@ enum extra {
         EXTRA_PEERS,  /* the same for parts of peers */
         EXTRA_NAMES,  /* usernames, where the library keeps none apart */
         EXTRA_STATES, /* update states, where the library keeps none */
+        EXTRA_ZERO,   /* a peer with id 0, where the library's row 0 is something else */
         EXTRA_NILS,   /* which parts of a state are nil, where the library needs numbers */
         EXTRA_COUNT,
 };

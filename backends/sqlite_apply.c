@@ -184,22 +184,39 @@ static int set_time(struct backend_session *session, enum statement which, int64
         return sqlite_run(session, statement, fault);
 }
 
-static int replace_peer(struct backend_session *session, const struct peer *peer, unsigned keep,
-                        const struct effects *effects, struct fault *fault)
+static int put(struct backend_session *session, enum statement which, const struct peer *peer,
+               struct fault *fault)
 {
-        sqlite3_stmt *update;
+        sqlite3_stmt *statement;
+        int error = sqlite_statement(session, which, &statement, fault);
+
+        if (error)
+                return error;
+        bind_peer(session, statement, peer);
+        return sqlite_run(session, statement, fault);
+}
+
+static int set_peer_time(struct backend_session *session, int64_t id, int64_t time, struct fault *fault)
+{
+        if (id != 0 || !session->peers.own_row_zero)
+                return set_time(session, STATEMENT_PEER_TIME, id, time, fault);
+        if (!sqlite_has_extra(session, EXTRA_ZERO))
+                return 0;
+        return set_time(session, STATEMENT_ZERO_TIME, id, time, fault);
+}
+
+/* Over a row that is there. */
+static int replace_peer(struct backend_session *session, enum statement how, const struct peer *peer,
+                        unsigned keep, const struct effects *effects, struct fault *fault)
+{
         bool same;
         int error = compare_stored(session, peer, effects, &same, fault);
 
         if (error)
                 return error;
         if (same)
-                return set_time(session, STATEMENT_PEER_TIME, peer->id, peer->last_update_on, fault);
-        error = sqlite_statement(session, STATEMENT_PEER_UPDATE, &update, fault);
-        if (error)
-                return error;
-        bind_peer(session, update, peer);
-        error = sqlite_run(session, update, fault);
+                return set_peer_time(session, peer->id, peer->last_update_on, fault);
+        error = put(session, how, peer, fault);
         return error ? error : keep_parts(session, peer, keep, fault);
 }
 
@@ -207,20 +224,20 @@ static int put_peer(struct backend_session *session, const struct peer *peer, co
                     struct fault *fault)
 {
         static const struct peer nobody = { 0 };
+        bool zero = peer->id == 0 && session->peers.own_row_zero;
         unsigned keep = parts_to_keep(session, peer);
-        sqlite3_stmt *insert;
         int error = keep ? sqlite_need_extra(session, EXTRA_PEERS, fault) : 0;
 
+        if (!error && zero)
+                error = sqlite_need_extra(session, EXTRA_ZERO, fault);
+        if (!error && zero)
+                return replace_peer(session, STATEMENT_ZERO_PUT, peer, keep, effects, fault);
         if (!error)
-                error = sqlite_statement(session, STATEMENT_PEER_INSERT, &insert, fault);
-        if (error)
-                return error;
-        bind_peer(session, insert, peer);
-        error = sqlite_run(session, insert, fault);
+                error = put(session, STATEMENT_PEER_INSERT, peer, fault);
         if (error)
                 return error;
         if (sqlite3_changes(session->db) == 0)
-                return replace_peer(session, peer, keep, effects, fault);
+                return replace_peer(session, STATEMENT_PEER_UPDATE, peer, keep, effects, fault);
         error = tell_changes(session, &nobody, peer, effects, fault);
         return error ? error : keep_parts(session, peer, keep, fault);
 }
@@ -327,8 +344,7 @@ static int apply_row(struct backend_session *session, const struct change *chang
         case CHANGE_STATES: return put_state(session, &change->states[i], fault);
         case CHANGE_STATES_GONE: return remove_state(session, change->ids[i], fault);
         case CHANGE_PEER_TIMES:
-                return set_time(session, STATEMENT_PEER_TIME, change->times[i].id,
-                                change->times[i].last_update_on, fault);
+                return set_peer_time(session, change->times[i].id, change->times[i].last_update_on, fault);
         case CHANGE_NAME_TIMES: return set_names_time(session, &change->times[i], fault);
         }
         return 0;

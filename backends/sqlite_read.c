@@ -288,8 +288,10 @@ int sqlite_count(struct backend_session *session, struct counts *counts, struct 
 
         *counts = (struct counts){ 0 };
         sqlite_budget_refresh(session);
-        error = sqlite_number(session, &counts->peers, fault, "SELECT count(*) FROM %w%s",
-                              session->peers.table, session->peers.own_row_zero ? " WHERE id <> 0" : "");
+        error = sqlite_number(
+                session, &counts->peers, fault, "SELECT count(*)%s FROM %w%s",
+                sqlite_has_extra(session, EXTRA_ZERO) ? " + (SELECT count(*) FROM gramd_entity_0)" : "",
+                session->peers.table, session->peers.own_row_zero ? " WHERE id <> 0" : "");
         if (!error && (session->dialect->names || sqlite_has_extra(session, EXTRA_NAMES)))
                 error = sqlite_number(session, &counts->usernames, fault, "SELECT count(%w) FROM %w",
                                       session->names.name, session->names.table);

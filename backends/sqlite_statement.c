@@ -26,11 +26,13 @@ static const char *const templates[STATEMENT_COUNT] = {
         [STATEMENT_PEER_INSERT] = "INSERT INTO $peers ($put_columns) VALUES ($put_values)"
                                   " ON CONFLICT (id) DO NOTHING",
         [STATEMENT_PEER_UPDATE] = "UPDATE $peers SET $put_sets WHERE id = ?1",
-        [STATEMENT_PEER_TIME] = "UPDATE $peers AS p SET $time = ?2 WHERE p.id = ?1 AND $is_peer",
+        [STATEMENT_PEER_TIME] = "UPDATE $peers AS p SET $time = ?2 WHERE p.id = ?1 AND $is_own",
+        [STATEMENT_ZERO_PUT] = "INSERT OR REPLACE INTO gramd_entity_0 ($put_columns) VALUES ($put_values)",
+        [STATEMENT_ZERO_TIME] = "UPDATE gramd_entity_0 SET $time = ?2 WHERE id = ?1",
         [STATEMENT_PEER_KEEP] =
                 "INSERT OR REPLACE INTO gramd_peers (id, kept, access_hash, type, username, phone_number,"
                 " was_access_hash, was_type, was_username, was_phone_number)"
-                " SELECT ?1, ?2, ?3, ?4, ?5, ?6, $parts FROM $peers p WHERE p.id = ?1",
+                " SELECT ?1, ?2, ?3, ?4, ?5, ?6, $parts FROM $from WHERE p.id = ?1 AND $is_peer",
         [STATEMENT_PEER_UNKEEP] = "DELETE FROM gramd_peers WHERE id = ?1",
 
         [STATEMENT_NAME_SCAN] = "SELECT u.$name, u.$owner, $row_time FROM $names u"
@@ -100,16 +102,31 @@ static void word_peer(const struct backend_session *session, sqlite3_str *out)
         sqlite3_str_appendf(out, ", p.%s", session->peers.last_update_on);
 }
 
-static void word_from(const struct backend_session *session, sqlite3_str *out)
+/* A row of the table, as a peer. */
+static void word_is_own(const struct backend_session *session, sqlite3_str *out)
 {
-        sqlite3_str_appendf(out, "%s p", session->peers.table);
-        if (sqlite_has_extra(session, EXTRA_PEERS))
-                sqlite3_str_appendall(out, " LEFT JOIN gramd_peers g ON g.id = p.id");
+        sqlite3_str_appendall(out, session->peers.own_row_zero ? "p.id <> 0" : "1");
 }
 
 static void word_is_peer(const struct backend_session *session, sqlite3_str *out)
 {
-        sqlite3_str_appendall(out, session->peers.own_row_zero ? "p.id <> 0" : "1");
+        if (sqlite_has_extra(session, EXTRA_ZERO))
+                sqlite3_str_appendall(out, "1");
+        else
+                word_is_own(session, out);
+}
+
+static void word_from(const struct backend_session *session, sqlite3_str *out)
+{
+        if (sqlite_has_extra(session, EXTRA_ZERO))
+                sqlite3_str_appendf(
+                        out, "(SELECT %s FROM %s WHERE id <> 0 UNION ALL SELECT %s FROM gramd_entity_0) p",
+                        extra_tables[EXTRA_ZERO].columns, session->peers.table,
+                        extra_tables[EXTRA_ZERO].columns);
+        else
+                sqlite3_str_appendf(out, "%s p", session->peers.table);
+        if (sqlite_has_extra(session, EXTRA_PEERS))
+                sqlite3_str_appendall(out, " LEFT JOIN gramd_peers g ON g.id = p.id");
 }
 
 static void word_own_username(const struct backend_session *session, sqlite3_str *out)
@@ -232,6 +249,7 @@ static const struct {
         { "parts", word_parts },
         { "from", word_from },
         { "is_peer", word_is_peer },
+        { "is_own", word_is_own },
         { "own_username", word_own_username },
         { "put_columns", word_put_columns },
         { "put_values", word_put_values },

@@ -20,6 +20,20 @@
 
 #define PATH "data/x.session"
 
+/* Nothing is unplugged here: what reaches the disk is test_durability's subject, and waiting for it is slow.
+ */
+int fsync(int fd)
+{
+        (void)fd;
+        return 0;
+}
+
+int fdatasync(int fd)
+{
+        (void)fd;
+        return 0;
+}
+
 static struct storage at;
 
 static void setup(void)

@@ -329,16 +329,16 @@ CONTRACT_TEST(open_sessions_are_their_own)
         free(other.effects);
 }
 
-void contract_batches(TCase *tcase, int backend)
+void contract_batches(TCase *tcase, int i)
 {
-        tcase_add_loop_test(tcase, times_change_alone, backend, backend + 1);
-        tcase_add_loop_test(tcase, rows_of_names_that_have_a_time_keep_it, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_batch_takes_effect_in_order, backend, backend + 1);
-        tcase_add_loop_test(tcase, effects_name_the_change_they_come_from, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_batch_that_fails_has_changed_nothing, backend, backend + 1);
-        tcase_add_loop_test(tcase, empty_batches_are_nothing, backend, backend + 1);
-        tcase_add_loop_test(tcase, many_rows_in_one_batch, backend, backend + 1);
-        tcase_add_loop_test(tcase, reading_stops_when_the_caller_has_no_memory, backend, backend + 1);
-        tcase_add_loop_test(tcase, sessions_are_used_side_by_side, backend, backend + 1);
-        tcase_add_loop_test(tcase, open_sessions_are_their_own, backend, backend + 1);
+        tcase_add_loop_test(tcase, times_change_alone, i, i + 1);
+        tcase_add_loop_test(tcase, rows_of_names_that_have_a_time_keep_it, i, i + 1);
+        tcase_add_loop_test(tcase, a_batch_takes_effect_in_order, i, i + 1);
+        tcase_add_loop_test(tcase, effects_name_the_change_they_come_from, i, i + 1);
+        tcase_add_loop_test(tcase, a_batch_that_fails_has_changed_nothing, i, i + 1);
+        tcase_add_loop_test(tcase, empty_batches_are_nothing, i, i + 1);
+        tcase_add_loop_test(tcase, many_rows_in_one_batch, i, i + 1);
+        tcase_add_loop_test(tcase, reading_stops_when_the_caller_has_no_memory, i, i + 1);
+        tcase_add_loop_test(tcase, sessions_are_used_side_by_side, i, i + 1);
+        tcase_add_loop_test(tcase, open_sessions_are_their_own, i, i + 1);
 }

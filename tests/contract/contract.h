@@ -17,7 +17,7 @@
 extern struct storage contract_at; /* the backend under test, in a folder of its own */
 extern bool contract_kept;         /* its sessions outlive their closing */
 
-void contract_setup(int backend);
+void contract_setup(int i);
 void contract_teardown(void);
 
 /* Closes and opens again where that keeps what was stored. */
@@ -35,8 +35,8 @@ void contract_reopen(const char *name);
         static void name##_body(void)
 
 /* Each part adds its tests. */
-void contract_sessions(TCase *tcase, int backend);
-void contract_rows(TCase *tcase, int backend);
-void contract_batches(TCase *tcase, int backend);
+void contract_sessions(TCase *tcase, int i);
+void contract_rows(TCase *tcase, int i);
+void contract_batches(TCase *tcase, int i);
 
 #endif

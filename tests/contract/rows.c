@@ -334,21 +334,21 @@ CONTRACT_TEST(states_go)
                 storage_expect(storage_states(&contract_at), "-2 -2 nil nil nil; 0 0 nil nil nil");
 }
 
-void contract_rows(TCase *tcase, int backend)
+void contract_rows(TCase *tcase, int i)
 {
-        tcase_add_loop_test(tcase, peers_are_found_by_all_their_keys, backend, backend + 1);
-        tcase_add_loop_test(tcase, every_peer_that_has_the_name_or_number_is_found, backend, backend + 1);
-        tcase_add_loop_test(tcase, one_call_answers_many_lookups, backend, backend + 1);
-        tcase_add_loop_test(tcase, strings_are_stored_as_sent, backend, backend + 1);
-        tcase_add_loop_test(tcase, texts_may_be_255_bytes_and_hold_zeros, backend, backend + 1);
-        tcase_add_loop_test(tcase, numbers_may_be_64_bits, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_peer_is_replaced_whole, backend, backend + 1);
-        tcase_add_loop_test(tcase, peers_tell_what_was_lost_and_gained, backend, backend + 1);
-        tcase_add_loop_test(tcase, peers_are_scanned_in_order, backend, backend + 1);
-        tcase_add_loop_test(tcase, names_replace_all_rows_of_their_peer, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_name_of_nobody_known_is_kept_but_leads_to_nobody, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_name_that_two_peers_claim, backend, backend + 1);
-        tcase_add_loop_test(tcase, names_are_scanned_in_order, backend, backend + 1);
-        tcase_add_loop_test(tcase, states_are_replaced_whole, backend, backend + 1);
-        tcase_add_loop_test(tcase, states_go, backend, backend + 1);
+        tcase_add_loop_test(tcase, peers_are_found_by_all_their_keys, i, i + 1);
+        tcase_add_loop_test(tcase, every_peer_that_has_the_name_or_number_is_found, i, i + 1);
+        tcase_add_loop_test(tcase, one_call_answers_many_lookups, i, i + 1);
+        tcase_add_loop_test(tcase, strings_are_stored_as_sent, i, i + 1);
+        tcase_add_loop_test(tcase, texts_may_be_255_bytes_and_hold_zeros, i, i + 1);
+        tcase_add_loop_test(tcase, numbers_may_be_64_bits, i, i + 1);
+        tcase_add_loop_test(tcase, a_peer_is_replaced_whole, i, i + 1);
+        tcase_add_loop_test(tcase, peers_tell_what_was_lost_and_gained, i, i + 1);
+        tcase_add_loop_test(tcase, peers_are_scanned_in_order, i, i + 1);
+        tcase_add_loop_test(tcase, names_replace_all_rows_of_their_peer, i, i + 1);
+        tcase_add_loop_test(tcase, a_name_of_nobody_known_is_kept_but_leads_to_nobody, i, i + 1);
+        tcase_add_loop_test(tcase, a_name_that_two_peers_claim, i, i + 1);
+        tcase_add_loop_test(tcase, names_are_scanned_in_order, i, i + 1);
+        tcase_add_loop_test(tcase, states_are_replaced_whole, i, i + 1);
+        tcase_add_loop_test(tcase, states_go, i, i + 1);
 }

@@ -170,15 +170,15 @@ CONTRACT_TEST(only_the_fields_named_change)
         ck_assert(!identity_has(&contract_at.opened.identity, FIELD_IS_BOT));
 }
 
-void contract_sessions(TCase *tcase, int backend)
+void contract_sessions(TCase *tcase, int i)
 {
-        tcase_add_loop_test(tcase, a_new_session_reads_as_new, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_missing_session_is_not_made_unasked, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_closed_session_opens_again_as_it_was, backend, backend + 1);
-        tcase_add_loop_test(tcase, names_of_sessions_are_any_valid_ones, backend, backend + 1);
-        tcase_add_loop_test(tcase, a_removed_session_is_gone, backend, backend + 1);
-        tcase_add_loop_test(tcase, stored_sessions_are_listed_in_order, backend, backend + 1);
-        tcase_add_loop_test(tcase, identity_fields_read_back, backend, backend + 1);
-        tcase_add_loop_test(tcase, identity_fields_become_nil_again, backend, backend + 1);
-        tcase_add_loop_test(tcase, only_the_fields_named_change, backend, backend + 1);
+        tcase_add_loop_test(tcase, a_new_session_reads_as_new, i, i + 1);
+        tcase_add_loop_test(tcase, a_missing_session_is_not_made_unasked, i, i + 1);
+        tcase_add_loop_test(tcase, a_closed_session_opens_again_as_it_was, i, i + 1);
+        tcase_add_loop_test(tcase, names_of_sessions_are_any_valid_ones, i, i + 1);
+        tcase_add_loop_test(tcase, a_removed_session_is_gone, i, i + 1);
+        tcase_add_loop_test(tcase, stored_sessions_are_listed_in_order, i, i + 1);
+        tcase_add_loop_test(tcase, identity_fields_read_back, i, i + 1);
+        tcase_add_loop_test(tcase, identity_fields_become_nil_again, i, i + 1);
+        tcase_add_loop_test(tcase, only_the_fields_named_change, i, i + 1);
 }

@@ -108,7 +108,8 @@ void storage_stop(struct storage *storage)
 
 int storage_try(struct storage *storage, const char *name, const char *dialect, bool create)
 {
-        const struct open_options options = { slice_of(name), create, slice_of(dialect) };
+        const struct open_options options = { slice_of(name), create,
+                                              slice_of(dialect ? dialect : storage->dialect) };
         int error;
 
         forget_opened(storage);

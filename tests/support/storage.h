@@ -23,6 +23,7 @@ struct storage {
         struct backend_config config;
         struct backend_env *env;
         struct backend_session *session;
+        const char *dialect; /* of new sessions, where none is named; NULL: the backend's default */
         struct opened opened;
         struct fault fault; /* of the last call */
         char *effects;      /* of the last batch; malloc'ed */
@@ -35,7 +36,7 @@ const struct backend *storage_backend(const char *name);
 void storage_start(struct storage *storage, const struct backend *backend, const char *path);
 void storage_stop(struct storage *storage); /* closes a session that is open */
 
-/* 0 or the error; `dialect` NULL: the default. */
+/* 0 or the error; `dialect` NULL: storage->dialect. */
 int storage_try(struct storage *storage, const char *name, const char *dialect, bool create);
 void storage_open(struct storage *storage, const char *name, const char *dialect);
 void storage_close(struct storage *storage);
