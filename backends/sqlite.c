@@ -14,6 +14,17 @@
 
 /* ---- environment ---- */
 
+/*
+ * For the whole process, so only what suits everybody: no page memory set aside for each connection (80 KiB,
+ * where thousands are open and idle), no statistics behind one lock for all threads. Too late where SQLite
+ * has been used already; then it just costs more.
+ */
+static void configure_sqlite(void)
+{
+        sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
+        sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static struct backend_env *env_new(const struct backend_config *config, bool memory, struct fault *fault)
 {
         struct backend_env *env = calloc(1, sizeof(*env));
@@ -22,6 +33,7 @@ static struct backend_env *env_new(const struct backend_config *config, bool mem
                 fault_set(fault, BACKEND_E_STORAGE, "no memory");
                 return NULL;
         }
+        configure_sqlite();
         env->config = config;
         env->memory = memory;
         env->dir = -1;
@@ -101,6 +113,7 @@ static int session_start(struct backend_session *session, struct opened *opened,
                 return error;
         opened->dialect = session->dialect->group;
         opened->version = session->version;
+        sqlite3_db_release_memory(session->db); /* the pages that were read for checking */
         opened->keeps_address = session->columns & FIELD_BIT(FIELD_SERVER_ADDRESS);
         return 0;
 }

@@ -1,0 +1,280 @@
+/* Bounds: what memory sessions hold together, the page caches of all files, and a process without memory. */
+
+#include <check.h>
+#include <limits.h>
+#include <malloc.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../support/program.h"
+#include "../support/session_file.h"
+#include "../support/storage.h"
+
+enum { ROWS = 500 };
+
+static struct storage at;
+
+int fsync(int fd)
+{
+        (void)fd;
+        return 0;
+}
+
+int fdatasync(int fd)
+{
+        (void)fd;
+        return 0;
+}
+
+/* A batch of rows, 100 to 200 KiB with their indexes. */
+static int put_rows(struct storage *storage, int64_t first)
+{
+        static char names[ROWS][128];
+        struct peer peers[ROWS];
+
+        for (int i = 0; i < ROWS; i++) {
+                snprintf(names[i], sizeof(names[i]), "%0100lld", (long long)first + i);
+                peers[i] = storage_peer(first + i, i, "user", names[i], NULL, 1);
+        }
+        return storage_put_peers(storage, peers, ROWS);
+}
+
+static void start(const char *backend, size_t bytes)
+{
+        test_remove("data"); /* a failed test's */
+        storage_start(&at, storage_backend(backend), "data");
+        at.backend->stop(at.env);
+        at.config.memory_max_bytes = bytes;
+        at.config.page_cache_bytes = bytes;
+        ck_assert_int_eq(at.backend->start(&at.config, &at.env, &at.fault), 0);
+}
+
+static void stop(void)
+{
+        storage_stop(&at);
+        test_remove("data");
+}
+
+/* Another session of the same backend. */
+static struct storage beside(void)
+{
+        struct storage other = at;
+
+        other.session = NULL;
+        other.opened = (struct opened){ 0 };
+        other.effects = other.log = NULL;
+        return other;
+}
+
+static void leave(struct storage *other)
+{
+        if (other->session)
+                storage_close(other);
+        identity_wipe(&other->opened.identity);
+        free(other->opened.states);
+        free(other->effects);
+}
+
+static int64_t fill(struct storage *storage)
+{
+        int64_t rows = 0;
+        int error;
+
+        while ((error = put_rows(storage, rows + 1)) == 0) {
+                rows += ROWS;
+                ck_assert_int_lt(rows, 1000 * ROWS);
+        }
+        ck_assert_int_eq(error, BACKEND_E_STORAGE);
+        return rows;
+}
+
+START_TEST(memory_sessions_share_their_bound)
+{
+        struct storage other;
+        int64_t rows;
+
+        start("memory", 2 << 20);
+        storage_open(&at, "big", NULL);
+        rows = fill(&at);
+        ck_assert_int_gt(rows, 2 * ROWS);
+        ck_assert_int_eq(storage_count(&at).peers, rows); /* nothing of the batch that did not fit */
+        ck_assert_int_le(storage_count(&at).bytes, 2 << 20);
+        ck_assert_int_gt(storage_count(&at).bytes, 1 << 20);
+        other = beside();
+        ck_assert_int_eq(storage_try(&other, "small", NULL, true), BACKEND_E_STORAGE);
+        ck_assert_ptr_nonnull(strstr(other.fault.text, "memory-max"));
+        storage_close(&at);
+        storage_open(&other, "small", NULL); /* there is room again, and all of it */
+        ck_assert_int_eq(fill(&other), rows);
+        leave(&other);
+        stop();
+}
+END_TEST
+
+START_TEST(a_memory_session_grows_by_what_another_gives_back)
+{
+        struct storage other;
+        int64_t rows;
+
+        start("memory", 2 << 20);
+        storage_open(&at, "one", NULL);
+        other = beside();
+        storage_open(&other, "two", NULL);
+        rows = fill(&at);
+        ck_assert_int_lt(fill(&other), rows / 2); /* what the first could not use any more */
+        ck_assert_int_le(storage_count(&at).bytes + storage_count(&other).bytes, 2 << 20);
+        leave(&other);
+        for (int round = 0; round < 200; round++) { /* sessions that come and go take nothing with them */
+                other = beside();
+                if (storage_try(&other, "two", NULL, true) == 0)
+                        put_rows(&other, 1);
+                leave(&other);
+        }
+        storage_close(&at);
+        storage_open(&at, "one", NULL);
+        ck_assert_int_ge(fill(&at), rows);
+        stop();
+}
+END_TEST
+
+static size_t heap(void)
+{
+        struct mallinfo2 info = mallinfo2();
+
+        return info.uordblks + info.hblkhd;
+}
+
+START_TEST(page_caches_share_their_bound)
+{
+        enum { SESSIONS = 24, BUDGET = 2 << 20, EACH = 192 << 10 };
+        struct storage sessions[SESSIONS];
+        size_t before;
+
+        start("file", BUDGET);
+        storage_open(&at, "warm", NULL);
+        ck_assert_int_eq(put_rows(&at, 1), 0);
+        storage_close(&at);
+        before = heap();
+        for (int i = 0; i < SESSIONS; i++) {
+                TEST_FREED char *name = test_format("s%d", i);
+
+                sessions[i] = beside();
+                storage_open(&sessions[i], name, NULL);
+        }
+        for (int64_t round = 0; round < 10; round++)
+                for (int i = 0; i < SESSIONS; i++)
+                        ck_assert_int_eq(put_rows(&sessions[i], round * ROWS + 1), 0);
+        /* Ten times more has been written than may be cached. */
+        ck_assert_int_gt(storage_count(&sessions[0]).bytes * SESSIONS, 10 * BUDGET);
+        ck_assert_uint_lt(heap() - before, (size_t)(BUDGET + SESSIONS * EACH) * (size_t)test_memory_factor());
+        for (int i = 0; i < SESSIONS; i++)
+                leave(&sessions[i]);
+        stop();
+}
+END_TEST
+
+/* ---- without memory ---- */
+
+static sqlite3_mem_methods real;
+static long allocations;
+static long fail_from;
+static long fail_to;
+
+static bool fails(void)
+{
+        allocations++;
+        return allocations > fail_from && allocations <= fail_to;
+}
+
+static void *failing_malloc(int size)
+{
+        return fails() ? NULL : real.xMalloc(size);
+}
+
+static void *failing_realloc(void *memory, int size)
+{
+        return fails() ? NULL : real.xRealloc(memory, size);
+}
+
+/* A session's life; returns how many of its steps went well. */
+static int live(void)
+{
+        const struct peer peer = storage_peer(7, STORAGE_NIL, "bot", "seven", "+7", 1);
+        int error = storage_try(&at, "x", NULL, false);
+        int done = 0;
+
+        ck_assert_msg(error == 0 || error == BACKEND_E_STORAGE, "%d: %s", error, at.fault.text);
+        if (error)
+                return 0;
+        for (int i = 0; i < 2; i++) {
+                error = storage_put_peers(&at, &peer, 1);
+                ck_assert_msg(error == 0 || error == BACKEND_E_STORAGE, "%d: %s", error, at.fault.text);
+                done += !error;
+        }
+        error = at.backend->close(at.session, &at.fault);
+        at.session = NULL;
+        ck_assert_msg(error == 0 || error == BACKEND_E_STORAGE, "%d: %s", error, at.fault.text);
+        return done;
+}
+
+START_TEST(no_memory_is_an_error_and_not_an_end)
+{
+        const long burst = _i ? LONG_MAX : 1;
+        sqlite3_mem_methods methods;
+        long total;
+
+        ck_assert_int_eq(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real), SQLITE_OK);
+        methods = real;
+        methods.xMalloc = failing_malloc;
+        methods.xRealloc = failing_realloc;
+        ck_assert_int_eq(sqlite3_config(SQLITE_CONFIG_MALLOC, &methods), SQLITE_OK);
+        fail_from = LONG_MAX;
+        start("file", 2 << 20);
+        session_file_make(session_file("telethon-8"), "data/x.session");
+        allocations = 0;
+        ck_assert_int_eq(live(), 2);
+        total = allocations;
+        ck_assert_int_gt(total, 500);
+        for (long at_allocation = 0; at_allocation < total; at_allocation += 1 + total / 400) {
+                int stored;
+
+                unlink("data/x.session");
+                unlink("data/x.session-wal");
+                fail_from = LONG_MAX;
+                session_file_make(session_file("telethon-8"), "data/x.session");
+                allocations = 0;
+                fail_from = at_allocation;
+                fail_to = burst == LONG_MAX ? LONG_MAX : at_allocation + burst;
+                stored = live();
+                fail_from = LONG_MAX;
+                ck_assert_int_eq(storage_try(&at, "x", NULL, false), 0);
+                storage_expect(storage_by_id(&at, 7), stored ? "7 nil bot seven +7 1" : "");
+                storage_close(&at);
+                storage_expect(sql_text("data/x.session", "PRAGMA integrity_check"), "'ok'");
+                storage_expect(sql_text("data/x.session", "PRAGMA journal_mode"), "'delete'");
+        }
+        stop();
+}
+END_TEST
+
+int main(void)
+{
+        Suite *suite = suite_create("budget");
+        TCase *tcase = tcase_create("budget");
+        SRunner *runner = srunner_create(suite);
+        int failed;
+
+        tcase_set_timeout(tcase, TEST_TIMEOUT_S);
+        tcase_add_test(tcase, memory_sessions_share_their_bound);
+        tcase_add_test(tcase, a_memory_session_grows_by_what_another_gives_back);
+        tcase_add_test(tcase, page_caches_share_their_bound);
+        tcase_add_loop_test(tcase, no_memory_is_an_error_and_not_an_end, 0, 2);
+        suite_add_tcase(suite, tcase);
+        srunner_run_all(runner, CK_ENV);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
