@@ -36,11 +36,11 @@ FIELDS = ("dc_id", "api_id", "test_mode", "auth_key", "date", "user_id", "is_bot
 
 def own_storage(name: str, workdir: Path) -> Any:
     """What the library itself would keep the session in."""
-    kind = getattr(lib.storage, "FileStorage", None)
-    if kind is None:
-        kind = lib.storage.SQLiteStorage if hasattr(lib.storage, "SQLiteStorage") else None
-    if kind is None:
-        kind = importlib.import_module(f"{lib.__name__}.storage.sqlite_storage").SQLiteStorage
+    module = importlib.import_module(f"{lib.__name__}.storage.sqlite_storage")
+    # Hydrogram, Irenogram and Kurigram have one class for files and memory (Irenogram's old one for files is broken).
+    kind = (
+        module.SQLiteStorage if hasattr(module.SQLiteStorage, "FILE_EXTENSION") else lib.storage.FileStorage
+    )
     return kind(name, workdir)
 
 

@@ -8,7 +8,8 @@ because there the own storages differ from gramd for a reason:
   as Telegram moves it: its former peer is written without it first.
 - In Electrogram, usernames of channels under their bare id, which the own storage never finds again; and the first
   `update_usernames`, before which its lookups fail for want of a table.
-- In Irenogram, the address after a change of data centre, which the own storage leaves behind.
+- In Irenogram and Kurigram, the address after a change of data centre, which the own storages leave behind: here
+  it is set too, as clients do.
 - The order of Pyrofork's update states, which it does not define.
 - Closing without `save`, which loses pending peers in the own storages of Pyrogram, Irenogram and Kurigram.
 """
@@ -60,11 +61,15 @@ class World:
                 names = names[:1]
             phone = f"49{self.random.randrange(20)}" if peer_id > 0 and self.random.random() < 0.4 else None
             for other_id, other in self.peers.items():
-                if other_id != peer_id and (set(other["names"]) & set(names) or phone and other["phone"] == phone):
+                if other_id != peer_id and (
+                    set(other["names"]) & set(names) or phone and other["phone"] == phone
+                ):
                     other["names"] = [name for name in other["names"] if name not in names]
                     other["phone"] = None if other["phone"] == phone else other["phone"]
                     touched = {other_id: None, **touched}
-            access_hash = self.random.choice([0, None, 5, -(1 << 63), (1 << 63) - 1, self.random.getrandbits(62)])
+            access_hash = self.random.choice(
+                [0, None, 5, -(1 << 63), (1 << 63) - 1, self.random.getrandbits(62)]
+            )
             self.peers[peer_id] = {"hash": access_hash, "type": kind, "names": names, "phone": phone}
             touched.pop(peer_id, None)
             touched[peer_id] = None
@@ -93,15 +98,17 @@ class World:
                 peer_id = str(peer_id)
             return "get_peer_by_id", (peer_id,)
         if pick < 0.5:
-            return "get_peer_by_id", (self.random.choice(["me", "self", "@Name1", "+491", "name1", "t.me/x"]),)
+            return "get_peer_by_id", (
+                self.random.choice(["me", "self", "@Name1", "+491", "name1", "t.me/x"]),
+            )
         if pick < 0.8:
             return "get_peer_by_username", (f"name{self.random.randrange(26)}",)
         return "get_peer_by_phone_number", (f"49{self.random.randrange(21)}",)
 
-    def identity(self) -> Call:
+    def identity(self) -> list[Call]:
         field = self.random.choice(library.FIELDS)
         if self.random.random() < 0.6:
-            return field, ()
+            return [(field, ())]
         values: dict[str, list[Any]] = {
             "dc_id": [1, 2, 4, 5],
             "api_id": [None, 1, 123456],
@@ -113,7 +120,11 @@ class World:
             "server_address": ["149.154.167.51", "2001:67c:4e8:f002::a"],
             "port": [80, 443, 65535],
         }
-        return field, (self.random.choice(values[field]),)
+        calls: list[Call] = [(field, (self.random.choice(values[field]),))]
+        if library.ADDRESS and field in ("dc_id", "test_mode"):
+            address = (("server_address", ("149.154.175.100",)), ("port", (self.random.choice([80, 443]),)))
+            calls += address
+        return calls
 
     def state(self) -> Call:
         ids = [0, -1000000000001, -1000000000002, 7]
@@ -147,7 +158,7 @@ def calls(seed: int, length: int) -> list[Call]:
         elif pick < 0.7:
             result.append(world.look())
         elif pick < 0.85:
-            result.append(world.identity())
+            result += world.identity()
         elif pick < 0.96 and (library.TUPLE_STATES or library.OBJECT_STATES):
             result.append(world.state())
         elif pick > 0.98:

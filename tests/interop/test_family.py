@@ -153,10 +153,16 @@ if NAME == "electrogram":
     async def test_bare_channel_ids_resolve(daemon: Daemon, cache: bool) -> None:
         storage = GramdStorage("acc", cache=cache)
         await storage.open()
-        await storage.update_peers([(-1000000000007, 70, "channel", "first", None), (8, 80, "user", None, None)])
+        await storage.update_peers(
+            [(-1000000000007, 70, "channel", "first", None), (8, 80, "user", None, None)]
+        )
         await storage.update_usernames([(7, "first"), (7, "second"), (8, "third")])
-        assert await storage.get_peer_by_username("second") == raw.types.InputPeerChannel(channel_id=7, access_hash=70)
-        assert await storage.get_peer_by_username("third") == raw.types.InputPeerUser(user_id=8, access_hash=80)
+        assert await storage.get_peer_by_username("second") == raw.types.InputPeerChannel(
+            channel_id=7, access_hash=70
+        )
+        assert await storage.get_peer_by_username("third") == raw.types.InputPeerUser(
+            user_id=8, access_hash=80
+        )
         await storage.close()
 
 
@@ -203,6 +209,7 @@ async def test_the_accessors_and_known_peers_cost_no_round_trip(daemon: Daemon) 
     row = (1, 10, "user", "491") if library.LISTED_NAMES else (1, 10, "user", "name", "491")
     await storage.update_peers([row])
     async with gramd.Client() as client:
+
         async def asked() -> int:
             [us] = [each for each in await client.clients() if "acc" in each["sessions"]]
             return int(us["requests"])
@@ -223,10 +230,12 @@ async def test_exclusive(daemon: Daemon) -> None:
     with pytest.raises(gramd.Busy) as caught:
         await GramdStorage("acc").open()
     assert caught.value.holder is not None and str(caught.value.holder["pid"]) in str(caught.value)
-    waiting = asyncio.ensure_future(GramdStorage("acc", wait=10).open())
+    other = GramdStorage("acc", wait=10)
+    waiting = asyncio.ensure_future(other.open())
     await asyncio.sleep(0)
     await storage.close()
     await waiting
+    await other.close()
 
 
 PEER = """
