@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+
 from daemon import Daemon
 
 LIBRARY = os.environ["GRAMD_LIBRARY"]

@@ -63,25 +63,17 @@ def refusal(session, *request):
 def converse(rpc):
     hello = rpc.request("hello", {"client": "pynvim"})
     expect("server", (hello["server"], hello["protocol"]), ("gramd", 1))
-    expect(
-        "ping",
-        rpc.request("ping", [1, -2, "text", b"bytes", None, {"key": True}]),
-        [1, -2, "text", b"bytes", None, {"key": True}],
-    )
+    expect("ping", rpc.request("ping", [1, -2, "text", b"bytes", None, {"key": True}]),
+           [1, -2, "text", b"bytes", None, {"key": True}])
 
     opened = rpc.request("open", "anna", {"dialect": "kurigram"})
     expect("open", (opened["created"], opened["backend"], opened["dialect"]), (True, "file", "kurigram"))
     s = opened["session"]
 
     key = bytes(range(256))
-    expect(
-        "set", rpc.request("set", s, {"dc_id": 4, "auth_key": key, "user_id": 2**40, "is_bot": False}), None
-    )
-    expect(
-        "get",
-        rpc.request("get", s, ["dc_id", "auth_key", "user_id", "is_bot", "api_id", "server_address"]),
-        [4, key, 2**40, False, None, "149.154.167.91"],
-    )
+    expect("set", rpc.request("set", s, {"dc_id": 4, "auth_key": key, "user_id": 2**40, "is_bot": False}), None)
+    expect("get", rpc.request("get", s, ["dc_id", "auth_key", "user_id", "is_bot", "api_id", "server_address"]),
+           [4, key, 2**40, False, None, "149.154.167.91"])
 
     rows = [
         [7, 2**63 - 1, "user", "anna", "1555", 1700000000],
@@ -93,9 +85,7 @@ def converse(rpc):
     expect("by phone number", rpc.request("get_peer_by_phone_number", s, "1555"), rows[0])
     expect("get_peers", rpc.request("get_peers", s, [-1001234567890, 8, 7]), [rows[1], None, rows[0]])
     expect("scan", rpc.request("scan_peers", s, None, 10), [rows[1], rows[0]])
-    expect(
-        "update_usernames", rpc.request("update_usernames", s, [[-1001234567890, ["news", "neues"]]]), None
-    )
+    expect("update_usernames", rpc.request("update_usernames", s, [[-1001234567890, ["news", "neues"]]]), None)
     expect("by a further name", rpc.request("get_peer_by_username", s, "neues", 0), rows[1])
     expect("update_states", rpc.request("update_states", s, [[0, 1, 2, 3, None]]), None)
     expect("get_states", rpc.request("get_states", s), [[0, 1, 2, 3, None]])

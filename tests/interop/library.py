@@ -37,10 +37,10 @@ FIELDS = ("dc_id", "api_id", "test_mode", "auth_key", "date", "user_id", "is_bot
 def own_storage(name: str, workdir: Path) -> Any:
     """What the library itself would keep the session in."""
     module = importlib.import_module(f"{lib.__name__}.storage.sqlite_storage")
-    # Hydrogram, Irenogram and Kurigram have one class for files and memory (Irenogram's old one for files is broken).
-    kind = (
-        module.SQLiteStorage if hasattr(module.SQLiteStorage, "FILE_EXTENSION") else lib.storage.FileStorage
-    )
+    # Hydrogram, Irenogram and Kurigram have one class for both kinds; Irenogram's FileStorage is broken.
+    kind = module.SQLiteStorage
+    if not hasattr(kind, "FILE_EXTENSION"):
+        kind = lib.storage.FileStorage
     return kind(name, workdir)
 
 

@@ -1,15 +1,15 @@
 """A seeded sequence of calls such as a client makes them, and its replay against a storage.
 
-It keeps to what every library's own storage defines, so that two storages can be compared call by call. Left out,
-because there the own storages differ from gramd for a reason:
+It keeps to what every library's own storage defines, so that two storages can be compared call by call. Left
+out, because there the own storages differ from gramd for a reason:
 
 - `None` for `dc_id` and `date`: SQLite's IntegrityError there, `bad_request` here; no client does it.
-- One name on two peers at a time: which of two rows of the same second is newer is nobody's business. A name moves
-  as Telegram moves it: its former peer is written without it first.
-- In Electrogram, usernames of channels under their bare id, which the own storage never finds again; and the first
-  `update_usernames`, before which its lookups fail for want of a table.
-- In Irenogram and Kurigram, the address after a change of data centre, which the own storages leave behind: here
-  it is set too, as clients do.
+- One name on two peers at a time: which of two rows of the same second is newer is nobody's business. A name
+  moves as Telegram moves it: its former peer is written without it first.
+- In Electrogram, usernames of channels under their bare id, which the own storage never finds again; and the
+  first `update_usernames`, before which its lookups fail for want of a table.
+- In Irenogram and Kurigram, the address after a change of data centre, which the own storages leave behind:
+  here it is set too, as clients do.
 - The order of Pyrofork's update states, which it does not define.
 - Closing without `save`, which loses pending peers in the own storages of Pyrogram, Irenogram and Kurigram.
 """
@@ -62,7 +62,7 @@ class World:
             phone = f"49{self.random.randrange(20)}" if peer_id > 0 and self.random.random() < 0.4 else None
             for other_id, other in self.peers.items():
                 if other_id != peer_id and (
-                    set(other["names"]) & set(names) or phone and other["phone"] == phone
+                    set(other["names"]) & set(names) or (phone and other["phone"] == phone)
                 ):
                     other["names"] = [name for name in other["names"] if name not in names]
                     other["phone"] = None if other["phone"] == phone else other["phone"]

@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import library
+import gramd
 import pytest
+
+import library
 import sequence
 from conftest import python
 from daemon import Daemon
 from library import NAME, GramdStorage, own_storage, raw
-
-import gramd
 
 KEY = bytes(range(256))
 
@@ -169,9 +169,8 @@ if NAME == "electrogram":
 if library.ADDRESS:
 
     async def test_an_address_for_a_file_without_one(daemon: Daemon) -> None:
-        async with gramd.Client() as client:
-            async with await client.open("acc", dialect="pyrogram") as session:
-                await session.set(dc_id=4, test_mode=False)
+        async with gramd.Client() as client, await client.open("acc", dialect="pyrogram") as session:
+            await session.set(dc_id=4, test_mode=False)
         storage = GramdStorage("acc")
         await storage.open()
         assert (await storage.server_address(), await storage.port()) == ("149.154.167.91", 443)

@@ -1,0 +1,152 @@
+"""The real Client on the storage: the same as on the library's own, with Telegram's side made up."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import gramd
+import pytest
+
+import library
+import offline
+from daemon import Daemon
+from library import NAME, GramdStorage, lib, ours, own_storage, raw
+
+offline.patch()
+
+
+async def authorise(app: Any) -> None:
+    """As signing in does."""
+    await app.storage.user_id(offline.ME)
+    await app.storage.is_bot(False)
+
+
+async def scenario(app: Any, seen: list[Any]) -> None:
+    """A life of a session; `seen` is what the application saw of it."""
+
+    async def look(what: Any) -> None:
+        try:
+            seen.append((what, str(await app.resolve_peer(what))))
+        except Exception as error:
+            seen.append((what, type(error).__name__, str(error)))
+
+    seen.append(await app.connect())
+    await authorise(app)
+    await app.disconnect()
+    await app.start()
+    seen.append(await app.export_session_string())
+    seen.append(await app.fetch_peers(offline.met()))
+    for what in (5, 6, 7, -8, -1000000000009, -1000000000010, 777, "me", "self"):
+        await look(what)
+    for what in ("@Alice", "alice", "@TheBot", "NEWS", "+4955", "4955", "+49 777", "@Myself", "5", "-8"):
+        await look(what)
+    for what in (12345, -12345, -1000000012345, "+4900", "@nobody"):
+        await look(what)
+    await app.stop()
+    await app.start()
+    await look(5)
+    await look("@news")
+    for field in library.FIELDS:
+        value = await getattr(app.storage, field)()
+        seen.append((field, value if field != "date" else None))
+    await app.stop()
+
+
+def given(storage: Any, **parameters: Any) -> Any:
+    """A Client that takes the storage as the README says."""
+    app = library.client_with(storage, **parameters)
+    assert app.storage is storage
+    return app
+
+
+async def test_a_session_lives_as_on_the_own_storage(daemon: Daemon, tmp_path: Path) -> None:
+    own = library.client("acc", workdir=tmp_path)
+    own.storage = own_storage("acc", tmp_path)
+    theirs: list[Any] = []
+    await scenario(own, theirs)
+    for cache in (True, False):
+        mine: list[Any] = []
+        await scenario(given(GramdStorage(f"acc{cache}", cache=cache), workdir=tmp_path), mine)
+        assert mine == theirs
+    assert not [each for each in tmp_path.glob("acc?*.session")]
+
+
+async def test_logging_out_removes_the_session(daemon: Daemon) -> None:
+    app = given(GramdStorage("acc"))
+    await app.connect()
+    await authorise(app)
+    await app.disconnect()
+    await app.start()
+    await app.log_out()
+    async with gramd.Client() as client:
+        with pytest.raises(gramd.NotFound):
+            await client.open("acc", create=False)
+    assert not await app.connect()  # and a new one can begin
+    await app.disconnect()
+
+
+async def test_a_start_that_fails_and_a_second_one(daemon: Daemon) -> None:
+    app = given(GramdStorage("acc", mode="exclusive"))
+    offline.FAULTS.append(OSError("no network"))
+    with pytest.raises(OSError, match="no network"):
+        await app.connect()
+    await app.connect()
+    await authorise(app)
+    await app.disconnect()
+    await app.start()
+    await app.stop()
+
+
+async def test_losing_the_session_stops_the_client(daemon: Daemon) -> None:
+    app, other = given(GramdStorage("acc")), given(GramdStorage("other"))
+    for each in (app, other):
+        await each.connect()
+        await authorise(each)
+        await each.initialize()
+    async with gramd.Client() as client:
+        await (await client.open("acc", create=False)).delete()
+    while app.is_connected:
+        await asyncio.sleep(0.005)
+    assert not app.is_initialized
+    assert other.is_connected and await other.storage.user_id() == offline.ME
+    await other.stop()
+
+
+async def test_attach(daemon: Daemon) -> None:
+    app = library.client("acc")
+    storage = ours.attach(app, cache=False) if NAME != "hydrogram" else None
+    if storage is None:
+        return
+    assert app.storage is storage and storage.name == "acc"
+    await app.connect()
+    with pytest.raises(ConnectionError):
+        ours.attach(app)
+    await authorise(app)
+    text = await app.export_session_string()
+    await app.disconnect()
+    again = library.client("again", session_string=text)
+    ours.attach(again)
+    await again.start()
+    assert await again.export_session_string() == text
+    await again.stop()
+    async with gramd.Client() as client:
+        names = [each["name"] for each in await client.sessions()]
+    assert names == ["acc", "again"]
+
+
+async def test_an_update_is_stored(daemon: Daemon) -> None:
+    app = given(GramdStorage("acc"))
+    await app.connect()
+    await authorise(app)
+    await app.initialize()
+    users, chats = offline.met()[:2], offline.met()[4:5]
+    updates = raw.types.Updates(updates=[], users=users, chats=chats, date=1700000000, seq=0)
+    for _ in range(3):
+        await app.handle_updates(updates)
+    async with gramd.Client() as client, await client.open("acc") as session:
+        assert [peer.id for peer in await session.scan_peers()] == [-1000000000009, 5, 6]
+        assert (await session.get_peer_by_username("news")).id == -1000000000009
+    await app.stop()
+    assert lib.Client is type(app)
