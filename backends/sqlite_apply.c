@@ -171,8 +171,9 @@ static int compare_stored(struct backend_session *session, const struct peer *pe
         return error ? error : told;
 }
 
+/* `forward`: only where the stored time is older. */
 static int set_time(struct backend_session *session, enum statement which, int64_t id, int64_t time,
-                    struct fault *fault)
+                    bool forward, struct fault *fault)
 {
         sqlite3_stmt *statement;
         int error = sqlite_statement(session, which, &statement, fault);
@@ -181,6 +182,8 @@ static int set_time(struct backend_session *session, enum statement which, int64
                 return error;
         sqlite3_bind_int64(statement, 1, id);
         sqlite3_bind_int64(statement, 2, time);
+        if (forward)
+                sqlite3_bind_int64(statement, 3, time);
         return sqlite_run(session, statement, fault);
 }
 
@@ -196,13 +199,14 @@ static int put(struct backend_session *session, enum statement which, const stru
         return sqlite_run(session, statement, fault);
 }
 
-static int set_peer_time(struct backend_session *session, int64_t id, int64_t time, struct fault *fault)
+static int set_peer_time(struct backend_session *session, int64_t id, int64_t time, bool forward,
+                         struct fault *fault)
 {
         if (id != 0 || !session->peers.own_row_zero)
-                return set_time(session, STATEMENT_PEER_TIME, id, time, fault);
+                return set_time(session, STATEMENT_PEER_TIME, id, time, forward, fault);
         if (!sqlite_has_extra(session, EXTRA_ZERO))
                 return 0;
-        return set_time(session, STATEMENT_ZERO_TIME, id, time, fault);
+        return set_time(session, STATEMENT_ZERO_TIME, id, time, forward, fault);
 }
 
 /* Over a row that is there. */
@@ -215,7 +219,7 @@ static int replace_peer(struct backend_session *session, enum statement how, con
         if (error)
                 return error;
         if (same)
-                return set_peer_time(session, peer->id, peer->last_update_on, fault);
+                return set_peer_time(session, peer->id, peer->last_update_on, false, fault);
         error = put(session, how, peer, fault);
         return error ? error : keep_parts(session, peer, keep, fault);
 }
@@ -329,7 +333,7 @@ static int set_names_time(struct backend_session *session, const struct row_time
 
         if (!there || !session->names.last_update_on)
                 return 0;
-        return set_time(session, STATEMENT_NAMES_TIME, time->id, time->last_update_on, fault);
+        return set_time(session, STATEMENT_NAMES_TIME, time->id, time->last_update_on, true, fault);
 }
 
 /* ---- batches ---- */
@@ -344,7 +348,8 @@ static int apply_row(struct backend_session *session, const struct change *chang
         case CHANGE_STATES: return put_state(session, &change->states[i], fault);
         case CHANGE_STATES_GONE: return remove_state(session, change->ids[i], fault);
         case CHANGE_PEER_TIMES:
-                return set_peer_time(session, change->times[i].id, change->times[i].last_update_on, fault);
+                return set_peer_time(session, change->times[i].id, change->times[i].last_update_on, true,
+                                     fault);
         case CHANGE_NAME_TIMES: return set_names_time(session, &change->times[i], fault);
         }
         return 0;

@@ -26,9 +26,11 @@ static const char *const templates[STATEMENT_COUNT] = {
         [STATEMENT_PEER_INSERT] = "INSERT INTO $peers ($put_columns) VALUES ($put_values)"
                                   " ON CONFLICT (id) DO NOTHING",
         [STATEMENT_PEER_UPDATE] = "UPDATE $peers SET $put_sets WHERE id = ?1",
-        [STATEMENT_PEER_TIME] = "UPDATE $peers AS p SET $time = ?2 WHERE p.id = ?1 AND $is_own",
+        [STATEMENT_PEER_TIME] = "UPDATE $peers AS p SET $time = ?2 WHERE p.id = ?1 AND $is_own"
+                                " AND (?3 IS NULL OR ifnull($time, 0) < ?3)",
         [STATEMENT_ZERO_PUT] = "INSERT OR REPLACE INTO gramd_entity_0 ($put_columns) VALUES ($put_values)",
-        [STATEMENT_ZERO_TIME] = "UPDATE gramd_entity_0 SET $time = ?2 WHERE id = ?1",
+        [STATEMENT_ZERO_TIME] = "UPDATE gramd_entity_0 SET $time = ?2 WHERE id = ?1"
+                                " AND (?3 IS NULL OR ifnull($time, 0) < ?3)",
         [STATEMENT_PEER_KEEP] =
                 "INSERT OR REPLACE INTO gramd_peers (id, kept, access_hash, type, username, phone_number,"
                 " was_access_hash, was_type, was_username, was_phone_number)"
@@ -43,7 +45,8 @@ static const char *const templates[STATEMENT_COUNT] = {
         [STATEMENT_NAME_TAKE] = "UPDATE $names SET $owner = ?2, $row_column = ?3 WHERE $name = ?1",
         [STATEMENT_NAME_DELETE] = "DELETE FROM $names WHERE $owner = ?2 AND $name = ?1",
         [STATEMENT_NAMES_DELETE] = "DELETE FROM $names WHERE $owner = ?1",
-        [STATEMENT_NAMES_TIME] = "UPDATE $names SET $row_column = ?2 WHERE $owner = ?1",
+        [STATEMENT_NAMES_TIME] = "UPDATE $names SET $row_column = ?2 WHERE $owner = ?1"
+                                 " AND (?3 IS NULL OR ifnull($row_column, 0) < ?3)",
 
         [STATEMENT_STATE_INSERT] = "INSERT INTO $states (id, pts, qts, date, seq) VALUES (?1, ?2, ?3, ?4, ?5)"
                                    " ON CONFLICT (id) DO NOTHING",

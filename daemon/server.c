@@ -15,7 +15,7 @@
 #include "connection.h"
 #include "ownership.h"
 
-enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 1000 };
+enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128 };
 
 int64_t unix_now(void)
 {
@@ -174,6 +174,7 @@ static void reload_done(struct job *job)
                 config_adopt(server->config, &reload->fresh);
                 server->log->level = server->config->log_level;
                 cache_pool_set_budget(server->cache_pool, server->config->cache_bytes);
+                server_reap(server);
                 renew_rights(server);
                 log_write(server->log, LOG_INFO, "configuration read again%s%s",
                           reload->fresh.restart[0] ? "; these need a restart: " : "", reload->fresh.restart);

@@ -27,6 +27,21 @@ CONTRACT_TEST(times_change_alone)
         storage_expect(storage_names(&contract_at, NULL, 0, 10), "n 1");
 }
 
+/* They come late, perhaps after newer ones. */
+CONTRACT_TEST(times_move_forward_only)
+{
+        const struct row_time older = { 1, 40 };
+        const struct change changes[] = {
+                { .kind = CHANGE_PEER_TIMES, .times = &older, .n = 1 },
+                { .kind = CHANGE_NAME_TIMES, .times = &older, .n = 1 },
+        };
+
+        storage_open(&contract_at, "bot", NULL);
+        storage_put_peer(&contract_at, storage_peer(1, 1, "bot", NULL, NULL, 50));
+        ck_assert_int_eq(storage_apply(&contract_at, changes, 2), 0);
+        storage_expect(storage_peers(&contract_at, NULL, 10), "1 1 bot nil nil 50");
+}
+
 static bool note_row_time(void *arg, const struct match *match)
 {
         if (match->from_table && match->has_row_time)
@@ -332,6 +347,7 @@ CONTRACT_TEST(open_sessions_are_their_own)
 void contract_batches(TCase *tcase, int i)
 {
         tcase_add_loop_test(tcase, times_change_alone, i, i + 1);
+        tcase_add_loop_test(tcase, times_move_forward_only, i, i + 1);
         tcase_add_loop_test(tcase, rows_of_names_that_have_a_time_keep_it, i, i + 1);
         tcase_add_loop_test(tcase, a_batch_takes_effect_in_order, i, i + 1);
         tcase_add_loop_test(tcase, effects_name_the_change_they_come_from, i, i + 1);

@@ -250,8 +250,9 @@ static void set_time(struct table *table, enum row_kind kind, const struct row_t
 {
         for (size_t i = 0; i < table->n; i++) {
                 struct row *row = &table->rows[i];
+                int64_t stored = kind == ROW_PEER ? row->peer.last_update_on : row->time;
 
-                if (row->kind != kind || row->id != time->id)
+                if (row->kind != kind || row->id != time->id || stored >= time->last_update_on)
                         continue;
                 row->time = time->last_update_on;
                 row->peer.last_update_on = time->last_update_on;
