@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import random
 import sqlite3
 import subprocess
@@ -19,16 +18,13 @@ import pytest
 from gramd.telethon import GramdSession
 from telethon import TelegramClient, utils
 from telethon.crypto import AuthKey
-from telethon.errors import UsernameNotOccupiedError
-from telethon.network import mtprotosender
 from telethon.sessions import MemorySession, Session, SQLiteSession, StringSession
 from telethon.tl import functions, types
 
+import offline_telethon
 from conftest import python
 from daemon import Daemon
-
-KEY = bytes(range(256))
-ME = 777
+from offline_telethon import KEY, ME, channel, chat, state, user
 
 
 @pytest.fixture(autouse=True)
@@ -37,22 +33,6 @@ def no_experiments() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*async sessions.*")
         yield
-
-
-def user(number: int, **more: Any) -> types.User:
-    return types.User(number, access_hash=number * 10, first_name=f"u{number}", **more)
-
-
-def channel(number: int, **more: Any) -> types.Channel:
-    return types.Channel(
-        number, title="c", photo=types.ChatPhotoEmpty(), date=None, access_hash=number * 10, **more
-    )
-
-
-def chat(number: int) -> types.Chat:
-    return types.Chat(
-        number, title="g", photo=types.ChatPhotoEmpty(), participants_count=1, date=None, version=1
-    )
 
 
 def met(*who: Any) -> types.contacts.ResolvedPeer:
@@ -69,11 +49,6 @@ def outcome(call: Any, *arguments: Any) -> Any:
         return shown(call(*arguments))
     except Exception as error:
         return type(error).__name__, [shown(each) for each in error.args]
-
-
-def state(n: int) -> types.updates.State:
-    date = datetime.datetime.fromtimestamp(1700000000 + n, tz=datetime.timezone.utc)
-    return types.updates.State(pts=n, qts=n + 1, date=date, seq=n + 2, unread_count=0)
 
 
 def replay(session: Any, seed: int) -> list[Any]:
@@ -341,58 +316,10 @@ def test_an_exclusive_session(daemon: Daemon) -> None:
 
 # ---- the real client, with Telegram's side made up ----
 
-FAULTS: list[Exception] = []
-
-
-def answer(request: Any) -> Any:
-    while hasattr(request, "query"):
-        request = request.query
-    if isinstance(request, functions.help.GetConfigRequest):
-        return None
-    if isinstance(request, functions.updates.GetStateRequest):
-        return state(1)
-    if isinstance(request, functions.updates.GetDifferenceRequest):
-        return types.updates.DifferenceEmpty(date=state(1).date, seq=3)
-    if isinstance(request, functions.users.GetUsersRequest):
-        if isinstance(request.id[0], types.InputUserSelf):
-            return [user(ME, is_self=True, username="Myself", phone="49777")]
-        return []
-    if isinstance(request, functions.contacts.ResolveUsernameRequest):
-        raise UsernameNotOccupiedError(request)
-    if isinstance(request, functions.auth.LogOutRequest):
-        return types.auth.LoggedOut()
-    if isinstance(request, functions.messages.GetDialogsRequest):
-        return types.messages.Dialogs(
-            [], [], [chat(8), channel(9, username="News")], [user(5, username="Alice")]
-        )
-    raise AssertionError(f"{type(request).__name__} is not answered offline")
-
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    sender = mtprotosender.MTProtoSender
-
-    async def connect(self: Any, connection: Any) -> bool:
-        if FAULTS:
-            raise FAULTS.pop(0)
-        self.auth_key.key = self.auth_key.key or KEY
-        self._user_connected = True
-        return True
-
-    async def disconnect(self: Any) -> None:
-        self._user_connected = False
-
-    def send(self: Any, request: Any, ordered: bool = False) -> asyncio.Future[Any]:
-        future = asyncio.get_running_loop().create_future()
-        try:
-            future.set_result(answer(request))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    monkeypatch.setattr(sender, "connect", connect)
-    monkeypatch.setattr(sender, "disconnect", disconnect)
-    monkeypatch.setattr(sender, "send", send)
+    offline_telethon.patch(monkeypatch.setattr)
 
 
 def client_with(session: Any) -> TelegramClient:
@@ -453,7 +380,7 @@ async def test_logging_out_removes_the_session(daemon: Daemon, offline: None) ->
 
 async def test_a_start_that_fails_and_a_second_one(daemon: Daemon, offline: None) -> None:
     client = client_with(GramdSession("acc"))
-    FAULTS.append(OSError("no network"))
+    offline_telethon.FAULTS.append(OSError("no network"))
     with pytest.raises(OSError, match="no network"):
         await client.connect()
     await client.connect()

@@ -1,0 +1,89 @@
+"""Telegram's side of a TelegramClient: connections that succeed or fail as told, and canned answers.
+Everything above the library's own sender is the library's own."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import Any
+
+from telethon.errors import UsernameNotOccupiedError
+from telethon.network import mtprotosender
+from telethon.tl import functions, types
+
+KEY = bytes(range(256))
+ME = 777
+
+
+def user(number: int, **more: Any) -> types.User:
+    return types.User(number, access_hash=number * 10, first_name=f"u{number}", **more)
+
+
+def channel(number: int, **more: Any) -> types.Channel:
+    return types.Channel(
+        number, title="c", photo=types.ChatPhotoEmpty(), date=None, access_hash=number * 10, **more
+    )
+
+
+def chat(number: int) -> types.Chat:
+    return types.Chat(
+        number, title="g", photo=types.ChatPhotoEmpty(), participants_count=1, date=None, version=1
+    )
+
+
+def state(n: int) -> types.updates.State:
+    date = datetime.datetime.fromtimestamp(1700000000 + n, tz=datetime.timezone.utc)
+    return types.updates.State(pts=n, qts=n + 1, date=date, seq=n + 2, unread_count=0)
+
+
+FAULTS: list[Exception] = []
+
+
+def answer(request: Any) -> Any:
+    while hasattr(request, "query"):
+        request = request.query
+    if isinstance(request, functions.help.GetConfigRequest):
+        return None
+    if isinstance(request, functions.updates.GetStateRequest):
+        return state(1)
+    if isinstance(request, functions.updates.GetDifferenceRequest):
+        return types.updates.DifferenceEmpty(date=state(1).date, seq=3)
+    if isinstance(request, functions.users.GetUsersRequest):
+        if isinstance(request.id[0], types.InputUserSelf):
+            return [user(ME, is_self=True, username="Myself", phone="49777")]
+        return []
+    if isinstance(request, functions.contacts.ResolveUsernameRequest):
+        raise UsernameNotOccupiedError(request)
+    if isinstance(request, functions.auth.LogOutRequest):
+        return types.auth.LoggedOut()
+    if isinstance(request, functions.messages.GetDialogsRequest):
+        return types.messages.Dialogs(
+            [], [], [chat(8), channel(9, username="News")], [user(5, username="Alice")]
+        )
+    raise AssertionError(f"{type(request).__name__} is not answered offline")
+
+
+def patch(put: Any = setattr) -> None:
+    sender = mtprotosender.MTProtoSender
+
+    async def connect(self: Any, connection: Any) -> bool:
+        if FAULTS:
+            raise FAULTS.pop(0)
+        self.auth_key.key = self.auth_key.key or KEY
+        self._user_connected = True
+        return True
+
+    async def disconnect(self: Any) -> None:
+        self._user_connected = False
+
+    def send(self: Any, request: Any, ordered: bool = False) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(answer(request))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    put(sender, "connect", connect)
+    put(sender, "disconnect", disconnect)
+    put(sender, "send", send)
