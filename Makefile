@@ -17,7 +17,7 @@ endif
 # ---- Debian packages: the only list of them ----
 
 packages-run := gcc libc6-dev pkg-config \
-	libuv1-dev libsqlite3-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
+	libuv1-dev libsqlite3-dev libmongoc-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
 packages-test := $(packages-run) check systemd python3-venv
 packages-all := $(packages-test) clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov
 
@@ -58,7 +58,7 @@ CFLAGS += -std=c11 -g $(OPTIMISE) $(WARNINGS) $(HARDENING) $(INSTRUMENT)
 LDFLAGS += -Wl,-z,relro,-z,now $(INSTRUMENT)
 
 # Asked when they are needed, not when this file is read: by then pkg-config is installed.
-DAEMON_LIBS = $(shell pkg-config --libs libuv sqlite3 libsodium libsystemd inih) -lmsgpackc -lpthread
+DAEMON_LIBS = $(shell pkg-config --libs libuv sqlite3 libmongoc-1.0 libsodium libsystemd inih) -lmsgpackc -lpthread
 CLIENT_LIBS = -lmsgpackc
 TEST_LIBS = $(shell pkg-config --libs check)
 
@@ -82,6 +82,10 @@ $(BUILD)/obj/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c -o $@ $<
+
+# The driver's headers are not ours to warn about.
+DRIVER_FLAGS = $(subst -I,-isystem ,$(shell pkg-config --cflags libmongoc-1.0))
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard backends/mongo*.c tests/support/mongo*.c)): CPPFLAGS += $(DRIVER_FLAGS)
 
 $(BUILD)/pic/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)

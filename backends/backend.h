@@ -30,10 +30,19 @@ enum backend_error {
 
 enum { BACKEND_STATES_MAX = 65536 }; /* update states of one session; more is BACKEND_E_TOO_LARGE */
 
+/* BACKEND_E_BUSY: the daemon on another machine that owns the session. */
+struct fault_holder {
+        char host[256]; /* empty: it is not another machine's */
+        int64_t pid;
+        int64_t uid;
+        int64_t since; /* unix seconds, of its clock */
+};
+
 /* For people: what happened, to which session, what to do. Never key material. */
 struct fault {
         char text[512];
         char file[512]; /* BACKEND_E_BUSY: the file that is held; else empty */
+        struct fault_holder holder;
 };
 
 /* Fills the fault and returns `error`, so that it can be returned at once. */
@@ -43,10 +52,12 @@ struct backend_env;     /* one running backend: the backend's own */
 struct backend_session; /* one open session: the backend's own */
 
 struct backend_config {
-        const char *data_dir; /* resolved, exists, held by this daemon's lock */
-        const char *mongo_uri;
-        size_t page_cache_bytes; /* for all open sessions together */
-        size_t memory_max_bytes; /* for all memory sessions together */
+        const char *data_dir;     /* resolved, exists, held by this daemon's lock */
+        const char *mongo_uri;    /* NULL: none, and then there is no such backend */
+        const char *mongo_prefix; /* of the names of databases; NULL: none */
+        int64_t mongo_term_ms;    /* for which an instance owns its sessions without renewing that */
+        size_t page_cache_bytes;  /* for all open sessions together */
+        size_t memory_max_bytes;  /* for all memory sessions together */
         /* May be called from any thread. `level` as in daemon/log.h: 0 error, 1 warning, 2 info, 3 debug. */
         void (*log)(void *arg, int level, const char *text);
         void *log_arg;
@@ -157,13 +168,38 @@ struct backend {
         const char *name; /* as in `open`'s option `backend` */
         bool ephemeral;   /* nothing is stored: a session ends with its last handle, after its linger */
 
-        /* `config` lives as long as the environment. A failure ends the daemon's start with the fault. */
+        /*
+         * Of a backend that others can hold up (a server): so many jobs at a time, and none of the threads
+         * that others are served by; and how long after it has come a request is answered, done or not. 0: no
+         * limit.
+         */
+        unsigned max_jobs;
+        unsigned deadline_ms;
+
+        /*
+         * `config` lives as long as the environment. A failure ends the daemon's start with the fault.
+         * Success and no environment: this daemon is not set up for it.
+         */
         int (*start)(const struct backend_config *config, struct backend_env **env, struct fault *fault);
         void (*stop)(struct backend_env *env);
 
         /* On success `*session` is the caller's to close or remove. */
         int (*open)(struct backend_env *env, const struct open_options *options,
                     struct backend_session **session, struct opened *opened, struct fault *fault);
+
+        /*
+         * Milliseconds for which this host still owns the session; 0: not for now, it may come back; below:
+         * only `confirm` can tell. Called from the loop: must not wait. NULL: its sessions belong to this
+         * host alone.
+         */
+        int64_t (*lease)(const struct backend_session *session);
+
+        /*
+         * After a write whose outcome is unknown, or a lost lease: if the session is still ours it goes on,
+         * with a new fence, and what `open` loads is loaded again; else BACKEND_E_FENCED. NULL: a write that
+         * fails has changed nothing.
+         */
+        int (*confirm)(struct backend_session *session, struct opened *opened, struct fault *fault);
 
         /* Takes the session, also on failure: what could not be tidied is tidied at the next start. */
         int (*close)(struct backend_session *session, struct fault *fault);

@@ -23,7 +23,7 @@ int fault_set(struct fault *fault, int error, const char *format, ...)
         va_list args;
         int length;
 
-        fault->file[0] = '\0';
+        fault->file[0] = fault->holder.host[0] = '\0';
         va_start(args, format);
         length = vsnprintf(fault->text, sizeof(fault->text), format, args);
         va_end(args);

@@ -4,5 +4,6 @@
 
 extern const struct backend backend_file;
 extern const struct backend backend_memory;
+extern const struct backend backend_mongo;
 
-const struct backend *const backends[] = { &backend_file, &backend_memory, NULL };
+const struct backend *const backends[] = { &backend_file, &backend_memory, &backend_mongo, NULL };

@@ -241,11 +241,31 @@ void answer_error(struct request *request, enum wire_error error, const char *fo
         answer_detail(request, error, SLICE_NONE, text);
 }
 
+/* A holder on another machine: its clients are not known here. */
+static void pack_far_holder(struct buffer *out, const struct fault_holder *holder)
+{
+        pack_map(out, 1);
+        pack_cstr(out, "holder");
+        pack_map(out, 5);
+        pack_cstr(out, "pid");
+        pack_int(out, holder->pid);
+        pack_cstr(out, "uid");
+        pack_int(out, holder->uid);
+        pack_cstr(out, "client");
+        pack_cstr(out, "gramd");
+        pack_cstr(out, "host");
+        pack_cstr(out, holder->host);
+        pack_cstr(out, "since");
+        pack_int(out, holder->since);
+}
+
 void answer_fault(struct request *request, int backend_error, const struct fault *fault)
 {
         struct buffer detail = { 0 };
 
-        if (fault->file[0]) {
+        if (fault->holder.host[0]) {
+                pack_far_holder(&detail, &fault->holder);
+        } else if (fault->file[0]) {
                 pack_map(&detail, 1);
                 pack_cstr(&detail, "file");
                 pack_cstr(&detail, fault->file);

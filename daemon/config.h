@@ -30,6 +30,8 @@ struct config {
         char *data;        /* path, not resolved; need not exist */
         char *backend;     /* the default backend */
         char *mongo;       /* URI, or NULL. May hold a password: config_mask_uri() before it is shown */
+        char *mongo_prefix;
+        uint64_t mongo_term_ms;
         enum log_level log_level;
         bool log_json;
         enum fsync_policy fsync;

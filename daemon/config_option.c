@@ -17,6 +17,8 @@
 enum {
         SOCKET_MAX_BYTES = 107, /* sun_path, and its NUL */
         PATH_MAX_BYTES = 4095,
+        PREFIX_MAX_BYTES = 40,
+        HOUR_MS = 3600 * 1000,
         DAY_MS = 86400 * 1000,
 };
 
@@ -34,6 +36,12 @@ const struct config_option config_options[CONFIG_OPTIONS] = {
           "Where a session is stored whose client does not choose." },
         { "mongo", OPTION_URI, FIELD(mongo), false, NULL, 1, PATH_MAX_BYTES,
           "The MongoDB deployment, as a mongodb:// or mongodb+srv:// URI." },
+        { "mongo-prefix", OPTION_TEXT, FIELD(mongo_prefix), false, NULL, 1, PREFIX_MAX_BYTES,
+          "What the name of a session's database begins with, before the session's name." },
+        { "mongo-term", OPTION_SECONDS, FIELD(mongo_term_ms), false, "15", 300, HOUR_MS,
+          "How long a session on MongoDB stays this daemon's without word from it. Another daemon gets it "
+          "4/3 of "
+          "that after the last word." },
         { "log-level", OPTION_LEVEL, FIELD(log_level), true, "info", 0, 0,
           "The least important lines that are logged: error, warning, info or debug." },
         { "log-json", OPTION_SWITCH, FIELD(log_json), false, "no", 0, 0, "Log lines as JSON." },

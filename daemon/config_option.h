@@ -33,7 +33,7 @@ struct config_option {
         const char *help;
 };
 
-enum { CONFIG_OPTIONS = 17 };
+enum { CONFIG_OPTIONS = 19 };
 extern const struct config_option config_options[CONFIG_OPTIONS];
 
 /* NULL: there is none of this name. */

@@ -226,6 +226,11 @@ static void run_method(struct call *call, const struct message *message)
 {
         if (!take_params(call, message) || !permitted(call))
                 return;
+        if (call->session && call->request.method->handle != method_close &&
+            call->request.method->handle != method_lease && !session_is_ours(call->session)) {
+                answer_error(&call->request, WIRE_UNAVAILABLE, "the right to the session is being confirmed");
+                return;
+        }
         if (call->lane && !call->lane->at_front && call->lane->n_ops >= call->server->config->max_in_flight) {
                 answer_error(&call->request, WIRE_OVERLOADED,
                              "%llu requests on this session wait for their answers: take some first",

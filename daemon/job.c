@@ -21,6 +21,7 @@ struct session_job *session_job_new(struct session *session)
         link_init(&job->reads);
         link_init(&job->writes);
         identity_init(&job->next);
+        job->since_ms = uv_now(&session->server->loop);
         if (session->server->config->fsync == FSYNC_ALWAYS)
                 job->durability = DURABLE_DISK;
         return job;
@@ -40,9 +41,16 @@ void session_job_free(struct session_job *job)
         free(job);
 }
 
-static void move_op(struct op *op, struct link *list)
+static void take_op(struct session_job *job, struct op *op)
 {
         link_remove(&op->link);
+        if (op->arrived_ms < job->since_ms)
+                job->since_ms = op->arrived_ms;
+}
+
+static void move_op(struct session_job *job, struct op *op, struct link *list)
+{
+        take_op(job, op);
         link_append(list, &op->link);
 }
 
@@ -64,7 +72,7 @@ bool session_job_add_read(struct session_job *job, struct op *op)
                         job->lookups[job->n_lookups++] = op->find.lookups[i];
                 }
         }
-        move_op(op, &job->reads);
+        move_op(job, op, &job->reads);
         return true;
 }
 
@@ -99,7 +107,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         if (op->kind == OP_DELETE) {
                 if (!is_nothing_yet(job))
                         return false;
-                link_remove(&op->link);
+                take_op(job, op);
                 job->delete = op;
                 return true;
         }
@@ -115,7 +123,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         job->has_identity = true;
         if (!prepare(job, op))
                 return true;
-        move_op(op, &job->writes);
+        move_op(job, op, &job->writes);
         job->keeps |= is_states;
         op->first_match = job->n_changes; /* a write's place among the changes */
         if (op->write.has_change)
@@ -147,7 +155,9 @@ bool session_job_submit(struct session_job *job)
                 session_job_free(job);
                 return false;
         }
-        session->busy = true;
-        store_submit(&session->server->store, &job->job, session_job_run, session_job_done);
+        session->job = job;
+        if (job->delete)
+                session->stored = NULL; /* a worker is about to free it */
+        session_job_off(session, &job->job, session_job_run, session_job_done, job->since_ms);
         return true;
 }

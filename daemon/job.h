@@ -50,6 +50,7 @@ struct session_job {
         bool keeps;        /* has states: a write that keeps what is stored waits */
         enum durability durability;
         bool sync;
+        uint64_t since_ms; /* when the first of its requests came */
 
         int late_error, read_error, write_error, sync_error, delete_error;
         struct fault late_fault, read_fault, write_fault, sync_fault;
@@ -64,6 +65,9 @@ bool session_job_add_write(struct session_job *job, struct op *op);
 
 /* Off to a worker. False: there was nothing to do, and the job is gone. */
 bool session_job_submit(struct session_job *job);
+
+/* Those who asked are told that it takes too long; what comes of it is taken in when it is back. */
+void session_job_overdue(struct session_job *job, const char *text);
 
 void session_job_run(struct job *job);  /* job_work.c, on a worker */
 void session_job_done(struct job *job); /* job_result.c, on the loop */

@@ -8,6 +8,20 @@
 #include "server.h"
 #include "watch.h"
 
+static void fail_ops(struct link *ops, const char *text)
+{
+        for (struct link *at = ops->next; at != ops; at = at->next)
+                answer_error(&LINK_OF(at, struct op, link)->request, WIRE_UNAVAILABLE, "%s", text);
+}
+
+void session_job_overdue(struct session_job *job, const char *text)
+{
+        fail_ops(&job->reads, text);
+        fail_ops(&job->writes, text);
+        if (job->delete)
+                answer_error(&job->delete->request, WIRE_UNAVAILABLE, "%s", text);
+}
+
 static void answer_reads(struct session_job *job)
 {
         size_t match = 0;
@@ -16,8 +30,9 @@ static void answer_reads(struct session_job *job)
                 struct op *op = LINK_OF(job->reads.next, struct op, link);
                 struct found found = { .counts = op->counts };
 
-                if (job->read_error) {
-                        answer_fault(&op->request, job->read_error, &job->read_fault);
+                if (!op->request.is_open || job->read_error) {
+                        if (op->request.is_open)
+                                answer_fault(&op->request, job->read_error, &job->read_fault);
                         op_free(op);
                         continue;
                 }
@@ -136,7 +151,8 @@ static void answer_writes(struct session_job *job)
 
                 session->server->metrics.counters[METRIC_WRITES]++;
                 if (job->write_error) {
-                        answer_fault(&op->request, job->write_error, &job->write_fault);
+                        if (op->request.is_open)
+                                answer_fault(&op->request, job->write_error, &job->write_fault);
                         op_free(op);
                         continue;
                 }
@@ -145,9 +161,9 @@ static void answer_writes(struct session_job *job)
                         take_change(session, op, &changed);
                 }
                 watch_tell(session, op->lane, op->handle_number, &changed);
-                if (op->answer)
+                if (op->request.is_open && op->answer)
                         op->answer(op, NULL);
-                else
+                else if (op->request.is_open)
                         answer_nil(&op->request);
                 op_free(op);
         }
@@ -193,18 +209,28 @@ static void finish_delete(struct session_job *job)
         struct handle *deleter = NULL;
 
         if (job->delete_error) {
-                answer_fault(&op->request, job->delete_error, &job->write_fault);
+                if (op->request.is_open)
+                        answer_fault(&op->request, job->delete_error, &job->write_fault);
                 op_free(op);
-                queue_run(session);
+                if (job->delete_error == BACKEND_E_FENCED)
+                        session_fenced(session, job->write_fault.text);
+                else
+                        queue_run(session);
                 return;
         }
         log_fault(session, LOG_INFO, "deleted", "at its client's wish");
         if (op->request.connection)
                 deleter = connection_handle(op->request.connection, op->handle_number);
-        answer_nil(&op->request);
+        if (op->request.is_open)
+                answer_nil(&op->request);
         op_free(op);
         queue_fail_all(session, WIRE_BAD_SESSION, "the session was deleted");
         session_removed(session, deleter);
+}
+
+static bool is_fenced(const struct session_job *job)
+{
+        return job->write_error == BACKEND_E_FENCED || job->late_error == BACKEND_E_FENCED;
 }
 
 void session_job_done(struct job *base)
@@ -224,9 +250,16 @@ void session_job_done(struct job *base)
         answer_reads(job);
         answer_writes(job);
         plan_sync(job);
-        session->busy = false;
+        session->job = NULL;
+        session_job_back(session);
+        if (job->delete &&job->delete_error)
+                session->stored = job->stored;
+        if (job->write_error || job->delete_error || job->late_error)
+                session_doubt(session);
         if (job->delete)
                 finish_delete(job);
+        else if (is_fenced(job))
+                session_fenced(session, job->write_error ? job->write_fault.text : job->late_fault.text);
         else
                 queue_run(session);
         session_job_free(job);

@@ -153,7 +153,21 @@ static void listing_run(struct job *job)
                 listing->n_of_backend = 0;
                 listing->error = backends[i]->list(listing->server->backend_envs[i], listing->after,
                                                    on_stored, listing, &listing->fault);
+                if (listing->error == BACKEND_E_UNAVAILABLE && backends[i]->max_jobs) {
+                        log_write(listing->server->log, LOG_WARNING, "sessions: without those on %s: %s",
+                                  backends[i]->name, listing->fault.text);
+                        listing->error = 0;
+                }
         }
+}
+
+/* It asks every backend: where one may be slow, it must not take a thread of the others'. */
+static struct gate *slow_gate(struct server *server)
+{
+        for (int i = 0; backends[i]; i++)
+                if (server->backend_envs[i] && server->gates[i].max)
+                        return &server->gates[i];
+        return NULL;
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -305,7 +319,7 @@ void method_sessions(struct call *call)
                 return;
         }
         request_defer(&call->request, &listing->request, sizeof(*listing));
-        store_submit(&call->server->store, &listing->job, listing_run, listing_done);
+        store_submit(&call->server->store, slow_gate(call->server), &listing->job, listing_run, listing_done);
 }
 
 /* ---- clients ---- */

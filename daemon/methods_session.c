@@ -159,7 +159,7 @@ void method_open(struct call *call)
 
 void method_close(struct call *call)
 {
-        if (!call_is_next(call))
+        if (call->lane->n_writes > 0 && !call_is_next(call))
                 return;
         handle_close(call->handle);
         call->request.session = NULL;
@@ -168,7 +168,16 @@ void method_close(struct call *call)
 
 void method_lease(struct call *call)
 {
-        answer_nil(&call->request); /* file and memory sessions belong to this host alone */
+        const struct backend *backend = backends[call->session->backend];
+        int64_t left;
+
+        if (!backend->lease) {
+                answer_nil(&call->request); /* it belongs to this host alone */
+                return;
+        }
+        left = call->session->stored ? backend->lease(call->session->stored) : 0;
+        pack_int(answer_begin(&call->request), left > 0 ? left : 0);
+        answer_end(&call->request);
 }
 
 /* ---- save, delete, info ---- */

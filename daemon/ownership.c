@@ -281,6 +281,18 @@ void ownership_opened(struct session *session, int error, const struct fault *fa
         session_check_idle(session);
 }
 
+static const char overdue_text[] = "the backend does not answer in time";
+
+void ownership_overdue(struct session *session)
+{
+        while (!link_empty(&session->openings)) {
+                struct opening *opening = opening_of(session->openings.next);
+
+                answer_error(&opening->request, WIRE_UNAVAILABLE, overdue_text);
+                opening_free(opening);
+        }
+}
+
 bool ownership_closed(struct session *session)
 {
         return load_for_first(session);
@@ -352,6 +364,11 @@ void ownership_open(struct call *call, int backend, struct slice name, const str
                 answer_error(&call->request, WIRE_DENIED, "uid %u may not open session %s%s",
                              (unsigned)call->connection->credentials.uid, quote(name, text),
                              rights & RIGHT_READ ? " exclusively: that needs the right `write`" : "");
+                return;
+        }
+        if (session && (session->overdue || (session->phase == SESSION_OPEN && !session_is_ours(session)))) {
+                answer_error(&call->request, WIRE_UNAVAILABLE,
+                             session->overdue ? overdue_text : "the right to the session is being confirmed");
                 return;
         }
         if (session && session->phase == SESSION_OPEN && link_empty(&session->openings) &&

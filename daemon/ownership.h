@@ -31,6 +31,9 @@ void ownership_released(struct session *session);
 /* The session is closed and will be freed unless somebody waits for it. True: it is being opened again. */
 bool ownership_closed(struct session *session);
 
+/* Its load or closing takes too long: nobody waits for it any longer. */
+void ownership_overdue(struct session *session);
+
 /* The connection takes no more requests: its opens that wait for others are refused, those that load go on.
  */
 void ownership_forget(struct connection *connection);

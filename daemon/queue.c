@@ -48,6 +48,9 @@ void lane_release(struct lane *lane)
 
 /* ---- ops ---- */
 
+static const char overdue_text[] =
+        "the backend has not answered in time; a write may or may not have happened";
+
 static bool changes(const struct op *op)
 {
         return op->kind == OP_WRITE || op->kind == OP_DELETE;
@@ -70,6 +73,7 @@ struct op *op_new(struct call *call, enum op_kind kind, size_t extra, size_t ans
         op->kind = kind;
         op->lane = call->lane;
         op->handle_number = call->handle->number;
+        op->arrived_ms = uv_now(&call->server->loop);
         link_init(&op->link);
         request_defer(&call->request, &op->request, size + answer);
         op->lane->n_ops++;
@@ -109,6 +113,11 @@ void op_start(struct op *op)
 {
         struct session *session = op->lane->session;
 
+        if (session->overdue) {
+                answer_error(&op->request, WIRE_UNAVAILABLE, overdue_text);
+                op_free(op);
+                return;
+        }
         link_append(&op->lane->ops, &op->link);
         queue_run(session);
 }
@@ -117,13 +126,15 @@ bool call_is_next(struct call *call)
 {
         struct op *op;
 
-        if (call->lane->n_writes == 0 || call->lane->at_front)
+        if ((call->lane->n_writes == 0 && !call->session->in_doubt) || call->lane->at_front)
                 return true;
         op = op_new(call, OP_AGAIN, 0, 0);
         if (op)
                 op_start(op);
         return false;
 }
+
+static void confirm_start(struct session *session);
 
 /* ---- making a job ---- */
 
@@ -178,6 +189,10 @@ void queue_run(struct session *session)
 
         if (session->busy || session->phase != SESSION_OPEN)
                 return;
+        if (session->in_doubt) {
+                confirm_start(session);
+                return;
+        }
         job = session_job_new(session);
         if (!job) {
                 timer_start(&session->server->timers, &session->idle, NO_MEMORY_RETRY_MS, on_retry);
@@ -233,6 +248,80 @@ void queue_fail_all(struct session *session, enum wire_error error, const char *
         }
 }
 
+/* When the first of those came whose turn is next. */
+static uint64_t oldest(const struct session *session)
+{
+        uint64_t oldest_ms = uv_now(&session->server->loop);
+
+        for (const struct link *at = session->lanes.next; at != &session->lanes; at = at->next) {
+                const struct lane *lane = LINK_OF(at, struct lane, link);
+                const struct op *first = LINK_OF(lane->ops.next, struct op, link);
+
+                if (!link_empty(&lane->ops) && first->arrived_ms < oldest_ms)
+                        oldest_ms = first->arrived_ms;
+        }
+        return oldest_ms;
+}
+
+void queue_overdue(struct session *session)
+{
+        if (session->job)
+                session_job_overdue(session->job, overdue_text);
+        queue_fail_all(session, WIRE_UNAVAILABLE, overdue_text);
+}
+
+/* ---- in doubt ---- */
+
+/* Nothing is asked of a session in doubt before the backend has said whose it is, and what it holds. */
+struct confirm_job {
+        struct job job;
+        struct session *session;
+        struct backend_session *stored;
+        struct opened opened;
+        int error;
+        struct fault fault;
+};
+
+static void confirm_run(struct job *base)
+{
+        struct confirm_job *job = (struct confirm_job *)base;
+
+        job->error = backends[job->session->backend]->confirm(job->stored, &job->opened, &job->fault);
+}
+
+static void confirm_done(struct job *base)
+{
+        struct confirm_job *job = (struct confirm_job *)base;
+        struct session *session = job->session;
+
+        session_job_back(session);
+        if (job->error == 0)
+                session_confirmed(session, &job->opened);
+        else if (job->error != BACKEND_E_FENCED)
+                queue_fail_all(session, wire_error_of(job->error), job->fault.text);
+        if (job->error == BACKEND_E_FENCED)
+                session_fenced(session, job->fault.text);
+        else if (job->error == 0)
+                queue_run(session);
+        else
+                session_check_idle(session);
+        identity_wipe(&job->opened.identity);
+        free(job->opened.states);
+        free(job);
+}
+
+static void confirm_start(struct session *session)
+{
+        struct confirm_job *job = calloc(1, sizeof(*job));
+
+        if (!job)
+                return; /* tried again by and by */
+        job->session = session;
+        job->stored = session->stored;
+        identity_init(&job->opened.identity);
+        session_job_off(session, &job->job, confirm_run, confirm_done, oldest(session));
+}
+
 /* ---- rows whose time is late ---- */
 
 void queue_late(void *arg, bool is_names, struct row_time time)
@@ -252,6 +341,8 @@ bool queue_flush_late(struct session *session)
 {
         enum { AT_ONCE = 4096 };
 
+        if (session->in_doubt)
+                return false; /* times of what is known anyway */
         for (int names = 0; names < 2 && session->cache; names++) {
                 struct row_time times[AT_ONCE];
                 size_t n = cache_take_late(session->cache, names, times, AT_ONCE);

@@ -97,6 +97,7 @@ struct op {
                 bool remove_peers;
         };
         size_t n_bytes;
+        uint64_t arrived_ms; /* of the loop's clock */
         /* Its job's: */
         size_t first_match;
         size_t n_found;
@@ -128,6 +129,9 @@ bool call_is_next(struct call *call);
 /* Makes the next job if there is one to make. */
 void queue_run(struct session *session);
 bool queue_is_empty(const struct session *session);
+
+/* The job under way, and what waits behind it, has missed its deadline: those who asked are told. */
+void queue_overdue(struct session *session);
 
 /* Before closing: starts a job for rows that are late, if there are any. */
 bool queue_flush_late(struct session *session);

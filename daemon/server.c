@@ -15,7 +15,7 @@
 #include "connection.h"
 #include "ownership.h"
 
-enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128 };
+enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128, CONFIRM_MS = 250 };
 
 int64_t unix_now(void)
 {
@@ -100,6 +100,7 @@ void server_check_stopped(struct server *server)
         }
         server->stopped = true;
         timer_stop(&server->timers, &server->grace);
+        timer_stop(&server->timers, &server->confirming);
         uv_walk(&server->loop, on_handle, NULL);
 }
 
@@ -201,7 +202,7 @@ static void reload(struct server *server)
                    (long long)now.tv_sec * 1000000 + (long long)now.tv_nsec / 1000);
         job->server = server;
         server->reloading = true;
-        store_submit(&server->store, &job->job, reload_run, reload_done);
+        store_submit(&server->store, NULL, &job->job, reload_run, reload_done);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -260,9 +261,25 @@ static void backend_log(void *arg, int level, const char *text)
         log_write(arg, (enum log_level)level, "%s", text);
 }
 
+/* Sessions that others may have taken, or whose last write is in doubt, though nobody asks for them. */
+static void on_confirming(struct timer *timer)
+{
+        struct server *server = LINK_OF(timer, struct server, confirming);
+        struct link *at = server->sessions.list.next;
+
+        while (at != &server->sessions.list) {
+                struct session *session = LINK_OF(at, struct session, link);
+
+                at = at->next;
+                session_confirm(session);
+        }
+        timer_start(&server->timers, timer, CONFIRM_MS, on_confirming);
+}
+
 static int start_backends(struct server *server)
 {
         struct fault fault = { 0 };
+        unsigned workers = (unsigned)server->config->workers;
         char why[600];
 
         server->data_lock = data_directory_lock(server->config->data, &server->data_dir, why, sizeof(why));
@@ -273,19 +290,31 @@ static int start_backends(struct server *server)
         server->backend_config = (struct backend_config){
                 .data_dir = server->data_dir,
                 .mongo_uri = server->config->mongo,
+                .mongo_prefix = server->config->mongo_prefix,
+                .mongo_term_ms = (int64_t)server->config->mongo_term_ms,
                 .page_cache_bytes = server->config->page_cache_bytes,
                 .memory_max_bytes = server->config->memory_max_bytes,
                 .log = backend_log,
                 .log_arg = server->log,
         };
         for (int i = 0; backends[i] && i < SERVER_BACKENDS_MAX; i++) {
-                if (backends[i]->start(&server->backend_config, &server->backend_envs[i], &fault) == 0)
-                        continue;
-                log_write(server->log, LOG_ERROR, "cannot start the backend %s: %s", backends[i]->name,
-                          fault.text);
-                return -1;
+                if (backends[i]->start(&server->backend_config, &server->backend_envs[i], &fault) < 0) {
+                        log_write(server->log, LOG_ERROR, "cannot start the backend %s: %s",
+                                  backends[i]->name, fault.text);
+                        return -1;
+                }
+                store_gate(&server->gates[i], backends[i]->max_jobs);
+                if (server->backend_envs[i])
+                        workers += backends[i]->max_jobs;
+                if (server->backend_envs[i] && backends[i]->lease)
+                        timer_start(&server->timers, &server->confirming, CONFIRM_MS, on_confirming);
         }
-        return 0;
+        store_set_workers(workers);
+        if (server->backend_envs[server_backend(slice_of(server->config->backend))])
+                return 0;
+        log_write(server->log, LOG_ERROR, "the default backend %s is not set up: option `%s` is missing",
+                  server->config->backend, server->config->backend);
+        return -1;
 }
 
 static int start_listening(struct server *server)
@@ -371,7 +400,6 @@ int server_run(struct config *config, struct log *log, int argc, char **argv)
         server->argc = argc;
         server->argv = argv;
         server->data_lock = server->listener.lock = -1;
-        store_set_workers((unsigned)config->workers);
         if (start_loop(server) < 0) {
                 free(server);
                 return -1;

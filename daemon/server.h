@@ -40,7 +40,9 @@ struct server {
         struct buffer sink; /* for answers that nobody waits for */
         struct metrics metrics;
         struct backend_config backend_config;
-        struct backend_env *backend_envs[SERVER_BACKENDS_MAX]; /* beside backends[] */
+        struct backend_env *backend_envs[SERVER_BACKENDS_MAX]; /* beside backends[]; NULL: not set up */
+        struct gate gates[SERVER_BACKENDS_MAX];                /* the same */
+        struct timer confirming;                               /* looks for sessions in doubt */
         struct sessions sessions;
 
         struct link connections; /* struct connection */

@@ -10,12 +10,14 @@
 #include <stdlib.h>
 
 #include "connection.h"
+#include "job.h"
 #include "ownership.h"
-#include "queue.h"
 #include "server.h"
 #include "watch.h"
 
 /* ---- the table ---- */
+
+static void close_now(struct session *session);
 
 static int compare(const void *a, const void *b)
 {
@@ -82,6 +84,7 @@ static void unload(struct session *session)
 
         timer_stop(&server->timers, &session->idle);
         timer_stop(&server->timers, &session->fsync);
+        timer_stop(&server->timers, &session->deadline);
         identity_wipe(&session->identity);
         free(session->states);
         session->states = NULL;
@@ -98,6 +101,7 @@ static void unload(struct session *session)
         session->cache = NULL;
         session->stored = NULL;
         session->close_wanted = session->unsynced = session->sync_due = false;
+        session->in_doubt = session->overdue = false;
         session->linger_ms = 0;
 }
 
@@ -119,6 +123,106 @@ const char *session_describe(const struct session *session, char *text, size_t s
         snprintf(text, size, "session %.*s (%s)", (int)session->name.len, session->name.data,
                  backends[session->backend]->name);
         return text;
+}
+
+/* What is kept whole in memory becomes what was loaded; `opened` keeps nothing of it. */
+static void take_opened(struct session *session, struct opened *opened)
+{
+        identity_wipe(&session->identity);
+        session->identity = opened->identity; /* with all it owns */
+        identity_init(&opened->identity);
+        free(session->states);
+        session->states = opened->states;
+        session->n_states = session->states_cap = opened->n_states;
+        opened->states = NULL;
+        session->dialect = opened->dialect;
+        session->version = opened->version;
+        session->fence = opened->fence;
+        session->keeps_address = opened->keeps_address;
+}
+
+/* ---- jobs and their deadline ---- */
+
+static void on_deadline(struct timer *timer)
+{
+        struct session *session = LINK_OF(timer, struct session, deadline);
+        char what[300];
+
+        session->overdue = true;
+        log_write(session->server->log, LOG_WARNING, "%s: the backend has not answered in time",
+                  session_describe(session, what, sizeof(what)));
+        if (session->phase == SESSION_OPEN)
+                queue_overdue(session);
+        else
+                ownership_overdue(session);
+}
+
+void session_job_off(struct session *session, struct job *job, job_fn run, job_fn done, uint64_t since_ms)
+{
+        struct server *server = session->server;
+        uint64_t now = uv_now(&server->loop), patience = backends[session->backend]->deadline_ms;
+
+        session->busy = true;
+        if (patience)
+                timer_start(&server->timers, &session->deadline,
+                            since_ms + patience > now ? since_ms + patience - now : 0, on_deadline);
+        store_submit(&server->store, &server->gates[session->backend], job, run, done);
+}
+
+void session_job_back(struct session *session)
+{
+        timer_stop(&session->server->timers, &session->deadline);
+        session->busy = session->overdue = false;
+}
+
+/* ---- whose it is ---- */
+
+bool session_is_ours(const struct session *session)
+{
+        const struct backend *backend = backends[session->backend];
+
+        return !backend->lease || !session->stored || backend->lease(session->stored) > 0;
+}
+
+void session_doubt(struct session *session)
+{
+        if (!backends[session->backend]->confirm)
+                return;
+        session->in_doubt = true;
+        cache_forget_all(session->cache);
+        watch_tell_all(session);
+}
+
+void session_confirm(struct session *session)
+{
+        const struct backend *backend = backends[session->backend];
+
+        if (session->phase != SESSION_OPEN || session->busy || !backend->confirm)
+                return;
+        if (backend->lease(session->stored) < 0)
+                session->in_doubt = true;
+        if (session->in_doubt)
+                queue_run(session);
+}
+
+void session_confirmed(struct session *session, struct opened *opened)
+{
+        take_opened(session, opened);
+        session->in_doubt = false;
+}
+
+void session_fenced(struct session *session, const char *text)
+{
+        char what[300];
+
+        log_write(session->server->log, LOG_ERROR, "%s: %s", session_describe(session, what, sizeof(what)),
+                  text);
+        session->phase = SESSION_CLOSING; /* nobody is granted a handle meanwhile */
+        cache_forget_all(session->cache);
+        queue_fail_all(session, WIRE_FENCED, text);
+        while (!link_empty(&session->handles))
+                handle_end(LINK_OF(session->handles.next, struct handle, link), "fenced", text);
+        close_now(session);
 }
 
 /* ---- opening ---- */
@@ -143,22 +247,6 @@ static void load_run(struct job *job)
         load->error = backend->open(load->env, &load->options, &load->stored, &load->opened, &load->fault);
 }
 
-static void load_take(struct session *session, struct load_job *load)
-{
-        session->stored = load->stored;
-        session->phase = SESSION_OPEN;
-        identity_wipe(&session->identity);
-        session->identity = load->opened.identity; /* with all it owns */
-        identity_init(&load->opened.identity);
-        session->states = load->opened.states;
-        session->n_states = session->states_cap = load->opened.n_states;
-        load->opened.states = NULL;
-        session->dialect = load->opened.dialect;
-        session->version = load->opened.version;
-        session->fence = load->opened.fence;
-        session->keeps_address = load->opened.keeps_address;
-}
-
 static void load_done(struct job *job)
 {
         struct load_job *load = (struct load_job *)job;
@@ -166,9 +254,11 @@ static void load_done(struct job *job)
         struct server *server = session->server;
         char what[300];
 
-        session->busy = false;
+        session_job_back(session);
         if (load->error == 0) {
-                load_take(session, load);
+                session->stored = load->stored;
+                session->phase = SESSION_OPEN;
+                take_opened(session, &load->opened);
                 server->metrics.counters[METRIC_SESSIONS_OPENED]++;
                 log_write(server->log, LOG_INFO, "%s %s: %s, version %d",
                           load->opened.created ? "created" : "opened",
@@ -202,8 +292,7 @@ bool session_load(struct session *session, bool create, struct slice dialect)
         }
         identity_init(&load->opened.identity);
         session->phase = SESSION_OPENING;
-        session->busy = true;
-        store_submit(&session->server->store, &load->job, load_run, load_done);
+        session_job_off(session, &load->job, load_run, load_done, uv_now(&session->server->loop));
         return true;
 }
 
@@ -239,7 +328,7 @@ static void close_done(struct job *job)
         struct session *session = closing->session;
         char what[300];
 
-        session->busy = false;
+        session_job_back(session);
         session_describe(session, what, sizeof(what));
         if (closing->error)
                 log_write(session->server->log, LOG_WARNING, "%s was not closed in order: %s", what,
@@ -262,8 +351,7 @@ static void close_now(struct session *session)
         closing->session = session;
         closing->stored = session->stored;
         session->phase = SESSION_CLOSING;
-        session->busy = true;
-        store_submit(&session->server->store, &closing->job, close_run, close_done);
+        session_job_off(session, &closing->job, close_run, close_done, uv_now(&session->server->loop));
 }
 
 static void on_idle(struct timer *timer)

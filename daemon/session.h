@@ -13,6 +13,7 @@
 #include "../backends/backend.h"
 #include "cache.h"
 #include "link.h"
+#include "store.h"
 #include "timers.h"
 
 struct connection;
@@ -43,7 +44,9 @@ struct session {
         struct backend_session *stored; /* a worker's while `busy` */
         bool busy;                      /* a job is under way: one at a time */
         bool close_wanted;              /* no handles: close when nothing is left to do */
-        bool unsynced;                  /* committed, and perhaps not on the disk */
+        bool in_doubt; /* a write's outcome, or whose it is: to be confirmed before its use */
+        bool overdue;  /* the job under way has missed its deadline: nobody waits for it */
+        bool unsynced; /* committed, and perhaps not on the disk */
         bool sync_due;
 
         struct identity identity; /* committed values */
@@ -65,9 +68,11 @@ struct session {
         size_t n_late[2];
         size_t late_cap[2];
 
-        uint64_t linger_ms; /* of a memory session: the longest that its handles asked for */
+        uint64_t linger_ms;      /* of a memory session: the longest that its handles asked for */
+        struct session_job *job; /* under way, if it is one of queue.c's */
         struct timer idle;
         struct timer fsync;
+        struct timer deadline; /* of the job under way */
 };
 
 /* One client's right to use a session. */
@@ -94,6 +99,24 @@ void session_free(struct session *session);
 
 /* Starts reading it from the backend; ownership_opened() follows. */
 bool session_load(struct session *session, bool create, struct slice dialect);
+
+/*
+ * A job of the session's goes off, or is back: in between `overdue` is set when those who asked for it cannot
+ * be let wait any longer. `since_ms`, of the loop's clock: when the first of them came.
+ */
+void session_job_off(struct session *session, struct job *job, job_fn run, job_fn done, uint64_t since_ms);
+void session_job_back(struct session *session);
+
+/* Is it ours now? False: no request on it can be answered, it may be another host's. */
+bool session_is_ours(const struct session *session);
+/* Where its lease is lost, or a write is in doubt: starts finding out. */
+void session_confirm(struct session *session);
+/* What `open` loads was loaded again. */
+void session_confirmed(struct session *session, struct opened *opened);
+/* A write failed half-way, or may still happen. */
+void session_doubt(struct session *session);
+/* It is another host's: every handle is told, nothing more is written. */
+void session_fenced(struct session *session, const char *text);
 
 /* Handles. Their session must be OPEN. NULL: no memory or no room. */
 struct handle *handle_new(struct session *session, struct connection *connection);

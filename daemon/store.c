@@ -19,11 +19,38 @@ void store_init(struct store *store, uv_loop_t *loop)
         *store = (struct store){ .loop = loop };
 }
 
+void store_gate(struct gate *gate, unsigned max)
+{
+        *gate = (struct gate){ .max = max };
+        link_init(&gate->waiting);
+}
+
 static void on_worker(uv_work_t *work)
 {
         struct job *job = work->data;
 
         job->run(job);
+}
+
+static void on_loop(uv_work_t *work, int status);
+
+static void hand_over(struct job *job)
+{
+        uv_queue_work(job->store->loop, &job->work, on_worker, on_loop);
+}
+
+static void leave(struct gate *gate)
+{
+        if (!gate)
+                return;
+        if (link_empty(&gate->waiting)) {
+                gate->n--;
+                return;
+        }
+        struct job *next = LINK_OF(gate->waiting.next, struct job, link);
+
+        link_remove(&next->link);
+        hand_over(next);
 }
 
 static void on_loop(uv_work_t *work, int status)
@@ -33,15 +60,23 @@ static void on_loop(uv_work_t *work, int status)
         assert(status == 0); /* nobody cancels */
         (void)status;
         job->store->pending--;
+        leave(job->gate);
         job->done(job);
 }
 
-void store_submit(struct store *store, struct job *job, job_fn run, job_fn done)
+void store_submit(struct store *store, struct gate *gate, struct job *job, job_fn run, job_fn done)
 {
         job->store = store;
         job->run = run;
         job->done = done;
         job->work.data = job;
+        job->gate = gate && gate->max ? gate : NULL;
         store->pending++;
-        uv_queue_work(store->loop, &job->work, on_worker, on_loop);
+        if (job->gate && job->gate->n == job->gate->max) {
+                link_append(&job->gate->waiting, &job->link);
+                return;
+        }
+        if (job->gate)
+                job->gate->n++;
+        hand_over(job);
 }

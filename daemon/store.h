@@ -9,12 +9,23 @@
 #include <stddef.h>
 #include <uv.h>
 
+#include "link.h"
+
 struct job;
 typedef void (*job_fn)(struct job *job);
+
+/* Through a gate so many jobs go at a time: those of a backend that may be slow. Zero-initialised: open. */
+struct gate {
+        unsigned max; /* 0: no limit */
+        unsigned n;
+        struct link waiting; /* jobs; made by store_gate() */
+};
 
 struct job {
         uv_work_t work;
         struct store *store;
+        struct gate *gate; /* NULL: none */
+        struct link link;  /* gate->waiting */
         job_fn run;
         job_fn done;
 };
@@ -28,6 +39,7 @@ struct store {
 void store_set_workers(unsigned workers);
 
 void store_init(struct store *store, uv_loop_t *loop);
-void store_submit(struct store *store, struct job *job, job_fn run, job_fn done);
+void store_gate(struct gate *gate, unsigned max);
+void store_submit(struct store *store, struct gate *gate, struct job *job, job_fn run, job_fn done);
 
 #endif

@@ -77,6 +77,22 @@ void watch_tell(struct session *session, const struct lane *writer_lane, int64_t
         }
 }
 
+void watch_tell_all(struct session *session)
+{
+        static const struct changed nothing = { 0 };
+
+        for (struct link *at = session->handles.next; at != &session->handles; at = at->next) {
+                struct handle *handle = LINK_OF(at, struct handle, link);
+
+                if (!handle->watching || handle->behind)
+                        continue;
+                if (connection_is_behind(handle->connection))
+                        handle->behind = handle->connection->watcher_behind = true;
+                else
+                        tell(handle, &nothing, true);
+        }
+}
+
 void watch_set(struct handle *handle, bool watching)
 {
         handle->session->n_watching += (size_t)watching;

@@ -26,6 +26,9 @@ struct changed {
 void watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
                 const struct changed *changed);
 
+/* To every watching handle: forget everything. */
+void watch_tell_all(struct session *session);
+
 void watch_set(struct handle *handle, bool watching);
 
 /* The client has read all: handles that are owed an `all` get it. */

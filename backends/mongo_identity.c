@@ -1,0 +1,194 @@
+/*
+ * The identity fields in the document `_id: 0` of the collection `session`. What the library's layout lacks
+ * (address, port, takeout id) has names of its own, which it ignores. A nil key is an empty binary there.
+ * A new document has zeros for user_id and is_bot, as the library makes it, though nobody has set them:
+ * gramd_fresh says so, until one of them is set.
+ */
+
+#include "mongo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const keys[FIELD_COUNT] = {
+        [FIELD_DC_ID] = "dc_id",         [FIELD_API_ID] = "api_id",
+        [FIELD_TEST_MODE] = "test_mode", [FIELD_AUTH_KEY] = "auth_key",
+        [FIELD_DATE] = "date",           [FIELD_USER_ID] = "user_id",
+        [FIELD_IS_BOT] = "is_bot",       [FIELD_SERVER_ADDRESS] = "gramd_server_address",
+        [FIELD_PORT] = "gramd_port",     [FIELD_TAKEOUT_ID] = "gramd_takeout_id",
+};
+
+static const unsigned zero_when_fresh = FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT);
+
+/* ---- reading ---- */
+
+static void read_key(struct identity *identity, const bson_iter_t *iter)
+{
+        bson_subtype_t subtype;
+        uint32_t len = 0;
+        const uint8_t *bytes = NULL;
+
+        if (bson_iter_type(iter) == BSON_TYPE_BINARY)
+                bson_iter_binary(iter, &subtype, &len, &bytes);
+        if (len == AUTH_KEY_BYTES)
+                identity_set_key(identity, bytes);
+}
+
+static void read_field(struct identity *identity, enum field field, const bson_iter_t *iter, bool fresh)
+{
+        const struct field_info *info = &field_infos[field];
+        int64_t number;
+        struct slice text;
+
+        if (info->type == FIELD_KEY) {
+                read_key(identity, iter);
+        } else if (info->type == FIELD_TEXT) {
+                text = mongo_read_text(iter, TEXT_MAX_BYTES);
+                if (text.data)
+                        identity_set_address(identity, text);
+        } else if (mongo_read_number(iter, &number)) {
+                if (fresh && (zero_when_fresh & FIELD_BIT(field)) && number == 0 &&
+                    bson_iter_type(iter) != BSON_TYPE_BOOL)
+                        return;
+                if (info->type == FIELD_BOOL)
+                        number = number != 0;
+                if (number >= info->min && number <= info->max)
+                        identity_set_number(identity, field, number);
+        }
+}
+
+void mongo_identity_read(const bson_t *document, struct identity *identity, bool *fresh)
+{
+        bson_iter_t iter;
+
+        *fresh = mongo_number_of(document, MONGO_FRESH, 0) != 0;
+        identity_wipe(identity);
+        for (enum field field = 0; field < FIELD_COUNT; field++)
+                if (bson_iter_init_find(&iter, document, keys[field]))
+                        read_field(identity, field, &iter, *fresh);
+}
+
+/* ---- writing ---- */
+
+static void append_field(bson_t *set, const struct identity *identity, enum field field)
+{
+        const char *key = keys[field];
+        bool present = identity_has(identity, field);
+
+        switch (field_infos[field].type) {
+        case FIELD_KEY:
+                bson_append_binary(set, key, -1, BSON_SUBTYPE_BINARY, identity->auth_key,
+                                   present ? AUTH_KEY_BYTES : 0);
+                return;
+        case FIELD_TEXT:
+                mongo_append_text(set, key, present ? slice_of(identity->server_address) : SLICE_NONE);
+                return;
+        case FIELD_NUMBER:
+        case FIELD_BOOL: break;
+        }
+        if (!present)
+                bson_append_null(set, key, -1);
+        else if (field_infos[field].type == FIELD_BOOL)
+                bson_append_bool(set, key, -1, identity->number[field] != 0);
+        else
+                bson_append_int64(set, key, -1, identity->number[field]);
+}
+
+void mongo_identity_append(bson_t *set, const struct identity *identity, unsigned fields)
+{
+        for (enum field field = 0; field < FIELD_COUNT; field++)
+                if (fields & FIELD_BIT(field))
+                        append_field(set, identity, field);
+}
+
+void mongo_identity_append_new(bson_t *document)
+{
+        BCON_APPEND(document, "_id", BCON_INT32(0), "dc_id", BCON_INT32(2), "api_id", BCON_NULL, "test_mode",
+                    BCON_NULL);
+        bson_append_binary(document, "auth_key", -1, BSON_SUBTYPE_BINARY, NULL, 0);
+        BCON_APPEND(document, "date", BCON_INT32(0), "user_id", BCON_INT32(0), "is_bot", BCON_INT32(0),
+                    MONGO_FRESH, BCON_BOOL(true));
+}
+
+/* ---- update states ---- */
+
+int mongo_read_states(struct backend_session *session, mongoc_client_t *client, struct opened *opened,
+                      struct fault *fault)
+{
+        static const char *const parts[STATE_PARTS] = { "pts", "qts", "date", "seq" };
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "update_state");
+        MONGO_BSON filter = bson_new();
+        MONGO_BSON options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "batchSize", BCON_INT32(1000));
+        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
+        const bson_t *document;
+        bson_error_t error;
+        int result = 0;
+        size_t cap = 0;
+
+        while (!result && mongoc_cursor_next(cursor, &document)) {
+                struct state state = { 0 };
+                bson_iter_t iter;
+
+                if (!bson_iter_init_find(&iter, document, "_id") || !mongo_read_number(&iter, &state.id))
+                        continue;
+                for (int part = 0; part < STATE_PARTS; part++)
+                        if (bson_iter_init_find(&iter, document, parts[part]) &&
+                            mongo_read_number(&iter, &state.part[part]))
+                                state.present |= 1u << part;
+                if (opened->n_states == BACKEND_STATES_MAX) {
+                        result = fault_set(fault, BACKEND_E_TOO_LARGE,
+                                           "session '%s': more than %d update states", session->name,
+                                           BACKEND_STATES_MAX);
+                        continue;
+                }
+                if (opened->n_states == cap) {
+                        struct state *grown;
+
+                        cap = cap ? cap * 2 : 64;
+                        grown = reallocarray(opened->states, cap, sizeof(*grown));
+                        if (!grown) {
+                                result = mongo_no_memory(fault);
+                                continue;
+                        }
+                        opened->states = grown;
+                }
+                opened->states[opened->n_states++] = state;
+        }
+        if (!result && mongoc_cursor_error(cursor, &error))
+                result = mongo_fault(session->env, session->name, &error, fault);
+        mongoc_cursor_destroy(cursor);
+        return result;
+}
+
+/* ---- indexes ---- */
+
+static int make_index(struct backend_session *session, mongoc_client_t *client, const char *collection,
+                      const char *key, struct fault *fault)
+{
+        enum { OPTIONS_CONFLICT = 85, KEY_SPECS_CONFLICT = 86 };
+        mongoc_database_t *database = mongoc_client_get_database(client, session->database);
+        char name[64];
+        bson_error_t error;
+        bool done;
+
+        snprintf(name, sizeof(name), "%s_1", key);
+        MONGO_BSON command = BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", "{", "key", "{",
+                                      key, BCON_INT32(1), "}", "name", BCON_UTF8(name), "}", "]");
+        done = mongoc_database_write_command_with_opts(database, command, NULL, NULL, &error);
+        mongoc_database_destroy(database);
+        /* One of the same key with another name or other options does as well. */
+        if (done || error.code == OPTIONS_CONFLICT || error.code == KEY_SPECS_CONFLICT)
+                return 0;
+        return mongo_fault(session->env, session->name, &error, fault);
+}
+
+int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        int result = make_index(session, client, "peers", "username", fault);
+
+        if (!result)
+                result = make_index(session, client, "peers", "phone_number", fault);
+        if (!result)
+                result = make_index(session, client, "usernames", "peer_id", fault);
+        return result;
+}

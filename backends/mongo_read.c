@@ -1,0 +1,399 @@
+/* Reading: look-ups by `$in`, and scans in the order of the `_id`. */
+
+#include "mongo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- by $in ---- */
+
+static int read_cursor(struct backend_session *session, mongoc_cursor_t *cursor, mongo_found_fn found,
+                       void *arg, struct fault *fault)
+{
+        const bson_t *document;
+        bson_error_t error;
+        int result = 0;
+
+        while (!result && mongoc_cursor_next(cursor, &document))
+                if (!found(arg, document))
+                        result = mongo_no_memory(fault);
+        if (!result && mongoc_cursor_error(cursor, &error))
+                result = mongo_fault(session->env, session->name, &error, fault);
+        mongoc_cursor_destroy(cursor);
+        return result;
+}
+
+int mongo_find_in(struct backend_session *session, mongoc_client_t *client, const char *collection,
+                  const char *key, mongo_append_fn append, const void *values, size_t n, mongo_found_fn found,
+                  void *arg, struct fault *fault)
+{
+        MONGO_COLLECTION all = mongoc_client_get_collection(client, session->database, collection);
+        MONGO_BSON options = BCON_NEW("batchSize", BCON_INT32(MONGO_AT_ONCE + 1));
+        int result = 0;
+
+        for (size_t start = 0; !result && start < n; start += MONGO_AT_ONCE) {
+                size_t end = n - start < MONGO_AT_ONCE ? n : start + MONGO_AT_ONCE;
+                MONGO_BSON filter = bson_new();
+                bson_t condition, array;
+
+                bson_append_document_begin(filter, key, -1, &condition);
+                bson_append_array_begin(&condition, "$in", -1, &array);
+                for (size_t i = start; i < end; i++) {
+                        char number[24];
+
+                        snprintf(number, sizeof(number), "%zu", i - start);
+                        append(&array, number, values, i);
+                }
+                bson_append_array_end(&condition, &array);
+                bson_append_document_end(filter, &condition);
+                result = read_cursor(session, mongoc_collection_find_with_opts(all, filter, options, NULL),
+                                     found, arg, fault);
+        }
+        return result;
+}
+
+/* ---- look-ups ---- */
+
+/* A look-up's key, so that a document finds who asked for it. */
+struct asked {
+        enum lookup_kind kind;
+        int64_t id;
+        struct slice text;
+        size_t lookup;
+        bool has_time; /* a name of the usernames table, followed to its peer */
+        bool from_table;
+        int64_t row_time;
+};
+
+struct finding {
+        struct asked *asked; /* ascending */
+        size_t n;
+        struct asked *named; /* ascending by id: rows of the usernames table, to be followed */
+        size_t n_named, cap_named;
+        bool *met; /* of `named`: its peer is there */
+        match_fn found;
+        void *arg;
+};
+
+static int by_key(const void *a, const void *b)
+{
+        const struct asked *left = a, *right = b;
+
+        if (left->kind != right->kind)
+                return left->kind < right->kind ? -1 : 1;
+        if (left->kind == LOOKUP_ID)
+                return (left->id > right->id) - (left->id < right->id);
+        return slice_compare(left->text, right->text);
+}
+
+/* The first of those with this key. */
+static struct asked *first_of(struct asked *all, size_t n, const struct asked *key)
+{
+        struct asked *at = n ? bsearch(key, all, n, sizeof(*key), by_key) : NULL;
+
+        while (at && at > all && by_key(at - 1, key) == 0)
+                at--;
+        return at;
+}
+
+static bool answer(struct finding *finding, const struct asked *asked, const struct peer *peer)
+{
+        const struct match match = { asked->lookup, *peer, asked->from_table, asked->has_time,
+                                     asked->row_time };
+
+        return finding->found(finding->arg, &match);
+}
+
+static bool answer_all(struct finding *finding, struct asked *all, size_t n, const struct asked *key,
+                       const struct peer *peer)
+{
+        for (struct asked *at = first_of(all, n, key); at && at < all + n && by_key(at, key) == 0; at++) {
+                if (all == finding->named)
+                        finding->met[at - all] = true;
+                if (!answer(finding, at, peer))
+                        return false;
+        }
+        return true;
+}
+
+static bool on_by_id(void *arg, const bson_t *document)
+{
+        struct finding *finding = arg;
+        struct peer peer;
+        struct asked key = { .kind = LOOKUP_ID };
+
+        if (!mongo_peer_of(document, &peer))
+                return true;
+        key.id = peer.id;
+        return answer_all(finding, finding->asked, finding->n, &key, &peer);
+}
+
+static bool on_by_username(void *arg, const bson_t *document)
+{
+        struct finding *finding = arg;
+        struct peer peer;
+        struct asked key = { .kind = LOOKUP_USERNAME };
+
+        if (!mongo_peer_of(document, &peer) || !peer.username.data)
+                return true;
+        key.text = peer.username;
+        return answer_all(finding, finding->asked, finding->n, &key, &peer);
+}
+
+static bool on_by_phone(void *arg, const bson_t *document)
+{
+        struct finding *finding = arg;
+        struct peer peer;
+        struct asked key = { .kind = LOOKUP_PHONE };
+
+        if (!mongo_peer_of(document, &peer) || !peer.phone_number.data)
+                return true;
+        key.text = peer.phone_number;
+        return answer_all(finding, finding->asked, finding->n, &key, &peer);
+}
+
+static bool on_named_peer(void *arg, const bson_t *document)
+{
+        struct finding *finding = arg;
+        struct peer peer;
+        struct asked key = { .kind = LOOKUP_ID };
+
+        if (!mongo_peer_of(document, &peer))
+                return true;
+        key.id = peer.id;
+        return answer_all(finding, finding->named, finding->n_named, &key, &peer);
+}
+
+/* A row of the usernames table: its peer is looked for afterwards. */
+static bool on_name(void *arg, const bson_t *document)
+{
+        struct finding *finding = arg;
+        struct asked key = { .kind = LOOKUP_USERNAME };
+        bson_iter_t iter;
+        int64_t owner = 0;
+
+        if (bson_iter_init_find(&iter, document, "_id"))
+                key.text = mongo_read_text(&iter, TEXT_MAX_BYTES);
+        if (!key.text.data || !bson_iter_init_find(&iter, document, "peer_id") ||
+            !mongo_read_number(&iter, &owner))
+                return true;
+        for (struct asked *at = first_of(finding->asked, finding->n, &key);
+             at && at < finding->asked + finding->n && by_key(at, &key) == 0; at++) {
+                struct asked *named;
+
+                if (finding->n_named == finding->cap_named) {
+                        size_t cap = finding->cap_named ? finding->cap_named * 2 : 16;
+                        struct asked *grown = reallocarray(finding->named, cap, sizeof(*grown));
+
+                        if (!grown)
+                                return false;
+                        finding->named = grown;
+                        finding->cap_named = cap;
+                }
+                named = &finding->named[finding->n_named++];
+                *named = (struct asked){ .kind = LOOKUP_ID, .id = owner, .lookup = at->lookup };
+                named->from_table = true;
+                named->has_time = bson_iter_init_find(&iter, document, "last_update_on") &&
+                                  mongo_read_number(&iter, &named->row_time);
+        }
+        return true;
+}
+
+static void append_key(bson_t *array, const char *key, const void *values, size_t i)
+{
+        const struct asked *asked = (const struct asked *)values + i;
+
+        if (asked->kind == LOOKUP_ID)
+                bson_append_int64(array, key, -1, asked->id);
+        else
+                mongo_append_text(array, key, asked->text);
+}
+
+/* Names whose peer is not stored are told of too. */
+static bool tell_unmet(struct finding *finding)
+{
+        const struct peer nobody = { 0 };
+
+        for (size_t i = 0; i < finding->n_named; i++)
+                if (!finding->met[i] && !answer(finding, &finding->named[i], &nobody))
+                        return false;
+        return true;
+}
+
+static int find_named(struct backend_session *session, mongoc_client_t *client, struct finding *finding,
+                      struct fault *fault)
+{
+        int result;
+
+        if (finding->n_named == 0)
+                return 0;
+        qsort(finding->named, finding->n_named, sizeof(*finding->named), by_key);
+        finding->met = calloc(finding->n_named, sizeof(*finding->met));
+        if (!finding->met)
+                return mongo_no_memory(fault);
+        result = mongo_find_in(session, client, "peers", "_id", append_key, finding->named, finding->n_named,
+                               on_named_peer, finding, fault);
+        if (!result && !tell_unmet(finding))
+                result = mongo_no_memory(fault);
+        return result;
+}
+
+/* The stretch of `asked` that is of this kind. */
+static const struct asked *stretch(const struct finding *finding, enum lookup_kind kind, size_t *n)
+{
+        const struct asked *from = finding->asked, *end = finding->asked + finding->n;
+
+        while (from < end && from->kind < kind)
+                from++;
+        *n = 0;
+        while (from + *n < end && from[*n].kind == kind)
+                ++*n;
+        return from;
+}
+
+static int find_all(struct backend_session *session, mongoc_client_t *client, struct finding *finding,
+                    struct fault *fault)
+{
+        static const struct {
+                enum lookup_kind kind;
+                const char *collection;
+                const char *key;
+                mongo_found_fn found;
+        } steps[] = {
+                { LOOKUP_ID, "peers", "_id", on_by_id },
+                { LOOKUP_USERNAME, "peers", "username", on_by_username },
+                { LOOKUP_USERNAME, "usernames", "_id", on_name },
+                { LOOKUP_PHONE, "peers", "phone_number", on_by_phone },
+        };
+        int result = 0;
+
+        for (size_t i = 0; !result && i < sizeof(steps) / sizeof(steps[0]); i++) {
+                size_t n;
+                const struct asked *from = stretch(finding, steps[i].kind, &n);
+
+                result = mongo_find_in(session, client, steps[i].collection, steps[i].key, append_key, from,
+                                       n, steps[i].found, finding, fault);
+        }
+        return result ? result : find_named(session, client, finding, fault);
+}
+
+int mongo_find(struct backend_session *session, const struct lookup *lookups, size_t n, match_fn found,
+               void *arg, struct fault *fault)
+{
+        MONGO_USE use = mongo_use_begin(session->env, fault);
+        struct finding finding = { .n = n, .found = found, .arg = arg };
+        int result;
+
+        if (!use.client)
+                return BACKEND_E_UNAVAILABLE;
+        finding.asked = calloc(n + 1, sizeof(*finding.asked));
+        if (!finding.asked)
+                return mongo_no_memory(fault);
+        for (size_t i = 0; i < n; i++)
+                finding.asked[i] = (struct asked){
+                        .kind = lookups[i].kind, .id = lookups[i].id, .text = lookups[i].text, .lookup = i
+                };
+        if (n > 1)
+                qsort(finding.asked, n, sizeof(*finding.asked), by_key);
+        result = find_all(session, use.client, &finding, fault);
+        free(finding.asked);
+        free(finding.named);
+        free(finding.met);
+        return result;
+}
+
+/* ---- scans ---- */
+
+/* Those behind `_id`; the filter is taken. */
+static mongoc_cursor_t *scan(mongoc_client_t *client, const char *database, const char *name, bson_t *filter,
+                             size_t limit)
+{
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, database, name);
+        MONGO_BSON options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "limit",
+                                      BCON_INT64((int64_t)limit), "batchSize", BCON_INT32(1001));
+        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
+
+        bson_destroy(filter);
+        return cursor;
+}
+
+struct peer_scan {
+        peer_fn found;
+        void *arg;
+};
+
+static bool on_scanned(void *arg, const bson_t *document)
+{
+        const struct peer_scan *scanned = arg;
+        struct peer peer;
+
+        return !mongo_peer_of(document, &peer) || scanned->found(scanned->arg, &peer);
+}
+
+int mongo_scan_peers(struct backend_session *session, const int64_t *after, size_t limit, peer_fn found,
+                     void *arg, struct fault *fault)
+{
+        MONGO_USE use = mongo_use_begin(session->env, fault);
+        struct peer_scan scanned = { found, arg };
+        bson_t *filter;
+
+        if (!use.client)
+                return BACKEND_E_UNAVAILABLE;
+        if (limit == 0)
+                return 0;
+        filter = after ? BCON_NEW("_id", "{", "$gt", BCON_INT64(*after), "}") : bson_new();
+        return read_cursor(session, scan(use.client, session->database, "peers", filter, limit), on_scanned,
+                           &scanned, fault);
+}
+
+struct name_scan {
+        username_fn found;
+        void *arg;
+        struct slice after;
+        int64_t after_id;
+        size_t left;
+};
+
+static bool on_scanned_name(void *arg, const bson_t *document)
+{
+        struct name_scan *scanned = arg;
+        struct slice text = SLICE_NONE;
+        bson_iter_t iter;
+        int64_t owner, time;
+        bool has_time;
+
+        if (bson_iter_init_find(&iter, document, "_id"))
+                text = mongo_read_text(&iter, TEXT_MAX_BYTES);
+        if (!text.data || scanned->left == 0 || !bson_iter_init_find(&iter, document, "peer_id") ||
+            !mongo_read_number(&iter, &owner))
+                return true;
+        if (scanned->after.data && slice_equal(text, scanned->after) && owner <= scanned->after_id)
+                return true;
+        has_time = bson_iter_init_find(&iter, document, "last_update_on") && mongo_read_number(&iter, &time);
+        scanned->left--;
+        return scanned->found(scanned->arg, text, owner, has_time ? &time : NULL);
+}
+
+int mongo_scan_usernames(struct backend_session *session, struct slice after, int64_t after_id, size_t limit,
+                         username_fn found, void *arg, struct fault *fault)
+{
+        MONGO_USE use = mongo_use_begin(session->env, fault);
+        struct name_scan scanned = { found, arg, after, after_id, limit };
+        bson_t *filter;
+
+        if (!use.client)
+                return BACKEND_E_UNAVAILABLE;
+        if (limit == 0)
+                return 0;
+        filter = bson_new();
+        if (after.data) {
+                bson_t condition;
+
+                bson_append_document_begin(filter, "_id", -1, &condition);
+                mongo_append_text(&condition, "$gte", after);
+                bson_append_document_end(filter, &condition);
+        }
+        /* One more: the name that is told already may come first. */
+        return read_cursor(session, scan(use.client, session->database, "usernames", filter, limit + 1),
+                           on_scanned_name, &scanned, fault);
+}

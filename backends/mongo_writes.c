@@ -1,0 +1,115 @@
+/*
+ * Writes of one kind on one collection, collected into commands of MONGO_AT_ONCE. The driver splits those
+ * that are too large for the server. Unordered: each document is written once in a batch.
+ */
+
+#include "mongo.h"
+
+static void start_bulk(struct mongo_writes *writes)
+{
+        const struct mongo_batch *batch = writes->batch;
+        MONGO_COLLECTION collection = NULL;
+        MONGO_BSON options = BCON_NEW("ordered", BCON_BOOL(false));
+
+        if (writes->bulk)
+                return;
+        collection =
+                mongoc_client_get_collection(batch->client, batch->session->database, writes->collection);
+        writes->bulk = mongoc_collection_create_bulk_operation_with_opts(collection, options);
+}
+
+int mongo_writes_flush(struct mongo_writes *writes)
+{
+        const struct mongo_batch *batch = writes->batch;
+        struct backend_session *session = batch->session;
+        bson_error_t error = { 0 };
+        bson_t reply;
+        int64_t met;
+        int result = 0;
+
+        if (!writes->bulk)
+                return 0;
+        if (!mongoc_bulk_operation_execute(writes->bulk, &reply, &error)) {
+                result = mongo_is_duplicate(&error)
+                                 ? mongo_session_doubt(session, batch->client, batch->fault)
+                                 : mongo_fault(session->env, session->name, &error, batch->fault);
+        } else {
+                met = mongo_number_of(&reply, "nInserted", 0) + mongo_number_of(&reply, "nMatched", 0) +
+                      mongo_number_of(&reply, "nUpserted", 0);
+                if (met < writes->expected)
+                        result = mongo_session_doubt(session, batch->client, batch->fault);
+        }
+        bson_destroy(&reply);
+        mongoc_bulk_operation_destroy(writes->bulk);
+        writes->bulk = NULL;
+        writes->n = 0;
+        writes->expected = 0;
+        return result;
+}
+
+static int added(struct mongo_writes *writes, bool done, const bson_error_t *error, bool must_meet)
+{
+        const struct mongo_batch *batch = writes->batch;
+
+        if (!done)
+                return mongo_fault(batch->session->env, batch->session->name, error, batch->fault);
+        writes->expected += must_meet;
+        return ++writes->n == MONGO_AT_ONCE ? mongo_writes_flush(writes) : 0;
+}
+
+int mongo_writes_insert(struct mongo_writes *writes, const bson_t *document)
+{
+        bson_error_t error;
+
+        start_bulk(writes);
+        return added(writes, mongoc_bulk_operation_insert_with_opts(writes->bulk, document, NULL, &error),
+                     &error, true);
+}
+
+int mongo_writes_update(struct mongo_writes *writes, const bson_t *filter, const bson_t *update,
+                        bool must_meet)
+{
+        bson_error_t error;
+
+        start_bulk(writes);
+        return added(writes,
+                     mongoc_bulk_operation_update_one_with_opts(writes->bulk, filter, update, NULL, &error),
+                     &error, must_meet);
+}
+
+int mongo_writes_update_many(struct mongo_writes *writes, const bson_t *filter, const bson_t *update)
+{
+        bson_error_t error;
+
+        start_bulk(writes);
+        return added(writes,
+                     mongoc_bulk_operation_update_many_with_opts(writes->bulk, filter, update, NULL, &error),
+                     &error, false);
+}
+
+int mongo_writes_upsert(struct mongo_writes *writes, const bson_t *filter, const bson_t *update)
+{
+        MONGO_BSON options = BCON_NEW("upsert", BCON_BOOL(true));
+        bson_error_t error;
+
+        start_bulk(writes);
+        return added(
+                writes,
+                mongoc_bulk_operation_update_one_with_opts(writes->bulk, filter, update, options, &error),
+                &error, true);
+}
+
+int mongo_writes_delete(struct mongo_writes *writes, const bson_t *filter)
+{
+        bson_error_t error;
+
+        start_bulk(writes);
+        return added(writes, mongoc_bulk_operation_remove_one_with_opts(writes->bulk, filter, NULL, &error),
+                     &error, false);
+}
+
+void mongo_writes_end(struct mongo_writes *writes)
+{
+        if (writes->bulk)
+                mongoc_bulk_operation_destroy(writes->bulk);
+}
