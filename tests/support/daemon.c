@@ -18,7 +18,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +29,7 @@ enum { ARGUMENTS_MAX = 32 };
 struct arguments {
         const char *word[ARGUMENTS_MAX + 1];
         size_t n;
+        char *wrapper; /* a copy, cut into words */
         char *program;
 };
 
@@ -42,12 +42,23 @@ static void argument(struct arguments *arguments, const char *word)
 static void program_arguments(struct arguments *arguments, const char *name)
 {
         const char *build = getenv("BUILD");
+        const char *wrapper = getenv("GRAMD_WRAPPER");
+        char *rest = NULL;
 
         ck_assert_msg(build != NULL, "BUILD names the directory of the built programs; it is not set");
         *arguments = (struct arguments){
+                .wrapper = test_format("%s", wrapper ? wrapper : ""),
                 .program = strchr(name, '/') ? test_format("%s", name) : test_format("%s/%s", build, name),
         };
+        for (char *word = strtok_r(arguments->wrapper, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+                argument(arguments, word);
         argument(arguments, arguments->program);
+}
+
+static void arguments_deinit(struct arguments *arguments)
+{
+        free(arguments->wrapper);
+        free(arguments->program);
 }
 
 static void limit(__rlimit_resource_t resource, long value)
@@ -67,7 +78,8 @@ static void set_number(const char *name, long value)
 }
 
 /* In the child, between fork and exec. */
-static void become(const struct daemon *daemon, const struct arguments *arguments, int err, pid_t parent)
+static void become(const struct daemon *daemon, const struct arguments *arguments, int err, int held,
+                   pid_t parent)
 {
         static const char *const unwanted[] = { "GRAMD_SOCKET", "XDG_RUNTIME_DIR", "STATE_DIRECTORY",
                                                 "LISTEN_FDS",   "LISTEN_PID",      "WATCHDOG_USEC",
@@ -81,6 +93,7 @@ static void become(const struct daemon *daemon, const struct arguments *argument
         setenv("ASAN_OPTIONS", "quarantine_size_mb=16",
                0); /* a sanitized daemon's memory is looked at, too */
         dup2(err, STDERR_FILENO);
+        fcntl(held, F_SETFD, 0);
         if (daemon->setup.file_size_limit > 0)
                 signal(SIGXFSZ, SIG_IGN);
         limit(RLIMIT_FSIZE, daemon->setup.file_size_limit);
@@ -96,16 +109,23 @@ static void become(const struct daemon *daemon, const struct arguments *argument
                 set_number("WATCHDOG_PID", getpid());
         }
         if (chdir(daemon->dir) == 0)
-                execv(arguments->word[0], (char *const *)arguments->word);
+                execvp(arguments->word[0], (char *const *)arguments->word);
         _exit(127);
 }
 
-static int pid_descriptor(pid_t pid)
+/*
+ * A pipe whose writing end only the daemon will hold: when it ends, however that comes, there is an end to
+ * read. (A pidfd would do, but valgrind does not know it.)
+ */
+static int pipe_of_life(struct daemon *daemon)
 {
-        int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        int ends[2], held;
 
-        ck_assert_msg(fd >= 0, "pidfd_open: %s", strerror(errno));
-        return fd;
+        ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+        held = fcntl(ends[1], F_DUPFD_CLOEXEC, 10); /* out of the way of inherited sockets */
+        close(ends[1]);
+        daemon->ended = ends[0];
+        return held;
 }
 
 static void launch(struct daemon *daemon)
@@ -113,6 +133,7 @@ static void launch(struct daemon *daemon)
         struct arguments arguments;
         pid_t parent = getpid();
         int err = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        int held = pipe_of_life(daemon);
 
         ck_assert_int_ge(err, 0);
         program_arguments(&arguments, daemon->setup.program ? daemon->setup.program : "gramd");
@@ -132,11 +153,11 @@ static void launch(struct daemon *daemon)
                 TEST_FREED char *notify = daemon_beside(daemon, "notify");
 
                 setenv("NOTIFY_SOCKET", notify, 1);
-                become(daemon, &arguments, err, parent);
+                become(daemon, &arguments, err, held, parent);
         }
         close(err);
-        free(arguments.program);
-        daemon->pidfd = pid_descriptor(daemon->pid);
+        arguments_deinit(&arguments);
+        close(held);
         if (!daemon->setup.not_waited_for)
                 daemon_await(daemon, "READY=1");
 }
@@ -213,7 +234,7 @@ void daemon_await(struct daemon *daemon, const char *line)
 
         for (;;) {
                 struct pollfd fds[] = { { .fd = daemon->notify, .events = POLLIN },
-                                        { .fd = daemon->pidfd, .events = POLLIN } };
+                                        { .fd = daemon->ended, .events = POLLIN } };
                 char text[4096];
                 ssize_t len;
 
@@ -306,13 +327,13 @@ static int exit_status(int status)
 int daemon_wait(struct daemon *daemon)
 {
         long long start = test_now_ms();
-        struct pollfd fd = { .fd = daemon->pidfd, .events = POLLIN };
+        struct pollfd fd = { .fd = daemon->ended, .events = POLLIN };
         int status = 0;
 
         while (poll(&fd, 1, test_time_left(start, "the daemon's end")) <= 0)
                 continue;
         ck_assert_int_eq(waitpid(daemon->pid, &status, 0), daemon->pid);
-        close(daemon->pidfd);
+        close(daemon->ended);
         daemon->pid = 0;
         return exit_status(status);
 }
@@ -366,6 +387,7 @@ struct daemon_run daemon_run(const char *const *words)
         pid_t parent = getpid();
         int out = memfd_create("out", MFD_CLOEXEC);
         int err = memfd_create("err", MFD_CLOEXEC);
+        int held = pipe_of_life(&daemon);
         char path[64];
 
         program_arguments(&arguments, "gramd");
@@ -376,9 +398,9 @@ struct daemon_run daemon_run(const char *const *words)
         if (daemon.pid == 0) {
                 dup2(out, STDOUT_FILENO);
                 unsetenv("NOTIFY_SOCKET");
-                become(&daemon, &arguments, err, parent);
+                become(&daemon, &arguments, err, held, parent);
         }
-        daemon.pidfd = pid_descriptor(daemon.pid);
+        close(held);
         run.status = daemon_wait(&daemon);
         snprintf(path, sizeof(path), "/proc/self/fd/%d", out);
         run.out = test_read_file(path, NULL);
@@ -386,7 +408,7 @@ struct daemon_run daemon_run(const char *const *words)
         run.err = test_read_file(path, NULL);
         close(out);
         close(err);
-        free(arguments.program);
+        arguments_deinit(&arguments);
         free(daemon.dir);
         return run;
 }

@@ -4,10 +4,12 @@
 /*
  * A real gramd ($BUILD/gramd) for a test, in a directory of its own with its own data, socket and
  * configuration. It dies with the test's process. Nothing here sleeps: readiness, reloads and the end are
- * told by the daemon (sd_notify) or the kernel (pidfd).
+ * told by the daemon (sd_notify) or the kernel.
  *
  *     DAEMON d = daemon_start(.config = "log-level = debug\n");
  *     ...                       at the end of the scope: SIGTERM, exit status 0 expected, all removed
+ *
+ * $GRAMD_WRAPPER, words before the program's name (a valgrind command), is honoured.
  */
 
 #include <stdbool.h>
@@ -37,7 +39,7 @@ struct daemon {
         char *log;    /* path of its stderr, of all starts */
         int notify;   /* the notify socket */
         pid_t pid;    /* 0: not running */
-        int pidfd;
+        int ended;    /* a pipe that ends with it */
 };
 
 #define DAEMON __attribute__((cleanup(daemon_end))) struct daemon *

@@ -113,7 +113,7 @@ int test_memory_factor(void)
         return 8;
 #endif
 #endif
-        return getenv("RUNNER") ? 8 : 1;
+        return getenv("GRAMD_WRAPPER") ? 8 : 1;
 }
 
 static void show_left_behind(void)

@@ -37,7 +37,7 @@ void test_free(char **text);
 /* A part of a test that cannot run here: said loudly, with what is missing. */
 void test_skipped(const char *what, const char *missing);
 
-/* By which bounds on memory are multiplied: sanitizers and valgrind ($RUNNER) keep freed memory. */
+/* By which bounds on memory are multiplied: sanitizers and valgrind ($GRAMD_WRAPPER) keep freed memory. */
 int test_memory_factor(void);
 
 #endif

@@ -19,7 +19,7 @@
 /* False, and said: not possible here. */
 static bool mount_small(const char *path)
 {
-        if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
             mount("tmpfs", path, "tmpfs", 0, "size=2m,mode=0700") == 0)
                 return true;
         test_skipped("a full file system", strerror(errno));
