@@ -77,7 +77,7 @@ static int journal_mode(struct backend_session *session, const char *to, bool *w
 /* From a rollback journal to WAL. */
 static int enter_wal(struct backend_session *session, int64_t application_id, struct fault *fault)
 {
-        bool wal;
+        bool wal = false;
         int error = sqlite_exec(session, fault, "PRAGMA synchronous = OFF");
 
         if (!error)
@@ -96,7 +96,7 @@ static int enter_wal(struct backend_session *session, int64_t application_id, st
 
 static int leave_wal(struct backend_session *session, struct fault *fault)
 {
-        bool wal;
+        bool wal = false;
         int error = sqlite_exec(session, fault, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA synchronous = OFF");
 
         if (!error)

@@ -56,11 +56,12 @@ static int write_all(int fd, const unsigned char *data, size_t len)
         return fsync(fd);
 }
 
-/* The bytes of a new file of this library; sqlite3_free() them. */
-static int make_image(const struct backend_session *session, const struct library *library,
-                      unsigned char **data, size_t *len, struct fault *fault)
+/* The bytes of a new file of this library; sqlite3_free() them. NULL: the fault says why. */
+static unsigned char *make_image(const struct backend_session *session, const struct library *library,
+                                 size_t *len, struct fault *fault)
 {
         struct backend_session image = { .env = session->env };
+        unsigned char *data = NULL;
         sqlite3_int64 size = 0;
         int error;
 
@@ -69,17 +70,15 @@ static int make_image(const struct backend_session *session, const struct librar
         if (!error)
                 error = sqlite_create(&image, library, fault);
         if (!error) {
-                *data = sqlite3_serialize(image.db, "main", &size, 0);
-                if (!*data)
-                        error = fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+                data = sqlite3_serialize(image.db, "main", &size, 0);
+                if (!data)
+                        fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
         }
         sqlite3_close(image.db);
-        if (error)
-                return error;
-        if (library->wal) /* the file format's read and write versions */
-                (*data)[18] = (*data)[19] = 2;
+        if (data && library->wal) /* the file format's read and write versions */
+                data[18] = data[19] = 2;
         *len = (size_t)size;
-        return 0;
+        return data;
 }
 
 /* What a file that is gone has left beside it would be taken for the new file's. */
@@ -116,13 +115,13 @@ static int write_file(struct backend_session *session, const char *fresh, const 
 
 static int create(struct backend_session *session, const struct library *library, struct fault *fault)
 {
-        unsigned char *data = NULL;
         char fresh[FILE_NAME_BYTES];
         size_t len;
-        int error = make_image(session, library, &data, &len, fault);
+        unsigned char *data = make_image(session, library, &len, fault);
+        int error;
 
-        if (error)
-                return error;
+        if (!data)
+                return BACKEND_E_STORAGE;
         snprintf(fresh, sizeof(fresh), FRESH_PREFIX "%llu",
                  (unsigned long long)atomic_fetch_add(&session->env->fresh, 1));
         error = write_file(session, fresh, data, len, fault);

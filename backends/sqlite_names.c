@@ -30,6 +30,7 @@ static int compare(const void *a, const void *b)
 
 static bool append(struct old_names *old, struct slice name)
 {
+        struct slice *item;
         char *copy;
 
         if (!(old->n & (old->n - 1))) { /* full at every power of two */
@@ -42,8 +43,10 @@ static bool append(struct old_names *old, struct slice name)
         copy = malloc(name.len + 1);
         if (!copy)
                 return false;
+        item = &old->items[old->n++];
         memcpy(copy, name.data, name.len);
-        old->items[old->n++] = (struct slice){ copy, name.len };
+        item->data = copy;
+        item->len = name.len;
         return true;
 }
 

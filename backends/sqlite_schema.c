@@ -246,15 +246,17 @@ static int check_length(struct backend_session *session, struct fault *fault)
         int64_t bytes = sqlite_file_bytes(session->env, session->name, NULL);
         int64_t page_size = 0;
         int64_t pages = 0;
+        int64_t expected;
         int error = sqlite_number(session, &page_size, fault, "PRAGMA page_size");
 
         if (!error)
                 error = sqlite_number(session, &pages, fault, "PRAGMA page_count");
+        expected = page_size * pages;
         /* With a -wal beside it a file may lag behind; SQLite itself looks at whole pages only. */
-        if (!error && !session->had_wal && bytes < page_size * pages)
+        if (!error && !session->had_wal && bytes < expected)
                 error = fault_set(fault, BACKEND_E_CORRUPT,
                                   "session '%s': its file is damaged: %lld bytes, where its header says %lld",
-                                  session->name, (long long)bytes, (long long)(page_size * pages));
+                                  session->name, (long long)bytes, (long long)expected);
         return error;
 }
 

@@ -341,7 +341,7 @@ void sqlite_forget_statements(struct backend_session *session)
 
 int sqlite_begin(struct backend_session *session, struct fault *fault)
 {
-        sqlite3_stmt *begin;
+        sqlite3_stmt *begin = NULL;
         int error = sqlite_statement(session, STATEMENT_BEGIN, &begin, fault);
 
         session->committed_extras = session->extras;
@@ -350,7 +350,7 @@ int sqlite_begin(struct backend_session *session, struct fault *fault)
 
 static void roll_back(struct backend_session *session)
 {
-        sqlite3_stmt *rollback;
+        sqlite3_stmt *rollback = NULL;
         struct fault ignored;
 
         /* SQLite has done so itself where the disk was full or failed. */
@@ -364,7 +364,7 @@ static void roll_back(struct backend_session *session)
 
 int sqlite_end(struct backend_session *session, int error, struct fault *fault)
 {
-        sqlite3_stmt *commit;
+        sqlite3_stmt *commit = NULL;
 
         if (!error)
                 error = sqlite_statement(session, STATEMENT_COMMIT, &commit, fault);

@@ -316,7 +316,7 @@ FILE_TEST(a_full_disk_refuses_and_service_goes_on)
         make_many();
         storage_open(&at, "x", NULL);
         storage_put_peer(&at, storage_peer(7, 7, "user", "seven", NULL, 1));
-        limit_disk(150 * 1024);
+        limit_disk(150000);
         ck_assert_int_eq(storage_put_peers(&at, many, 3000), BACKEND_E_STORAGE);
         storage_expect(storage_peers(&at, NULL, 9), "7 7 user seven nil 1");
         ck_assert_int_eq(storage_put_peers(&at, many, 3000), BACKEND_E_STORAGE);
@@ -334,7 +334,7 @@ FILE_TEST(a_disk_full_at_closing_loses_nothing)
         make_many();
         storage_open(&at, "x", NULL);
         ck_assert_int_eq(storage_put_peers(&at, many, 3000), 0);
-        limit_disk(64 * 1024);
+        limit_disk(65536);
         ck_assert_int_eq(at.backend->close(at.session, &at.fault), BACKEND_E_STORAGE);
         at.session = NULL;
         ck_assert_int_eq(access(PATH "-wal", F_OK), 0);

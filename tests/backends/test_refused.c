@@ -105,8 +105,8 @@ FILE_TEST(files_that_are_not_sqlites)
                 "",
                 "x",
                 "SQLite format 3",
-                "not a database at all, but long enough to look at its header: "
-                "................................................................................",
+                "not a database at all, but as long as the header of one, so that there is something to look "
+                "at.....",
         };
 
         for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {

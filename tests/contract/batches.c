@@ -291,16 +291,22 @@ static const char *use_session(const char *name, int64_t id)
         return wrong;
 }
 
+struct user {
+        int number;
+        const char *wrong; /* what went wrong, or NULL */
+};
+
 static void *use_sessions(void *arg)
 {
+        struct user *user = arg;
+
         for (int64_t round = 1; round <= ROUNDS; round++) {
                 char name[32];
-                const char *wrong;
 
-                snprintf(name, sizeof(name), "s%d-%d", *(int *)arg, (int)round % SESSIONS);
-                wrong = use_session(name, round);
-                if (wrong)
-                        return (void *)(uintptr_t)wrong;
+                snprintf(name, sizeof(name), "s%d-%d", user->number, (int)round % SESSIONS);
+                user->wrong = use_session(name, round);
+                if (user->wrong)
+                        break;
         }
         return NULL;
 }
@@ -308,17 +314,15 @@ static void *use_sessions(void *arg)
 CONTRACT_TEST(sessions_are_used_side_by_side)
 {
         pthread_t threads[THREADS];
-        int numbers[THREADS];
+        struct user users[THREADS];
 
         for (int i = 0; i < THREADS; i++) {
-                numbers[i] = i;
-                ck_assert_int_eq(pthread_create(&threads[i], NULL, use_sessions, &numbers[i]), 0);
+                users[i] = (struct user){ .number = i };
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, use_sessions, &users[i]), 0);
         }
         for (int i = 0; i < THREADS; i++) {
-                void *wrong;
-
-                ck_assert_int_eq(pthread_join(threads[i], &wrong), 0);
-                ck_assert_msg(!wrong, "%s", (const char *)wrong);
+                ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+                ck_assert_msg(!users[i].wrong, "%s", users[i].wrong);
         }
         storage_open(&contract_at, "s0-1", NULL);
         ck_assert_int_eq(storage_count(&contract_at).peers, contract_kept ? 3 : 0); /* rounds 1, 9 and 17 */
