@@ -41,7 +41,7 @@ DAEMON_OBJECTS := $(call objects,$(DAEMON) $(BACKENDS) $(PROTO))
 TESTED_OBJECTS := $(filter-out $(BUILD)/obj/daemon/main.o,$(DAEMON_OBJECTS))
 TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c)) \
 	$(patsubst tests/%.c,$(BUILD)/tests/%_toy,$(wildcard tests/contract/test_*.c))
-TEST_PROGRAMS := $(abspath $(TEST_BINARIES) $(wildcard tests/*/test_*.sh))
+TEST_PROGRAMS := $(abspath $(TEST_BINARIES) $(wildcard tests/*/test_*.sh) tests/interop/run)
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
 FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -138,7 +138,7 @@ endef
 packages-run packages-test packages-all:
 	@$(if $(missing),$(install-missing),:)
 
-# ---- tests: every tests/*/test_*.c and tests/*/test_*.sh is a program of its own ----
+# ---- tests: every tests/*/test_*.c and tests/*/test_*.sh is a program of its own; tests/interop/run runs Python's ----
 
 .PHONY: check test-binaries
 check: test-binaries ## run the tests, installing nothing; T=NAME runs one
