@@ -6,6 +6,10 @@
  * memory runs out, or `limit` would be passed, `failed` is set, the buffer stays as it was and
  * ignores what follows, and its owner looks once, at the end.
  *
+ * Keys pass through buffers, so a buffer wipes every byte it lets go of: when it is consumed or truncated,
+ * when the buffer grows or is freed. Bytes written to a reserved place and never counted in `len` are not
+ * wiped.
+ *
  * Owned by whoever embeds it; used by one thread at a time. Zero-initialised is empty and unlimited.
  */
 

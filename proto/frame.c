@@ -111,8 +111,7 @@ enum frame_result frame_scan(struct frame *frame, const struct frame_limits *lim
                 if (shape->per) {
                         if (scan.depth == max_depth)
                                 return FRAME_E_TOO_DEEP;
-                        if (head.children)
-                                scan_open_level(&scan, frame, head.children);
+                        scan_open_level(&scan, frame, head.children);
                 }
                 if (scan.scanned + scan.owed > limits->bytes)
                         return FRAME_E_TOO_LARGE;

@@ -250,12 +250,14 @@ START_TEST(skip_stays_within_what_is_there)
 }
 END_TEST
 
+/* What lies behind the text would complete a character that is cut off. */
 static bool utf8_at(const char *text, size_t len, size_t before, size_t after)
 {
-        char *copy = malloc(before + len + after + 1);
+        char *copy = malloc(before + len + after + 3);
         bool valid;
 
-        memset(copy, 'a', before + len + after + 1);
+        memset(copy, 'a', before + len + after);
+        memset(copy + before + len + after, 0x80, 3);
         memcpy(copy + before, text, len);
         valid = slice_is_utf8((struct slice){ copy, before + len + after });
         free(copy);

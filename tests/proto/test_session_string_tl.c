@@ -101,6 +101,10 @@ START_TEST(mtkruto_strings_byte_by_byte)
              "\xfe\x01\x00\x02"
              "2\x00\x03",
              false); /* a short length in the long form */
+        HEAD("mtkruto",
+             "\xfe\x01\x00\x02"
+             "2\x00\x02",
+             false); /* a short length in the long form */
 }
 END_TEST
 
