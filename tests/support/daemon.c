@@ -61,12 +61,17 @@ static void arguments_deinit(struct arguments *arguments)
         free(arguments->program);
 }
 
-static void limit(__rlimit_resource_t resource, long value)
+/* 0 leaves a limit as it is. */
+static void limit(__rlimit_resource_t resource, long soft, long hard)
 {
-        struct rlimit limit = { .rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value };
+        struct rlimit limit;
 
-        if (value > 0)
-                setrlimit(resource, &limit);
+        getrlimit(resource, &limit);
+        if (hard > 0)
+                limit.rlim_cur = limit.rlim_max = (rlim_t)hard;
+        if (soft > 0)
+                limit.rlim_cur = (rlim_t)soft;
+        setrlimit(resource, &limit);
 }
 
 static void set_number(const char *name, long value)
@@ -96,8 +101,8 @@ static void become(const struct daemon *daemon, const struct arguments *argument
         fcntl(held, F_SETFD, 0);
         if (daemon->setup.file_size_limit > 0)
                 signal(SIGXFSZ, SIG_IGN);
-        limit(RLIMIT_FSIZE, daemon->setup.file_size_limit);
-        limit(RLIMIT_NOFILE, daemon->setup.open_files);
+        limit(RLIMIT_FSIZE, 0, daemon->setup.file_size_limit);
+        limit(RLIMIT_NOFILE, daemon->setup.open_files_soft, daemon->setup.open_files);
         if (daemon->setup.listen_fd > 0) {
                 dup2(daemon->setup.listen_fd, 3);
                 fcntl(3, F_SETFD, 0);

@@ -27,6 +27,7 @@ struct daemon_setup {
         unsigned watchdog_us; /* > 0: WATCHDOG_USEC */
         long file_size_limit; /* > 0: RLIMIT_FSIZE, bytes */
         long open_files;      /* > 0: RLIMIT_NOFILE, soft and hard */
+        long open_files_soft; /* > 0: the soft limit alone */
         bool not_waited_for;  /* the caller waits for READY=1 itself */
 };
 

@@ -135,6 +135,11 @@ static void show_left_behind(void)
 
 int test_program(const char *name, const TTest *const *tests)
 {
+        return test_program_repeated(name, tests, 1);
+}
+
+int test_program_repeated(const char *name, const TTest *const *tests, int times)
+{
         Suite *suite = suite_create(name);
         TCase *tcase = tcase_create(name);
         SRunner *runner;
@@ -142,7 +147,7 @@ int test_program(const char *name, const TTest *const *tests)
 
         tcase_set_timeout(tcase, TEST_TIMEOUT_S);
         for (; *tests; tests++)
-                tcase_add_test(tcase, *tests);
+                tcase_add_loop_test(tcase, *tests, 0, times);
         suite_add_tcase(suite, tcase);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);

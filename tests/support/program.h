@@ -16,6 +16,8 @@ enum {
 
 /* `tests` ends with NULL. Returns what main returns. */
 int test_program(const char *name, const TTest *const *tests);
+/* Each test `times` times; inside it `_i` counts from 0. */
+int test_program_repeated(const char *name, const TTest *const *tests, int times);
 
 /* Milliseconds left of a deadline that began at `start_ms` (test_now_ms()); fails the test when over. */
 int test_time_left(long long start_ms, const char *waiting_for);

@@ -217,6 +217,32 @@ START_TEST(the_start_tidies_up_after_a_kill)
 }
 END_TEST
 
+/* A kill takes nothing that was answered, whatever is said of power loss. */
+START_TEST(every_fsync_policy_outlives_a_kill)
+{
+        static const char *const policies[] = { "fsync = always\n", "fsync = everysec\n", "fsync = no\n" };
+
+        for (size_t i = 0; i < 3; i++) {
+                DAEMON d = daemon_start(.config = policies[i]);
+                struct wire *c = wire_connect(d);
+                int s = wire_open(c, "'anna', {}");
+
+                expect(c, "nil", "update_peers(%d, [[7, 70, 'user', 'a', nil, 5]])", s);
+                expect(c, "nil", "update_states(%d, [[0, 1, 1, 1, 1]])", s);
+                expect(c, "nil", "set(%d, {user_id: 9})", s);
+                daemon_kill(d);
+                wire_end(&c);
+                daemon_resume(d);
+                c = wire_connect(d);
+                s = wire_open(c, "'anna', {create: false}");
+                expect(c, "[7, 70, 'user', 'a', nil, 5]", "get_peer_by_id(%d, 7)", s);
+                expect(c, "[[0, 1, 1, 1, 1]]", "get_states(%d)", s);
+                expect(c, "[9]", "get(%d, ['user_id'])", s);
+                wire_end(&c);
+        }
+}
+END_TEST
+
 /* ---- reloading ---- */
 
 START_TEST(a_reload_takes_the_log_level)
@@ -354,6 +380,7 @@ int main(void)
                 idle_and_waiting_clients_do_not_hold_up_the_end,
                 a_client_that_does_not_read_does_not_hold_up_the_end,
                 the_start_tidies_up_after_a_kill,
+                every_fsync_policy_outlives_a_kill,
                 a_reload_takes_the_log_level,
                 a_reload_takes_the_limits,
                 a_wrong_configuration_is_not_taken,

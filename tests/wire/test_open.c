@@ -292,6 +292,17 @@ START_TEST(many_sessions_are_open_at_once)
 }
 END_TEST
 
+/* The soft limit is for programs that use select(2). */
+START_TEST(the_hard_limit_of_descriptors_counts)
+{
+        DAEMON d = daemon_start(.open_files_soft = 64);
+        CLIENT c = wire_connect(d);
+
+        for (int i = 0; i < 150; i++)
+                wire_open(c, "'s%d', {}", i);
+}
+END_TEST
+
 /* Beyond what the system lets the daemon have: refused clearly, and the others are served. */
 START_TEST(opens_beyond_the_descriptors_are_refused)
 {
@@ -328,6 +339,7 @@ int main(void)
                 the_connections_end_closes_its_handles,
                 lease_is_unlimited_for_files_and_memory,
                 many_sessions_are_open_at_once,
+                the_hard_limit_of_descriptors_counts,
                 opens_beyond_the_descriptors_are_refused,
                 NULL,
         };

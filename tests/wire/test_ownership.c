@@ -151,6 +151,74 @@ START_TEST(many_may_wait)
 }
 END_TEST
 
+/* Sixteen connections read a number, add one and write it back: nobody's turn overlaps another's. */
+START_TEST(exclusive_handles_take_turns)
+{
+        enum { N = 16, ROUNDS = 10 };
+        DAEMON d = daemon_start();
+        struct wire *c[N];
+        uint32_t opening[N];
+        int turns = 0, rounds[N] = { 0 };
+
+        for (int i = 0; i < N; i++) {
+                c[i] = wire_connect(d);
+                opening[i] = wire_send(c[i], "open('anna', {mode: 'exclusive', wait: 60000})");
+        }
+        while (turns < N * ROUNDS)
+                for (int i = 0; i < N; i++) {
+                        const char *answer;
+                        long long number;
+                        int s;
+
+                        if (rounds[i] == ROUNDS || !wire_readable(c[i], 1))
+                                continue;
+                        s = (int)wire_number(wire_answer(c[i], opening[i]), "session");
+                        answer = wire_call(c[i], "get(%d, ['user_id'])", s);
+                        number = strcmp(answer, "[nil]") == 0 ? 0 : strtoll(answer + 1, NULL, 10);
+                        ck_assert_int_eq(number, turns);
+                        expect(c[i], "nil", "set(%d, {user_id: %lld})", s, number + 1);
+                        expect(c[i], "nil", "close(%d)", s);
+                        turns++;
+                        if (++rounds[i] < ROUNDS)
+                                opening[i] =
+                                        wire_send(c[i], "open('anna', {mode: 'exclusive', wait: 60000})");
+                }
+        for (int i = 0; i < N; i++)
+                wire_end(&c[i]);
+}
+END_TEST
+
+START_TEST(many_write_and_read_one_session)
+{
+        enum { N = 16, WRITES = 60 };
+        DAEMON d = daemon_start();
+        struct wire *c[N];
+        int s[N];
+
+        for (int i = 0; i < N; i++) {
+                c[i] = wire_connect(d);
+                s[i] = wire_open(c[i], "'anna', {}");
+        }
+        for (int n = 0; n < WRITES; n++)
+                for (int i = 0; i < N; i++) {
+                        wire_send(c[i], "update_peers(%d, [[%d, %d, 'user', 'u%d', nil]])", s[i], i + 1, n,
+                                  i);
+                        wire_send(c[i], "get_peer_by_id(%d, %d)", s[i], (i + n) % N + 1);
+                }
+        for (int i = 0; i < N; i++)
+                expect(c[i], "[...]", "get_peer_by_id(%d, %d)", s[i], i + 1);
+        for (int i = 0; i < N; i++)
+                for (int j = 0; j < N; j++) {
+                        TEST_FREED char *expected =
+                                test_format("[%d, %d, 'user', 'u%d', nil, ...]", j + 1, WRITES - 1, j);
+
+                        expect(c[i], expected, "get_peer_by_username(%d, 'u%d')", s[i], j);
+                }
+        for (int i = 0; i < N; i++)
+                wire_end(&c[i]);
+}
+END_TEST
+
 /* ---- delete ---- */
 
 static void expect_no_file(struct daemon *d, const char *session)
@@ -241,6 +309,8 @@ int main(void)
                 all_who_wait_to_share_get_it,
                 the_connections_end_releases_and_stops_waiting,
                 many_may_wait,
+                exclusive_handles_take_turns,
+                many_write_and_read_one_session,
                 delete_removes_and_ends_every_handle,
                 delete_after_close_opens_again,
                 delete_takes_its_turn,
