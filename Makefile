@@ -6,6 +6,7 @@ SOVERSION := 0
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD ?= build
+VENVS ?= build/venvs
 SANITIZE ?=
 COVERAGE ?=
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -142,7 +143,8 @@ packages-run packages-test packages-all:
 
 .PHONY: check test-binaries
 check: test-binaries ## run the tests, installing nothing; T=NAME runs one
-	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)'; \
+	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' VENVS='$(abspath $(VENVS))' \
+		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)'; \
 		tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
 
 test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy

@@ -1,9 +1,9 @@
 #!/bin/sh
-# A MessagePack-RPC client that this project did not write talks to gramd. It lives in a Python environment in $BUILD,
+# A MessagePack-RPC client that this project did not write talks to gramd. It lives in a Python environment in $VENVS,
 # made when it is missing or other versions are asked for.
 set -eu
 packages="pynvim==0.6.0 msgpack==1.2.4 greenlet==3.5.6"
-environment=$BUILD/python-foreign-rpc
+environment=$VENVS/foreign-rpc
 if [ "$(cat "$environment/packages" 2>/dev/null)" != "$packages" ]; then
         rm -rf "$environment"
         python3 -m venv "$environment"
