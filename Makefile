@@ -182,9 +182,9 @@ $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 
 .PHONY: wheel
 wheel: packages-test ## build the Python package into BUILD/dist: a wheel and a source distribution
-	$(Q)python3 -m venv $(BUILD)/venvs/wheel
-	$(Q)$(BUILD)/venvs/wheel/bin/pip install --quiet --disable-pip-version-check 'build>=1.2'
-	$(Q)$(BUILD)/venvs/wheel/bin/python -m build --outdir $(BUILD)/dist client-lib/python
+	$(Q)python3 -m venv $(VENVS)/wheel
+	$(Q)$(VENVS)/wheel/bin/pip install --quiet --disable-pip-version-check 'build>=1.2'
+	$(Q)$(VENVS)/wheel/bin/python -m build --outdir $(BUILD)/dist client-lib/python
 
 # ---- install ----
 
