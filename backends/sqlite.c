@@ -58,12 +58,15 @@ static void session_free(struct backend_session *session)
         free(session);
 }
 
-/* Gives up a session that could not be opened; what was wrong is already in the caller's fault. */
-static void session_abandon(struct backend_session *session)
+/* Gives up a session that could not be opened, and its file if it was made for it; the fault stays as it is.
+ */
+static void session_abandon(struct backend_session *session, bool made)
 {
         struct fault ignored;
 
         sqlite_release(session, &ignored);
+        if (made && session->path && sqlite_file_remove(session, &ignored) == 0)
+                sqlite_file_remove_beside(session);
         session_free(session);
 }
 
@@ -164,7 +167,8 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
         error = env->memory ? open_memory(fresh, library, opened, fault)
                             : open_file(fresh, library, opened, fault);
         if (error) {
-                session_abandon(fresh);
+                session_abandon(fresh, opened->created);
+                opened->created = false;
                 return error;
         }
         *session = fresh;

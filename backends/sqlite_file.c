@@ -157,6 +157,7 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
 {
         char name[FILE_NAME_BYTES];
         struct stat stat;
+        int error;
 
         file_name(name, session->name, "");
         if (asprintf(&session->path, "%s/%s", session->env->config->data_dir, name) < 0) {
@@ -169,8 +170,9 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
                 if (!library)
                         return fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s'",
                                          session->name);
-                *created = true;
-                return create(session, library, fault);
+                error = create(session, library, fault);
+                *created = !error;
+                return error;
         }
         if (!S_ISREG(stat.st_mode))
                 return refuse_kind(session, stat.st_mode, fault);

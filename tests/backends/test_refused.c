@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -443,6 +444,51 @@ FILE_TEST(what_a_deleted_file_left_is_not_the_new_ones)
         storage_expect(storage_peers(&at, NULL, 9), "");
 }
 
+static void expect_missing(int number)
+{
+        TEST_FREED char *path = test_format("data/s%d.session", number);
+        TEST_FREED char *wal = test_format("%s-wal", path);
+
+        ck_assert_int_ne(access(path, F_OK), 0);
+        ck_assert_int_ne(access(wal, F_OK), 0);
+}
+
+/* Beyond the descriptors that there are, an open is refused clearly, and the others go on. */
+FILE_TEST(too_many_files)
+{
+        enum { OPEN = 40 };
+        struct storage others[OPEN];
+        struct rlimit limit;
+        int n = 0;
+        int error = 0;
+
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        limit.rlim_cur = 40 + (rlim_t)_i; /* another of the descriptors is the one too many */
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        while (!error) {
+                TEST_FREED char *name = test_format("s%d", n);
+
+                ck_assert_int_lt(n, OPEN);
+                others[n] = at;
+                others[n].effects = NULL;
+                others[n].opened = (struct opened){ 0 };
+                error = storage_try(&others[n++], name, NULL, true);
+        }
+        ck_assert_int_eq(error, BACKEND_E_STORAGE);
+        ck_assert_msg(strstr(others[n - 1].fault.text, "Too many open files"), "%s",
+                      others[n - 1].fault.text);
+        expect_missing(n - 1);
+        storage_put_peer(&others[0], storage_peer(1, 1, "user", NULL, NULL, 1));
+        storage_close(&others[1]);
+        storage_open(&others[1], "again", NULL);
+        for (int i = 0; i < n; i++) {
+                if (others[i].session)
+                        storage_close(&others[i]);
+                identity_wipe(&others[i].opened.identity);
+                free(others[i].effects);
+        }
+}
+
 FILE_TEST(too_many_states)
 {
         enum { N = BACKEND_STATES_MAX };
@@ -492,6 +538,7 @@ int main(void)
         tcase_add_test(tcase, only_sessions_are_listed);
         tcase_add_test(tcase, a_new_file_is_ours_alone);
         tcase_add_test(tcase, what_a_deleted_file_left_is_not_the_new_ones);
+        tcase_add_loop_test(tcase, too_many_files, 0, 2);
         tcase_add_test(tcase, too_many_states);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
