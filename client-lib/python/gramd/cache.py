@@ -5,7 +5,7 @@ Only hits are kept; whoever finds nothing here asks the daemon. The rules:
 - An answer is kept only if nothing that it tells of was written, or reported as changed, since it was asked
   for (`mark`, `touch`, `untouched`): answers and notifications may overtake one another.
 - What is being written is forgotten when the write is sent, and known again when it is answered.
-- A username leads to a peer only if the daemon said so; the row that it led to must still be here.
+- A username leads to a peer only if the daemon said so, and only while that very row is known.
 - A row that this process has just written need not be written again (`repeats`): only its time would move,
   and a minute matters to nobody. It does need to be when somebody else has claimed one of its names
   meanwhile, because the newest row is the one that a name leads to.
@@ -72,12 +72,11 @@ class Generations(Generic[K, V]):
 class Entry:
     """A peer that is known."""
 
-    __slots__ = ("build", "names", "peer", "written", "written_at")
+    __slots__ = ("build", "peer", "written", "written_at")
 
     def __init__(self, peer: Peer, build: Optional[Callable[[], Any]]) -> None:
         self.peer = peer
         self.build = build
-        self.names: set[str] = set()  # that the daemon answered with this peer
         self.written: Optional[Sequence[Any]] = None  # the row as this process wrote it last
         self.written_at = 0.0
 
@@ -89,7 +88,7 @@ class Cache:
         self.fields: dict[str, Any] = {}
         self.peers: Generations[int, Entry] = Generations(PEERS)
         self._build = build
-        self._names: Generations[str, tuple[int, float]] = Generations(PEERS)
+        self._names: Generations[str, tuple[Entry, float]] = Generations(PEERS)
         self._phones: Generations[str, int] = Generations(PEERS)
         self._claims: Generations[str, int] = Generations(PEERS)  # name: who was last said to have it
         self._usernames: Generations[int, tuple[tuple[str, ...], float]] = Generations(PEERS)
@@ -144,12 +143,14 @@ class Cache:
         found = self._names.young.get(username)
         if found is None:
             return None
-        entry = self.peers.young.get(found[0])
-        if entry is None or username not in entry.names:
+        entry, asked = found
+        peer = entry.peer
+        if self.peers.young.get(peer.id) is not entry:
             return None
-        if time.monotonic() - found[1] > USERNAME_TRUST:
+        now = time.time()
+        if not asked <= now < asked + USERNAME_TRUST:
             return None
-        if max_age and abs(time.time() - entry.peer.last_update_on) > max_age:
+        if max_age and abs(now - peer.last_update_on) > max_age:
             return None
         return entry
 
@@ -175,8 +176,7 @@ class Cache:
     def learn_username(self, username: str, peer: Peer, mark: int) -> None:
         entry = self.learn(peer, mark)
         if entry is not None and self.untouched("@" + username, mark):
-            entry.names.add(username)
-            self._names.put(username, (peer.id, time.monotonic()))
+            self._names.put(username, (entry, time.time()))
 
     def learn_phone_number(self, phone: str, peer: Peer, mark: int) -> None:
         entry = self.learn(peer, mark)
@@ -229,10 +229,7 @@ class Cache:
         for row in rows:
             peer_id, names = row[0], row[1]
             self._usernames.pop(peer_id)
-            # Names that this peer loses lead elsewhere now: they go with the row that they led to.
-            entry = self.peers.get(peer_id)
-            if entry is not None:
-                entry.names = set()
+            self._lose_names(peer_id)
             keys.append(("names", peer_id))
             for name in names:
                 self._claim(name, peer_id)
@@ -275,6 +272,14 @@ class Cache:
         if former is not None and former != peer_id:
             self._must_repeat(former)
         self._claims.put(name, peer_id)
+
+    def _lose_names(self, peer_id: int) -> None:
+        """Names lead to the very entry that is known, so a copy of it has none."""
+        entry = self.peers.pop(peer_id)
+        if entry is not None:
+            bare = Entry(entry.peer, entry.build)
+            bare.written, bare.written_at = entry.written, entry.written_at
+            self.peers.put(peer_id, bare)
 
     def _must_repeat(self, peer_id: int) -> None:
         entry = self.peers.get(peer_id)

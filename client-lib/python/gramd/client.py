@@ -14,19 +14,20 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any, Optional, Union
+from weakref import WeakValueDictionary
 
 from . import errors
 from .connection import MAX_MESSAGE, Connection, Encoder
 from .paths import socket_path
 from .request import Request, Result, forget
-from .session import OnLost, Session
+from .session import Lane, OnLost, Session
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.01
 LAST_DELAY = 0.5
 MAX_IN_FLIGHT = 256
-"""Per session; the protocol's default, until `hello` tells the daemon's own."""
+"""Of one connection on one session; the protocol's default, until `hello` tells the daemon's own."""
 
 
 class Client:
@@ -54,6 +55,7 @@ class Client:
         self._next_id = 1
         self._sessions: dict[Session, None] = {}  # open, in the order in which they were opened
         self._handles: dict[int, Session] = {}
+        self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._monitor: Optional[Callable[[dict[str, Any]], None]] = None
         self._max_message = MAX_MESSAGE
@@ -201,13 +203,18 @@ class Client:
     def pump(self, session: Session) -> None:
         """Sends what waits for the session's handle, or for room among its requests in flight."""
         waiting = session.waiting
-        while waiting and session.handle is not None and session.in_flight < self._max_in_flight:
+        lane = session.lane
+        while waiting and session.handle is not None and lane.in_flight < self._max_in_flight:
             request = waiting.popleft()
             if request.future.done():
                 self._requests.pop(request.id, None)
                 continue
-            session.in_flight += 1
+            lane.in_flight += 1
             self._send(request, session.handle)
+        if waiting:
+            lane.waiting[session] = None
+        else:
+            lane.waiting.pop(session, None)
 
     def _fail(self, request: Request, error: errors.Error) -> None:
         if not request.future.done():
@@ -215,14 +222,12 @@ class Client:
 
     def fail_session(self, session: Session, error: errors.Error) -> None:
         """The session is over, and so are its requests."""
-        self._sessions.pop(session, None)
-        if session.handle is not None:
-            self._handles.pop(session.handle, None)
         for request in [r for r in self._requests.values() if r.session is session]:
             self._fail(request, error)
         for request in session.waiting:
             self._requests.pop(request.id, None)
         session.waiting.clear()
+        session.lane.waiting.pop(session, None)
 
     def finish_deletion(self, session: Session) -> None:
         """The session is gone, as was asked for: also where only the repetition finds it so."""
@@ -274,9 +279,9 @@ class Client:
         self._delay = FIRST_DELAY
         session, future = request.session, request.future
         if session is not None:
-            session.in_flight -= 1
-            if session.waiting:
-                self.pump(session)
+            session.lane.in_flight -= 1
+            for each in list(session.lane.waiting) if session.lane.waiting else ():
+                self.pump(each)
         if error is not None:
             exception = errors.from_wire(error)
             if session is not None and isinstance(exception, errors.Fenced):
@@ -362,6 +367,9 @@ class Client:
         self._handles.clear()
         for session in self._sessions:
             session.disconnected()
+        for lane in self._lanes.values():
+            lane.in_flight = 0
+            lane.waiting.clear()
         for request in list(self._requests.values()):
             if request.internal or request.future.done():
                 del self._requests[request.id]
@@ -380,6 +388,9 @@ class Client:
             self._connect()
 
     # ---- what sessions tell ----
+
+    def lane(self, name: str) -> Lane:
+        return self._lanes.setdefault(name, Lane())
 
     def session_opened(self, session: Session, handle: int) -> None:
         self._sessions[session] = None

@@ -37,6 +37,15 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
+class Lane:
+    """What the sessions of one name share: the daemon counts the requests in flight for all of them
+    together."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.waiting: dict[Session, None] = {}  # those that have something to send
+
+
 class Session:
     """Made by `Client.open`. A session that has ended for good raises why from every method."""
 
@@ -60,7 +69,7 @@ class Session:
         self.fence = 0
         # Between client and session: the handle on the present connection, and what waits for it.
         self.handle: Optional[int] = None
-        self.in_flight = 0
+        self.lane = client.lane(name)
         self.waiting: deque[Request] = deque()
         self._options = options
         self._on_lost = on_lost
@@ -153,7 +162,6 @@ class Session:
 
     def disconnected(self) -> None:
         self.handle = None
-        self.in_flight = 0
         self.waiting.clear()
         if self.cache is not None:
             self.cache.stop()
@@ -353,7 +361,10 @@ class Session:
         if cache is None:
             await self._call("update_peers", rows)
             return
-        mark = cache.writing_peers(rows)
+        try:
+            mark = cache.writing_peers(rows)
+        except (IndexError, TypeError) as error:
+            raise errors.BadRequest(f"update_peers: a row that is none: {error}") from error
         await self._call("update_peers", rows, on_result=lambda _: cache.wrote_peers(rows, mark))
 
     async def update_usernames(self, rows: Iterable[Sequence[Any]]) -> None:
@@ -363,7 +374,10 @@ class Session:
         if cache is None:
             await self._call("update_usernames", rows)
             return
-        mark = cache.writing_usernames(rows)
+        try:
+            mark = cache.writing_usernames(rows)
+        except (IndexError, TypeError) as error:
+            raise errors.BadRequest(f"update_usernames: a row that is none: {error}") from error
         await self._call("update_usernames", rows, on_result=lambda _: cache.wrote_usernames(rows, mark))
 
     async def get_peer_by_id(self, peer_id: int) -> Peer:

@@ -93,15 +93,16 @@ async def test_what_was_not_answered_is_repeated_in_order(fake: FakeGramd, when:
 async def test_requests_in_flight_are_held_back(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.hello()
-        session = await client.open("a", cache=False)
-        await session.get("dc_id")
+        one, same = await client.open("a"), await client.open("a")
+        other = await client.open("b")
+        await asyncio.gather(one.get("dc_id"), same.get("dc_id"))
         fake.faults = [("get_peers", SILENT)] * 4
-        stuck = [asyncio.ensure_future(session.get_peers([1])) for _ in range(4)]
-        held = asyncio.ensure_future(session.get_states())
-        await client.ping()
-        assert not held.done() and ("get_states", []) not in fake.seen
+        stuck = [asyncio.ensure_future(each.get_peers([1])) for each in (one, same, one, same)]
+        held = [asyncio.ensure_future(each.get_states()) for each in (one, same)]
+        await other.get("dc_id")
+        assert ("get_states", []) not in fake.seen
         fake.connections[0].transport.abort()
-        await asyncio.gather(*stuck, held)
+        await asyncio.gather(*stuck, *held)
 
 
 async def test_sessions_come_back_with_the_daemon(fake: FakeGramd) -> None:
