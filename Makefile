@@ -19,7 +19,7 @@ endif
 
 packages-run := gcc libc6-dev pkg-config \
 	libuv1-dev libsqlite3-dev libmongoc-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
-packages-test := $(packages-run) check systemd python3-venv
+packages-test := $(packages-run) check systemd python3-venv golang-go openssl
 packages-all := $(packages-test) clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov
 
 # ---- what is built from what ----
@@ -185,6 +185,21 @@ wheel: packages-test ## build the Python package into BUILD/dist: a wheel and a 
 	$(Q)python3 -m venv $(VENVS)/wheel
 	$(Q)$(VENVS)/wheel/bin/pip install --quiet --disable-pip-version-check 'build>=1.2'
 	$(Q)$(VENVS)/wheel/bin/python -m build --outdir $(BUILD)/dist client-lib/python
+
+# ---- MongoDB-protocol servers for the tests ----
+
+# Without them the tests say loudly what they leave out.
+.PHONY: mongo-servers
+mongo-servers: $(VENVS)/mongo/made $(VENVS)/ferretdb ## fetch and build the servers that the MongoDB tests start
+
+$(VENVS)/mongo/made: tests/support/mongo.txt
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(VENVS)/ferretdb: $(wildcard tests/support/ferretdb/*)
+	tests/support/ferretdb/build $(abspath $@)
 
 # ---- install ----
 

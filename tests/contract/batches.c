@@ -178,22 +178,24 @@ CONTRACT_TEST(empty_batches_are_nothing)
 
 CONTRACT_TEST(many_rows_in_one_batch)
 {
-        enum { N = 1000 };
-        struct peer peers[N];
-        char names[N][16];
+        int n = contract_rows_max;
+        struct peer peers[CONTRACT_ROWS_MAX];
+        char names[CONTRACT_ROWS_MAX][16];
+        TEST_FREED char *last = test_format("user%d", n - 1);
+        TEST_FREED char *expected = test_format("%d %d user %s nil %d", n, n - 1, last, n - 1);
 
-        for (int i = 0; i < N; i++) {
+        for (int i = 0; i < n; i++) {
                 snprintf(names[i], sizeof(names[i]), "user%d", i);
                 peers[i] = storage_peer(i + 1, i, "user", names[i], NULL, i);
         }
         storage_open(&contract_at, "bot", NULL);
-        ck_assert_int_eq(storage_put_peers(&contract_at, peers, N), 0);
-        ck_assert_int_eq(storage_put_peers(&contract_at, peers, N), 0);
+        ck_assert_int_eq(storage_put_peers(&contract_at, peers, (size_t)n), 0);
+        ck_assert_int_eq(storage_put_peers(&contract_at, peers, (size_t)n), 0);
         ck_assert_str_eq(contract_at.effects, "");
-        ck_assert_int_eq(storage_count(&contract_at).peers, N);
+        ck_assert_int_eq(storage_count(&contract_at).peers, n);
         ck_assert_int_gt(storage_count(&contract_at).bytes, 0);
         contract_reopen("bot");
-        storage_expect(storage_by_username(&contract_at, "user999"), "1000 999 user user999 nil 999");
+        storage_expect(storage_by_username(&contract_at, last), expected);
 }
 
 /* ---- callbacks that have no memory ---- */

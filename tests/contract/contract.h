@@ -20,6 +20,10 @@ extern bool contract_kept;         /* its sessions outlive their closing */
 void contract_setup(int i);
 void contract_teardown(void);
 
+extern bool contract_plain_names; /* names of letters, digits, `-` and `_` only */
+extern int contract_rows_max;     /* so many rows are many for this one */
+enum { CONTRACT_ROWS_MAX = 1000 };
+
 /* Closes and opens again where that keeps what was stored. */
 void contract_reopen(const char *name);
 

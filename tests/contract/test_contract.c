@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/mongo_server.h"
 #include "contract.h"
 
 /* Nothing is unplugged here: what reaches the disk is test_durability's subject, and waiting for it is slow.
@@ -22,6 +23,8 @@ int fdatasync(int fd)
 
 struct storage contract_at;
 bool contract_kept;
+bool contract_plain_names;
+int contract_rows_max;
 
 /* A backend of several dialects is asked in each of them: `_i` is the backend, and this times
  * CONTRACT_BACKENDS. */
@@ -73,21 +76,51 @@ static void add(Suite *suite, int backend, size_t dialect)
         suite_add_tcase(suite, tcase);
 }
 
-int main(void)
+static int run(const char *name, int backend)
 {
-        Suite *suite = suite_create("contract");
+        bool several = strcmp(backends[backend]->name, "file") == 0;
+        Suite *suite = suite_create(name);
         SRunner *runner;
         int failed;
 
-        for (int backend = 0; backends[backend]; backend++) {
-                bool several = strcmp(backends[backend]->name, "file") == 0;
-
-                for (size_t i = 0; i < (several ? sizeof(file_dialects) / sizeof(*file_dialects) : 1); i++)
-                        add(suite, backend, i);
-        }
+        for (size_t i = 0; i < (several ? sizeof(file_dialects) / sizeof(*file_dialects) : 1); i++)
+                add(suite, backend, i);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
         srunner_free(runner);
+        return failed;
+}
+
+/* Over each server that speaks MongoDB's protocol. */
+static int run_on_servers(int backend)
+{
+        int failed = 0;
+
+        for (int kind = 0; kind < MONGO_KINDS; kind++) {
+                MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)kind);
+                TEST_FREED char *uri = NULL;
+                TEST_FREED char *name = NULL;
+
+                if (!server)
+                        continue;
+                uri = test_format("%s/?socketTimeoutMS=120000", server->uri); /* it may be a slow one */
+                name = test_format("contract on %s", server->name);
+                setenv("STORAGE_MONGO_URI", uri, 1);
+                contract_rows_max = kind == MONGO_FERRET ? 50 : CONTRACT_ROWS_MAX;
+                contract_plain_names = true;
+                failed += run(name, backend);
+        }
+        return failed;
+}
+
+int main(void)
+{
+        int failed = 0;
+
+        contract_rows_max = CONTRACT_ROWS_MAX;
+        for (int backend = 0; backends[backend]; backend++)
+                failed += strcmp(backends[backend]->name, "mongo") == 0 ? run_on_servers(backend)
+                                                                        : run("contract", backend);
         return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

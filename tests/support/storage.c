@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mongo_server.h"
+
 /* ---- lines ---- */
 
 struct lines {
@@ -68,17 +70,23 @@ static void keep_log(void *arg, int level, const char *text)
         struct storage *storage = arg;
         char *log = NULL;
 
+        pthread_mutex_lock(&storage->log_lock);
         ck_assert_int_ge(asprintf(&log, "%s%d %s\n", storage->log ? storage->log : "", level, text), 0);
         free(storage->log);
         storage->log = log;
+        pthread_mutex_unlock(&storage->log_lock);
 }
 
 void storage_start(struct storage *storage, const struct backend *backend, const char *path)
 {
         mkdir(path, 0700);
-        *storage = (struct storage){ .backend = backend };
+        *storage = (struct storage){ .backend = backend, .log_lock = PTHREAD_MUTEX_INITIALIZER };
+        storage->prefix = mongo_name("c");
         storage->config = (struct backend_config){
                 .data_dir = realpath(path, NULL),
+                .mongo_uri = getenv("STORAGE_MONGO_URI"),
+                .mongo_prefix = storage->prefix,
+                .mongo_term_ms = 15000,
                 .page_cache_bytes = 16 << 20,
                 .memory_max_bytes = 64 << 20,
                 .log = keep_log,
@@ -102,6 +110,7 @@ void storage_stop(struct storage *storage)
         forget_opened(storage);
         storage->backend->stop(storage->env);
         free((char *)storage->config.data_dir);
+        free(storage->prefix);
         free(storage->effects);
         free(storage->log);
 }

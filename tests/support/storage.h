@@ -14,6 +14,8 @@
  * texts are malloc'ed. A call that fails where it should not fails the test.
  */
 
+#include <pthread.h>
+
 #include "../../backends/backend.h"
 
 enum { STORAGE_NIL = -77777 }; /* an access hash, or part of a state, that is nil */
@@ -28,11 +30,14 @@ struct storage {
         struct fault fault; /* of the last call */
         char *effects;      /* of the last batch; malloc'ed */
         char *log;          /* all that was logged, a line each; malloc'ed */
+        pthread_mutex_t log_lock;
+        char *prefix; /* of databases: each storage has its own */
 };
 
 const struct backend *storage_backend(const char *name);
 
-/* The folder `path` is made where it is missing. */
+/* The folder `path` is made where it is missing; a backend that needs a server finds it in
+ * $STORAGE_MONGO_URI. */
 void storage_start(struct storage *storage, const struct backend *backend, const char *path);
 void storage_stop(struct storage *storage); /* closes a session that is open */
 
