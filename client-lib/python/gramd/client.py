@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from . import errors
 from .connection import MAX_MESSAGE, Connection, Encoder
 from .paths import socket_path
-from .request import Request, Result, forget
+from .request import Request, Result, forget, tell
 from .session import Lane, OnLost, Session
 
 log = logging.getLogger(__name__)
@@ -302,7 +302,7 @@ class Client:
     def _on_notification(self, method: str, params: list[Any]) -> None:
         if method == "request":
             if self._monitor is not None:
-                self._monitor(params[0])
+                tell(self._monitor, params[0])
             return
         session = self._handles.get(params[0]) if params else None
         if session is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, cast
 
 import msgpack
 
@@ -15,6 +15,12 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """The protocol's default for the longest message, until `hello` tells the daemon's own."""
+
+LARGEST_MESSAGE = 1 << 30
+"""That a daemon can be configured to send."""
+
+LONGEST_ARRAY = 1 << 24
+"""Room is made for an array's elements before they have come, so there is a bound."""
 
 
 class Encoder:
@@ -47,14 +53,16 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
-        self._unpacker = self._new_unpacker(MAX_MESSAGE)
+        self._unpacker = msgpack.Unpacker(
+            raw=False,
+            strict_map_key=False,
+            max_buffer_size=2 * LARGEST_MESSAGE,
+            max_array_len=LONGEST_ARRAY,
+            max_map_len=LONGEST_ARRAY,
+        )
         self._outgoing: list[bytes] = []
         self._flushing = False
         self._paused = False
-
-    @staticmethod
-    def _new_unpacker(max_message: int) -> Any:
-        return msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=2 * max_message + 65536)
 
     def write(self, data: bytes) -> None:
         self._outgoing.append(data)
@@ -82,8 +90,7 @@ class Connection(asyncio.Protocol):
     # ---- asyncio.Protocol ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._flush()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:

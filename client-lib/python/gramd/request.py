@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
     from .session import Session
+
+log = logging.getLogger(__name__)
 
 Result = Callable[[Any], Any]
 
@@ -57,3 +61,18 @@ class Request:
 def forget(future: asyncio.Future[Any]) -> None:
     """Nobody waits for this one: its error is nobody's either."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def tell(callback: Callable[[Any], Any], what: Any) -> None:
+    """Calls back into the application, whose errors are not the connection's."""
+    try:
+        outcome = callback(what)
+        if inspect.isawaitable(outcome):
+            asyncio.ensure_future(outcome).add_done_callback(_told)
+    except Exception:
+        log.exception("in %r", callback)
+
+
+def _told(done: asyncio.Future[Any]) -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.error("in a callback", exc_info=done.exception())

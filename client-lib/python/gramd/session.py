@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union, cast
 from . import errors
 from .cache import Cache
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
-from .request import Request, forget
+from .request import Request, forget, tell
 
 if TYPE_CHECKING:
     from .client import Client
@@ -131,13 +131,14 @@ class Session:
         waiting, self.waiting = self.waiting, deque()
         if self._watching:
             forget(self._call("watch", True, internal=True))
+        self._ask_lease()
+        self.waiting.extend(waiting)
         if self.cache is not None:
             self.cache.start()
+            # Behind what is repeated: that includes writes, which this is to see.
             self._prefetch = self._fetch([name for name in FIELDS if name != "auth_key"])
             forget(self._prefetch)
             forget(self._fetch(["auth_key"]))  # a reader may not have it
-        self._ask_lease()
-        self.waiting.extend(waiting)
         self.client.pump(self)
 
     def reopen(self) -> None:
@@ -158,7 +159,7 @@ class Session:
         elif isinstance(error, errors.Error):
             self.end(error)
         elif not future.cancelled() and self.on_changed is not None:
-            self.on_changed({"all": True})
+            tell(self.on_changed, {"all": True})
 
     def disconnected(self) -> None:
         self.handle = None
@@ -207,9 +208,7 @@ class Session:
             return
         log.warning("session %s is lost: %s", self.name, error)
         if self._on_lost is not None:
-            outcome = self._on_lost(error)
-            if outcome is not None:
-                forget(asyncio.ensure_future(outcome))
+            tell(self._on_lost, error)
 
     # ---- lease: until when this host owns the session ----
 
@@ -273,7 +272,7 @@ class Session:
         if self.cache is not None:
             self.cache.changed(what)
         if self.on_changed is not None:
-            self.on_changed(what)
+            tell(self.on_changed, what)
 
     async def lease(self) -> Optional[float]:
         """Seconds for which this host still owns the session; `None`: for as long as it likes."""

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from fake import FakeGramd
+from fake import BEFORE, FakeGramd
 
 import gramd
 from gramd.cache import PEERS, REPEAT_AFTER, USERNAME_TRUST, Cache, Generations
@@ -108,6 +108,15 @@ async def test_it_is_emptied_by_a_lost_connection(fake: FakeGramd) -> None:
         assert await client.ping(1) == 1
         assert (await session.get_peer_by_id(1)).access_hash == 99
         assert ("watch", [True]) in fake.seen[-6:]
+
+
+async def test_what_is_read_again_after_a_lost_connection_sees_what_is_repeated(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", cache=True)
+        fake.faults = [("set", BEFORE)]
+        await session.set(api_id=5)
+        await client.ping()
+        assert await session.get("api_id") == [5]
 
 
 async def test_the_daemon_is_asked_before_a_name_is_too_old(fake: FakeGramd) -> None:

@@ -205,6 +205,27 @@ async def test_a_lease_is_renewed_and_runs_out_with_the_daemon(fake: FakeGramd) 
         assert lost[0].code == "fenced" and "lease" in lost[0].message
 
 
+async def test_an_error_in_a_callback_is_not_the_connections(fake: FakeGramd) -> None:
+    async def fail_later(_: object) -> None:
+        raise RuntimeError("mine")
+
+    def fail(_: object) -> None:
+        raise RuntimeError("mine")
+
+    async with fake, gramd.Client(fake.path) as client:
+        sessions = [
+            await client.open(name, on_lost=callback) for name, callback in (("a", fail), ("b", fail_later))
+        ]
+        await client.ping()
+        for name, session in zip("ab", sessions):
+            session.on_changed = fail
+            fake.notify(name, "changed", {"all": True})
+            fake.notify(name, "ended", "fenced", "another host")
+        assert await client.ping(1) == 1
+        assert all(session.ended is not None for session in sessions)
+        assert len([method for method, _ in fake.seen if method == "hello"]) == 1
+
+
 async def test_closing_twice_and_using_what_is_closed(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a")
