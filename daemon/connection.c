@@ -429,12 +429,14 @@ int64_t connection_add_handle(struct connection *connection, struct handle *hand
 
 struct handle *connection_handle(struct connection *connection, int64_t number)
 {
-        size_t slot = (size_t)((number - 1) % STRIDE);
+        struct handle *handle;
+        size_t slot;
 
-        if (number < 1 || slot >= connection->handles_cap || !connection->handles[slot] ||
-            connection->handles[slot]->number != number)
+        if (number < 1)
                 return NULL;
-        return connection->handles[slot];
+        slot = (size_t)((number - 1) % STRIDE);
+        handle = slot < connection->handles_cap ? connection->handles[slot] : NULL;
+        return handle && handle->number == number ? handle : NULL;
 }
 
 void connection_remove_handle(struct connection *connection, int64_t number)
