@@ -110,12 +110,12 @@ static void take_change(struct session *session, const struct op *op, struct cha
                         cache_stored_names(session->cache, &change->names[i]);
                 break;
         case CHANGE_STATES:
-                session_put_states(session, change->states, change->n);
+                states_put(&session->states, change->states, change->n);
                 changed->states = change->states;
                 changed->n_states = change->n;
                 break;
         case CHANGE_STATES_GONE:
-                session_drop_states(session, change->ids, change->n);
+                states_drop(&session->states, change->ids, change->n);
                 changed->states_gone = change->ids;
                 changed->n_states = change->n;
                 break;

@@ -246,7 +246,7 @@ static void answer_info(struct op *op, const struct found *found)
         pack_cstr(out, "usernames");
         pack_int(out, found->counts.usernames);
         pack_cstr(out, "states");
-        pack_int(out, (int64_t)session->n_states);
+        pack_int(out, (int64_t)session->states.n);
         pack_cstr(out, "bytes");
         pack_int(out, found->counts.bytes);
         pack_cstr(out, "handles");

@@ -50,18 +50,18 @@ static unsigned prepare_states(struct op *op, struct identity *next)
 
         (void)next;
         for (size_t i = 0; i < n; i++) {
-                const struct state *stored = session_state(session, states[i].id);
+                const struct state *stored = states_find(&session->states, states[i].id);
 
                 n_new += !stored;
                 if (stored && op->write.keep)
                         state_keep(&states[i], stored);
         }
-        if (session->n_states + n_new > BACKEND_STATES_MAX) {
+        if (session->states.n + n_new > BACKEND_STATES_MAX) {
                 answer_error(&op->request, WIRE_TOO_LARGE, "a session holds at most %d update states",
                              BACKEND_STATES_MAX);
                 return OP_ANSWERED;
         }
-        if (!session_reserve_states(session, n_new)) {
+        if (!states_reserve(&session->states, n_new)) {
                 answer_error(&op->request, WIRE_STORAGE, "the daemon is out of memory for this request");
                 return OP_ANSWERED;
         }
@@ -172,7 +172,7 @@ static void pack_states(struct buffer *out, struct state *states, size_t n)
 static void answer_states(struct call *call, const int64_t *ids, size_t n_ids)
 {
         const struct session *session = call->session;
-        size_t most = ids ? n_ids : session->n_states, n = 0;
+        size_t most = ids ? n_ids : session->states.n, n = 0;
         struct state *states = malloc(most * sizeof(*states) + 1);
 
         if (!states) {
@@ -180,7 +180,8 @@ static void answer_states(struct call *call, const int64_t *ids, size_t n_ids)
                 return;
         }
         for (size_t i = 0; i < most; i++) {
-                const struct state *state = ids ? session_state(session, ids[i]) : &session->states[i];
+                const struct state *state =
+                        ids ? states_find(&session->states, ids[i]) : &session->states.rows[i];
 
                 if (state)
                         states[n++] = *state;

@@ -86,9 +86,7 @@ static void unload(struct session *session)
         timer_stop(&server->timers, &session->fsync);
         timer_stop(&server->timers, &session->deadline);
         identity_wipe(&session->identity);
-        free(session->states);
-        session->states = NULL;
-        session->n_states = session->states_cap = 0;
+        states_clear(&session->states);
         for (int names = 0; names < 2; names++) {
                 free(session->late[names]);
                 session->late[names] = NULL;
@@ -131,9 +129,8 @@ static void take_opened(struct session *session, struct opened *opened)
         identity_wipe(&session->identity);
         session->identity = opened->identity; /* with all it owns */
         identity_init(&opened->identity);
-        free(session->states);
-        session->states = opened->states;
-        session->n_states = session->states_cap = opened->n_states;
+        states_clear(&session->states);
+        session->states = (struct states){ opened->states, opened->n_states, opened->n_states };
         opened->states = NULL;
         session->dialect = opened->dialect;
         session->version = opened->version;
@@ -460,78 +457,4 @@ void handle_end(struct handle *handle, const char *code, const char *text)
         pack_cstr(out, code);
         pack_cstr(out, text);
         handle_close(handle);
-}
-
-/* ---- update states ---- */
-
-/* The first whose id is not below `id`. */
-static size_t state_place(const struct session *session, int64_t id)
-{
-        size_t low = 0, high = session->n_states;
-
-        while (low < high) {
-                size_t middle = low + (high - low) / 2;
-
-                if (session->states[middle].id < id)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
-const struct state *session_state(const struct session *session, int64_t id)
-{
-        size_t place = state_place(session, id);
-
-        return place < session->n_states && session->states[place].id == id ? &session->states[place] : NULL;
-}
-
-bool session_reserve_states(struct session *session, size_t more)
-{
-        size_t cap = session->n_states + more;
-        struct state *states;
-
-        if (cap <= session->states_cap)
-                return true;
-        cap += cap / 2;
-        states = reallocarray(session->states, cap, sizeof(struct state));
-        if (!states)
-                return false;
-        session->states = states;
-        session->states_cap = cap;
-        return true;
-}
-
-void session_put_states(struct session *session, const struct state *states, size_t n)
-{
-        size_t n_new = 0, from, to;
-
-        for (size_t i = 0; i < n; i++)
-                n_new += !session_state(session, states[i].id);
-        /* Merged from the back: every row moves at most once. */
-        from = session->n_states;
-        to = session->n_states += n_new;
-        while (n > 0) {
-                if (from > 0 && session->states[from - 1].id > states[n - 1].id) {
-                        session->states[--to] = session->states[--from];
-                        continue;
-                }
-                if (from > 0 && session->states[from - 1].id == states[n - 1].id)
-                        from--;
-                session->states[--to] = states[--n];
-        }
-}
-
-void session_drop_states(struct session *session, const int64_t *ids, size_t n)
-{
-        size_t kept = 0;
-
-        for (size_t i = 0, at = 0; i < session->n_states; i++) {
-                while (at < n && ids[at] < session->states[i].id)
-                        at++;
-                if (at == n || ids[at] != session->states[i].id)
-                        session->states[kept++] = session->states[i];
-        }
-        session->n_states = kept;
 }

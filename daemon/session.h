@@ -13,6 +13,7 @@
 #include "../backends/backend.h"
 #include "cache.h"
 #include "link.h"
+#include "states.h"
 #include "store.h"
 #include "timers.h"
 
@@ -50,9 +51,7 @@ struct session {
         bool sync_due;
 
         struct identity identity; /* committed values */
-        struct state *states;     /* the same, ascending by id */
-        size_t n_states;
-        size_t states_cap;
+        struct states states;     /* the same */
         const char *dialect;
         int version;
         int64_t fence;
@@ -129,15 +128,6 @@ void handle_end(struct handle *handle, const char *code, const char *text);
 void session_check_idle(struct session *session);
 /* The stored session is gone: every handle but `deleter` is told, the session ends. */
 void session_removed(struct session *session, struct handle *deleter);
-
-/*
- * States, kept sorted by id. Rows and ids handed in are ascending and none comes twice; room for new rows is
- * made before they are committed.
- */
-const struct state *session_state(const struct session *session, int64_t id);
-bool session_reserve_states(struct session *session, size_t more); /* false: no memory */
-void session_put_states(struct session *session, const struct state *states, size_t n);
-void session_drop_states(struct session *session, const int64_t *ids, size_t n);
 
 /* For logs and messages: "session NAME (backend)". */
 const char *session_describe(const struct session *session, char *text, size_t size);
