@@ -33,6 +33,8 @@ enum {
         MAX_DEPTH = 8,                       /* of nesting; the same */
         OUT_HIGH_BYTES = 256 * 1024,         /* written ahead of the socket; the rest waits in its lane */
         HANDLE_MAX = 1 << 20,
+        SLOT_BITS = 20, /* of a message id: its slot; the rest tells the slot's uses apart */
+        SLOTS_MAX = (1 << SLOT_BITS) - 1,
         VERDICT_RETRY = 1, /* nothing ends with it: what was not answered is repeated */
 };
 

@@ -18,10 +18,8 @@
 #include "client.h"
 
 enum {
-        ID_AT = 3,      /* where a message's id has its four bytes */
-        SLOT_BITS = 20, /* of an id: the slot; the rest tells its uses apart */
+        ID_AT = 3, /* where a message's id has its four bytes */
         SLOTS_FIRST = 64,
-        SLOTS_MAX = (1 << SLOT_BITS) - 1,
 };
 
 void lane_init(struct lane *lane)

@@ -21,7 +21,7 @@ struct bot {
         struct gram_client *client;
         struct gram_session *session;
         bool told; /* something, since this was last cleared */
-        char log[2048];
+        char log[8192];
 };
 
 static void note(struct bot *bot, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -30,6 +30,7 @@ static void note(struct bot *bot, const char *format, ...)
         size_t len = strlen(bot->log);
         va_list args;
 
+        ck_assert_uint_lt(len + 64, sizeof(bot->log));
         if (len)
                 bot->log[len++] = ' ';
         va_start(args, format);
@@ -659,6 +660,15 @@ START_TEST(holds_back_what_the_daemon_would_not_take)
         puppet_answer(bot->puppet, ids[0], "nil");
         puppet_expect(bot->puppet, "update_peers(3, [[6, ...]])");
         expect_log(bot, "ok ok");
+        /* Another daemon, another limit. */
+        puppet_drop(bot->puppet);
+        puppet_greet_as(bot->puppet, "{server: 'gramd', version: '1', protocol: 1, max_in_flight: 300}");
+        puppet_does(bot->puppet, OPEN_AGAIN, REOPENED);
+        for (int64_t id = 7; id <= 400; id++)
+                write_peer(bot, id);
+        for (int i = 0; i < 300; i++)
+                puppet_expect(bot->puppet, "update_peers(9, ...)");
+        puppet_expect_nothing(bot->puppet);
         bot_end(bot);
 }
 END_TEST
