@@ -164,6 +164,7 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
 
         while (!link_empty(&lane->ops)) {
                 struct op *op = LINK_OF(lane->ops.next, struct op, link);
+                bool is_change;
 
                 if (op->kind == OP_AGAIN) {
                         if (wrote)
@@ -171,9 +172,10 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
                         run_again(lane);
                         continue;
                 }
-                if (changes(op) ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
+                is_change = changes(op); /* a write that is refused at once is gone when it has been added */
+                if (is_change ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
                         return;
-                wrote |= changes(op);
+                wrote |= is_change;
         }
 }
 

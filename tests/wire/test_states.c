@@ -138,6 +138,38 @@ START_TEST(state_parameters_are_checked)
 }
 END_TEST
 
+static char *many_states(int first, int n)
+{
+        char *text = calloc((size_t)n, 32);
+        char *to = text;
+
+        for (int i = 0; i < n; i++)
+                to += sprintf(to, "%s[%d, 1, nil, nil, nil]", i ? ", " : "", first + i);
+        return text;
+}
+
+/* All states of a session are kept in memory: their number is bounded, and one too many is refused whole. */
+START_TEST(states_are_not_without_end)
+{
+        enum { MOST = 65536, PART = 8192 };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+
+        for (int i = 0; i < MOST; i += PART) {
+                TEST_FREED char *part = many_states(i, PART);
+
+                expect(c, "nil", "update_states(%d, [%s])", s, part);
+        }
+        expect(c, "!too_large", "update_states(%d, [[1, 2, 2, 2, 2], [%d, 1, 1, 1, 1]])", s, MOST);
+        expect(c, "[[1, 1, nil, nil, nil]]", "get_states(%d, [1, %d])", s, MOST);
+        expect(c, "nil", "update_states(%d, [[1, 2, 2, 2, 2]])", s);
+        expect(c, "nil", "remove_states(%d, [0])", s);
+        expect(c, "nil", "update_states(%d, [[%d, 1, 1, 1, 1]])", s, MOST);
+        ck_assert_int_eq(wire_number(wire_call(c, "info(%d)", s), "states"), MOST);
+}
+END_TEST
+
 START_TEST(peers_are_scanned_by_id)
 {
         DAEMON d = daemon_start();
@@ -236,6 +268,7 @@ int main(void)
                 states_come_by_date_nil_first,
                 states_are_removed,
                 state_parameters_are_checked,
+                states_are_not_without_end,
                 peers_are_scanned_by_id,
                 a_scan_sees_all_of_many,
                 scan_parameters_are_checked,
