@@ -230,7 +230,7 @@ class Cache:
             peer_id, names = row[0], row[1]
             self._usernames.pop(peer_id)
             self._lose_names(peer_id)
-            keys.append(("names", peer_id))
+            keys += (("names", peer_id), peer_id)  # an answer under way may come by a name that it loses
             for name in names:
                 self._claim(name, peer_id)
                 keys.append("@" + name)

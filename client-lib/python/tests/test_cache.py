@@ -230,3 +230,53 @@ def test_the_daemon_is_asked_about_a_name_now_and_then(cache: Cache, monkeypatch
     for then in (now + USERNAME_TRUST + 1, now - 5):
         monkeypatch.setattr(time, "time", lambda then=then: then)
         assert cache.by_username("name", 28800) is None
+
+
+# ---- answers and notices in any order ----
+
+
+def peer(number: int, **more: Any) -> gramd.Peer:
+    row = {"access_hash": 1, "type": "user", "username": None, "phone_number": None}
+    return gramd.Peer(number, **{**row, "last_update_on": int(time.time()), **more})  # type: ignore[arg-type]
+
+
+def test_the_answers_of_two_writes_in_the_wrong_order(cache: Cache) -> None:
+    old, new = (1, 1, "user", None, None), (1, 2, "user", None, None)
+    first, second = cache.writing_peers([old]), cache.writing_peers([new])
+    cache.wrote_peers([new], second)
+    cache.wrote_peers([old], first)
+    entry = cache.peers.get(1)
+    assert entry is not None and entry.peer.access_hash == 2 and cache.repeats(new)
+
+
+def test_fields_that_changed_under_way(cache: Cache) -> None:
+    mark = cache.mark()
+    cache.changed({"fields": ["api_id"]})
+    cache.learn_fields(["api_id", "user_id"], [1, 2], mark)
+    assert cache.fields == {"user_id": 2}
+
+
+def test_an_address_follows_its_data_centre(cache: Cache) -> None:
+    cache.learn_fields(["server_address", "port", "user_id"], ["a", 1, 2], cache.mark())
+    cache.setting(["dc_id"])
+    assert cache.fields == {"user_id": 2}
+
+
+def test_a_name_that_changed_under_way(cache: Cache) -> None:
+    mark = cache.mark()
+    cache.changed({"usernames": ["name"]})
+    cache.learn_username("name", peer(1), mark)
+    assert cache.by_username("name", 0) is None and cache.peers.get(1) is not None
+    mark = cache.mark()
+    cache.changed({"phones": ["49"]})
+    cache.learn_phone_number("49", peer(1, phone_number="49"), mark)
+    assert cache.by_phone_number("49") is None
+
+
+def test_a_name_that_its_peer_loses(cache: Cache) -> None:
+    cache.learn_username("old", peer(1), cache.mark())
+    mark = cache.mark()
+    cache.writing_usernames([(1, ["new"])])
+    assert cache.by_username("old", 0) is None and cache.peers.get(1) is not None
+    cache.learn_username("old", peer(1), mark)
+    assert cache.by_username("old", 0) is None
