@@ -20,8 +20,8 @@ TREE = HERE.parent.parent
 BUILD = Path(os.environ.get("BUILD", TREE / "build")).resolve()
 INTEROP = TREE / "tests" / "interop"
 PEERS = 1000
-SECONDS = 0.4
-ROUNDS = 3
+SECONDS = 0.05
+ROUNDS = 15
 
 
 def known_libraries() -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple, Optional, Union
 from . import datacentre, errors
 from .cache import Cache
 from .records import USERNAME_MAX_AGE, Peer, text_fits
-from .session import OnLost, Session
+from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, release
 from .stored import Stored
 
@@ -122,7 +122,7 @@ class Storage:
         self.name = name
         self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
         self._cached = cache
-        self._on_lost = on_lost
+        self._on_lost = lost_callback(on_lost)
         self._client: Optional[SharedClient] = None
         self._session: Optional[Session] = None
         self._unbind()
@@ -376,20 +376,23 @@ class IrenogramStorage(ListUsernameStorage, StateStorage):
     """Irenogram does not set the address when it moves to another data centre."""
 
     async def dc_id(self, value: Any = object) -> Any:
-        if value is object:
-            return await super().dc_id()
-        await self._move(value, (await self._opened().get("test_mode"))[0])
-        return None
+        if value is not object:
+            await self._move(dc_id=value)
+            return None
+        return await super().dc_id()
 
     async def test_mode(self, value: Any = object) -> Any:
-        if value is object:
-            return await super().test_mode()
-        await self._move((await self._opened().get("dc_id"))[0], _boolean(value))
-        return None
+        if value is not object:
+            await self._move(test_mode=_boolean(value))
+            return None
+        return await super().test_mode()
 
-    async def _move(self, dc_id: Any, test_mode: Any) -> None:
-        address, port = datacentre.address(dc_id, bool(test_mode))
-        await self._opened().set(dc_id=dc_id, test_mode=test_mode, server_address=address, port=port)
+    async def _move(self, **to: Any) -> None:
+        dc_id, test_mode = await self._opened().get("dc_id", "test_mode")
+        now = {"dc_id": dc_id, "test_mode": test_mode, **to}
+        if (dc_id, bool(test_mode)) != (now["dc_id"], bool(now["test_mode"])):
+            to["server_address"], to["port"] = datacentre.address(now["dc_id"], bool(now["test_mode"]))
+        await self._opened().set(**to)
 
 
 class KurigramStorage(ListUsernameStorage):

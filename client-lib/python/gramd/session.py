@@ -4,6 +4,7 @@ when the daemon goes away and comes back."""
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections import deque
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OnLost = Callable[[errors.Error], Optional[Awaitable[None]]]
+OnLost = Callable[..., Optional[Awaitable[None]]]
+"""Called with the reason, an `errors.Error`, if it takes one; may be a coroutine function."""
 
 TRANSIENT = (errors.Unavailable, errors.Storage, errors.Overloaded, errors.TimedOut)
 """What opening again may meet, and meets no more after a while."""
+
 
 RETRY = 0.25
 
@@ -35,6 +38,20 @@ connection's."""
 def boottime() -> float:
     """Seconds, those included in which the machine slept: a lease runs on meanwhile."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def lost_callback(on_lost: Optional[OnLost]) -> Optional[OnLost]:
+    """One that can be called with the reason; `event.set` cannot."""
+    if on_lost is None:
+        return None
+    callback = on_lost
+    try:
+        inspect.signature(callback).bind(None)
+    except TypeError:
+        return lambda _reason: callback()
+    except ValueError:  # it does not tell what it takes
+        pass
+    return callback
 
 
 class Lane:
@@ -72,7 +89,7 @@ class Session:
         self.lane = client.lane(name)
         self.waiting: deque[Request] = deque()
         self._options = options
-        self._on_lost = on_lost
+        self._on_lost = lost_callback(on_lost)
         self._watching = self.cache is not None
         self._error: Optional[errors.Error] = None
         self._deleting = False

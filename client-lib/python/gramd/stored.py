@@ -21,6 +21,9 @@ class Stored(NamedTuple):
     session_string: Optional[str]
     timeout: float
 
+    def __repr__(self) -> str:
+        return f"Stored({self.name!r})"  # a session string is a password
+
     async def open(self, dialect: str, cache: Any, on_lost: OnLost) -> tuple[SharedClient, Session]:
         """A new file gets that dialect, a new session the identity of the session string. The client is to be
         released after the session was closed."""

@@ -23,7 +23,7 @@ from telethon.tl import types
 
 from . import datacentre, errors
 from .records import State, text_fits
-from .session import OnLost, Session
+from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, release
 from .stored import Stored
 from .sync import run
@@ -57,7 +57,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         self.save_entities = True
         self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
         self._cached = cache
-        self._on_lost = on_lost
+        self._on_lost = lost_callback(on_lost)
         self._lock = threading.Lock()
         self._opened: Optional[tuple[SharedClient, Session]] = None
 
@@ -246,11 +246,9 @@ class GramdSession(MemorySession):  # type: ignore[misc]
             ids = [utils.get_peer_id(kind(id)) for kind in kinds]
         session = self._session()
         if session.cache is not None:
-            known = session.cache.peers.young
-            for peer_id in ids:
-                entry = known.get(peer_id)
-                if entry is not None:
-                    return peer_id, entry.peer.access_hash or 0
+            entry = session.cache.peers.young.get(ids[0])
+            if entry is not None:
+                return ids[0], entry.peer.access_hash or 0
         ids = [peer_id for peer_id in ids if -(1 << 63) <= peer_id < 1 << 63]
         for peer in run(session.get_peers(ids)):
             if peer is not None:
@@ -259,7 +257,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     # ---- the session was lost ----
 
-    def _lost(self, reason: errors.Error) -> None:
+    def _lost(self, reason: errors.Error) -> Any:
         """Called in the background thread; what is to be done is done where the client lives."""
         clients = [
             thing
@@ -268,8 +266,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         ]
         for client in clients:
             client.loop.call_soon_threadsafe(_start, client.loop, _handle_loss(client, self._on_lost, reason))
-        if not clients and self._on_lost is not None:
-            self._on_lost(reason)
+        return self._on_lost(reason) if self._on_lost is not None and not clients else None
 
 
 def _start(loop: Any, work: Any) -> None:

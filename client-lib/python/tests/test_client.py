@@ -193,6 +193,19 @@ async def test_an_operator_ends_the_session(fake: FakeGramd) -> None:
         assert await client.ping(1) == 1
 
 
+async def test_a_callback_need_not_take_the_reason(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        lost, later = asyncio.Event(), asyncio.Event()
+
+        async def after_all() -> None:
+            later.set()
+
+        for callback in (lost.set, after_all):
+            await client.open("a", on_lost=callback)
+        fake.notify("a", "ended", "fenced", "another host")
+        await asyncio.gather(lost.wait(), later.wait())
+
+
 async def test_a_lease_is_renewed_and_runs_out_with_the_daemon(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     fake.lease = 300

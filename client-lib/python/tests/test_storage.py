@@ -163,6 +163,11 @@ async def test_identity(fake: FakeGramd) -> None:
         assert (await it.dc_id(), await it.server_address(), await it.port()) == (4, "149.154.167.91", 443)
         await it.test_mode(True)
         assert (await it.test_mode(), await it.server_address()) == (True, None)
+        await it.dc_id(2)
+        await it.server_address("2001:67c:4e8:f002::e")
+        await it.test_mode(True)
+        await it.dc_id(2)
+        assert await it.server_address() == "2001:67c:4e8:f002::e"
         await it.close()
 
 
@@ -249,6 +254,11 @@ async def test_a_session_string_is_for_a_new_session(fake: FakeGramd) -> None:
             await it.open()
             assert await it.auth_key() == b"first"
             await it.close()
+
+
+def test_a_session_string_is_not_shown() -> None:
+    it = storage(family.Storage, FakeGramd("/nowhere"), session_string="a password")
+    assert "password" not in repr(it) + repr(it._stored) + str(it._stored) + f"{it._stored}"
 
 
 async def test_one_connection_for_all(fake: FakeGramd) -> None:
