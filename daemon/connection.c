@@ -13,6 +13,7 @@
 
 #include "dispatch.h"
 #include "ownership.h"
+#include "queue.h"
 #include "server.h"
 #include "watch.h"
 
@@ -59,6 +60,14 @@ static void on_closed(uv_handle_t *uv)
         server_check_stopped(server);
 }
 
+/* `all`: also those on whose sessions requests of this connection are still to be answered. */
+static void close_handles(struct connection *connection, bool all)
+{
+        for (size_t i = 0; i < connection->handles_cap && connection->n_handles > 0; i++)
+                if (connection->handles[i] && (all || connection->handles[i]->lane->n_ops == 0))
+                        handle_close(connection->handles[i]);
+}
+
 void connection_drop(struct connection *connection)
 {
         if (connection->closing)
@@ -68,6 +77,7 @@ void connection_drop(struct connection *connection)
         while (!link_empty(&connection->deferred))
                 request_orphan(LINK_OF(connection->deferred.next, struct request, link));
         ownership_abandon(connection);
+        close_handles(connection, true);
         link_remove(&connection->link);
         link_remove(&connection->unflushed);
         connection->server->n_connections--;
@@ -90,9 +100,6 @@ void connection_end(struct connection *connection)
         uv_read_stop((uv_stream_t *)&connection->pipe);
         connection->reading = false;
         ownership_forget(connection);
-        for (size_t i = 0; i < connection->handles_cap; i++)
-                if (connection->handles[i])
-                        handle_close(connection->handles[i]);
         connection_out(connection); /* so that the turn's end sees it */
 }
 
@@ -277,7 +284,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
 
         if (n == UV_EOF) {
                 connection_end(connection);
-                close_when_done(connection);
+                connection_settle(connection);
                 return;
         }
         if (n < 0) {
@@ -322,10 +329,12 @@ void connection_settle(struct connection *connection)
                 return;
         if (!connection->ending && connection->in.len > 0 && !too_much(connection))
                 take_held(connection);
-        if (connection->ending)
+        if (connection->ending) {
+                close_handles(connection, false);
                 close_when_done(connection);
-        else
+        } else {
                 set_reading(connection, !too_much(connection));
+        }
 }
 
 /* ---- its beginning ---- */

@@ -75,7 +75,10 @@ void connection_flush(struct connection *connection);
 /* A deferred request was answered or dropped: reading may go on, or the connection may end. */
 void connection_settle(struct connection *connection);
 
-/* Takes no more requests, releases its handles, answers what is under way, closes. */
+/*
+ * Takes no more requests, answers those it has, releases each handle when those on its session are answered,
+ * closes.
+ */
 void connection_end(struct connection *connection);
 
 /* Closes it at once, answered or not. */

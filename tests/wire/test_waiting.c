@@ -1,0 +1,89 @@
+/*
+ * Requests that wait, for writes before them or for a session to be opened, and what the end of their
+ * connection, or of the daemon, does to them.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "../support/program.h"
+#include "../support/wire.h"
+
+/* A write that takes a while, and reads behind it. */
+static void send_write_and_reads(struct wire *c, int s, uint32_t ids[3])
+{
+        ids[0] = wire_send(c, "update_peers(%d, [[7, 70, 'user', 'anna', nil]])", s);
+        ids[1] = wire_send(c, "get_peer_by_id(%d, 7)", s);
+        ids[2] = wire_send(c, "get(%d, ['dc_id'])", s);
+}
+
+static void expect_answers(struct wire *c, const uint32_t ids[3])
+{
+        expect_text(wire_answer(c, ids[0]), "nil");
+        expect_text(wire_answer(c, ids[1]), "[7, 70, 'user', 'anna', nil, ...]");
+        expect_text(wire_answer(c, ids[2]), "[2]");
+        wire_expect_closed(c);
+}
+
+START_TEST(requests_before_a_half_closed_end_are_answered)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(c, "'anna', {mode: 'exclusive'}");
+        uint32_t ids[3];
+
+        send_write_and_reads(c, s, ids);
+        ck_assert_int_eq(shutdown(wire_fd(c), SHUT_WR), 0);
+        expect_answers(c, ids);
+        wire_open(other, "'anna', {mode: 'exclusive', wait: 10000}");
+}
+END_TEST
+
+START_TEST(requests_before_a_violation_wait_for_their_writes)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        uint32_t ids[3];
+
+        send_write_and_reads(c, s, ids);
+        wire_hex(c, "c1");
+        expect_text(wire_answer(c, 0), "!bad_request");
+        expect_answers(c, ids);
+}
+END_TEST
+
+START_TEST(requests_before_the_daemons_end_are_answered)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        uint32_t ids[3];
+
+        /* All of it is read before the signal is: the daemon was stopped, and reads sockets in their order.
+         */
+        daemon_freeze(d);
+        send_write_and_reads(c, s, ids);
+        wire_send(other, "ping(1)");
+        daemon_thaw(d);
+        wire_next(other);
+        daemon_signal(d, SIGTERM);
+        expect_answers(c, ids);
+        ck_assert_int_eq(daemon_wait(d), 0);
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                requests_before_a_half_closed_end_are_answered,
+                requests_before_a_violation_wait_for_their_writes,
+                requests_before_the_daemons_end_are_answered,
+                NULL,
+        };
+
+        return test_program("waiting", tests);
+}
