@@ -254,14 +254,15 @@ static void load_failed(struct session *session, int error, const struct fault *
         /* What another open asked for may still succeed: creating it, or another dialect. */
         bool all = error != BACKEND_E_NOT_FOUND && error != BACKEND_E_OPTION;
         struct link *at = session->openings.next;
+        bool first = true; /* the one that it was loaded for */
 
         while (at != &session->openings) {
                 struct opening *opening = opening_of(at);
-                bool first = at == session->openings.next;
 
                 at = at->next;
-                if (all || first || !opening->options.create)
+                if (all || first || (error == BACKEND_E_NOT_FOUND && !opening->options.create))
                         fail_opening(opening, error, fault);
+                first = false;
         }
         if (link_empty(&session->openings))
                 session_free(session);
