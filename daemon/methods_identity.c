@@ -9,6 +9,11 @@
 #include "queue.h"
 #include "server.h"
 
+enum {
+        FIELD_BYTES = 264,  /* more than any field takes in an answer */
+        STRING_BYTES = 512, /* more than any session string */
+};
+
 static const char *const must_be[FIELD_COUNT] = {
         [FIELD_DC_ID] = "an integer from 0 to 255",
         [FIELD_API_ID] = "an integer from 0 to 4294967295, or nil",
@@ -63,7 +68,8 @@ void method_get(struct call *call)
         struct param *names = &call->params[0];
         struct buffer *out;
 
-        if (!check_fields(call, names->cursor, names->count) || !call_is_next(call))
+        if (!check_fields(call, names->cursor, names->count) ||
+            !call_is_next(call, names->count * FIELD_BYTES))
                 return;
         out = answer_begin(&call->request);
         pack_array(out, names->count);
@@ -224,7 +230,7 @@ void method_export_string(struct call *call)
         struct buffer text = { 0 };
         const char *missing;
 
-        if (!format || !call_is_next(call))
+        if (!format || !call_is_next(call, STRING_BYTES))
                 return;
         if (!session_string_write(&call->session->identity, format, &text, &missing)) {
                 answer_error(&call->request, WIRE_BAD_REQUEST,

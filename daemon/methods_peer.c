@@ -93,7 +93,7 @@ static void look_up(struct call *call, const struct lookup *lookup, int64_t max_
         enum cache_answer answer;
         struct op *op;
 
-        if (!call_is_next(call))
+        if (!call_is_next(call, ROW_BYTES))
                 return;
         answer = ask_cache(call->session->cache, lookup, &hit);
         if (answer != CACHE_MISS) {
@@ -217,7 +217,7 @@ void method_get_peers(struct call *call)
                         return;
                 }
         }
-        if (!call_is_next(call) || answer_from_cache(call, ids, list->count))
+        if (!call_is_next(call, list->count * ROW_BYTES) || answer_from_cache(call, ids, list->count))
                 return;
         op = op_new(call, OP_FIND, list->count * sizeof(struct lookup), list->count * ROW_BYTES);
         if (!op)
@@ -257,16 +257,17 @@ bool scan_limit(struct call *call, const struct param *limit)
 
 void method_scan_peers(struct call *call)
 {
+        const struct param *limit = &call->params[1];
         struct op *op;
 
-        if (!scan_limit(call, &call->params[1]) || !call_is_next(call))
+        if (!scan_limit(call, limit) || !call_is_next(call, (size_t)limit->integer * ROW_BYTES))
                 return;
-        op = op_new(call, OP_SCAN_PEERS, 0, (size_t)call->params[1].integer * ROW_BYTES);
+        op = op_new(call, OP_SCAN_PEERS, 0, (size_t)limit->integer * ROW_BYTES);
         if (!op)
                 return;
         op->scan.from_start = !call->params[0].given;
         op->scan.after_id = call->params[0].integer;
-        op->scan.limit = (size_t)call->params[1].integer;
+        op->scan.limit = (size_t)limit->integer;
         op->answer = answer_scan;
         op_start(op);
 }

@@ -8,7 +8,7 @@
 #include "server.h"
 #include "watch.h"
 
-enum { LINGER_MAX_S = 24 * 60 * 60 };
+enum { LINGER_MAX_S = 24 * 60 * 60, INFO_BYTES = 1024 };
 #define WAIT_MAX_MS INT64_C(86400000)
 
 /* ---- options maps ---- */
@@ -159,7 +159,7 @@ void method_open(struct call *call)
 
 void method_close(struct call *call)
 {
-        if (call->lane->n_writes > 0 && !call_is_next(call))
+        if (call->lane->n_writes > 0 && !call_is_next(call, 0))
                 return;
         handle_close(call->handle);
         call->request.session = NULL;
@@ -260,9 +260,9 @@ void method_info(struct call *call)
 {
         struct op *op;
 
-        if (!call_is_next(call))
+        if (!call_is_next(call, INFO_BYTES))
                 return;
-        op = op_new(call, OP_COUNT, 0, 1024);
+        op = op_new(call, OP_COUNT, 0, INFO_BYTES);
         if (!op)
                 return;
         op->answer = answer_info;
@@ -271,7 +271,7 @@ void method_info(struct call *call)
 
 void method_watch(struct call *call)
 {
-        if (!call_is_next(call))
+        if (!call_is_next(call, 0))
                 return;
         watch_set(call->handle, call->params[0].boolean);
         answer_nil(&call->request);

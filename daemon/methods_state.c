@@ -160,6 +160,8 @@ static void start_remove(struct call *call, const int64_t *ids, size_t n)
 
 /* ---- get_states ---- */
 
+enum { STATE_BYTES = 46 }; /* the most that a state takes in an answer */
+
 static void pack_states(struct buffer *out, struct state *states, size_t n)
 {
         qsort(states, n, sizeof(*states), state_by_date);
@@ -216,9 +218,12 @@ void method_remove_states(struct call *call)
 
 void method_get_states(struct call *call)
 {
-        if (!call_is_next(call))
+        const struct param *ids = &call->params[0];
+        size_t most = ids->given && ids->count < BACKEND_STATES_MAX ? ids->count : BACKEND_STATES_MAX;
+
+        if (!call_is_next(call, most * STATE_BYTES))
                 return;
-        if (call->params[0].given)
+        if (ids->given)
                 with_ids(call, answer_states);
         else
                 answer_states(call, NULL, 0);

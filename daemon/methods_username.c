@@ -197,6 +197,7 @@ static void answer_usernames(struct op *op, const struct found *found)
 void method_scan_usernames(struct call *call)
 {
         struct param *after = &call->params[0];
+        const struct param *limit = &call->params[1];
         struct slice name = SLICE_NONE;
         int64_t id = 0;
         struct op *op;
@@ -208,14 +209,14 @@ void method_scan_usernames(struct call *call)
                              "peer_id] or nil");
                 return;
         }
-        if (!scan_limit(call, &call->params[1]) || !call_is_next(call))
+        if (!scan_limit(call, limit) || !call_is_next(call, (size_t)limit->integer * ROW_BYTES))
                 return;
-        op = op_new(call, OP_SCAN_USERNAMES, 0, (size_t)call->params[1].integer * ROW_BYTES);
+        op = op_new(call, OP_SCAN_USERNAMES, 0, (size_t)limit->integer * ROW_BYTES);
         if (!op)
                 return;
         op->scan.after_name = op_slice(call, op, name);
         op->scan.after_id = id;
-        op->scan.limit = (size_t)call->params[1].integer;
+        op->scan.limit = (size_t)limit->integer;
         op->answer = answer_usernames;
         op_start(op);
 }

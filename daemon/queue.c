@@ -122,13 +122,13 @@ void op_start(struct op *op)
         queue_run(session);
 }
 
-bool call_is_next(struct call *call)
+bool call_is_next(struct call *call, size_t answer)
 {
         struct op *op;
 
         if ((call->lane->n_writes == 0 && !call->session->in_doubt) || call->lane->at_front)
                 return true;
-        op = op_new(call, OP_AGAIN, 0, 0);
+        op = op_new(call, OP_AGAIN, 0, answer);
         if (op)
                 op_start(op);
         return false;

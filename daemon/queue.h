@@ -123,8 +123,11 @@ struct slice op_slice(const struct call *call, struct op *op, struct slice slice
 /* Hands it to its lane; it runs as soon as it may. */
 void op_start(struct op *op);
 
-/* May this call be answered from memory now? Else it has been put in the lane, to be dispatched again. */
-bool call_is_next(struct call *call);
+/*
+ * May this call be answered from memory now? Else it has been put in the lane, to be dispatched again;
+ * `answer` as in op_new().
+ */
+bool call_is_next(struct call *call, size_t answer);
 
 /* Makes the next job if there is one to make. */
 void queue_run(struct session *session);

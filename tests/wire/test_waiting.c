@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "../support/program.h"
@@ -76,12 +77,56 @@ START_TEST(requests_before_the_daemons_end_are_answered)
 }
 END_TEST
 
+/* Answers that wait for a write count for the bound of their connection before they are there. */
+START_TEST(large_reads_behind_a_write_cost_bounded_memory)
+{
+        enum { READS = 40, IDS = 1000 };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        char ids[2 * IDS + 1] = "";
+        uint32_t asked[READS];
+        long before;
+
+        for (int i = 0; i < IDS; i++)
+                memcpy(ids + 2 * i, i ? ",7" : " 7", 3);
+        expect(c, "nil", "update_peers(%d, [[7, 1, 'user', 'a'*255, 'b'*255]])", s);
+        expect(c, "[[7, ...", "get_peers(%d, [%s])", s, ids);
+        before = daemon_peak_rss_kb(d);
+        daemon_freeze(d); /* so that it finds all of it at once */
+        wire_send(c, "update_peers(%d, [[8, 1, 'user', nil, nil]])", s);
+        for (int i = 0; i < READS; i++)
+                asked[i] = wire_send(c, "get_peers(%d, [%s])", s, ids);
+        daemon_thaw(d);
+        for (int i = 0; i < READS; i++)
+                expect_text(wire_answer(c, asked[i]), "[[7, ...");
+        ck_assert_int_lt(daemon_peak_rss_kb(d) - before, 8 * 1024L * test_memory_factor());
+}
+END_TEST
+
+/* What one asked for wrongly is no answer for another who waits for the same session. */
+START_TEST(each_open_is_refused_for_its_own_reason)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        uint32_t wrong = wire_send(c, "open('anna', {dialect: 'klingon'})");
+        uint32_t absent = wire_send(c, "open('anna', {create: false})");
+        uint32_t right = wire_send(c, "open('anna', {})");
+
+        expect_text(wire_answer(c, wrong), "!bad_request");
+        expect_text(wire_answer(c, absent), "!not_found");
+        expect_text(wire_answer(c, right), "{backend: 'file', created: true, ...");
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
                 requests_before_a_half_closed_end_are_answered,
                 requests_before_a_violation_wait_for_their_writes,
                 requests_before_the_daemons_end_are_answered,
+                large_reads_behind_a_write_cost_bounded_memory,
+                each_open_is_refused_for_its_own_reason,
                 NULL,
         };
 
