@@ -242,6 +242,7 @@ static size_t page_size(const struct listing *listing)
 static void listing_done(struct job *job)
 {
         struct listing *listing = (struct listing *)job;
+        struct server *server = listing->server;
 
         if (!listing->error)
                 add_open(listing);
@@ -261,6 +262,7 @@ static void listing_done(struct job *job)
         free(listing->rows);
         arena_deinit(&listing->arena);
         free(listing);
+        server_check_stopped(server);
 }
 
 static bool take_page(struct call *call, struct slice *after, int64_t *limit)
@@ -318,7 +320,7 @@ void method_sessions(struct call *call)
                 answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
                 return;
         }
-        request_defer(&call->request, &listing->request, sizeof(*listing));
+        request_defer(&call->request, &listing->request, sizeof(*listing) + listing->limit * ROW_BYTES);
         store_submit(&call->server->store, slow_gate(call->server), &listing->job, listing_run, listing_done);
 }
 
