@@ -17,7 +17,7 @@
 #include "server.h"
 #include "watch.h"
 
-enum { IN_STEP = 16 * 1024 };
+enum { IN_STEP = 16 * 1024, ACCEPT_RETRY_MS = 100 };
 
 /* Bytes that the kernel did not take at once; one at a time, later answers gather behind it. */
 struct outgoing {
@@ -377,12 +377,22 @@ static bool refuse(struct connection *connection)
         return true;
 }
 
+static void on_accept_retry(struct timer *timer)
+{
+        struct server *server = LINK_OF(timer, struct server, accept);
+
+        if (!server->stopping)
+                connection_accept(server);
+}
+
 void connection_accept(struct server *server)
 {
         struct connection *connection = connection_new(server);
 
-        if (!connection)
-                return; /* the backlog keeps it */
+        if (!connection) { /* libuv tells of no further client until this one is accepted */
+                timer_start(&server->timers, &server->accept, ACCEPT_RETRY_MS, on_accept_retry);
+                return;
+        }
         if (uv_accept((uv_stream_t *)&server->listening, (uv_stream_t *)&connection->pipe) < 0) {
                 uv_close((uv_handle_t *)&connection->pipe, on_closed);
                 return;

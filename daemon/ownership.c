@@ -144,6 +144,7 @@ static void grant(struct session *session, struct request *request, const struct
 static void opening_free(struct opening *opening)
 {
         timer_stop(&opening->session->server->timers, &opening->timer);
+        timers_release(&opening->session->server->timers, 1);
         link_remove(&opening->link);
         if (!link_empty(&opening->of_connection)) {
                 link_remove(&opening->of_connection);
@@ -334,7 +335,8 @@ static void wait_for(struct call *call, struct session *session, const struct op
 {
         struct opening *opening = calloc(1, sizeof(*opening));
 
-        if (!opening) {
+        if (!opening || !timers_reserve(&call->server->timers, 1)) {
+                free(opening);
                 answer_error(&call->request, WIRE_STORAGE, "no memory to open the session");
                 return;
         }

@@ -15,7 +15,7 @@
 #include "connection.h"
 #include "ownership.h"
 
-enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128, CONFIRM_MS = 250 };
+enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128, CONFIRM_MS = 250, SERVER_TIMERS = 3 };
 
 int64_t unix_now(void)
 {
@@ -101,6 +101,7 @@ void server_check_stopped(struct server *server)
         server->stopped = true;
         timer_stop(&server->timers, &server->grace);
         timer_stop(&server->timers, &server->confirming);
+        timer_stop(&server->timers, &server->accept);
         uv_walk(&server->loop, on_handle, NULL);
 }
 
@@ -345,7 +346,7 @@ static void start_watchdog(struct server *server)
 static int start(struct server *server)
 {
         server->cache_pool = cache_pool_new(server->config->cache_bytes);
-        if (!server->cache_pool) {
+        if (!server->cache_pool || !timers_reserve(&server->timers, SERVER_TIMERS)) {
                 log_write(server->log, LOG_ERROR, "out of memory");
                 return -1;
         }

@@ -57,7 +57,8 @@ struct server {
         uv_idle_t reap;     /* frees dropped caches bit by bit */
         uv_signal_t signals[3];
         uv_timer_t watchdog;
-        struct timer grace; /* while stopping: for clients that do not read */
+        struct timer grace;  /* while stopping: for clients that do not read */
+        struct timer accept; /* a client waits until there is memory for it */
         struct listener listener;
         int data_lock;
         char *data_dir;

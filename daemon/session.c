@@ -15,6 +15,8 @@
 #include "server.h"
 #include "watch.h"
 
+enum { SESSION_TIMERS = 3, NO_MEMORY_RETRY_MS = 100 };
+
 /* ---- the table ---- */
 
 static void close_now(struct session *session);
@@ -53,7 +55,7 @@ struct session *session_new(struct server *server, int backend, struct slice nam
         struct session *session = calloc(1, sizeof(*session));
         char *copy = malloc(name.len + 1);
 
-        if (!session || !copy) {
+        if (!session || !copy || !timers_reserve(&server->timers, SESSION_TIMERS)) {
                 free(session);
                 free(copy);
                 return NULL;
@@ -68,6 +70,7 @@ struct session *session_new(struct server *server, int backend, struct slice nam
         link_init(&session->openings);
         link_init(&session->lanes);
         if (!tsearch(session, &server->sessions.tree, compare)) {
+                timers_release(&server->timers, SESSION_TIMERS);
                 free(session);
                 free(copy);
                 return NULL;
@@ -108,6 +111,7 @@ void session_free(struct session *session)
         struct server *server = session->server;
 
         unload(session);
+        timers_release(&server->timers, SESSION_TIMERS);
         tdelete(session, &server->sessions.tree, compare);
         link_remove(&session->link);
         server->sessions.count--;
@@ -336,27 +340,26 @@ static void close_done(struct job *job)
         session_gone(session);
 }
 
-static void close_now(struct session *session)
-{
-        struct close_job *closing = calloc(1, sizeof(*closing));
-
-        if (!closing) {
-                /* Without memory for closing it, it stays open until there is some. */
-                session->close_wanted = false;
-                return;
-        }
-        closing->session = session;
-        closing->stored = session->stored;
-        session->phase = SESSION_CLOSING;
-        session_job_off(session, &closing->job, close_run, close_done, uv_now(&session->server->loop));
-}
-
 static void on_idle(struct timer *timer)
 {
         struct session *session = LINK_OF(timer, struct session, idle);
 
         session->close_wanted = true;
         session_check_idle(session);
+}
+
+static void close_now(struct session *session)
+{
+        struct close_job *closing = calloc(1, sizeof(*closing));
+
+        if (!closing) { /* it stays open until there is memory for closing it */
+                timer_start(&session->server->timers, &session->idle, NO_MEMORY_RETRY_MS, on_idle);
+                return;
+        }
+        closing->session = session;
+        closing->stored = session->stored;
+        session->phase = SESSION_CLOSING;
+        session_job_off(session, &closing->job, close_run, close_done, uv_now(&session->server->loop));
 }
 
 static uint64_t idle_ms(const struct session *session)
@@ -372,7 +375,8 @@ void session_check_idle(struct session *session)
         if (session->phase != SESSION_OPEN)
                 return;
         if (session->n_handles > 0 || !link_empty(&session->openings)) {
-                timer_stop(&session->server->timers, &session->idle);
+                if (queue_is_empty(session)) /* else it may be queue.c's, which waits for memory */
+                        timer_stop(&session->server->timers, &session->idle);
                 session->close_wanted = false;
                 return;
         }

@@ -5,6 +5,7 @@
 
 #include "timers.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static void place(struct timers *timers, size_t slot, struct timer *timer)
@@ -83,16 +84,27 @@ void timers_deinit(struct timers *timers)
         timers->heap = NULL;
 }
 
-static bool grow(struct timers *timers)
+bool timers_reserve(struct timers *timers, size_t n)
 {
-        size_t cap = timers->cap ? timers->cap * 2 : 64;
-        struct timer **heap = realloc(timers->heap, (cap + 1) * sizeof(struct timer *));
+        size_t wanted = timers->reserved + n, cap = timers->cap ? timers->cap : 64;
+        struct timer **heap;
 
-        if (!heap)
-                return false;
-        timers->heap = heap;
-        timers->cap = cap;
+        while (cap < wanted)
+                cap *= 2;
+        if (cap > timers->cap) {
+                heap = realloc(timers->heap, (cap + 1) * sizeof(struct timer *));
+                if (!heap)
+                        return false;
+                timers->heap = heap;
+                timers->cap = cap;
+        }
+        timers->reserved = wanted;
         return true;
+}
+
+void timers_release(struct timers *timers, size_t n)
+{
+        timers->reserved -= n;
 }
 
 void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, timer_fn fire)
@@ -101,10 +113,7 @@ void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, 
                 take_out(timers, timer);
         timer->fire = fire;
         timer->due_ms = uv_now(timers->uv.loop) + after_ms;
-        if (timers->n == timers->cap && !grow(timers)) {
-                fire(timer);
-                return;
-        }
+        assert(timers->n < timers->reserved);
         sift(timers, ++timers->n, timer);
         set_uv(timers);
 }

@@ -25,13 +25,21 @@ struct timers {
         uv_timer_t uv;
         struct timer **heap; /* from 1 */
         size_t n;
-        size_t cap;
+        size_t reserved;
+        size_t cap; /* no less than `reserved` */
 };
 
 void timers_init(struct timers *timers, uv_loop_t *loop);
 void timers_deinit(struct timers *timers); /* its uv_timer_t is closed by then */
 
-/* Starts or moves it. Short of memory it fires at once instead: early is always safe. */
+/*
+ * Whoever embeds timers reserves their places first, and releases them when it goes: starting one cannot
+ * fail. False: no memory.
+ */
+bool timers_reserve(struct timers *timers, size_t n);
+void timers_release(struct timers *timers, size_t n);
+
+/* Starts or moves it. */
 void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, timer_fn fire);
 void timer_stop(struct timers *timers, struct timer *timer);
 

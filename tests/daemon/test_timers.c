@@ -49,6 +49,7 @@ static struct clock *clock_new(void)
 
         ck_assert_int_eq(uv_loop_init(&clock->loop), 0);
         timers_init(&clock->timers, &clock->loop);
+        ck_assert(timers_reserve(&clock->timers, MANY));
         clock->record.timers = &clock->timers;
         for (int i = 0; i < MANY; i++) {
                 clock->probes[i].number = i;
