@@ -164,6 +164,8 @@ static void renew_rights(struct server *server)
         }
 }
 
+static void start_reload(struct server *server);
+
 static void reload_done(struct job *job)
 {
         struct reload_job *reload = (struct reload_job *)job;
@@ -185,24 +187,31 @@ static void reload_done(struct job *job)
         free(reload);
         server->reloading = false;
         sd_notify(0, "READY=1");
+        if (server->reload_again && !server->stopping)
+                start_reload(server);
         server_check_stopped(server);
 }
 
-static void reload(struct server *server)
+static void start_reload(struct server *server)
 {
         struct reload_job *job;
         struct timespec now;
 
-        if (server->reloading || server->stopping)
+        if (server->reloading || server->stopping) {
+                server->reload_again = true;
                 return;
+        }
         job = calloc(1, sizeof(*job));
-        if (!job)
+        if (!job) {
+                log_write(server->log, LOG_ERROR, "the configuration stays as it was: out of memory");
                 return;
+        }
         clock_gettime(CLOCK_MONOTONIC, &now);
         sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
                    (long long)now.tv_sec * 1000000 + (long long)now.tv_nsec / 1000);
         job->server = server;
         server->reloading = true;
+        server->reload_again = false;
         store_submit(&server->store, NULL, &job->job, reload_run, reload_done);
 }
 
@@ -211,7 +220,7 @@ static void on_signal(uv_signal_t *signal, int number)
         struct server *server = signal->data;
 
         if (number == SIGHUP)
-                reload(server);
+                start_reload(server);
         else
                 stop(server);
 }

@@ -65,6 +65,7 @@ struct server {
         bool stopping;
         bool stopped;
         bool reloading;
+        bool reload_again; /* SIGHUP came meanwhile */
 
         char read_buffer[SERVER_READ_BYTES]; /* shared: what is left of a read moves to its connection */
 };
