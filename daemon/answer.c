@@ -195,12 +195,11 @@ void answer_end(struct request *request)
 
         assert(request->is_open);
         out->limit = 0;
-        if (out->failed && !lost) {
+        if (out->full && !lost) {
                 buffer_truncate(out, request->answer_at);
-                answer_error(request, WIRE_TOO_LARGE,
-                             "the answer would be larger than max-message, or than memory allows");
+                answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
         } else {
-                finish(request, NULL);
+                finish(request, NULL); /* without memory for it the connection ends: connection_flush() */
         }
 }
 
@@ -209,7 +208,7 @@ void answer_cancel(struct request *request)
         struct buffer *out = out_of(request);
 
         out->limit = 0;
-        if (out != &request->server->sink)
+        if (out != &request->server->sink && (out->full || !out->failed))
                 buffer_truncate(out, request->answer_at);
 }
 

@@ -64,6 +64,7 @@ static void take_effects(struct session_job *job, struct op *op, size_t *at, str
         while (end < job->n_effects && job->effects[end].effect.change == op->first_match)
                 end++;
         texts = arena_alloc(&job->arena, (end - *at) * sizeof(struct slice) + 1);
+        changed->all = !texts;
         for (int phones = 0; phones < 2; phones++) {
                 size_t n = 0;
 

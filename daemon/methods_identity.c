@@ -131,11 +131,19 @@ static unsigned merge(struct values *values, const struct session *session, stru
 
         identity_init(&before);
         *failed = !identity_copy(&before, next);
+        if (*failed)
+                return 0;
         for (enum field field = 0; field < FIELD_COUNT && !*failed; field++)
                 if (fields & FIELD_BIT(field))
                         *failed = !copy_field(next, &values->identity, field);
         if (!*failed && (fields & place) && !(fields & address) && session->keeps_address)
                 fields |= datacentre_follow(next, &before);
+        if (*failed) { /* nothing of it stays */
+                struct identity half = *next;
+
+                *next = before;
+                before = half;
+        }
         identity_wipe(&before);
         return fields;
 }

@@ -61,9 +61,9 @@ void watch_tell(struct session *session, const struct lane *writer_lane, int64_t
                 const struct changed *changed)
 {
         static const struct changed nothing = { 0 };
-        bool all = told(changed) > TOLD_ONE_BY_ONE;
+        bool all = changed->all || told(changed) > TOLD_ONE_BY_ONE;
 
-        if (session->n_watching == 0 || (told(changed) == 0 && !changed->fields))
+        if (session->n_watching == 0 || (told(changed) == 0 && !changed->fields && !all))
                 return;
         for (struct link *at = session->handles.next; at != &session->handles; at = at->next) {
                 struct handle *handle = LINK_OF(at, struct handle, link);

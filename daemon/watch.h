@@ -20,6 +20,7 @@ struct changed {
         const struct state *states;
         const int64_t *states_gone;
         size_t n_states; /* of either */
+        bool all;        /* and more than is said here */
 };
 
 /* To every watching handle but the writer's, which need not be open any more. */

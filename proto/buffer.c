@@ -50,8 +50,10 @@ static bool __attribute__((noinline)) buffer_make_room(struct buffer *buffer, si
 {
         if (more > SIZE_MAX - buffer->len)
                 return false;
-        if (buffer->limit && buffer->len + more > buffer->limit)
+        if (buffer->limit && buffer->len + more > buffer->limit) {
+                buffer->full = true;
                 return false;
+        }
         return (buffer->data && more <= buffer->cap - buffer->len) || buffer_grow(buffer, buffer->len + more);
 }
 
@@ -99,7 +101,7 @@ void buffer_truncate(struct buffer *buffer, size_t len)
                 explicit_bzero(buffer->data + len, buffer->len - len);
                 buffer->len = len;
         }
-        buffer->failed = false;
+        buffer->failed = buffer->full = false;
 }
 
 void buffer_shrink(struct buffer *buffer)

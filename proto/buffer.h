@@ -23,6 +23,7 @@ struct buffer {
         size_t cap;
         size_t limit; /* bytes; 0: none */
         bool failed;
+        bool full; /* failed at `limit`, not for want of memory */
 };
 
 void buffer_deinit(struct buffer *buffer);
