@@ -127,6 +127,8 @@ static void on_written(uv_write_t *request, int status)
         struct outgoing *outgoing = request->data;
         struct connection *connection = outgoing->connection;
 
+        if (status == 0)
+                connection->server->metrics.counters[METRIC_BYTES_OUT] += outgoing->bytes.len;
         connection->writing = NULL;
         wipe(outgoing->secret, &outgoing->bytes);
         buffer_deinit(&outgoing->bytes);
