@@ -1,0 +1,25 @@
+#ifndef GRAMD_TESTS_SUPPORT_MONGO_PEEK_H
+#define GRAMD_TESTS_SUPPORT_MONGO_PEEK_H
+
+/* What a server holds, read past every daemon, on a connection of the test's own. */
+
+#include <stdint.h>
+
+#include "mongo_server.h"
+
+struct mongo_peek;
+
+struct mongo_peek *mongo_peek_new(const struct mongo_server *server);
+void mongo_peek_end(struct mongo_peek **peek);
+#define MONGO_PEEK __attribute__((cleanup(mongo_peek_end))) struct mongo_peek *
+
+struct mongo_peer {
+        bool exists;
+        int64_t access_hash;
+        int64_t fence;
+};
+struct mongo_peer mongo_peek_peer(struct mongo_peek *peek, const char *database, int64_t id);
+/* One command on the database admin, as JSON; fails the test where it fails. */
+void mongo_peek_command(struct mongo_peek *peek, const char *json);
+
+#endif

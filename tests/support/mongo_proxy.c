@@ -1,0 +1,208 @@
+/*
+ * Two threads a connection: one takes what the client sends, waits, and hands it on; one brings the answers
+ * back. A client that hangs up does not stop what it has sent.
+ */
+
+#include "mongo_proxy.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "program.h"
+
+struct mongo_proxy_state {
+        pthread_t thread;
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        bool holding;
+        unsigned most_ms, rare, long_ms;
+        unsigned seed;
+        int n; /* threads of connections */
+        _Atomic bool ending;
+        int port;
+};
+
+struct pipe {
+        struct mongo_proxy_state *state;
+        int from, to;
+        bool slow;
+        _Atomic int *ends; /* of the two pipes of a connection: the last closes both */
+};
+
+static void wait_ms(unsigned ms)
+{
+        const struct timespec pause = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+        nanosleep(&pause, NULL);
+}
+
+/* How long this piece has to wait; not at all while everything is held. */
+static unsigned delay(struct mongo_proxy_state *state)
+{
+        unsigned ms = 0;
+
+        pthread_mutex_lock(&state->lock);
+        while (state->holding && !atomic_load(&state->ending))
+                pthread_cond_wait(&state->changed, &state->lock);
+        if (state->most_ms)
+                ms = (unsigned)rand_r(&state->seed) % state->most_ms;
+        if (state->rare && (unsigned)rand_r(&state->seed) % state->rare == 0)
+                ms += state->long_ms;
+        pthread_mutex_unlock(&state->lock);
+        return atomic_load(&state->ending) ? 0 : ms;
+}
+
+static bool write_all(int fd, const char *bytes, ssize_t len)
+{
+        while (len > 0) {
+                ssize_t sent = send(fd, bytes, (size_t)len, MSG_NOSIGNAL);
+
+                if (sent <= 0)
+                        return false;
+                bytes += sent;
+                len -= sent;
+        }
+        return true;
+}
+
+static void *run_pipe(void *arg)
+{
+        struct pipe *pipe = arg;
+        struct mongo_proxy_state *state = pipe->state;
+        char bytes[16384];
+        ssize_t len;
+
+        while ((len = recv(pipe->from, bytes, sizeof(bytes), 0)) > 0) {
+                if (pipe->slow)
+                        wait_ms(delay(state));
+                if (!write_all(pipe->to, bytes, len))
+                        break;
+        }
+        shutdown(pipe->to, SHUT_WR);
+        if (!pipe->slow) /* the server is gone: so is what the client sends */
+                shutdown(pipe->to, SHUT_RDWR);
+        if (atomic_fetch_sub(pipe->ends, 1) == 1) {
+                close(pipe->from);
+                close(pipe->to);
+                free(pipe->ends);
+        }
+        free(pipe);
+        pthread_mutex_lock(&state->lock);
+        state->n--;
+        pthread_cond_broadcast(&state->changed);
+        pthread_mutex_unlock(&state->lock);
+        return NULL;
+}
+
+static void start_pipe(struct mongo_proxy_state *state, int from, int to, bool slow, _Atomic int *ends)
+{
+        struct pipe *pipe = calloc(1, sizeof(*pipe));
+        pthread_t thread;
+
+        *pipe = (struct pipe){ state, from, to, slow, ends };
+        pthread_mutex_lock(&state->lock);
+        state->n++;
+        pthread_mutex_unlock(&state->lock);
+        pthread_create(&thread, NULL, run_pipe, pipe);
+        pthread_detach(thread);
+}
+
+static void *run_accept(void *arg)
+{
+        struct mongo_proxy *proxy = arg;
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+        address.sin_port = htons((uint16_t)proxy->server_port);
+        for (;;) {
+                int client = accept4(proxy->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+                int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                _Atomic int *ends = calloc(1, sizeof(*ends));
+
+                if (client < 0 || connect(server, (struct sockaddr *)&address, sizeof(address)) < 0) {
+                        close(server);
+                        free(ends);
+                        if (client < 0)
+                                return NULL;
+                        close(client);
+                        continue;
+                }
+                atomic_store(ends, 2);
+                start_pipe(proxy->state, client, server, true, ends);
+                start_pipe(proxy->state, server, client, false, ends);
+        }
+}
+
+struct mongo_proxy *mongo_proxy_new(int server_port)
+{
+        struct mongo_proxy *proxy = calloc(1, sizeof(*proxy));
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t len = sizeof(address);
+
+        ck_assert_ptr_nonnull(proxy);
+        proxy->state = calloc(1, sizeof(*proxy->state));
+        ck_assert_ptr_nonnull(proxy->state);
+        pthread_mutex_init(&proxy->state->lock, NULL);
+        pthread_cond_init(&proxy->state->changed, NULL);
+        proxy->state->seed = 1;
+        proxy->server_port = server_port;
+        proxy->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ck_assert_int_eq(bind(proxy->listen_fd, (struct sockaddr *)&address, len), 0);
+        ck_assert_int_eq(listen(proxy->listen_fd, 64), 0);
+        ck_assert_int_eq(getsockname(proxy->listen_fd, (struct sockaddr *)&address, &len), 0);
+        proxy->port = ntohs(address.sin_port);
+        ck_assert_int_eq(pthread_create(&proxy->state->thread, NULL, run_accept, proxy), 0);
+        return proxy;
+}
+
+/* The daemons are gone by now, or their connections end here. What still waits is handed on first. */
+void mongo_proxy_end(struct mongo_proxy **pointer)
+{
+        struct mongo_proxy *proxy = *pointer;
+
+        *pointer = NULL;
+        if (!proxy)
+                return;
+        atomic_store(&proxy->state->ending, true);
+        mongo_proxy_let_go(proxy);
+        shutdown(proxy->listen_fd, SHUT_RDWR);
+        pthread_join(proxy->state->thread, NULL);
+        close(proxy->listen_fd);
+        pthread_mutex_lock(&proxy->state->lock);
+        while (proxy->state->n > 0)
+                pthread_cond_wait(&proxy->state->changed, &proxy->state->lock);
+        pthread_mutex_unlock(&proxy->state->lock);
+        pthread_cond_destroy(&proxy->state->changed);
+        pthread_mutex_destroy(&proxy->state->lock);
+        free(proxy->state);
+        free(proxy);
+}
+
+void mongo_proxy_delay(struct mongo_proxy *proxy, unsigned most_ms, unsigned rare, unsigned long_ms)
+{
+        pthread_mutex_lock(&proxy->state->lock);
+        proxy->state->most_ms = most_ms;
+        proxy->state->rare = rare;
+        proxy->state->long_ms = long_ms;
+        pthread_mutex_unlock(&proxy->state->lock);
+}
+
+void mongo_proxy_hold(struct mongo_proxy *proxy)
+{
+        pthread_mutex_lock(&proxy->state->lock);
+        proxy->state->holding = true;
+        pthread_mutex_unlock(&proxy->state->lock);
+}
+
+void mongo_proxy_let_go(struct mongo_proxy *proxy)
+{
+        pthread_mutex_lock(&proxy->state->lock);
+        proxy->state->holding = false;
+        pthread_cond_broadcast(&proxy->state->changed);
+        pthread_mutex_unlock(&proxy->state->lock);
+}
