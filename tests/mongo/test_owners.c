@@ -1,0 +1,257 @@
+/*
+ * Two daemons, one database: who owns a session, how it changes hands, and that a former owner's writes,
+ * however late, replace nothing of its successor's.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../support/mongo_peek.h"
+#include "../support/mongo_proxy.h"
+#include "../support/mongo_server.h"
+#include "../support/program.h"
+#include "../support/wire.h"
+
+#define TERM "1.2"
+#define START(uri, term)                                                                                     \
+        daemon_start(.config = "idle-close = 0\n", .flags = { "--mongo", uri, "--mongo-term", term })
+
+static long long number(const char *text)
+{
+        char *end;
+        long long value = strtoll(text, &end, 10);
+
+        ck_assert_msg(end != text && *end == '\0', "not a number: %s", text);
+        return value;
+}
+
+static long long lease(struct wire *c, int s)
+{
+        return number(wire_call(c, "lease(%d)", s));
+}
+
+static int open_waiting(struct wire *c, const char *name)
+{
+        return wire_open(c, "'%s', {backend: 'mongo', wait: 60000}", name);
+}
+
+static long long fence_of(struct wire *c, int s)
+{
+        return wire_number(wire_call(c, "info(%d)", s), "fence");
+}
+
+START_TEST(a_session_has_one_owner)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
+        TEST_FREED char *name = mongo_name("one");
+        char host[256];
+        long long fence;
+        int s;
+
+        if (!server)
+                return;
+        DAEMON a = START(server->uri, TERM);
+        DAEMON b = START(server->uri, TERM);
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        gethostname(host, sizeof(host));
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        fence = fence_of(ca, s);
+        expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
+        ck_assert_int_gt(lease(ca, s), 0);
+        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", name);
+        ck_assert_ptr_nonnull(strstr(wire_error_detail(cb), host));
+        ck_assert_int_eq(wire_number(wire_error_detail(cb), "pid"), a->pid);
+        /* Renewed again and again: nobody else gets it, however long the other waits. */
+        expect(cb, "!busy", "open('%s', {backend: 'mongo', wait: 4000})", name);
+        ck_assert_int_gt(lease(ca, s), 0);
+        expect(ca, "nil", "close(%d)", s);
+        s = open_waiting(cb, name);
+        ck_assert_int_gt(fence_of(cb, s), fence);
+        expect(cb, "[1, 2, ...]", "get_peer_by_username(%d, 'a')", s);
+        expect(ca, "!busy", "open('%s', {backend: 'mongo'})", name);
+        daemon_stop(b);
+        wire_open(ca, "'%s', {backend: 'mongo', wait: 1000}", name);
+}
+END_TEST
+
+START_TEST(a_dead_owner_is_replaced_after_its_term)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
+        TEST_FREED char *name = mongo_name("dead");
+        long long fence;
+        int s;
+
+        if (!server)
+                return;
+        DAEMON a = START(server->uri, TERM);
+        DAEMON b = START(server->uri, TERM);
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        fence = fence_of(ca, s);
+        expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
+        daemon_kill(a);
+        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", name);
+        s = open_waiting(cb, name);
+        ck_assert_int_gt(fence_of(cb, s), fence);
+        expect(cb, "[1, 2, ...]", "get_peer_by_id(%d, 1)", s);
+        daemon_resume(a);
+        wire_end(&ca);
+        ca = wire_connect(a);
+        expect(ca, "!busy", "open('%s', {backend: 'mongo'})", name);
+}
+END_TEST
+
+START_TEST(the_same_data_directory_goes_on_at_once)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
+        TEST_FREED char *name = mongo_name("again");
+        int s;
+
+        if (!server)
+                return;
+        DAEMON a = START(server->uri, "3600");
+        CLIENT c = wire_connect(a);
+
+        s = wire_open(c, "'%s', {backend: 'mongo'}", name);
+        expect(c, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
+        daemon_kill(a);
+        daemon_resume(a);
+        CLIENT again = wire_connect(a);
+
+        s = wire_open(again, "'%s', {backend: 'mongo'}", name);
+        expect(again, "[1, 2, ...]", "get_peer_by_id(%d, 1)", s);
+}
+END_TEST
+
+START_TEST(a_suspended_owner_learns_that_it_is_none)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("asleep");
+        TEST_FREED char *kept = mongo_name("kept");
+        int s, other, t;
+
+        if (!server)
+                return;
+        DAEMON a = START(server->uri, TERM);
+        DAEMON b = START(server->uri, TERM);
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        other = wire_open(ca, "'%s', {backend: 'mongo'}", kept);
+        expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
+        expect(ca, "nil", "update_peers(%d, [[1, 7, 'user', 'k', nil]])", other);
+        daemon_freeze(a);
+        t = open_waiting(cb, name);
+        expect(cb, "nil", "update_peers(%d, [[1, 3, 'user', 'b', nil]])", t);
+        daemon_thaw(a);
+        expect_text(wire_told(ca), "ended(1, 'fenced', ...)");
+        expect(ca, "!bad_session", "update_peers(%d, [[1, 4, 'user', 'c', nil]])", s);
+        expect(ca, "!busy", "open('%s', {backend: 'mongo'})", name);
+        /* What nobody else has taken it goes on with. */
+        while (lease(ca, other) == 0)
+                usleep(20000);
+        expect(ca, "[1, 7, ...]", "get_peer_by_id(%d, 1)", other);
+        expect(ca, "nil", "update_peers(%d, [[1, 8, 'user', 'k', nil]])", other);
+        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", kept);
+        expect(cb, "[1, 3, ...]", "get_peer_by_id(%d, 1)", t);
+}
+END_TEST
+
+START_TEST(an_outage_longer_than_the_term)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
+        TEST_FREED char *name = mongo_name("outage");
+        long long start;
+        int s;
+
+        if (!server || !mongo_server_is_ours(server, "an outage longer than the term"))
+                return;
+        DAEMON a = START(server->uri, TERM);
+        CLIENT c = wire_connect(a);
+
+        s = wire_open(c, "'%s', {backend: 'mongo'}", name);
+        expect(c, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
+        mongo_server_kill(server);
+        start = test_now_ms();
+        while (lease(c, s) > 0) {
+                test_time_left(start, "the lease to run out");
+                usleep(20000);
+        }
+        expect(c, "!unavailable", "get_peer_by_id(%d, 1)", s);
+        expect(c, "!unavailable", "get(%d, ['dc_id'])", s);
+        expect(c, "!unavailable", "open('%s', {backend: 'mongo'})", name);
+        mongo_server_resume(server);
+        while (lease(c, s) == 0) {
+                test_time_left(start, "the lease to go on");
+                usleep(20000);
+        }
+        expect(c, "[1, 2, ...]", "get_peer_by_id(%d, 1)", s);
+        expect(c, "nil", "update_peers(%d, [[1, 3, 'user', 'a', nil]])", s);
+}
+END_TEST
+
+START_TEST(a_write_that_lands_late)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *name = mongo_name("late");
+        TEST_FREED char *uri = NULL;
+        struct mongo_peer peer;
+        int s, t;
+
+        if (!server || !mongo_server_is_ours(server, "a write that lands late"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=60000", proxy->port);
+        MONGO_PEEK peek = mongo_peek_new(server);
+        DAEMON a = START(uri, TERM);
+        DAEMON b = START(server->uri, TERM);
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
+        /* Only the update itself is held: what it reads first has been read when the renewals stop. */
+        mongo_proxy_delay(proxy, 0, 1, 400);
+        wire_send(ca, "update_peers(%d, [[1, 100, 'user', 'late', nil]])", s);
+        usleep(600000);
+        mongo_proxy_hold(proxy);
+        t = open_waiting(cb, name);
+        expect(cb, "nil", "update_peers(%d, [[1, 3, 'user', 'b', nil]])", t);
+        mongo_proxy_delay(proxy, 0, 0, 0);
+        mongo_proxy_let_go(proxy);
+        expect_text(wire_told(ca), "ended(1, 'fenced', ...)");
+        peer = mongo_peek_peer(peek, name, 1);
+        ck_assert_int_eq(peer.access_hash, 3);
+        ck_assert_int_eq(peer.fence, fence_of(cb, t));
+        wire_end(&ca);
+        daemon_end(&a);
+}
+END_TEST
+
+int main(void)
+{
+        Suite *suite = suite_create("owners");
+        TCase *tcase = tcase_create("owners");
+        SRunner *runner = srunner_create(suite);
+        int failed;
+
+        tcase_set_timeout(tcase, TEST_TIMEOUT_S);
+        suite_add_tcase(suite, tcase);
+        tcase_add_loop_test(tcase, a_session_has_one_owner, 0, MONGO_KINDS);
+        tcase_add_loop_test(tcase, a_dead_owner_is_replaced_after_its_term, 0, MONGO_KINDS);
+        tcase_add_loop_test(tcase, the_same_data_directory_goes_on_at_once, 0, MONGO_KINDS);
+        tcase_add_test(tcase, a_suspended_owner_learns_that_it_is_none);
+        tcase_add_loop_test(tcase, an_outage_longer_than_the_term, 0, MONGO_KINDS);
+        tcase_add_test(tcase, a_write_that_lands_late);
+        srunner_run_all(runner, CK_ENV);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
