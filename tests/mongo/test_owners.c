@@ -217,14 +217,11 @@ START_TEST(a_write_that_lands_late)
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
-        /* Only the update itself is held: what it reads first has been read when the renewals stop. */
-        mongo_proxy_delay(proxy, 0, 1, 400);
-        wire_send(ca, "update_peers(%d, [[1, 100, 'user', 'late', nil]])", s);
-        usleep(600000);
-        mongo_proxy_hold(proxy);
+        mongo_proxy_hold_at(proxy, "too late");
+        wire_send(ca, "update_peers(%d, [[1, 100, 'user', 'too late', nil]])", s);
+        mongo_proxy_await(proxy); /* with it the renewals are held */
         t = open_waiting(cb, name);
         expect(cb, "nil", "update_peers(%d, [[1, 3, 'user', 'b', nil]])", t);
-        mongo_proxy_delay(proxy, 0, 0, 0);
         mongo_proxy_let_go(proxy);
         expect_text(wire_told(ca), "ended(1, 'fenced', ...)");
         peer = mongo_peek_peer(peek, name, 1);

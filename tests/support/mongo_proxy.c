@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ struct mongo_proxy_state {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         bool holding;
+        const char *word; /* that makes it hold; NULL: none */
         unsigned most_ms, rare, long_ms;
         unsigned seed;
         int n; /* threads of connections */
@@ -42,12 +44,17 @@ static void wait_ms(unsigned ms)
         nanosleep(&pause, NULL);
 }
 
-/* How long this piece has to wait; not at all while everything is held. */
-static unsigned delay(struct mongo_proxy_state *state)
+/* How long this piece has to wait, once nothing is held any more. */
+static unsigned delay(struct mongo_proxy_state *state, const char *bytes, size_t len)
 {
         unsigned ms = 0;
 
         pthread_mutex_lock(&state->lock);
+        if (state->word && memmem(bytes, len, state->word, strlen(state->word))) {
+                state->word = NULL;
+                state->holding = true;
+                pthread_cond_broadcast(&state->changed);
+        }
         while (state->holding && !atomic_load(&state->ending))
                 pthread_cond_wait(&state->changed, &state->lock);
         if (state->most_ms)
@@ -80,7 +87,7 @@ static void *run_pipe(void *arg)
 
         while ((len = recv(pipe->from, bytes, sizeof(bytes), 0)) > 0) {
                 if (pipe->slow)
-                        wait_ms(delay(state));
+                        wait_ms(delay(state, bytes, (size_t)len));
                 if (!write_all(pipe->to, bytes, len))
                         break;
         }
@@ -196,6 +203,21 @@ void mongo_proxy_hold(struct mongo_proxy *proxy)
 {
         pthread_mutex_lock(&proxy->state->lock);
         proxy->state->holding = true;
+        pthread_mutex_unlock(&proxy->state->lock);
+}
+
+void mongo_proxy_hold_at(struct mongo_proxy *proxy, const char *word)
+{
+        pthread_mutex_lock(&proxy->state->lock);
+        proxy->state->word = word;
+        pthread_mutex_unlock(&proxy->state->lock);
+}
+
+void mongo_proxy_await(struct mongo_proxy *proxy)
+{
+        pthread_mutex_lock(&proxy->state->lock);
+        while (!proxy->state->holding)
+                pthread_cond_wait(&proxy->state->changed, &proxy->state->lock);
         pthread_mutex_unlock(&proxy->state->lock);
 }
 

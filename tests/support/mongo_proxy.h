@@ -23,6 +23,9 @@ void mongo_proxy_end(struct mongo_proxy **proxy);
 void mongo_proxy_delay(struct mongo_proxy *proxy, unsigned most_ms, unsigned rare, unsigned long_ms);
 /* Nothing is handed on to the server until it is let go. */
 void mongo_proxy_hold(struct mongo_proxy *proxy);
+/* The same, from the first piece on that has `word` in it; waits until that has come. */
+void mongo_proxy_hold_at(struct mongo_proxy *proxy, const char *word);
+void mongo_proxy_await(struct mongo_proxy *proxy);
 void mongo_proxy_let_go(struct mongo_proxy *proxy);
 
 #endif
