@@ -372,7 +372,7 @@ END_TEST
 
 START_TEST(a_session_that_another_has_taken_ends)
 {
-        struct bot *bot = bot_new(300); /* the patience for a busy session, too */
+        struct bot *bot = bot_new(1000); /* the patience for a busy session, too */
         struct gram_open_options options = { .mode = GRAM_EXCLUSIVE };
 
         ck_assert_int_eq(gram_async_open(bot->client, "anna", &options, on_open, bot), 0);
@@ -402,7 +402,7 @@ END_TEST
 START_TEST(an_open_that_waited_lets_the_holder_come_back_first)
 {
         struct bot *bot = bot_new(0);
-        struct gram_open_options waiting = { .mode = GRAM_EXCLUSIVE, .wait_ms = 600 };
+        struct gram_open_options waiting = { .mode = GRAM_EXCLUSIVE, .wait_ms = 20000 };
         struct gram_open_options plain = { .mode = GRAM_SHARED };
         const char *wait;
 
@@ -417,7 +417,7 @@ START_TEST(an_open_that_waited_lets_the_holder_come_back_first)
         ck_assert_int_gt(gram_timeout_ms(bot->client), 0);
         puppet_does(bot->puppet, "open('anna', {..., wait: ...})", REOPENED);
         wait = strstr(bot->puppet->text, "wait: ") + 6;
-        ck_assert_int_lt(atoi(wait), 600); /* what is left of it */
+        ck_assert_int_lt(atoi(wait), 20000); /* what is left of it */
         expect_log(bot, "ok");
         bot_end(bot);
 }
@@ -557,8 +557,8 @@ START_TEST(renews_a_lease_and_tells_when_it_is_over)
         puppet_greet(bot->puppet);
         puppet_does(bot->puppet, "open(...)",
                     "{session: 3, created: true, backend: 'mongo', dialect: 'mongo', version: 1, fence: 4}");
-        puppet_does(bot->puppet, "lease(3)", "90");
-        puppet_does(bot->puppet, "lease(3)", "90"); /* a third of it later */
+        puppet_does(bot->puppet, "lease(3)", "1800");
+        puppet_does(bot->puppet, "lease(3)", "1800"); /* a third of it later */
         expect_log(bot, "ok");
         puppet_refuse(bot->puppet, puppet_expect(bot->puppet, "lease(3)"), "['unavailable', 'no', nil]");
         puppet_expect(bot->puppet, "lease(3)");
@@ -584,7 +584,7 @@ START_TEST(gives_up_in_time)
         struct bot *bot = bot_open();
         uint32_t id;
 
-        gram_client_set_timeout(bot->client, 30);
+        gram_client_set_timeout(bot->client, 300);
         write_peer(bot, 1);
         id = puppet_expect(bot->puppet, "update_peers(3, [[1, ...]])");
         expect_log(bot, "timeout");
@@ -593,7 +593,7 @@ START_TEST(gives_up_in_time)
         write_peer(bot, 2);
         puppet_does(bot->puppet, "update_peers(3, [[2, ...]])", "nil");
         expect_log(bot, "ok");
-        gram_client_set_timeout(bot->client, 30);
+        gram_client_set_timeout(bot->client, 300);
         write_peer(bot, 3);
         puppet_expect(bot->puppet, "update_peers(3, [[3, ...]])");
         puppet_silence(bot->puppet);
@@ -610,7 +610,7 @@ END_TEST
 
 START_TEST(an_open_answered_too_late_is_closed)
 {
-        struct bot *bot = bot_new(30);
+        struct bot *bot = bot_new(300);
         uint32_t id;
 
         ck_assert_int_eq(gram_async_open(bot->client, "anna", NULL, on_open, bot), 0);
@@ -627,7 +627,7 @@ START_TEST(a_close_that_runs_out_of_time_frees_the_session)
 {
         struct bot *bot = bot_open();
 
-        gram_client_set_timeout(bot->client, 30);
+        gram_client_set_timeout(bot->client, 300);
         ck_assert_int_eq(gram_async_close(bot->session, on_reply, bot), 0);
         puppet_expect(bot->puppet, "close(3)");
         expect_log(bot, "timeout");
