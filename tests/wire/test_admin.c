@@ -84,6 +84,22 @@ START_TEST(sessions_tell_their_handles)
 }
 END_TEST
 
+START_TEST(memory_sessions_are_listed_while_they_live)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {backend: 'memory'}");
+
+        expect(c, "nil", "close(%d)", wire_open(c, "'anna', {}"));
+        expect(c,
+               "[{backend: 'file', bytes: ..., handles: 0, holder: nil, modified: ..., name: 'anna'}, "
+               "{backend: 'memory', bytes: 0, handles: 1, holder: nil, modified: 0, name: 'anna'}]",
+               "sessions(nil, {limit: 2})");
+        expect(c, "nil", "close(%d)", s);
+        expect_sessions(c, "nil", "anna");
+}
+END_TEST
+
 START_TEST(session_parameters_are_checked)
 {
         static const char *const wrong[] = { "5",
@@ -279,6 +295,7 @@ int main(void)
         const TTest *const tests[] = {
                 sessions_are_listed_by_name,
                 sessions_tell_their_handles,
+                memory_sessions_are_listed_while_they_live,
                 session_parameters_are_checked,
                 pages_put_together_are_the_whole,
                 clients_are_listed,

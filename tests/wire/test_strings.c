@@ -287,6 +287,24 @@ START_TEST(an_import_does_not_replace_another_key)
 }
 END_TEST
 
+/* Who the account is goes with its key: what the new string does not say is not the old account's. */
+START_TEST(another_key_is_another_account)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        TEST_FREED char *first = current(9, false);
+        TEST_FREED char *second = telethon(99, AF_INET, "91.108.56.130", 443);
+        int s = wire_open(c, "'anna', {}");
+
+        expect(c, "...", "import_string(%d, '%s', {})", s, first);
+        expect(c, "nil", "set(%d, {takeout_id: 5})", s);
+        expect(c, "[16909060, 81985529216486895, true, 5]",
+               "get(%d, ['api_id', 'user_id', 'is_bot', 'takeout_id'])", s);
+        expect(c, "...", "import_string(%d, '%s', {overwrite: true})", s, second);
+        expect(c, "[16909060, nil, nil, nil]", "get(%d, ['api_id', 'user_id', 'is_bot', 'takeout_id'])", s);
+}
+END_TEST
+
 START_TEST(an_import_takes_the_api_id_given)
 {
         DAEMON d = daemon_start();
@@ -355,6 +373,7 @@ int main(void)
                 telethon_exports_know_the_data_centres,
                 exports_need_their_fields,
                 an_import_does_not_replace_another_key,
+                another_key_is_another_account,
                 an_import_takes_the_api_id_given,
                 wrong_strings_are_refused,
                 an_import_survives_a_kill,
