@@ -27,7 +27,6 @@ OnLost = Callable[..., Optional[Awaitable[None]]]
 TRANSIENT = (errors.Unavailable, errors.Storage, errors.Overloaded, errors.TimedOut)
 """What opening again may meet, and meets no more after a while."""
 
-
 RETRY = 0.25
 
 REOPEN_WAIT = 2000

@@ -33,7 +33,8 @@ __all__ = ["GramdSession"]
 log = logging.getLogger(__name__)
 
 OWN_USER = 0
-"""Telethon keeps its own user's id as the access hash of a peer with this id."""
+"""Telethon tells its own user's id as the access hash of a peer with this id; it is the session's
+`user_id`."""
 
 
 class GramdSession(MemorySession):  # type: ignore[misc]
@@ -192,17 +193,17 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     def process_entities(self, tlo: Any) -> None:
         if not self.save_entities:
             return
-        rows = self._entities_to_rows(tlo)
+        rows = []
+        for row in self._entities_to_rows(tlo):
+            if row[0] == OWN_USER:
+                self._set(user_id=row[1])
+            else:
+                rows.append(row)
         if not rows:
             return
         session = self._session()
-        for row in rows:
-            if row[0] == OWN_USER:
-                self._set(user_id=row[1])
-        cache = session.cache
-        if session.dialect != "telethon":  # only there is it a peer, for Telethon itself to read
-            rows = [row for row in rows if row[0] != OWN_USER]
-        if cache is not None:
+        if session.cache is not None:
+            cache = session.cache
             rows = [row for row in rows if not cache.repeats(row)]
         if rows:
             run(session.update_peers(rows))
