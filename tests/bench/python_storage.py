@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What a call costs on a library's own storage and on gramd's, with and without the cache, and their ratio.
 
-Each library runs in the environment that the interop tests made ($BUILD/venvs), over a daemon of its own. Names given
-run those alone. The own storages run on a file; what they write stays in a transaction, as the library leaves it.
+Each library runs in the environment that the interop tests made ($BUILD/venvs), over a daemon of its own. Names
+given run those alone. The own storages run on a file; what they write stays in a transaction, as the library
+leaves it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ async def family(storage) -> dict[str, float]:
     await storage.open()
     await storage.user_id(777)
     five = not library.LISTED_NAMES
-    rows = [(n, n, "user", f"name{n}", f"49{n}") if five else (n, n, "user", f"49{n}") for n in range(1, PEERS)]
+    rows = [
+        (n, n, "user", f"name{n}", f"49{n}") if five else (n, n, "user", f"49{n}") for n in range(1, PEERS)
+    ]
     await storage.update_peers(rows)
     if hasattr(storage, "update_usernames"):
         await storage.update_usernames([] if five else [(n, [f"name{n}"]) for n in range(1, PEERS)])
@@ -133,11 +136,11 @@ def one_library(name: str) -> None:
         finally:
             running.stop()
     for call, cost in own.items():
-        print(
-            f"{name:12} {call:27} own {cost:8.2f} µs   cached {cached[call]:7.2f} µs ({cost / cached[call]:6.1f} ×)"
-            f"   uncached {plain[call]:7.2f} µs ({cost / plain[call]:4.2f} ×)",
-            flush=True,
+        mine = "   ".join(
+            f"{how} {costs[call]:7.2f} µs ({cost / costs[call]:6.2f} times as fast)"
+            for how, costs in (("cached", cached), ("uncached", plain))
         )
+        print(f"{name:12} {call:27} own {cost:8.2f} µs   {mine}", flush=True)
 
 
 def main(names: list[str]) -> None:
@@ -155,7 +158,9 @@ def main(names: list[str]) -> None:
             "PYTHONPATH": f"{TREE / 'client-lib' / 'python'}:{INTEROP}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        subprocess.run([python, "-W", "ignore", __file__], env=variables, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [python, "-W", "ignore", __file__], env=variables, check=True, stderr=subprocess.DEVNULL
+        )
 
 
 main(sys.argv[1:])
