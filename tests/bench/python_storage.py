@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What a call costs on a library's own storage and on gramd's, with and without the cache, and their ratio.
 
-Each library runs in the environment that the interop tests made ($BUILD/venvs), over a daemon of its own. Names
-given run those alone. The own storages run on a file; what they write stays in a transaction, as the library
-leaves it.
+Each library runs in the environment that the interop tests made ($BUILD/venvs), over a daemon of its own.
+Names given run those alone. The own storages run on a file; what they write stays in a transaction, as the
+library leaves it.
 """
 
 from __future__ import annotations

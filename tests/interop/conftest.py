@@ -17,6 +17,11 @@ LIBRARY = os.environ["GRAMD_LIBRARY"]
 collect_ignore = ["test_family.py", "test_client.py"] if LIBRARY == "telethon" else ["test_telethon.py"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """What is deprecated in the libraries is theirs."""
+    config.addinivalue_line("filterwarnings", "default::DeprecationWarning")
+
+
 def pytest_pyfunc_call(pyfuncitem: Any) -> Optional[bool]:
     """Coroutine tests run in an event loop of their own, with a time limit for the one that hangs."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
