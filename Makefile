@@ -42,7 +42,7 @@ DAEMON_OBJECTS := $(call objects,$(DAEMON) $(BACKENDS) $(PROTO))
 TESTED_OBJECTS := $(filter-out $(BUILD)/obj/daemon/main.o,$(DAEMON_OBJECTS))
 TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c)) \
 	$(patsubst tests/%.c,$(BUILD)/tests/%_toy,$(wildcard tests/contract/test_*.c))
-TEST_PROGRAMS := $(abspath $(TEST_BINARIES) $(wildcard tests/*/test_*.sh) tests/interop/run)
+TEST_PROGRAMS := $(abspath $(TEST_BINARIES) $(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
 FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 
