@@ -106,8 +106,8 @@ FILE_TEST(files_that_are_not_sqlites)
                 "",
                 "x",
                 "SQLite format 3",
-                "not a database at all, but as long as the header of one, so that there is something to look "
-                "at.....",
+                "not a database at all, but a hundred bytes, as long as the header of one: there is "
+                "something to see",
         };
 
         for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {

@@ -43,7 +43,7 @@ struct daemon {
         int ended;    /* a pipe that ends with it */
 };
 
-#define DAEMON __attribute__((cleanup(daemon_end))) struct daemon *
+#define DAEMON __attribute__((cleanup(daemon_end), unused)) struct daemon *
 #define daemon_start(...) daemon_start_setup(&(struct daemon_setup){ .none = 0, __VA_ARGS__ })
 
 /* Returns when the daemon serves. What `setup` points to must live as long as the daemon. */

@@ -33,7 +33,7 @@ void test_write_file(const char *path, const void *data, size_t len);
 /* malloc'ed. */
 char *test_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-#define TEST_FREED __attribute__((cleanup(test_free))) /* a malloc'ed char * of this scope */
+#define TEST_FREED __attribute__((cleanup(test_free), unused)) /* a malloc'ed char * of this scope */
 void test_free(char **text);
 
 /* A part of a test that cannot run here: said loudly, with what is missing. */
