@@ -106,8 +106,8 @@ FILE_TEST(files_that_are_not_sqlites)
                 "",
                 "x",
                 "SQLite format 3",
-                "not a database at all, but a hundred bytes, as long as the header of one: there is "
-                "something to see",
+                "not a database at all, but a hundred bytes long, as the header of one is: there it has to "
+                "look",
         };
 
         for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {
