@@ -102,13 +102,10 @@ static void expect_refused(int error)
 
 FILE_TEST(files_that_are_not_sqlites)
 {
-        static const char *const contents[] = {
-                "",
-                "x",
-                "SQLite format 3",
-                "not a database at all, but a hundred bytes long, as the header of one is: there it has to "
-                "look",
-        };
+        static const char text[] =
+                "not a database at all, but as long as the header of one, so that there is "
+                "something to look at.....";
+        static const char *const contents[] = { "", "x", "SQLite format 3", text };
 
         for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {
                 test_write_file(PATH, contents[i], strlen(contents[i]));
