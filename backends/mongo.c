@@ -63,7 +63,7 @@ int mongo_fault(struct backend_env *env, const char *name, const bson_error_t *e
 
 bool mongo_is_duplicate(const bson_error_t *error)
 {
-        return error->code == 11000 || error->code == MONGOC_ERROR_DUPLICATE_KEY;
+        return error->code == MONGOC_ERROR_DUPLICATE_KEY;
 }
 
 /* ---- connections ---- */
