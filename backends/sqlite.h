@@ -117,6 +117,8 @@ int sqlite_done(struct backend_session *session, sqlite3_stmt *statement, int rc
 int sqlite_run(struct backend_session *session, sqlite3_stmt *statement, struct fault *fault);
 void sqlite_forget_statements(struct backend_session *session);
 
+/* First in every call: rolls back what the last one had no memory to roll back. */
+int sqlite_enter(struct backend_session *session, struct fault *fault);
 int sqlite_begin(struct backend_session *session, struct fault *fault);
 /* Commits where `error` is 0, else rolls back and returns it. */
 int sqlite_end(struct backend_session *session, int error, struct fault *fault);

@@ -109,7 +109,7 @@ static int find_username(struct backend_session *session, const struct lookup *l
 int sqlite_find(struct backend_session *session, const struct lookup *lookups, size_t n, match_fn found,
                 void *arg, struct fault *fault)
 {
-        int error = 0;
+        int error = sqlite_enter(session, fault);
 
         sqlite_budget_refresh(session);
         for (size_t i = 0; !error && i < n; i++) {
@@ -141,8 +141,10 @@ int sqlite_scan_peers(struct backend_session *session, const int64_t *after, siz
 
         if (after && *after == INT64_MAX)
                 return 0;
+        error = sqlite_enter(session, fault);
         sqlite_budget_refresh(session);
-        error = sqlite_statement(session, STATEMENT_PEER_SCAN, &rows, fault);
+        if (!error)
+                error = sqlite_statement(session, STATEMENT_PEER_SCAN, &rows, fault);
         if (error)
                 return error;
         sqlite3_bind_int64(rows, 1, after ? *after + 1 : INT64_MIN);
@@ -171,8 +173,10 @@ int sqlite_scan_usernames(struct backend_session *session, struct slice after, i
 
         if (!session->dialect->names && !sqlite_has_extra(session, EXTRA_NAMES))
                 return 0;
+        error = sqlite_enter(session, fault);
         sqlite_budget_refresh(session);
-        error = sqlite_statement(session, STATEMENT_NAME_SCAN, &rows, fault);
+        if (!error)
+                error = sqlite_statement(session, STATEMENT_NAME_SCAN, &rows, fault);
         if (error)
                 return error;
         sqlite_bind_slice(rows, 1, after.data ? after : slice_of(""));
@@ -287,7 +291,10 @@ int sqlite_count(struct backend_session *session, struct counts *counts, struct 
         int error;
 
         *counts = (struct counts){ 0 };
+        error = sqlite_enter(session, fault);
         sqlite_budget_refresh(session);
+        if (error)
+                return error;
         error = sqlite_number(
                 session, &counts->peers, fault, "SELECT count(*)%s FROM %w%s",
                 sqlite_has_extra(session, EXTRA_ZERO) ? " + (SELECT count(*) FROM gramd_entity_0)" : "",

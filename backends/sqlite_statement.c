@@ -339,15 +339,6 @@ void sqlite_forget_statements(struct backend_session *session)
         }
 }
 
-int sqlite_begin(struct backend_session *session, struct fault *fault)
-{
-        sqlite3_stmt *begin = NULL;
-        int error = sqlite_statement(session, STATEMENT_BEGIN, &begin, fault);
-
-        session->committed_extras = session->extras;
-        return error ? error : sqlite_run(session, begin, fault);
-}
-
 static void roll_back(struct backend_session *session)
 {
         sqlite3_stmt *rollback = NULL;
@@ -360,6 +351,26 @@ static void roll_back(struct backend_session *session)
         if (session->extras != session->committed_extras)
                 sqlite_forget_statements(session);
         session->extras = session->committed_extras;
+}
+
+int sqlite_enter(struct backend_session *session, struct fault *fault)
+{
+        if (!sqlite3_get_autocommit(session->db))
+                roll_back(session);
+        if (!sqlite3_get_autocommit(session->db))
+                return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+        return 0;
+}
+
+int sqlite_begin(struct backend_session *session, struct fault *fault)
+{
+        sqlite3_stmt *begin = NULL;
+        int error = sqlite_enter(session, fault);
+
+        session->committed_extras = session->extras;
+        if (!error)
+                error = sqlite_statement(session, STATEMENT_BEGIN, &begin, fault);
+        return error ? error : sqlite_run(session, begin, fault);
 }
 
 int sqlite_end(struct backend_session *session, int error, struct fault *fault)
