@@ -5,7 +5,7 @@
  * The inside of libgram. The way of a request:
  *
  *     gram_NAME() (gram.c) → gram_async_NAME() (gram_async.c) → call_submit() → a lane (request.c)
- *       → sent over the socket (connection.c) → its answer read (methods.c) → callback
+ *       → sent over the socket (connection.c) → its answer (answer.c, methods.c) → callback
  *
  * A request stands in the lane of its session, or of the client where it concerns none: first `waiting`,
  * then `sent` until its answer. When the connection is lost, what was sent waits again, in front; it goes
@@ -263,7 +263,6 @@ int call_hold(struct call *call, gram_callback *callback, void *arg, struct requ
 void lane_init(struct lane *lane);
 bool lane_empty(const struct lane *lane);
 
-void request_answered(struct gram_client *client, uint32_t id, struct cursor *cursor);
 /* Ends a request without an answer; its callback is called from requests_finish(). Code 0 is success. */
 void request_settle(struct request *request, int outcome);
 /* The same at once, with this reply: only where callbacks may run. */
@@ -276,6 +275,23 @@ void requests_expire(struct gram_client *client, int64_t now);
 void requests_finish(struct gram_client *client);
 void requests_cancel(struct gram_client *client);
 
+/* For answer.c. */
+struct request *request_by_id(const struct gram_client *client, uint32_t id); /* sent, or NULL */
+void request_give_slot_back(struct request *request);
+void request_free(struct request *request);
+
+/* ---- answer.c ---- */
+
+void request_answered(struct gram_client *client, uint32_t id, struct cursor *cursor);
+
+/* ---- lease.c ---- */
+
+/* Asks for the lease, and goes on asking every third of it. */
+void lease_ask(struct gram_session *session);
+void lease_take(struct gram_session *session, int64_t sent_ms, int64_t lease_ms); /* -1: no limit */
+/* Asks, or tells that it is over, where that is due. */
+void lease_check(struct gram_session *session, int64_t now);
+
 /* ---- session.c ---- */
 
 void session_unref(struct gram_session *session);
@@ -286,7 +302,6 @@ void session_end(struct gram_session *session, const struct gram_error *error, b
 void session_settle(struct gram_session *session);
 /* The program's `open` has run out of time. */
 void session_give_up_opening(struct gram_session *session);
-void session_lease(struct gram_session *session, int64_t sent_ms, int64_t lease_ms);
 
 void sessions_connected(struct gram_client *client);
 void sessions_lost(struct gram_client *client);

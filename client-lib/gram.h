@@ -361,7 +361,10 @@ struct gram_options {
  * errno. */
 GRAM_API struct gram_client *gram_client_new(const struct gram_options *options);
 
-/* Closes the connection, which closes all sessions; unanswered callbacks get GRAM_E_CANCELLED first. */
+/*
+ * Closes the connection and with it all sessions, which are freed too; callbacks that are owed get
+ * GRAM_E_CANCELLED first. NULL is fine.
+ */
 GRAM_API void gram_client_free(struct gram_client *client);
 
 /*

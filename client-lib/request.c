@@ -3,7 +3,7 @@
  * session handle in fields of fixed width: they are filled in when it is sent, and again when it is repeated
  * on another connection, where the handle is another.
  *
- * Every request ends exactly once: by an answer (request_answered), or by request_settle(), which is safe
+ * Every request ends exactly once: by an answer (answer.c), or by request_settle(), which is safe
  * anywhere and leaves the callback to requests_finish(). A sent request that ran out of time is given up: its
  * slot stays until the late answer, which nobody gets.
  */
@@ -119,7 +119,7 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
         return request;
 }
 
-static void request_free(struct request *request)
+void request_free(struct request *request)
 {
         list_remove(&request->lane);
         list_remove(&request->due);
@@ -214,7 +214,7 @@ static bool slot_take(struct gram_client *client, struct request *request)
         return true;
 }
 
-static void slot_give_back(struct request *request)
+void request_give_slot_back(struct request *request)
 {
         struct gram_client *client = request->call.client;
         uint32_t number = (request->id & SLOTS_MAX) - 1;
@@ -227,7 +227,7 @@ static void slot_give_back(struct request *request)
                 request->call.session->in_flight--;
 }
 
-static struct request *slot_find(const struct gram_client *client, uint32_t id)
+struct request *request_by_id(const struct gram_client *client, uint32_t id)
 {
         uint32_t number = (id & SLOTS_MAX) - 1;
 
@@ -258,7 +258,7 @@ static int request_send(struct request *request)
         buffer_append(&client->out, bytes->data, bytes->len);
         if (client->out.failed) {
                 buffer_truncate(&client->out, before);
-                slot_give_back(request);
+                request_give_slot_back(request);
                 return GRAM_E_NOMEM;
         }
         request->sent_ms = now_ms();
@@ -424,123 +424,6 @@ void requests_finish(struct gram_client *client)
         }
 }
 
-/* ---- answers ---- */
-
-/* What a successful answer means beyond its result. */
-static void request_succeeded(struct request *request, const struct gram_reply *reply)
-{
-        struct gram_client *client = request->call.client;
-        struct gram_session *session = request->call.session;
-        struct failure deleted;
-
-        switch (request->call.method) {
-        case METHOD_WATCH:
-                session->watching = request->call.on;
-                if (session->cache)
-                        (request->call.on ? cache_start : cache_stop)(session->cache);
-                break;
-        case METHOD_MONITOR: client->monitoring = request->call.on; break;
-        case METHOD_LEASE: session_lease(session, request->sent_ms, reply->number); break;
-        case METHOD_DELETE:
-                failure_set(&deleted, GRAM_E_NOT_FOUND, "%s: deleted by this program", session->name);
-                session_end(session, &deleted.error, false);
-                break;
-        default: break;
-        }
-}
-
-/*
- * Requests of one session take effect in order, so the writes before an acknowledged one have been executed,
- * though their answers are still on the way. Should these be lost, repeating them would undo the later one.
- */
-static void request_overtakes(struct request *request)
-{
-        struct link *head = &request->call.session->lane.sent;
-
-        for (struct link *link = request->lane.prev; link != head; link = link->prev)
-                LIST_OWNER(link, struct request, lane)->overtaken =
-                        method_infos[LIST_OWNER(link, struct request, lane)->call.method].write;
-}
-
-/* The daemon's error, seen with what is known here. Returns false where it is none after all. */
-static bool error_stands(const struct request *request, struct failure *failure)
-{
-        struct gram_session *session = request->call.session;
-        enum method method = request->call.method;
-        bool gone = failure->error.code == GRAM_E_BAD_SESSION;
-
-        if (!session || request->internal)
-                return true;
-        if (failure->error.code == GRAM_E_FENCED)
-                session_end(session, &failure->error, true);
-        if (gone && method == METHOD_CLOSE)
-                return false;
-        if (gone && session->state == SESSION_ENDED) {
-                failure_copy(failure, &session->failure.error);
-                return method != METHOD_DELETE || failure->error.code != GRAM_E_NOT_FOUND;
-        }
-        return true;
-}
-
-static void request_read(struct request *request, struct cursor *cursor, struct failure *failure,
-                         struct gram_reply *reply)
-{
-        const struct method_info *info = &method_infos[request->call.method];
-        int error;
-
-        if (!cursor_nil(cursor)) {
-                if (!failure_read(failure, cursor))
-                        failure_set(failure, GRAM_E_PROTOCOL, "%s: the answer is malformed", info->name);
-                if (error_stands(request, failure))
-                        reply->error = &failure->error;
-                return;
-        }
-        error = info->read(cursor, &request->call, reply);
-        if (!error)
-                return;
-        gram_free(reply->result);
-        reply->result = NULL;
-        failure_set(failure, error, error == GRAM_E_NOMEM ? "%s: no memory" : "%s: the answer is malformed",
-                    info->name);
-        reply->error = &failure->error;
-}
-
-void request_answered(struct gram_client *client, uint32_t id, struct cursor *cursor)
-{
-        struct request *request = slot_find(client, id);
-        struct gram_session *session;
-        struct gram_reply reply = { 0 };
-        struct failure failure;
-
-        if (!request)
-                return;
-        session = request->call.session;
-        slot_give_back(request);
-        if (request->settled) {
-                if (list_empty(&request->finished))
-                        request_free(request);
-                return;
-        }
-        if (session)
-                session->refs++;
-        request_read(request, cursor, &failure, &reply);
-        if (!reply.error) {
-                if (session && method_infos[request->call.method].write)
-                        request_overtakes(request);
-                if (session && session->cache)
-                        cache_learn(session->cache, request->epoch, &request->call, &reply);
-                request_succeeded(request, &reply);
-        }
-        request_deliver(request, &reply);
-        if (!session)
-                return;
-        if (session->state == SESSION_OPEN && !list_empty(&session->lane.waiting) &&
-            list_empty(&session->ready))
-                list_append(&client->ready, &session->ready);
-        session_settle(session);
-        session_unref(session);
-}
-
 /* ---- what happens to many ---- */
 
 static void lane_lost(struct lane *lane, int outcome)
@@ -569,7 +452,7 @@ void requests_lost(struct gram_client *client, int outcome)
 
                 if (!request)
                         continue;
-                slot_give_back(request);
+                request_give_slot_back(request);
                 if (request->internal || (request->settled && list_empty(&request->finished)))
                         request_free(request);
         }

@@ -1,7 +1,7 @@
 /*
  * The life of a session on this side. To the program it is open from gram_open() to gram_close(); to the
  * daemon it is a handle that dies with each connection. What lies between is here: opening, opening again,
- * watching again, the lease, the end.
+ * watching again, the end.
  *
  * Opening again asks with `create: false`, and waits for a session that is busy, as long as a request would:
  * the daemon may not have noticed yet that our former connection is gone, and after its restart the others
@@ -234,8 +234,6 @@ static void watched_again(void *arg, struct gram_reply *reply)
                 client_event(session->client, &event);
 }
 
-static void ask_lease(struct gram_session *session);
-
 static void session_opened(struct gram_session *session, const struct open_result *result)
 {
         struct gram_client *client = session->client;
@@ -268,7 +266,7 @@ static void session_opened(struct gram_session *session, const struct open_resul
                 call_send_internal(&call, watched_again, session);
         }
         if (result->opened.fence > 0) /* no fence, no owner that could change, no lease */
-                ask_lease(session);
+                lease_ask(session);
         if (!list_empty(&session->lane.waiting))
                 list_append(&client->ready, &session->ready);
         session->opener = NULL;
@@ -322,60 +320,6 @@ void session_give_up_opening(struct gram_session *session)
 {
         session->opener = NULL;
         session_release(session);
-}
-
-/* ---- the lease ---- */
-
-static void lease_answered(void *arg, struct gram_reply *reply)
-{
-        struct gram_session *session = arg;
-        int64_t now = now_ms();
-        int64_t left = session->lease_until_ms > now ? session->lease_until_ms - now : 0;
-
-        if (reply->error) {
-                session->lease_ask_ms =
-                        now + (left / 3 < RETRY_MAX_MS ? left / 3 : RETRY_MAX_MS) + RETRY_FIRST_MS;
-                session->client->sessions_due_ms = 0;
-        }
-}
-
-static void ask_lease(struct gram_session *session)
-{
-        struct call call = call_begin(session->client, session, METHOD_LEASE, 0);
-
-        session->lease_ask_ms = NEVER_MS;
-        call_send_internal(&call, lease_answered, session);
-}
-
-void session_lease(struct gram_session *session, int64_t sent_ms, int64_t lease_ms)
-{
-        session->leased = lease_ms >= 0;
-        session->lease_until_ms = session->leased ? later_ms(sent_ms, lease_ms) : NEVER_MS;
-        session->lease_ask_ms = session->leased ? later_ms(sent_ms, lease_ms / 3 + 1) : NEVER_MS;
-        if (session->lease_until_ms > now_ms())
-                session->lease_told = false;
-        session->client->sessions_due_ms = 0;
-}
-
-GRAM_API int64_t gram_session_lease_ms(const struct gram_session *session)
-{
-        int64_t now = now_ms();
-
-        if (!session->leased)
-                return -1;
-        return session->lease_until_ms > now ? session->lease_until_ms - now : 0;
-}
-
-static void lease_check(struct gram_session *session, int64_t now)
-{
-        struct gram_event event = { GRAM_EVENT_LEASE_LOST, session, NULL, NULL, NULL };
-
-        if (session->leased && !session->lease_told && session->lease_until_ms <= now) {
-                session->lease_told = true;
-                client_event(session->client, &event);
-        }
-        if (session->state == SESSION_OPEN && session->lease_ask_ms <= now)
-                ask_lease(session);
 }
 
 /* ---- the end ---- */

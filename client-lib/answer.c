@@ -1,0 +1,122 @@
+/*
+ * An answer and its request: the result or the error is read, what it means for the session is done, and the
+ * program is called back.
+ */
+
+#include "cache.h"
+#include "client.h"
+
+/* What a successful answer means beyond its result. */
+static void request_succeeded(struct request *request, const struct gram_reply *reply)
+{
+        struct gram_client *client = request->call.client;
+        struct gram_session *session = request->call.session;
+        struct failure deleted;
+
+        switch (request->call.method) {
+        case METHOD_WATCH:
+                session->watching = request->call.on;
+                if (session->cache)
+                        (request->call.on ? cache_start : cache_stop)(session->cache);
+                break;
+        case METHOD_MONITOR: client->monitoring = request->call.on; break;
+        case METHOD_LEASE: lease_take(session, request->sent_ms, reply->number); break;
+        case METHOD_DELETE:
+                failure_set(&deleted, GRAM_E_NOT_FOUND, "%s: deleted by this program", session->name);
+                session_end(session, &deleted.error, false);
+                break;
+        default: break;
+        }
+}
+
+/*
+ * Requests of one session take effect in order, so the writes before an acknowledged one have been executed,
+ * though their answers are still on the way. Should these be lost, repeating them would undo the later one.
+ */
+static void request_overtakes(struct request *request)
+{
+        struct link *head = &request->call.session->lane.sent;
+
+        for (struct link *link = request->lane.prev; link != head; link = link->prev)
+                LIST_OWNER(link, struct request, lane)->overtaken =
+                        method_infos[LIST_OWNER(link, struct request, lane)->call.method].write;
+}
+
+/* The daemon's error, seen with what is known here. Returns false where it is none after all. */
+static bool error_stands(const struct request *request, struct failure *failure)
+{
+        struct gram_session *session = request->call.session;
+        enum method method = request->call.method;
+        bool gone = failure->error.code == GRAM_E_BAD_SESSION;
+
+        if (!session || request->internal)
+                return true;
+        if (failure->error.code == GRAM_E_FENCED)
+                session_end(session, &failure->error, true);
+        if (gone && method == METHOD_CLOSE)
+                return false;
+        if (gone && session->state == SESSION_ENDED) {
+                failure_copy(failure, &session->failure.error);
+                return method != METHOD_DELETE || failure->error.code != GRAM_E_NOT_FOUND;
+        }
+        return true;
+}
+
+static void request_read(struct request *request, struct cursor *cursor, struct failure *failure,
+                         struct gram_reply *reply)
+{
+        const struct method_info *info = &method_infos[request->call.method];
+        int error;
+
+        if (!cursor_nil(cursor)) {
+                if (!failure_read(failure, cursor))
+                        failure_set(failure, GRAM_E_PROTOCOL, "%s: the answer is malformed", info->name);
+                if (error_stands(request, failure))
+                        reply->error = &failure->error;
+                return;
+        }
+        error = info->read(cursor, &request->call, reply);
+        if (!error)
+                return;
+        gram_free(reply->result);
+        reply->result = NULL;
+        failure_set(failure, error, error == GRAM_E_NOMEM ? "%s: no memory" : "%s: the answer is malformed",
+                    info->name);
+        reply->error = &failure->error;
+}
+
+void request_answered(struct gram_client *client, uint32_t id, struct cursor *cursor)
+{
+        struct request *request = request_by_id(client, id);
+        struct gram_session *session;
+        struct gram_reply reply = { 0 };
+        struct failure failure;
+
+        if (!request)
+                return;
+        session = request->call.session;
+        request_give_slot_back(request);
+        if (request->settled) {
+                if (list_empty(&request->finished))
+                        request_free(request);
+                return;
+        }
+        if (session)
+                session->refs++;
+        request_read(request, cursor, &failure, &reply);
+        if (!reply.error) {
+                if (session && method_infos[request->call.method].write)
+                        request_overtakes(request);
+                if (session && session->cache)
+                        cache_learn(session->cache, request->epoch, &request->call, &reply);
+                request_succeeded(request, &reply);
+        }
+        request_deliver(request, &reply);
+        if (!session)
+                return;
+        if (session->state == SESSION_OPEN && !list_empty(&session->lane.waiting) &&
+            list_empty(&session->ready))
+                list_append(&client->ready, &session->ready);
+        session_settle(session);
+        session_unref(session);
+}

@@ -1,0 +1,64 @@
+/*
+ * The lease of a session: for how long this host still owns it. The daemon is asked every third of it, and
+ * the time counts from when the question was sent. When it has run out the program is told, whatever the
+ * reason, be it that there is nobody to ask.
+ */
+
+#include "client.h"
+
+enum {
+        ASK_AGAIN_MIN_MS = 20,
+        ASK_AGAIN_MAX_MS = 1000, /* where the daemon could not say */
+};
+
+static void lease_answered(void *arg, struct gram_reply *reply)
+{
+        struct gram_session *session = arg;
+        int64_t now = now_ms();
+        int64_t left = session->lease_until_ms > now ? session->lease_until_ms - now : 0;
+        int64_t pause = left / 3 < ASK_AGAIN_MAX_MS ? left / 3 : ASK_AGAIN_MAX_MS;
+
+        if (reply->error) {
+                session->lease_ask_ms = now + pause + ASK_AGAIN_MIN_MS;
+                session->client->sessions_due_ms = 0;
+        }
+}
+
+void lease_ask(struct gram_session *session)
+{
+        struct call call = call_begin(session->client, session, METHOD_LEASE, 0);
+
+        session->lease_ask_ms = NEVER_MS;
+        call_send_internal(&call, lease_answered, session);
+}
+
+void lease_take(struct gram_session *session, int64_t sent_ms, int64_t lease_ms)
+{
+        session->leased = lease_ms >= 0;
+        session->lease_until_ms = session->leased ? later_ms(sent_ms, lease_ms) : NEVER_MS;
+        session->lease_ask_ms = session->leased ? later_ms(sent_ms, lease_ms / 3 + 1) : NEVER_MS;
+        if (session->lease_until_ms > now_ms())
+                session->lease_told = false;
+        session->client->sessions_due_ms = 0;
+}
+
+GRAM_API int64_t gram_session_lease_ms(const struct gram_session *session)
+{
+        int64_t now = now_ms();
+
+        if (!session->leased)
+                return -1;
+        return session->lease_until_ms > now ? session->lease_until_ms - now : 0;
+}
+
+void lease_check(struct gram_session *session, int64_t now)
+{
+        struct gram_event event = { GRAM_EVENT_LEASE_LOST, session, NULL, NULL, NULL };
+
+        if (session->leased && !session->lease_told && session->lease_until_ms <= now) {
+                session->lease_told = true;
+                client_event(session->client, &event);
+        }
+        if (session->state == SESSION_OPEN && session->lease_ask_ms <= now)
+                lease_ask(session);
+}
