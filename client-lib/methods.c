@@ -11,20 +11,7 @@
 #include "../proto/records.h"
 #include "block.h"
 #include "client.h"
-
-enum key_type { KEY_INT, KEY_BOOL, KEY_NUMBER, KEY_TEXT, KEY_TEXTS, KEY_INTS, KEY_FIELDS, KEY_HOLDER };
-
-struct key {
-        const char *name;
-        enum key_type type;
-        size_t at;
-        size_t count_at; /* KEY_TEXTS, KEY_INTS: of the number of elements */
-};
-
-#define END                                                                                                  \
-        {                                                                                                    \
-                NULL, KEY_INT, 0, 0                                                                          \
-        }
+#include "map.h"
 
 static const struct key hello_keys[] = {
         { "server", KEY_TEXT, offsetof(struct gram_hello, server), 0 },
@@ -37,7 +24,7 @@ static const struct key hello_keys[] = {
         { "backends", KEY_TEXTS, offsetof(struct gram_hello, backends),
           offsetof(struct gram_hello, n_backends) },
         { "default_backend", KEY_TEXT, offsetof(struct gram_hello, default_backend), 0 },
-        END,
+        KEYS_END,
 };
 
 static const struct key open_keys[] = {
@@ -47,7 +34,7 @@ static const struct key open_keys[] = {
         { "dialect", KEY_TEXT, offsetof(struct open_result, opened.dialect), 0 },
         { "version", KEY_INT, offsetof(struct open_result, opened.version), 0 },
         { "fence", KEY_INT, offsetof(struct open_result, opened.fence), 0 },
-        END,
+        KEYS_END,
 };
 
 static const struct key info_keys[] = {
@@ -61,16 +48,7 @@ static const struct key info_keys[] = {
         { "bytes", KEY_INT, offsetof(struct gram_info, bytes), 0 },
         { "handles", KEY_INT, offsetof(struct gram_info, handles), 0 },
         { "fence", KEY_INT, offsetof(struct gram_info, fence), 0 },
-        END,
-};
-
-static const struct key holder_keys[] = {
-        { "pid", KEY_INT, offsetof(struct gram_holder, pid), 0 },
-        { "uid", KEY_INT, offsetof(struct gram_holder, uid), 0 },
-        { "client", KEY_TEXT, offsetof(struct gram_holder, client), 0 },
-        { "host", KEY_TEXT, offsetof(struct gram_holder, host), 0 },
-        { "since", KEY_INT, offsetof(struct gram_holder, since), 0 },
-        END,
+        KEYS_END,
 };
 
 static const struct key stored_keys[] = {
@@ -80,7 +58,7 @@ static const struct key stored_keys[] = {
         { "modified", KEY_INT, offsetof(struct gram_stored_session, modified), 0 },
         { "handles", KEY_INT, offsetof(struct gram_stored_session, handles), 0 },
         { "holder", KEY_HOLDER, offsetof(struct gram_stored_session, holder), 0 },
-        END,
+        KEYS_END,
 };
 
 static const struct key client_keys[] = {
@@ -94,7 +72,7 @@ static const struct key client_keys[] = {
           offsetof(struct gram_connected_client, n_sessions) },
         { "requests", KEY_INT, offsetof(struct gram_connected_client, requests), 0 },
         { "in_flight", KEY_INT, offsetof(struct gram_connected_client, in_flight), 0 },
-        END,
+        KEYS_END,
 };
 
 static const struct key changed_keys[] = {
@@ -107,7 +85,7 @@ static const struct key changed_keys[] = {
         { "states", KEY_INTS, offsetof(struct gram_changed, states),
           offsetof(struct gram_changed, n_states) },
         { "all", KEY_BOOL, offsetof(struct gram_changed, all), 0 },
-        END,
+        KEYS_END,
 };
 
 static const struct key monitored_keys[] = {
@@ -117,155 +95,8 @@ static const struct key monitored_keys[] = {
         { "session", KEY_TEXT, offsetof(struct gram_monitored, session), 0 },
         { "microseconds", KEY_NUMBER, offsetof(struct gram_monitored, microseconds), 0 },
         { "error", KEY_TEXT, offsetof(struct gram_monitored, error), 0 },
-        END,
+        KEYS_END,
 };
-
-/* ---- values ---- */
-
-static bool read_number(struct cursor *cursor, double *number)
-{
-        const uint8_t *at = cursor->at;
-        enum cursor_type type = cursor_peek(cursor);
-        int64_t whole;
-        uint64_t bits = 0;
-
-        if (cursor_int(cursor, &whole)) {
-                *number = (double)whole;
-                return true;
-        }
-        if (type != CURSOR_FLOAT)
-                return false;
-        cursor_skip(cursor, NULL);
-        for (const uint8_t *byte = at + 1; byte < cursor->at; byte++)
-                bits = bits << 8 | *byte;
-        if (cursor->at - at == 9) {
-                memcpy(number, &bits, sizeof(*number));
-        } else {
-                uint32_t half = (uint32_t)bits;
-                float narrow;
-
-                memcpy(&narrow, &half, sizeof(narrow));
-                *number = (double)narrow;
-        }
-        return true;
-}
-
-/* 0, GRAM_E_PROTOCOL or GRAM_E_NOMEM, as all that follow. */
-static int read_text(struct cursor *cursor, void *result, const char **text)
-{
-        struct slice slice;
-
-        if (!cursor_str(cursor, SIZE_MAX, &slice))
-                return GRAM_E_PROTOCOL;
-        *text = block_text(result, slice);
-        return *text ? 0 : GRAM_E_NOMEM;
-}
-
-static int read_texts(struct cursor *cursor, void *result, const char *const **texts, size_t *n)
-{
-        const char **array;
-        uint32_t count;
-        int error = 0;
-
-        if (!cursor_array(cursor, &count))
-                return GRAM_E_PROTOCOL;
-        array = block_array(result, count, sizeof(*array));
-        if (!array)
-                return GRAM_E_NOMEM;
-        for (uint32_t i = 0; i < count && !error; i++)
-                error = read_text(cursor, result, &array[i]);
-        *texts = array;
-        *n = count;
-        return error;
-}
-
-static int read_ints(struct cursor *cursor, void *result, const int64_t **ints, size_t *n)
-{
-        int64_t *array;
-        uint32_t count;
-
-        if (!cursor_array(cursor, &count))
-                return GRAM_E_PROTOCOL;
-        array = block_array(result, count, sizeof(*array));
-        if (!array)
-                return GRAM_E_NOMEM;
-        for (uint32_t i = 0; i < count; i++) {
-                if (!cursor_int(cursor, &array[i]))
-                        return GRAM_E_PROTOCOL;
-        }
-        *ints = array;
-        *n = count;
-        return 0;
-}
-
-/* The wire's fields and the header's bits are in the same order. */
-static int read_fields(struct cursor *cursor, unsigned *fields)
-{
-        struct slice name;
-        uint32_t count;
-
-        if (!cursor_array(cursor, &count))
-                return GRAM_E_PROTOCOL;
-        while (count--) {
-                if (!cursor_str(cursor, SIZE_MAX, &name))
-                        return GRAM_E_PROTOCOL;
-                if (field_by_name(name) != FIELD_COUNT)
-                        *fields |= FIELD_BIT(field_by_name(name));
-        }
-        return 0;
-}
-
-static int read_map(struct cursor *cursor, void *result, void *into, const struct key *keys);
-
-static int read_holder(struct cursor *cursor, void *result, const struct gram_holder **at)
-{
-        struct gram_holder *holder = block_alloc(result, sizeof(*holder));
-
-        *at = holder;
-        return holder ? read_map(cursor, result, holder, holder_keys) : GRAM_E_NOMEM;
-}
-
-static int read_value(struct cursor *cursor, void *result, void *into, const struct key *key)
-{
-        void *at = (char *)into + key->at;
-        size_t *count = (void *)((char *)into + key->count_at);
-
-        switch (key->type) {
-        case KEY_INT: return cursor_int(cursor, at) ? 0 : GRAM_E_PROTOCOL;
-        case KEY_BOOL: return cursor_bool(cursor, at) ? 0 : GRAM_E_PROTOCOL;
-        case KEY_NUMBER: return read_number(cursor, at) ? 0 : GRAM_E_PROTOCOL;
-        case KEY_TEXT: return read_text(cursor, result, at);
-        case KEY_TEXTS: return read_texts(cursor, result, at, count);
-        case KEY_INTS: return read_ints(cursor, result, at, count);
-        case KEY_FIELDS: return read_fields(cursor, at);
-        case KEY_HOLDER: return read_holder(cursor, result, at);
-        }
-        return GRAM_E_PROTOCOL;
-}
-
-/* `into` lies in `result`, zeroed: what is nil, or not said, stays 0. */
-static int read_map(struct cursor *cursor, void *result, void *into, const struct key *keys)
-{
-        struct slice name;
-        uint32_t pairs;
-        int error = 0;
-
-        if (!cursor_map(cursor, &pairs))
-                return GRAM_E_PROTOCOL;
-        while (pairs-- && !error) {
-                const struct key *key = keys;
-
-                if (!cursor_str(cursor, SIZE_MAX, &name))
-                        return GRAM_E_PROTOCOL;
-                while (key->name && !slice_is(name, key->name))
-                        key++;
-                if (cursor_peek(cursor) == CURSOR_NIL || !key->name)
-                        cursor_skip(cursor, NULL);
-                else
-                        error = read_value(cursor, result, into, key);
-        }
-        return error;
-}
 
 /* ---- results ---- */
 
@@ -590,8 +421,8 @@ static int read_stats(struct cursor *cursor, const struct call *call, struct gra
                 return GRAM_E_NOMEM;
         for (uint32_t i = 0; i < count && !error; i++) {
                 error = read_text(cursor, stats, &stats->rows[i].name);
-                if (!error && !read_number(cursor, &stats->rows[i].value))
-                        error = GRAM_E_PROTOCOL;
+                if (!error)
+                        error = read_number(cursor, &stats->rows[i].value);
         }
         return error;
 }
