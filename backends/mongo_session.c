@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "dialect.h"
 #include "mongo_instance.h"
 
 enum { CANNOT_TAKE = 8 }; /* rounds with others who want it at the same time */
@@ -269,6 +270,15 @@ static void let_go(struct backend_session *session)
         free(session);
 }
 
+/* There is one layout here. A library names its own all the same: it need not know where its sessions are. */
+static bool is_dialect(struct slice name)
+{
+        for (const struct library *library = libraries; library->name; library++)
+                if (slice_is(name, library->name))
+                        return true;
+        return slice_is(name, "mongo");
+}
+
 int mongo_open(struct backend_env *env, const struct open_options *options, struct backend_session **session,
                struct opened *opened, struct fault *fault)
 {
@@ -276,8 +286,9 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         MONGO_USE use = { 0 };
         int result;
 
-        if (options->dialect.data && !slice_is(options->dialect, "mongo"))
-                return fault_set(fault, BACKEND_E_OPTION, "the backend mongo has one dialect, `mongo`");
+        if (options->dialect.data && !is_dialect(options->dialect))
+                return fault_set(fault, BACKEND_E_OPTION, "dialect '%.*s' is not known",
+                                 (int)options->dialect.len, options->dialect.data);
         fresh = calloc(1, sizeof(*fresh));
         if (!fresh)
                 return mongo_no_memory(fault);

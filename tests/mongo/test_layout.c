@@ -183,7 +183,8 @@ LAYOUT_TEST(databases_that_are_no_sessions_are_left_alone)
         expect(c, "!bad_request", "open('a.b', {backend: 'mongo'})");
         expect(c, "!bad_request", "open('%s', {backend: 'mongo'})",
                "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn");
-        expect(c, "!bad_request", "open('fine', {backend: 'mongo', dialect: 'telethon'})");
+        expect(c, "!bad_request", "open('fine', {backend: 'mongo', dialect: 'esperanto'})");
+        expect(c, "{...dialect: 'mongo'...}", "open('%s-2', {backend: 'mongo', dialect: 'pyrofork'})", name);
 }
 
 START_TEST(names_have_the_prefix)
