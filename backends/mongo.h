@@ -25,6 +25,7 @@ enum {
         MONGO_AT_ONCE = 200, /* documents of one command: it must end well within the socket's timeout */
         MONGO_NAME_MAX = 63, /* bytes of a database's name */
         MONGO_ID_BYTES = 33, /* of an instance's id, with its NUL */
+        MONGO_DUPLICATE = 11000,
 };
 
 /* Field and collection names. What begins with gramd_ is ours, and ignored by the library. */
@@ -55,7 +56,8 @@ struct backend_session {
         int64_t fence;
         char tried_owner[MONGO_ID_BYTES]; /* of a compare-and-swap whose outcome is unknown */
         int64_t tried_fence;
-        bool fresh; /* zeros of user_id and is_bot are not values: mongo_session.c */
+        bool expect_new; /* the peers of the last batch were new: likely those of the next are, too */
+        bool fresh;      /* zeros of user_id and is_bot are not values: mongo_session.c */
 };
 
 #define MONGO_BSON __attribute__((cleanup(mongo_bson_free))) bson_t *
@@ -167,6 +169,10 @@ int mongo_writes_upsert(struct mongo_writes *writes, const bson_t *filter, const
 int mongo_writes_delete(struct mongo_writes *writes, const bson_t *filter);
 int mongo_writes_flush(struct mongo_writes *writes);
 void mongo_writes_end(struct mongo_writes *writes);
+/* Inserts; `on_duplicate` is called with the number of each document that is there already. */
+typedef void (*mongo_duplicate_fn)(void *arg, size_t i);
+int mongo_insert_new(const struct mongo_batch *batch, const char *collection, bson_t *const *documents,
+                     size_t n, mongo_duplicate_fn on_duplicate, void *arg);
 #define MONGO_WRITES __attribute__((cleanup(mongo_writes_end))) struct mongo_writes
 
 int mongo_apply_names(const struct mongo_batch *batch, void **plan); /* reads and tells */

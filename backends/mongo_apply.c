@@ -23,6 +23,7 @@ struct row {
         const struct peer *put; /* the batch's last word on it; NULL: only its time, or nothing */
         int64_t time;           /* last_update_on to be */
         bool has_time;
+        bool done; /* inserted before anything was read */
 };
 
 struct rows {
@@ -168,19 +169,6 @@ static bool settle_rows(const struct mongo_batch *batch, struct rows *rows)
         return true;
 }
 
-static int read_rows(const struct mongo_batch *batch, struct rows *rows)
-{
-        int result;
-
-        if (!collect_ids(batch, rows))
-                return mongo_no_memory(batch->fault);
-        result = mongo_find_in(batch->session, batch->client, "peers", "_id", append_id, rows->items, rows->n,
-                               on_stored, rows, batch->fault);
-        if (!result && !settle_rows(batch, rows))
-                result = mongo_no_memory(batch->fault);
-        return result;
-}
-
 static void append_peer(bson_t *set, const struct row *row, int64_t fence)
 {
         const struct peer *peer = row->put;
@@ -196,6 +184,109 @@ static void append_peer(bson_t *set, const struct row *row, int64_t fence)
         }
         BSON_APPEND_INT64(set, "last_update_on", row->time);
         BSON_APPEND_INT64(set, MONGO_FENCE, fence);
+}
+
+static bson_t *new_document(const struct row *row, int64_t fence)
+{
+        bson_t *document = bson_new();
+
+        BSON_APPEND_INT64(document, "_id", row->id);
+        append_peer(document, row, fence);
+        return document;
+}
+
+static void on_there(void *arg, size_t i)
+{
+        ((struct row *)arg)[i].done = false;
+}
+
+/*
+ * Most often a peer that comes this far is a new one: it is inserted unseen, which saves reading. What turns
+ * out to be there is read and updated like any other.
+ */
+static int insert_unseen(const struct mongo_batch *batch, struct row *rows, size_t n)
+{
+        bson_t *documents[MONGO_AT_ONCE];
+        int result;
+
+        for (size_t i = 0; i < n; i++) {
+                documents[i] = new_document(&rows[i], batch->session->fence);
+                rows[i].done = true;
+        }
+        result = mongo_insert_new(batch, "peers", documents, n, on_there, rows);
+        for (size_t i = 0; i < n; i++)
+                bson_destroy(documents[i]);
+        return result;
+}
+
+/* The batch's last word on each row, before anything is known of what is stored. */
+static void find_last(const struct mongo_batch *batch, const struct rows *rows)
+{
+        for (size_t i = 0; i < batch->n; i++)
+                for (size_t j = 0; batch->changes[i].kind == CHANGE_PEERS && j < batch->changes[i].n; j++) {
+                        const struct peer *peer = &batch->changes[i].peers[j];
+                        struct row *row = row_of(rows, peer->id);
+
+                        row->put = peer;
+                        row->time = peer->last_update_on;
+                }
+}
+
+static bool has_times(const struct mongo_batch *batch)
+{
+        for (size_t i = 0; i < batch->n; i++)
+                if (batch->changes[i].kind == CHANGE_PEER_TIMES)
+                        return true;
+        return false;
+}
+
+static int insert_all_unseen(const struct mongo_batch *batch, const struct rows *rows)
+{
+        int result = 0;
+
+        find_last(batch, rows);
+        for (size_t i = 0; !result && i < rows->n; i += MONGO_AT_ONCE)
+                result = insert_unseen(batch, &rows->items[i],
+                                       rows->n - i < MONGO_AT_ONCE ? rows->n - i : MONGO_AT_ONCE);
+        for (size_t i = 0; i < rows->n; i++)
+                rows->items[i].put = NULL; /* told of, and set again, below */
+        return result;
+}
+
+/* What is stored of the rows that are not done. */
+static int read_stored(const struct mongo_batch *batch, struct rows *rows)
+{
+        struct row *ids = calloc(rows->n + 1, sizeof(*ids));
+        size_t n = 0, there = 0;
+        int result;
+
+        if (!ids)
+                return mongo_no_memory(batch->fault);
+        for (size_t i = 0; i < rows->n; i++)
+                if (!rows->items[i].done)
+                        ids[n++].id = rows->items[i].id;
+        result = mongo_find_in(batch->session, batch->client, "peers", "_id", append_id, ids, n, on_stored,
+                               rows, batch->fault);
+        free(ids);
+        for (size_t i = 0; i < rows->n; i++)
+                there += rows->items[i].exists;
+        batch->session->expect_new = there < rows->n - there;
+        return result;
+}
+
+static int read_rows(const struct mongo_batch *batch, struct rows *rows)
+{
+        int result = 0;
+
+        if (!collect_ids(batch, rows))
+                return mongo_no_memory(batch->fault);
+        if (batch->session->expect_new && !has_times(batch))
+                result = insert_all_unseen(batch, rows);
+        if (!result)
+                result = read_stored(batch, rows);
+        if (!result && !settle_rows(batch, rows))
+                result = mongo_no_memory(batch->fault);
+        return result;
 }
 
 /* It is stored as it is to be, and by this owner: nobody's late write can replace it. */
@@ -217,16 +308,15 @@ static int write_rows(const struct mongo_batch *batch, const struct rows *rows)
                 MONGO_BSON filter = NULL;
                 MONGO_BSON document = NULL;
 
-                if ((!row->put && !row->has_time) || is_stored(row, fence))
+                if (row->done || (!row->put && !row->has_time) || is_stored(row, fence))
                         continue;
-                document = bson_new();
                 if (!row->exists) {
-                        BSON_APPEND_INT64(document, "_id", row->id);
-                        append_peer(document, row, fence);
+                        document = new_document(row, fence);
                         result = mongo_writes_insert(&inserts, document);
                 } else {
                         bson_t set;
 
+                        document = bson_new();
                         filter = BCON_NEW("_id", BCON_INT64(row->id));
                         mongo_append_fence(filter, fence);
                         bson_append_document_begin(document, "$set", -1, &set);
@@ -372,7 +462,7 @@ static int apply(const struct mongo_batch *batch)
                 result = read_rows(batch, &rows);
         if (!result && has(batch, CHANGE_NAMES, CHANGE_NAME_TIMES))
                 result = mongo_apply_names(batch, &names);
-        /* Nothing has been written so far. */
+        /* Nothing has been written so far but new peers. */
         if (!result)
                 result = write_rows(batch, &rows);
         if (!result && names)

@@ -108,6 +108,49 @@ int mongo_writes_delete(struct mongo_writes *writes, const bson_t *filter)
                      &error, false);
 }
 
+/* 1: all that went wrong is that documents were there. */
+static int only_duplicates(const bson_t *reply, size_t n, mongo_duplicate_fn on_duplicate, void *arg)
+{
+        bson_iter_t errors, iter, field;
+        int result = 0;
+
+        if (!bson_iter_init_find(&errors, reply, "writeErrors") || !bson_iter_recurse(&errors, &iter))
+                return 0;
+        while (bson_iter_next(&iter)) {
+                int64_t index = -1, code = 0;
+
+                if (bson_iter_recurse(&iter, &field) && bson_iter_find(&field, "index"))
+                        mongo_read_number(&field, &index);
+                if (bson_iter_recurse(&iter, &field) && bson_iter_find(&field, "code"))
+                        mongo_read_number(&field, &code);
+                if (code != MONGO_DUPLICATE || index < 0 || (size_t)index >= n)
+                        return 0;
+                on_duplicate(arg, (size_t)index);
+                result = 1;
+        }
+        return result;
+}
+
+int mongo_insert_new(const struct mongo_batch *batch, const char *collection, bson_t *const *documents,
+                     size_t n, mongo_duplicate_fn on_duplicate, void *arg)
+{
+        struct backend_session *session = batch->session;
+        MONGO_WRITES writes = { .batch = batch, .collection = collection };
+        bson_error_t error;
+        bson_t reply;
+        int result = 0;
+
+        start_bulk(&writes);
+        for (size_t i = 0; i < n; i++)
+                if (!mongoc_bulk_operation_insert_with_opts(writes.bulk, documents[i], NULL, &error))
+                        return mongo_fault(session->env, session->name, &error, batch->fault);
+        if (!mongoc_bulk_operation_execute(writes.bulk, &reply, &error) &&
+            !only_duplicates(&reply, n, on_duplicate, arg))
+                result = mongo_fault(session->env, session->name, &error, batch->fault);
+        bson_destroy(&reply);
+        return result;
+}
+
 void mongo_writes_end(struct mongo_writes *writes)
 {
         if (writes->bulk)

@@ -162,6 +162,12 @@ CONTRACT_TEST(a_batch_that_fails_has_changed_nothing)
         ck_assert_int_eq(contract_at.backend->apply(contract_at.session, changes, 4, DURABLE_DISK,
                                                     refuse_second, &told, &contract_at.fault),
                          BACKEND_E_STORAGE);
+        if (contract_at.backend
+                    ->confirm) { /* no transactions: a part may be there, and repeating it is right */
+                ck_assert_int_eq(storage_apply(&contract_at, changes, 4), 0);
+                storage_expect(storage_peers(&contract_at, NULL, 10), "1 1 bot new nil 5; 2 nil t x +1 5");
+                return;
+        }
         storage_expect(storage_peers(&contract_at, NULL, 10), "1 1 user old nil 5");
         storage_expect(storage_names(&contract_at, NULL, 0, 10), "");
         contract_reopen("bot");
