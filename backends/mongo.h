@@ -25,7 +25,6 @@ enum {
         MONGO_AT_ONCE = 200, /* documents of one command: it must end well within the socket's timeout */
         MONGO_NAME_MAX = 63, /* bytes of a database's name */
         MONGO_ID_BYTES = 33, /* of an instance's id, with its NUL */
-        MONGO_DUPLICATE = 11000,
 };
 
 /* Field and collection names. What begins with gramd_ is ours, and ignored by the library. */

@@ -123,7 +123,7 @@ static int only_duplicates(const bson_t *reply, size_t n, mongo_duplicate_fn on_
                         mongo_read_number(&field, &index);
                 if (bson_iter_recurse(&iter, &field) && bson_iter_find(&field, "code"))
                         mongo_read_number(&field, &code);
-                if (code != MONGO_DUPLICATE || index < 0 || (size_t)index >= n)
+                if (code != MONGOC_ERROR_DUPLICATE_KEY || index < 0 || (size_t)index >= n)
                         return 0;
                 on_duplicate(arg, (size_t)index);
                 result = 1;
