@@ -123,7 +123,6 @@ run: packages-run ## install what is missing, build, run gramd on ./gramd.sock w
 	@exec $(BUILD)/gramd --socket $(CURDIR)/gramd.sock --data $(CURDIR)/data
 
 test: packages-test ## install what is missing, build, run every test
-	-@$(MAKE) --keep-going mongo-servers
 	@$(MAKE) check
 
 # Nothing is installed, and no root needed, where nothing is missing. Other systems install by their own means.
