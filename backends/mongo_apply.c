@@ -206,7 +206,7 @@ static void on_there(void *arg, size_t i)
  */
 static int insert_unseen(const struct mongo_batch *batch, struct row *rows, size_t n)
 {
-        bson_t *documents[MONGO_AT_ONCE];
+        bson_t *documents[MONGO_AT_ONCE] = { NULL };
         int result;
 
         for (size_t i = 0; i < n; i++) {
