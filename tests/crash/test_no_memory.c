@@ -1,0 +1,205 @@
+/*
+ * Allocations fail in a real daemon, every Nth of them, under a mixed load. It may refuse requests and end
+ * connections; it may not die, hang, answer wrongly, or lose what it has acknowledged, and it is whole again
+ * when there is memory. The failures come from a library that is built here and preloaded into the daemon:
+ * its own, SQLite's and msgpack-c's allocations fail, libuv's do not, which ends a process that has no memory
+ * for it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../support/command.h"
+#include "../support/notation.h"
+#include "../support/program.h"
+#include "../support/wire.h"
+
+enum { ROUNDS = 30 };
+
+static const unsigned every[] = { 3, 7, 31, 251, 1021 };
+
+/* While there is a file `failing` in the daemon's directory. */
+static const char library[] =
+        "#define _GNU_SOURCE\n"
+        "#include <dlfcn.h>\n"
+        "#include <errno.h>\n"
+        "#include <stdatomic.h>\n"
+        "#include <stdlib.h>\n"
+        "#include <string.h>\n"
+        "#include <unistd.h>\n"
+        "void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);\n"
+        "static atomic_ulong count;\n"
+        "static unsigned long nth;\n"
+        "__attribute__((constructor)) static void start(void)\n"
+        "{\n"
+        "        nth = strtoul(getenv(\"FAIL_EVERY\"), NULL, 10);\n"
+        "}\n"
+        "static int fails(void *caller)\n"
+        "{\n"
+        "        int error = errno;\n"
+        "        Dl_info info;\n"
+        "        int now = nth && atomic_fetch_add(&count, 1) % nth == nth - 1 &&\n"
+        "                  access(\"failing\", F_OK) == 0 && dladdr(caller, &info) &&\n"
+        "                  !strstr(info.dli_fname, \"libuv\");\n"
+        "        errno = now ? ENOMEM : error;\n"
+        "        return now;\n"
+        "}\n"
+        "#define CALLER __builtin_return_address(0)\n"
+        "void *malloc(size_t n) { return fails(CALLER) ? 0 : __libc_malloc(n); }\n"
+        "void *calloc(size_t n, size_t m) { return fails(CALLER) ? 0 : __libc_calloc(n, m); }\n"
+        "void *realloc(void *p, size_t n) { return fails(CALLER) ? 0 : __libc_realloc(p, n); }\n";
+
+/* ---- the load ---- */
+
+struct load {
+        struct daemon *daemon;
+        struct wire *c; /* NULL: the daemon ended its connection */
+        int s;
+        bool stored[ROUNDS];
+        int n_refused;
+};
+
+static void fail_from_now_on(const struct load *load, bool failing)
+{
+        TEST_FREED char *flag = daemon_beside(load->daemon, "failing");
+
+        if (failing)
+                test_write_file(flag, "", 0);
+        else
+                unlink(flag);
+}
+
+static void connect_in_peace(struct load *load)
+{
+        fail_from_now_on(load, false);
+        if (!load->c) {
+                load->c = wire_connect(load->daemon);
+                load->s = wire_open(load->c, "'anna', {}");
+        }
+        fail_from_now_on(load, true);
+}
+
+/* True: answered with a result that matches. A refusal is one for want of memory, or `may_be` another. */
+static bool ask(struct load *load, const char *expected, const char *may_be, const char *request)
+{
+        TEST_FREED char *right = NULL, *refused = NULL, *other = NULL;
+        uint32_t id;
+        const char *answer;
+
+        if (!load->c)
+                return false;
+        id = wire_send(load->c, "%s", request);
+        answer = wire_next(load->c);
+        if (!answer) {
+                wire_end(&load->c);
+                return false;
+        }
+        right = test_format("%u: %s", id, expected);
+        refused = test_format("%u: !storage", id);
+        other = test_format("%u: %s", id, may_be);
+        if (notation_match(right, answer))
+                return true;
+        load->n_refused++;
+        ck_assert_msg(notation_match(refused, answer) || notation_match(other, answer),
+                      "%s\n  expected %s\n  got %s", request, right, answer);
+        return false;
+}
+
+/* One of everything; what a write that was refused would have stored may be absent. */
+static void one_round(struct load *load, int n)
+{
+        TEST_FREED char *peer = test_format("[%d, %d, 'user', 'name%d', '%d', ...]", n, n, n, n);
+        TEST_FREED char *peers = test_format("[%s]", peer);
+        TEST_FREED char *state = test_format("[[%d, %d, %d, %d, %d]]", n, n, n, n, n);
+        TEST_FREED char *put =
+                test_format("update_peers(%d, [[%d, %d, 'user', 'name%d', '%d']])", load->s, n, n, n, n);
+        TEST_FREED char *by_id = test_format("get_peer_by_id(%d, %d)", load->s, n);
+        TEST_FREED char *by_name = test_format("get_peer_by_username(%d, 'name%d')", load->s, n);
+        TEST_FREED char *names = test_format("update_usernames(%d, [[%d, ['other%d']]])", load->s, n, n);
+        TEST_FREED char *list = test_format("get_peers(%d, [%d])", load->s, n);
+        TEST_FREED char *scan = test_format("scan_peers(%d, %d, 1)", load->s, n - 1);
+        TEST_FREED char *states = test_format("update_states(%d, %s)", load->s, state);
+        TEST_FREED char *state_of = test_format("get_states(%d, [%d])", load->s, n);
+        TEST_FREED char *set =
+                test_format("set(%d, {user_id: %d, server_address: '10.0.0.%d'})", load->s, n, n % 250);
+        TEST_FREED char *get = test_format("get(%d, ['user_id', 'server_address'])", load->s);
+        TEST_FREED char *got = test_format("[%d, '10.0.0.%d']", n, n % 250);
+        bool stored = ask(load, "nil", "!storage", put);
+        bool known;
+
+        load->stored[n] = stored;
+        ask(load, peer, stored ? "!storage" : "!not_found", by_id);
+        ask(load, "nil", "!storage", names);
+        ask(load, peer, stored ? "!storage" : "!not_found", by_name);
+        ask(load, peers, stored ? "!storage" : "[nil]", list);
+        ask(load, peers, stored ? "!storage" : "[]", scan);
+        known = ask(load, "nil", "!storage", states);
+        ask(load, state, known ? "!storage" : "[]", state_of);
+        known = ask(load, "nil", "!storage", set);
+        ask(load, got, known ? "!storage" : "[...]", get);
+        ask(load, "...server: 'gramd'...", "!storage", "hello({client: 'loaded'})");
+}
+
+/* There is memory again: everything works, and what was acknowledged is there, from the file too. */
+static void expect_whole(struct load *load)
+{
+        CLIENT c = NULL;
+        int s;
+
+        fail_from_now_on(load, false);
+        wire_end(&load->c);
+        daemon_stop(load->daemon);
+        daemon_resume(load->daemon);
+        c = wire_connect(load->daemon);
+        s = wire_open(c, "'anna', {create: false}");
+        for (int n = 1; n < ROUNDS; n++) {
+                TEST_FREED char *peer = test_format("[%d, %d, 'user', 'name%d', '%d', ...]", n, n, n, n);
+
+                if (load->stored[n])
+                        expect(c, peer, "get_peer_by_id(%d, %d)", s, n);
+        }
+}
+
+START_TEST(without_memory_it_refuses_and_goes_on)
+{
+        TEST_FREED char *number = test_format("%u", every[_i]);
+        TEST_FREED char *last = test_format("[[%d, ...", ROUNDS);
+        TEST_FREED char *path = NULL;
+        struct load load = { 0 };
+        char directory[4096];
+
+        ck_assert_ptr_nonnull(getcwd(directory, sizeof(directory)));
+        test_write_file("failing.c", library, strlen(library));
+        free(command("%s -shared -fPIC -O1 -o failing.so failing.c -ldl",
+                     getenv("CC") ? getenv("CC") : "cc"));
+        path = test_format("%s/failing.so", directory);
+        setenv("FAIL_EVERY", number, 1);
+        setenv("LD_PRELOAD", path, 1);
+        DAEMON d = daemon_start();
+        load.daemon = d;
+        for (int n = 1; n < ROUNDS; n++) {
+                connect_in_peace(&load);
+                one_round(&load, n);
+        }
+        fail_from_now_on(&load, false);
+        if (every[_i] < 100)
+                ck_assert_int_gt(load.n_refused, 0); /* else nothing has failed */
+        connect_in_peace(&load);
+        fail_from_now_on(&load, false);
+        expect(load.c, "nil", "update_peers(%d, [[%d, 1, 'user', nil, nil]])", load.s, ROUNDS);
+        expect(load.c, last, "scan_peers(%d, %d, 1)", load.s, ROUNDS - 1);
+        expect_whole(&load);
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = { without_memory_it_refuses_and_goes_on, NULL };
+
+        if (test_memory_factor() > 1) {
+                test_skipped("a daemon whose allocations fail", "an allocator that is not a sanitizer's");
+                return 0;
+        }
+        return test_program_repeated("no_memory", tests, sizeof(every) / sizeof(every[0]));
+}
