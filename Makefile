@@ -20,6 +20,7 @@ endif
 packages-run := gcc libc6-dev pkg-config \
 	libuv1-dev libsqlite3-dev libmongoc-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
 packages-test := $(packages-run) check systemd python3-venv golang-go openssl
+packages-bench := $(packages-run) python3 redis-server memcached
 packages-all := $(packages-test) clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov
 
 # ---- what is built from what ----
@@ -135,8 +136,8 @@ define install-missing
 	$(AS_ROOT)env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(missing)
 endef
 
-.PHONY: packages-run packages-test packages-all
-packages-run packages-test packages-all:
+.PHONY: packages-run packages-test packages-bench packages-all
+packages-run packages-test packages-bench packages-all:
 	@$(if $(missing),$(install-missing),:)
 
 # ---- tests: every tests/*/test_*.c and tests/*/test_*.sh is a program of its own ----
@@ -180,6 +181,23 @@ $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libuv)
+
+# ---- the benchmark ----
+
+BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite)
+BENCH_PARTS := $(patsubst %,$(BUILD)/obj/tests/bench/%.o,options sample histogram protocol protocol_gramd)
+
+.PHONY: bench bench-programs
+bench: packages-bench ## measure gramd beside Redis, memcached, SQLite and a bare echo; QUICK=1 takes two minutes
+	@$(MAKE) bench-programs
+	@BUILD='$(abspath $(BUILD))' tests/bench/run $(if $(QUICK),--quick) $(BENCH)
+
+bench-programs: build $(BENCH_PROGRAMS)
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_PARTS) $(BUILD)/libgram.a
+	@mkdir -p $(@D)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv sqlite3) $(CLIENT_LIBS)
 
 # ---- the Python package ----
 

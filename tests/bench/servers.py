@@ -1,0 +1,207 @@
+"""The servers that are measured, all on Unix sockets in one directory, started in one go and ended with it.
+
+The first of this process's cores is the servers', the second the load's; with one core they share it, and the report
+says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+BUILD = Path(os.environ.get("BUILD", "build")).resolve()
+CORES = sorted(os.sched_getaffinity(0))[:2]
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+
+# As load.c knows them: its requests for a peer by id, and gramd's answers.
+REQUEST_BYTES, ANSWER_BYTES = 29, 59
+PEERS = 100_000
+PEERS_OUT_OF_CACHE = 300_000
+
+
+@dataclass
+class Server:
+    name: str
+    protocol: str
+    socket: Path
+    process: subprocess.Popen
+    data: Path | None = None
+    core: str = ""
+
+    def tasks(self) -> list[int]:
+        return [int(task) for task in os.listdir(f"/proc/{self.process.pid}/task")]
+
+    def place(self, core: str) -> None:
+        """`apart` from the load, on `one` core with it, or `free` to use both."""
+        if core == self.core:
+            return
+        cores = {"apart": {SERVER_CORE}, "one": {LOAD_CORE}, "free": set(CORES)}[core]
+        for task in self.tasks():
+            os.sched_setaffinity(task, cores)
+        self.core = core
+
+    def busy_ns(self) -> int:
+        """What its threads have run so far."""
+        tasks = (Path(f"/proc/{self.process.pid}/task/{task}/schedstat") for task in self.tasks())
+        return sum(int(task.read_text().split()[0]) for task in tasks)
+
+    def resident(self) -> int:
+        """Bytes of memory that are its own."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0]) * 1024
+
+    def stats(self) -> dict[str, float]:
+        out = subprocess.run(
+            [BUILD / "gramctl", "--socket", self.socket, "--json", "stats"], capture_output=True, check=True
+        )
+        return json.loads(out.stdout)
+
+
+# What each is started with, beside its socket and its directory.
+GRAMD = {
+    "gramd": ["--idle-close", "3600"],
+    "gramd-uncached": ["--idle-close", "3600", "--cache", "0"],
+    "gramd-kept": ["--idle-close", "3600", "--fsync", "always"],
+    "gramd-always": ["--idle-close", "0", "--fsync", "always"],
+    "gramd-everysec": ["--idle-close", "0", "--fsync", "everysec"],
+}
+REDIS = {
+    "redis": ["--appendonly", "no"],
+    "redis-always": ["--appendonly", "yes", "--appendfsync", "always"],
+    "redis-everysec": ["--appendonly", "yes", "--appendfsync", "everysec"],
+}
+
+
+class Servers:
+    """A context: all of them, by name."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.servers: dict[str, Server] = {}
+
+    def __enter__(self) -> Servers:
+        for name, options in GRAMD.items():
+            self.start_gramd(name, options)
+        for name, options in REDIS.items():
+            self.start_redis(name, options)
+        command = ["memcached", "-s", "@", "-t", "1", "-m", "256", "-c", "4096", "-u", "root"]
+        self.start("memcached", "memcached", command)
+        sizes = [f"requests={REQUEST_BYTES}", f"answers={ANSWER_BYTES}"]
+        self.start("echo", "echo", [str(BUILD / "bench" / "echo"), "socket=@", *sizes])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self.servers):
+            self.stop(name)
+
+    def __getitem__(self, name: str) -> Server:
+        return self.servers[name]
+
+    def start(self, name: str, protocol: str, command: list[str], data: Path | None = None) -> Server:
+        socket = self.directory / f"{name}.sock"
+        log = open(self.directory / f"{name}.log", "wb")  # noqa: SIM115 - it is the server's
+        words = [word.replace("@", str(socket)) for word in command]
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        server = Server(name, protocol, socket, process, data)
+        self.servers[name] = server
+        while not socket.exists():
+            if process.poll() is not None:
+                raise SystemExit(f"{name} did not start: {(self.directory / f'{name}.log').read_text()}")
+            time.sleep(0.01)
+        server.place("apart")
+        return server
+
+    def start_gramd(self, name: str, options: list[str]) -> Server:
+        data = self.directory / name
+        command = [str(BUILD / "gramd"), "--config", "/dev/null", "--socket", "@", "--data", str(data)]
+        return self.start(name, "gramd", [*command, "--log-level", "warning", *options], data)
+
+    def start_redis(self, name: str, options: list[str]) -> Server:
+        data = self.directory / name
+        data.mkdir()
+        command = ["redis-server", "--port", "0", "--unixsocket", "@", "--dir", str(data), "--save", ""]
+        always = ["--auto-aof-rewrite-percentage", "0"]
+        return self.start(name, "redis", [*command, *always, *options], data)
+
+    def stop(self, name: str) -> None:
+        server = self.servers.pop(name)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait()
+
+
+def run_program(program: str, options: dict[str, object], **more: object) -> dict[str, float]:
+    words = [str(BUILD / "bench" / program), *(f"{name}={value}" for name, value in options.items())]
+    out = subprocess.run(words, capture_output=True, text=True, **more)
+    if out.returncode != 0:
+        raise SystemExit(f"{' '.join(words)}: {out.stderr}")
+    return json.loads(out.stdout)
+
+
+def load(server: Server, options: dict[str, object], core: str = "apart") -> dict[str, float]:
+    """One run of the load program on a server."""
+    server.place(core)
+    words = {"socket": server.socket, "protocol": server.protocol, "answers": ANSWER_BYTES}
+    if core != "free":
+        words["core"] = LOAD_CORE
+    before = server.busy_ns()
+    figures = run_program("load", {**words, **options})
+    figures["server_us"] = (server.busy_ns() - before) / 1000 / max(1, figures["rows"]) * float(options.get("rows", 1))
+    if figures["errors"]:
+        raise SystemExit(f"{server.name} answered {figures['errors']} errors: {options}")
+    return figures
+
+
+def settle(server: Server) -> None:
+    """Waits until a gramd has closed the files of the run before."""
+    while server.stats()["sessions"] > 0:
+        time.sleep(0.02)
+
+
+# ---- a session with many peers ----
+
+SPREAD = 0x9E3779B97F4A7C15
+DIGITS = "0123456789abcdefghijklmnopqrstuv"
+
+
+def spread(number: int, bits: int) -> int:
+    return (number * SPREAD) & ((1 << bits) - 1)
+
+
+def sample(number: int) -> tuple[int, int, str, str, str, int]:
+    """The row of sample.c."""
+    name = spread(number, 40)
+    text = "".join(DIGITS[name >> shift & 31] for shift in range(35, -1, -5))
+    access_hash = (number * SPREAD) & (1 << 64) - 1
+    if access_hash >= 1 << 63:
+        access_hash -= 1 << 64
+    phone = f"7{spread(number, 36):011d}"
+    return (1 << 40) + spread(number, 40), access_hash, "user", f"n{text}___", phone, 1_700_000_000
+
+
+def fill_session_file(file: Path, peers: int) -> None:
+    """Puts the first sample peers into a closed session file, faster than through any server."""
+    with sqlite3.connect(file) as db:
+        indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql > ''").fetchall()
+        for name, _ in indexes:
+            db.execute(f"DROP INDEX {name}")
+        db.execute("DELETE FROM peers")
+        db.execute("PRAGMA cache_size = -500000")
+        rows = (sample(number) for number in range(peers))
+        db.executemany("INSERT INTO peers VALUES (?, ?, ?, ?, ?, ?)", sorted(rows))
+        for _, sql in indexes:
+            db.execute(sql)
+    db.close()
+
+
+def make_session(server: Server, name: str, peers: int) -> None:
+    """A session of a gramd that closes its files at once, with the first sample peers in it."""
+    load(server, {"operation": "put", "name": name, "count": 1})
+    settle(server)
+    fill_session_file(server.data / f"{name}-0.session", peers)
