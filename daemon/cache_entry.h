@@ -7,7 +7,7 @@
  * cache_table.c finds it.
  *
  * A shelf is what one session has in the cache: its entries, reachable through four indexes. Every
- * entry is one block of memory, on one shelf, in the pool's order of use, and in one index, which is its
+ * entry is one block of memory, on one shelf, in the pool's order of eviction, and in one index, which is its
  * home; a peer may be in two more.
  */
 
@@ -31,7 +31,7 @@ enum entry_kind {
 };
 
 struct entry {
-        struct entry *older, *newer; /* in the pool's order of use */
+        struct entry *older, *newer; /* in the pool's order of eviction */
         struct shelf *shelf;
         struct entry *chain; /* in its home index */
         uint16_t len;        /* of the bytes behind the struct */
@@ -39,6 +39,7 @@ struct entry {
         uint16_t phone_at;   /* a peer's phone number, in its packed bytes */
         uint8_t name_at;     /* the same for its username */
         unsigned kind : 3;
+        bool used : 1; /* since it took its place in the order */
         bool late : 1;
         bool by_name : 1; /* a peer that is also in this index */
         bool by_phone : 1;
@@ -163,7 +164,7 @@ void shelf_empty(struct shelf *shelf); /* at once */
 /* `size`: the struct and what stands behind it. Zeroed, and not on the shelf yet. NULL: no memory. */
 void *entry_new(struct shelf *shelf, enum entry_kind kind, size_t size);
 void entry_insert(struct entry *entry); /* into its home index, as the newest */
-void entry_use(struct entry *entry);    /* is the newest again */
+void entry_use(struct entry *entry);    /* stays for another round */
 void entry_free(struct entry *entry);   /* as if it had not been there; what was late of it is lost */
 void entry_evict(struct entry *entry);  /* the same, but what is late is handed over first */
 
@@ -173,7 +174,7 @@ void entry_unlist(struct entry *entry, enum cache_index index);
 
 void row_set_late(struct row *row, bool late);
 
-/* Evicts what was used longest ago while the pool is over its budget, at most `entries`; true: still is. */
+/* While the pool is over its budget, looks at up to `entries`, and evicts those not used; true: still is. */
 bool pool_evict(struct cache_pool *pool, size_t entries);
 
 /* ---- cache.c ---- */

@@ -1,6 +1,10 @@
 /*
- * What becomes of the cache's entries: their order of use, what of them is late, eviction, and the shelves of
+ * What becomes of the cache's entries: their order, what of them is late, eviction, and the shelves of
  * sessions that are gone, which are emptied bit by bit.
+ *
+ * A use only marks its entry. Whether it was used is asked when its turn to be evicted comes: it then starts
+ * again as the newest. Moving it at each use would touch three other entries, and memory is what a cached
+ * read waits for.
  */
 
 #include "cache_entry.h"
@@ -63,10 +67,7 @@ void entry_insert(struct entry *entry)
 
 void entry_use(struct entry *entry)
 {
-        if (entry->newer) {
-                order_remove(entry);
-                order_add(entry);
-        }
+        entry->used = true;
 }
 
 void entry_free(struct entry *entry)
@@ -226,8 +227,16 @@ void cache_pool_free(struct cache_pool *pool)
 bool pool_evict(struct cache_pool *pool, size_t entries)
 {
         for (; pool->bytes > pool->budget && pool->oldest && entries; entries--) {
-                entry_evict(pool->oldest);
-                pool->evictions++;
+                struct entry *entry = pool->oldest;
+
+                if (entry->used) {
+                        entry->used = false;
+                        order_remove(entry);
+                        order_add(entry);
+                } else {
+                        entry_evict(entry);
+                        pool->evictions++;
+                }
         }
         return pool->bytes > pool->budget && pool->oldest;
 }
