@@ -2,16 +2,21 @@
 """Pyrofork's own MongoStorage against gramd's on the same server, in one run: eight bots, a process and a session each.
 
 Needs `make build mongo-servers`. The server is SecantusDB, started here, or the one that GRAMD_TEST_MONGO_URI names.
-Prints the calls a second of all bots together, and their ratio; then what a warm working set of 10,000 peers costs in a
-session on MongoDB and in one in a file.
+Both take turns, round after round; printed are the calls a second of all bots together, and the ratio within a round:
+median, least and most. Then what a warm working set of 10,000 peers costs in a session on MongoDB and in one in a
+file. --json prints one object a line instead.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import multiprocessing
 import os
+import random
 import signal
+import statistics
 import socket
 import subprocess
 import sys
@@ -24,8 +29,10 @@ BUILD = Path(os.environ.get("BUILD", TREE / "build")).resolve()
 VENVS = Path(os.environ.get("VENVS", TREE / "build" / "venvs")).resolve()
 BOTS = 8
 KNOWN = 1000  # peers that a bot knows already
-AT_ONCE = 20  # rows of one update_peers
-SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))
+AT_ONCE = 50  # rows of one update_peers, at most
+NEW = 0.05  # of the rows of a bot that knows most of the peers it meets
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 WORKING_SET = 10000
 
 
@@ -46,51 +53,69 @@ async def gramd_storage(_: str, name: str, backend: str = "mongo"):
     return GramdStorage(name, backend=backend)
 
 
-async def look_up(storage, turn: int) -> int:
-    await storage.get_peer_by_id(turn * 31 % KNOWN + 1)
-    return 1
+class Bot:
+    """What one bot does, the same in both storages: its numbers follow from the round's."""
+
+    def __init__(self, storage, number: int) -> None:
+        self.storage = storage
+        self.random = random.Random(number)
+        self.next = 1_000_000 * (number + 1)
+
+    def new(self) -> tuple:
+        self.next += 1
+        return rows(self.next, 1)[0]
+
+    def known(self) -> tuple:
+        return rows(self.random.randint(1, KNOWN), 1)[0]
+
+    async def look_up(self) -> None:
+        await self.storage.get_peer_by_id(self.random.randint(1, KNOWN))
+
+    async def mostly_known(self) -> None:
+        count = self.random.randint(1, AT_ONCE)
+        await self.storage.update_peers(
+            [self.new() if self.random.random() < NEW else self.known() for _ in range(count)]
+        )
+
+    async def all_new(self) -> None:
+        await self.storage.update_peers([self.new() for _ in range(self.random.randint(1, AT_ONCE))])
 
 
-async def mostly_known(storage, turn: int) -> int:
-    """Nineteen peers of twenty repeat what is stored."""
-    first = turn * 19 % (KNOWN - 19) + 1
-    await storage.update_peers(rows(first, AT_ONCE - 1) + rows(100_000 + turn, 1))
-    return 1
+# What is called, and how many times as fast as MongoStorage it should be at the least.
+PHASES = {
+    "look-ups": (Bot.look_up, 20),
+    "peers, 95 % known": (Bot.mostly_known, 10),
+    "new peers": (Bot.all_new, 1),
+}
 
 
-async def all_new(storage, turn: int) -> int:
-    await storage.update_peers(rows(1_000_000 + turn * AT_ONCE, AT_ONCE))
-    return 1
-
-
-PHASES = {"look-ups": look_up, "peers, 95 % known": mostly_known, "new peers": all_new}
-
-
-async def bot(make, uri: str, name: str, barrier, results) -> None:
+async def bot(make, uri: str, name: str, number: int, barrier, results) -> None:
     storage = await make(uri, name)
     await storage.open()
     for first in range(1, KNOWN + 1, 100):
         await storage.update_peers(rows(first, 100))
     for n in range(1, KNOWN + 1):
         await storage.get_peer_by_id(n)
-    for phase, call in PHASES.items():
+    does = Bot(storage, number)
+    for phase, (call, _) in PHASES.items():
         barrier.wait()
-        turn, start = 0, time.perf_counter()
+        turns, start = 0, time.perf_counter()
         while (now := time.perf_counter()) - start < SECONDS:
-            await call(storage, turn)
-            turn += 1
-        results.put((phase, turn / (now - start)))
+            await call(does)
+            turns += 1
+        results.put((phase, turns / (now - start)))
     await storage.close()
 
 
-def run_bot(make, uri, name, barrier, results):
-    asyncio.run(bot(make, uri, name, barrier, results))
+def run_bot(*arguments) -> None:
+    asyncio.run(bot(*arguments))
 
 
 def all_bots(make, uri: str, stem: str) -> dict[str, float]:
     barrier, results = multiprocessing.Barrier(BOTS), multiprocessing.Queue()
     bots = [
-        multiprocessing.Process(target=run_bot, args=(make, uri, f"{stem}{n}", barrier, results)) for n in range(BOTS)
+        multiprocessing.Process(target=run_bot, args=(make, uri, f"{stem}{n}", n, barrier, results))
+        for n in range(BOTS)
     ]
     for process in bots:
         process.start()
@@ -104,21 +129,19 @@ def all_bots(make, uri: str, stem: str) -> dict[str, float]:
 
 
 async def working_set(name: str, backend: str) -> float:
-    """Microseconds for a look-up, once warm."""
+    """Look-ups a second in a session of 10,000 peers, once warm."""
     storage = await gramd_storage("", name, backend)
     await storage.open()
     for first in range(1, WORKING_SET + 1, 200):
         await storage.update_peers(rows(first, 200))
     for n in range(1, WORKING_SET + 1):
         await storage.get_peer_by_id(n)
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        for n in range(1, WORKING_SET + 1):
-            await storage.get_peer_by_id(n)
-        best = min(best, (time.perf_counter() - start) / WORKING_SET)
+    start = time.perf_counter()
+    for n in range(1, WORKING_SET + 1):
+        await storage.get_peer_by_id(n)
+    rate = WORKING_SET / (time.perf_counter() - start)
     await storage.close()
-    return best * 1e6
+    return rate
 
 
 def wait_for(address) -> None:
@@ -136,22 +159,39 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def report(line: str, theirs: list[float], ours: list[float], target: float, unit: str) -> None:
+    ratios = [b / a for a, b in zip(theirs, ours)]
+    if "--json" in sys.argv:
+        print(json.dumps({"line": line, "unit": unit, "theirs": theirs, "ours": ours, "ratio": ratios, "target": target}))
+        return
+    print(
+        f"{line:22} {statistics.median(theirs):9.0f} → {statistics.median(ours):9.0f} {unit:6}"
+        f" {statistics.median(ratios):8.2f} × ({min(ratios):.2f} to {max(ratios):.2f}), wanted {target}",
+        flush=True,
+    )
+
+
 def measure(uri: str) -> None:
     stem = f"bench-{os.getpid()}-"
-    own = all_bots(own_storage, uri, f"{stem}own")
-    ours = all_bots(gramd_storage, uri, f"{stem}ours")
-    for phase, rate in own.items():
-        print(f"{phase:20} MongoStorage {rate:9.0f}/s   gramd {ours[phase]:9.0f}/s   {ours[phase] / rate:7.1f} ×")
-    for backend in ("mongo", "file"):
-        cost = asyncio.run(working_set(f"{stem}set-{backend}", backend))
-        print(f"{WORKING_SET} peers, warm, {backend:6} {cost:7.2f} µs a look-up")
+    theirs, ours = [], []
+    for turn in range(ROUNDS):
+        theirs.append(all_bots(own_storage, uri, f"{stem}own{turn}-"))
+        ours.append(all_bots(gramd_storage, uri, f"{stem}ours{turn}-"))
+    for phase, (_, target) in PHASES.items():
+        report(phase, [one[phase] for one in theirs], [one[phase] for one in ours], target, "/s")
+    sets: dict[str, list[float]] = {"mongo": [], "file": []}
+    for turn in range(ROUNDS):
+        for backend, rates in sets.items():
+            rates.append(asyncio.run(working_set(f"{stem}set{turn}-{backend}", backend)))
+    report("warm, file → MongoDB", sets["file"], sets["mongo"], 0.9, "/s")
 
 
 def main() -> None:
     python = VENVS / "mongo" / "bin" / "python"
     if Path(sys.executable) != python:
         os.environ["PYTHONPATH"] = str(TREE / "client-lib" / "python")
-        os.execv(python, [python, __file__])
+        os.execv(python, [python, __file__, *sys.argv[1:]])
+    logging.disable(logging.WARNING)  # Pyrofork's about a missing TgCrypto, from each process
     with tempfile.TemporaryDirectory() as scratch:
         running = []
         uri = os.environ.get("GRAMD_TEST_MONGO_URI")
