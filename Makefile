@@ -123,7 +123,9 @@ run: packages-run ## install what is missing, build, run gramd on ./gramd.sock w
 	@mkdir -p -m 700 data
 	@exec $(BUILD)/gramd --socket $(CURDIR)/gramd.sock --data $(CURDIR)/data
 
+# A MongoDB-protocol server that cannot be had fails no build: the tests say loudly what they leave out.
 test: packages-test ## install what is missing, build, run every test
+	-@$(MAKE) --keep-going mongo-servers test-binaries
 	@$(MAKE) check
 
 # Nothing is installed, and no root needed, where nothing is missing. Other systems install by their own means.
@@ -209,7 +211,6 @@ wheel: packages-test ## build the Python package into BUILD/dist: a wheel and a 
 
 # ---- MongoDB-protocol servers for the tests ----
 
-# Without them the tests say loudly what they leave out.
 .PHONY: mongo-servers
 mongo-servers: $(VENVS)/mongo/made $(VENVS)/ferretdb ## fetch and build the servers that the MongoDB tests start
 

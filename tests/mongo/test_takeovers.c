@@ -17,7 +17,7 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-enum { DAEMONS = 3, SESSIONS = 8, PEERS = 3, ROUNDS = 12 };
+enum { DAEMONS = 3, SESSIONS = 8, PEERS = 3, ROUNDS = 25 };
 
 struct node {
         struct mongo_proxy *proxy;
