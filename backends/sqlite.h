@@ -98,6 +98,7 @@ struct backend_session {
         bool rollback;   /* the file is to go back to a rollback journal */
         bool marked;     /* and its header says so */
         bool unsynced;   /* something has been committed since the last sync */
+        bool disk_full;  /* SQLite has said so; also of a memory session at its limit */
         bool joined;     /* counted among the open sessions */
         int64_t granted; /* bytes of the environment's budget */
 
@@ -155,6 +156,8 @@ int sqlite_take(struct backend_session *session, struct fault *fault);
 int sqlite_release(struct backend_session *session, struct fault *fault);
 /* What is committed reaches the disk. */
 int sqlite_sync(struct backend_session *session, struct fault *fault);
+/* Writes the -wal back and makes it empty. False: there is none, or no room for that either. */
+bool sqlite_empty_log(struct backend_session *session);
 
 /* ---- sqlite_file.c ---- */
 

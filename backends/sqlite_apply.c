@@ -367,20 +367,32 @@ static int apply_change(struct backend_session *session, const struct change *ch
         return error;
 }
 
-int sqlite_apply(struct backend_session *session, const struct change *changes, size_t n,
-                 enum durability durability, effect_fn effect, void *arg, struct fault *fault)
+static int apply_once(struct backend_session *session, const struct change *changes, size_t n,
+                      struct effects effects, struct fault *fault)
 {
-        struct effects effects = { .tell = effect, .arg = arg };
         size_t n_states = session->n_states;
-        int error;
+        int error = sqlite_begin(session, fault);
 
-        sqlite_budget_reserve(session, changes, n);
-        error = sqlite_begin(session, fault);
         for (; !error && effects.change < n; effects.change++)
                 error = apply_change(session, &changes[effects.change], &effects, fault);
         error = sqlite_end(session, error, fault);
         if (error)
                 session->n_states = n_states;
+        return error;
+}
+
+int sqlite_apply(struct backend_session *session, const struct change *changes, size_t n,
+                 enum durability durability, effect_fn effect, void *arg, struct fault *fault)
+{
+        const struct effects effects = { .tell = effect, .arg = arg };
+        int error;
+
+        sqlite_budget_reserve(session, changes, n);
+        session->disk_full = false;
+        error = apply_once(session, changes, n, effects, fault);
+        /* The -wal takes room for every version of a page. What is told twice by this is told the same. */
+        if (error && session->disk_full && sqlite_empty_log(session))
+                error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_settle(session);
         if (!error && durability == DURABLE_DISK)
                 error = sqlite_sync(session, fault);

@@ -14,7 +14,6 @@
 
 enum {
         MARK = 0x67726d64,        /* "grmd" */
-        CHECKPOINT_PAGES = 10000, /* measured: 1.7 times the write rate of the default 1000 */
         LOG_MAX_BYTES = 64 << 20, /* a -wal that a big batch has made longer is cut back to this */
         CELL_MAX_BYTES = 1 << 20, /* nothing that a library stores comes near */
 };
@@ -141,10 +140,9 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
         /* In WAL mode the lock is taken with the first read, in this locking mode for good. */
         if (!error)
                 error = sqlite_exec(session, fault,
-                                    "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
-                                    "PRAGMA journal_size_limit = %d;"
+                                    "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = %d;"
                                     "BEGIN IMMEDIATE; COMMIT",
-                                    CHECKPOINT_PAGES, LOG_MAX_BYTES);
+                                    LOG_MAX_BYTES);
         session->taken = !error;
         if (!error)
                 sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
@@ -181,6 +179,13 @@ int sqlite_release(struct backend_session *session, struct fault *fault)
                 error = fault_set(fault, BACKEND_E_STORAGE, "session '%s': closing: %s", session->name,
                                   sqlite3_errstr(rc));
         return error;
+}
+
+bool sqlite_empty_log(struct backend_session *session)
+{
+        struct fault ignored;
+
+        return session->path && sqlite_exec(session, &ignored, "PRAGMA wal_checkpoint(TRUNCATE)") == 0;
 }
 
 int sqlite_sync(struct backend_session *session, struct fault *fault)

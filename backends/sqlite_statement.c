@@ -506,6 +506,7 @@ int sqlite_fault(struct backend_session *session, int rc, const char *doing, str
                                   : sqlite3_errstr(rc);
         char detail[128] = "";
 
+        session->disk_full |= (rc & 0xff) == SQLITE_FULL;
         if (!slice_is_utf8(slice_of(why))) /* it quotes a hostile file's schema */
                 why = sqlite3_errstr(rc);
         if (system && error == BACKEND_E_STORAGE)

@@ -97,6 +97,32 @@ START_TEST(a_full_disk_loses_nothing_and_heals)
 }
 END_TEST
 
+/* Every write leaves its pages in the -wal, which is ten times what the disk has room for. */
+START_TEST(a_small_session_does_not_fill_the_disk)
+{
+        char cwd[4096];
+
+        ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
+        TEST_FREED char *data = test_format("%s/small", cwd);
+        ck_assert_int_eq(mkdir(data, 0700), 0);
+        if (!mount_small(data)) {
+                rmdir(data);
+                return;
+        }
+        {
+                DAEMON d = daemon_start(.data = data);
+                CLIENT c = wire_connect(d);
+                int s = wire_open(c, "'anna', {}");
+
+                for (int n = 0; n < 2000; n++)
+                        expect(c, "nil", "update_peers(%d, [[1, %d, 'user', nil, nil]])", s, n);
+                expect(c, "[1, 1999, ...]", "get_peer_by_id(%d, 1)", s);
+        }
+        umount(data);
+        rmdir(data);
+}
+END_TEST
+
 START_TEST(a_file_that_cannot_grow_loses_nothing)
 {
         DAEMON d = daemon_start(.file_size_limit = 600000);
@@ -125,6 +151,7 @@ int main(void)
 {
         const TTest *const tests[] = {
                 a_full_disk_loses_nothing_and_heals,
+                a_small_session_does_not_fill_the_disk,
                 a_file_that_cannot_grow_loses_nothing,
                 NULL,
         };
