@@ -186,8 +186,8 @@ $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 
 # ---- the benchmark ----
 
-BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite)
-BENCH_PARTS := $(patsubst %,$(BUILD)/obj/tests/bench/%.o,options sample histogram protocol protocol_gramd)
+BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite shape)
+BENCH_PARTS := $(patsubst %,$(BUILD)/obj/tests/bench/%.o,options sample histogram protocol protocol_gramd storage)
 
 .PHONY: bench bench-programs
 bench: packages-bench ## measure gramd beside Redis, memcached, SQLite and a bare echo; QUICK=1 takes two minutes
