@@ -110,7 +110,7 @@ static ssize_t read_hidden(char *to, size_t size)
                 return -1;
         hidden = shown;
         hidden.c_lflag &= ~(tcflag_t)(ECHO | ICANON); /* a line in ICANON mode ends at 4096 characters */
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden); /* forgets what was typed so far: before the prompt */
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);  /* forgets what was typed so far: before the prompt */
         fputs("session string: ", stderr);
         for (n = 0; (size_t)n < size; n++) {
                 if (read(STDIN_FILENO, to + n, 1) != 1 || to[n] == '\n' || to[n] == 4)
