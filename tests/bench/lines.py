@@ -6,7 +6,7 @@ two runs of the same round.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Options = dict[str, object]
 
@@ -14,9 +14,10 @@ Options = dict[str, object]
 @dataclass(frozen=True)
 class Run:
     label: str
-    server: str  # one of servers.py, or what else gives figures: "sqlite", "client"
+    server: str  # one of servers.py; "" where the program is its own
     options: Options
     core: str = "apart"
+    program: str = "load"
     beside: tuple[str, Options] | None = None  # a second load on the same server
     seconds: float = 1.0  # times those of the round
 
@@ -24,11 +25,11 @@ class Run:
 @dataclass(frozen=True)
 class Ratio:
     of: str
-    to: str
+    to: str = ""  # nothing: the figure itself
     target: float | None = None
     at_most: bool = False
     figure: str = "rate"
-    to_figure: str | None = None  # where the other run is measured by another figure
+    difference: bool = False  # not a quotient: how much more
 
     def met(self, value: float) -> bool | None:
         if self.target is None:
@@ -42,9 +43,13 @@ class Line:
     what: str
     runs: tuple[Run, ...]
     ratios: tuple[Ratio, ...]
-    unit: str = "requests/s"
     notes: str = ""
-    extra: dict[str, str] = field(default_factory=dict)
+    rounds: int = 1000  # at most: for what takes long, and spreads little
+    quick: bool = True
+    drawn: bool = False  # in the picture
+
+    def ours(self) -> set[str]:
+        return {run.label for run in self.runs if (run.server or run.label).startswith("gramd")}
 
 
 def reads(connections: int, flight: int, core: str = "apart") -> tuple[Run, ...]:
@@ -62,6 +67,12 @@ def puts(label: str, server: str, connections: int, rows: int, sessions: int = 1
     return Run(label, server, options, "free", seconds=2)
 
 
+def bots(label: str, server: str, storage: str, durable: int = 0) -> Run:
+    options = {"storage": storage, "bots": 8, "durable": durable}
+    return Run(label, server, options, "free", "shape", seconds=2)
+
+
+HOT = {"connections": 50, "peers": 1000}
 QUIET = {"operation": "get_id", "connections": 50}
 WRITERS = {"operation": "put", "connections": 8, "sessions": 8, "name": "writers"}
 REPEAT = {"operation": "repeat", "connections": 50}
@@ -73,12 +84,14 @@ LINES = (
         "cached peer by id, 50 connections, 1 in flight",
         reads(50, 1),
         (Ratio("gramd", "echo", 0.9), Ratio("gramd", "redis", 1.4), Ratio("gramd", "memcached")),
+        drawn=True,
     ),
     Line(
         "read-pipelined",
         "cached peer by id, 50 connections, 16 in flight",
         reads(50, 16),
         (Ratio("gramd", "echo", 0.5), Ratio("gramd", "redis", 3.5), Ratio("gramd", "memcached")),
+        drawn=True,
     ),
     Line(
         "read-one-core",
@@ -133,13 +146,14 @@ LINES = (
         (
             puts("gramd", "gramd-always", 50, 1),
             puts("redis", "redis-always", 50, 1),
-            Run("sqlite", "sqlite", {"rows": "batch", "durable": 1}, "free", seconds=2),
+            Run("sqlite", "", {"rows": "batch", "durable": 1}, "free", "sqlite", seconds=2),
         ),
         (
             Ratio("gramd", "sqlite", 0.9, figure="rows_rate"),
             Ratio("gramd", "redis", 0.5),
         ),
         notes="SQLite writes transactions of as many rows as gramd's had come to.",
+        drawn=True,
     ),
     Line(
         "write",
@@ -148,7 +162,7 @@ LINES = (
             puts("one session", "gramd-everysec", 1, 100),
             puts("8 sessions", "gramd-everysec", 8, 100, 8),
             puts("redis", "redis-everysec", 1, 100),
-            Run("sqlite", "sqlite", {"rows": 100}, "free", seconds=2),
+            Run("sqlite", "", {"rows": 100}, "free", "sqlite", seconds=2),
         ),
         (
             Ratio("one session", "sqlite", 0.9, figure="rows_rate"),
@@ -161,5 +175,96 @@ LINES = (
         "peers that are stored already, 50 clients, 1 row each, on disk before the answer",
         (Run("gramd", "gramd-kept", REPEAT), Run("redis", "redis-always", REPEAT)),
         (Ratio("gramd", "redis", 2.0),),
+        drawn=True,
+    ),
+    Line(
+        "client",
+        "cached peer by id, 1 connection, one core: a blocking call of the C library",
+        (
+            Run("libgram", "gramd", {"operation": "lookup", "name": "bench"}, "one", "shape"),
+            Run("load program", "gramd", {"operation": "get_id"}, "one"),
+        ),
+        (Ratio("libgram", "load program", 0.95),),
+    ),
+    Line(
+        "shape",
+        "the workload of real shape, 8 bots in 8 processes, C",
+        (bots("gramd", "gramd-everysec", "gramd"), bots("sqlite", "", "sqlite"), bots("sqlite-file", "", "sqlite-file")),
+        (Ratio("gramd", "sqlite", 3.0), Ratio("gramd", "sqlite-file", 3.0)),
+        notes="Updates handled a second. SQLite: a file for each bot, once as gramd sets it, once as the libraries"
+        " leave it but for synchronous = OFF, which survives the death of the bot just so.",
+        drawn=True,
+    ),
+    Line(
+        "shape-durable",
+        "the same, on disk before the answer",
+        (
+            bots("gramd", "gramd-always", "gramd", 1),
+            bots("sqlite", "", "sqlite", 1),
+            bots("sqlite-file", "", "sqlite-file", 1),
+        ),
+        (Ratio("gramd", "sqlite", 3.0), Ratio("gramd", "sqlite-file", 3.0)),
+        drawn=True,
+    ),
+    Line(
+        "memory",
+        "memory for 100,000 cached peers, reachable by id, username and phone number",
+        (
+            Run("gramd", "", {}, program="memory"),
+            Run("redis", "", {"names": False}, program="memory"),
+            Run("redis with names", "", {"names": True}, program="memory"),
+        ),
+        (
+            Ratio("gramd", "redis", 1.2, at_most=True, figure="bytes"),
+            Ratio("gramd", "redis with names", figure="bytes"),
+            Ratio("gramd", "redis", figure="resident"),
+        ),
+        notes="Bytes a peer, as each server counts them; `resident`: as the system does. Redis holds a hash for each"
+        " peer, and with names also the keys that lead from usernames and phone numbers to ids.",
+        rounds=3,
+        drawn=True,
+    ),
+    Line(
+        "many-peers",
+        "a session of 10,000,000 peers: 1,000 of them looked up",
+        (
+            Run("10,000,000", "gramd-large", {"operation": "get_id", "name": "huge", **HOT}, "free"),
+            Run("10,000", "gramd-large", {"operation": "get_id", "name": "tiny", **HOT}, "free"),
+        ),
+        (
+            Ratio("10,000,000", "10,000", 0.8),
+            Ratio("10,000,000", "10,000", 5000, at_most=True, figure="open_us", difference=True),
+        ),
+        quick=False,
+    ),
+    Line(
+        "many-connections",
+        "2,000 connections with open sessions",
+        (
+            Run("50 connections", "gramd", {"operation": "get_id", "connections": 50}),
+            Run("2,000 connections", "gramd", {"operation": "get_id", "connections": 2000}),
+            Run("redis, 50 connections", "redis", {"operation": "get_id", "connections": 50}),
+            Run("redis, 2,000 connections", "redis", {"operation": "get_id", "connections": 2000}),
+        ),
+        (
+            Ratio("2,000 connections", "50 connections", 0.85),
+            Ratio("redis, 2,000 connections", "redis, 50 connections"),
+        ),
+    ),
+    Line(
+        "connection-memory",
+        "memory of each of 2,000 connections with an open session",
+        (
+            Run("one session for all", "", {"operation": "get_id", "sessions": 1}, program="connections"),
+            Run("a session each", "", {"operation": "put", "sessions": 2000}, program="connections"),
+            Run("SQLite", "", {"operation": "hold", "count": 2000}, program="held"),
+        ),
+        (
+            Ratio("one session for all", target=1024, at_most=True, figure="bytes"),
+            Ratio("a session each", "SQLite", 1024, at_most=True, figure="bytes", difference=True),
+        ),
+        notes="Bytes each, as the system counts them. What SQLite takes is measured with as many files in a process of"
+        " its own.",
+        rounds=1,
     ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -67,6 +68,7 @@ class Server:
 GRAMD = {
     "gramd": ["--idle-close", "3600"],
     "gramd-uncached": ["--idle-close", "3600", "--cache", "0"],
+    "gramd-large": ["--idle-close", "0"],
     "gramd-kept": ["--idle-close", "3600", "--fsync", "always"],
     "gramd-always": ["--idle-close", "0", "--fsync", "always"],
     "gramd-everysec": ["--idle-close", "0", "--fsync", "everysec"],
@@ -134,6 +136,9 @@ class Servers:
         server = self.servers.pop(name)
         server.process.send_signal(signal.SIGTERM)
         server.process.wait()
+        server.socket.unlink(missing_ok=True)
+        if server.data:
+            shutil.rmtree(server.data)
 
 
 def run_program(program: str, options: dict[str, object], **more: object) -> dict[str, float]:
@@ -164,6 +169,42 @@ def settle(server: Server) -> None:
         time.sleep(0.02)
 
 
+# ---- whether the machine was its own ----
+
+
+def busy_seconds() -> float:
+    """What the cores have worked so far, for whomever."""
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *figures = line.split()
+        if name in {f"cpu{core}" for core in CORES}:
+            user, nice, system, _idle, _iowait, *interrupts = map(int, figures[:8])
+            ticks += user + nice + system + sum(interrupts)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """A context: which share of the cores others took meanwhile."""
+
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
+        self.foreign = 0.0
+
+    def own_seconds(self) -> float:
+        times = os.times()
+        running = sum(server.busy_ns() for server in self.servers.servers.values()) / 1e9
+        return running + sum(times[:4])
+
+    def __enter__(self) -> Watch:
+        self.start = time.monotonic(), busy_seconds(), self.own_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        start, busy, own = self.start
+        others = busy_seconds() - busy - (self.own_seconds() - own)
+        self.foreign = max(0.0, others / (time.monotonic() - start) / len(CORES))
+
+
 # ---- a session with many peers ----
 
 SPREAD = 0x9E3779B97F4A7C15
@@ -182,7 +223,7 @@ def sample(number: int) -> tuple[int, int, str, str, str, int]:
     if access_hash >= 1 << 63:
         access_hash -= 1 << 64
     phone = f"7{spread(number, 36):011d}"
-    return (1 << 40) + spread(number, 40), access_hash, "user", f"n{text}___", phone, 1_700_000_000
+    return (1 << 40) + spread(number, 40), access_hash, "user", f"n{text}___", phone, int(time.time())
 
 
 def fill_session_file(file: Path, peers: int) -> None:

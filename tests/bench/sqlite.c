@@ -110,6 +110,36 @@ static void open_file(struct bench *bench, const char *file, bool durable)
                                        " FROM peers WHERE id = ?1");
 }
 
+static long own_memory(void)
+{
+        FILE *file = fopen("/proc/self/status", "r");
+        char line[256];
+        long kib = 0;
+
+        while (file && fgets(line, sizeof(line), file))
+                if (sscanf(line, "RssAnon: %ld", &kib) == 1)
+                        break;
+        if (file)
+                fclose(file);
+        return kib * 1024;
+}
+
+/* What a file that is open, and has been read and written, takes. Left open: the process ends. */
+static int hold_files(struct bench *bench, const char *file, int count)
+{
+        long before = own_memory();
+
+        for (int i = 0; i < count; i++) {
+                char name[4096];
+
+                snprintf(name, sizeof(name), "%s-%d", file, i);
+                open_file(bench, name, false);
+                put(bench, 1);
+        }
+        printf("{\"bytes\": %.1f}\n", (double)(own_memory() - before) / count);
+        return 0;
+}
+
 int main(int argc, char **argv)
 {
         static struct bench bench = { .random = 88172645463325252u };
@@ -132,6 +162,8 @@ int main(int argc, char **argv)
         pin_to_core((int)core);
         bench.next = (uint64_t)first;
         bench.peers = (uint64_t)peers;
+        if (strcmp(operation, "hold") == 0)
+                return hold_files(&bench, file, (int)count);
         open_file(&bench, file, durable > 0);
         start = now = now_ns();
         end = start + (uint64_t)(seconds * 1e9);
