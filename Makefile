@@ -209,12 +209,15 @@ wheel: packages-test ## build the Python package into BUILD/dist: a wheel and a 
 	$(Q)$(VENVS)/wheel/bin/pip install --quiet --disable-pip-version-check 'build>=1.2'
 	$(Q)$(VENVS)/wheel/bin/python -m build --outdir $(BUILD)/dist client-lib/python
 
-# ---- MongoDB-protocol servers for the tests ----
+# ---- MongoDB-protocol servers for the tests, and Python's linters: made once, and again when the list has changed ----
 
 .PHONY: mongo-servers
 mongo-servers: $(VENVS)/mongo/made $(VENVS)/ferretdb ## fetch and build the servers that the MongoDB tests start
 
 $(VENVS)/mongo/made: tests/support/mongo.txt
+$(VENVS)/lint/made: tests/lint.txt
+
+$(VENVS)/mongo/made $(VENVS)/lint/made:
 	rm -rf $(@D)
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
@@ -273,9 +276,9 @@ SOURCES = $(shell find backends client-lib daemon proto tests -name '*.[ch]')
 format: packages-all ## lay the sources out with clang-format
 	clang-format -i $(SOURCES)
 
-lint: packages-all ## clang-format, clang-tidy, cppcheck, shellcheck, the direction of includes, manual pages
-	@$(MAKE) $(BUILD)/gramd.conf.5
-	@tests/lint $(BUILD)/gramd.conf.5
+lint: packages-all ## clang-format, clang-tidy, cppcheck, shellcheck, ruff, mypy, the direction of includes, manual pages
+	@$(MAKE) $(BUILD)/gramd.conf.5 $(VENVS)/lint/made
+	@VENVS='$(abspath $(VENVS))' tests/lint $(BUILD)/gramd.conf.5
 
 coverage: packages-all ## run the tests and print the line coverage of each room
 	@$(MAKE) COVERAGE=1 BUILD=$(BUILD)-coverage check

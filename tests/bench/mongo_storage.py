@@ -16,8 +16,8 @@ import multiprocessing
 import os
 import random
 import signal
-import statistics
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile

@@ -94,8 +94,9 @@ async def family(storage) -> dict[str, float]:
 
 
 def telethon(session) -> dict[str, float]:
-    from offline_telethon import user
     from telethon.tl import types
+
+    from offline_telethon import user
 
     people = [user(n, username=f"name{n}", phone=f"49{n}") for n in range(1, PEERS)]
     session.process_entities(types.contacts.ResolvedPeer(None, [], people))

@@ -106,14 +106,13 @@ def read_again(rpc):
 
 
 def main():
-    with tempfile.TemporaryDirectory() as directory:
-        with daemon(pathlib.Path(directory)):
-            for part in (converse, read_again):
-                rpc = socket_session(os.path.join(directory, "socket"))
-                try:
-                    part(rpc)
-                finally:
-                    rpc.close()
+    with tempfile.TemporaryDirectory() as directory, daemon(pathlib.Path(directory)):
+        for part in (converse, read_again):
+            rpc = socket_session(os.path.join(directory, "socket"))
+            try:
+                part(rpc)
+            finally:
+                rpc.close()
     print("ok: pynvim's MessagePack-RPC client")
 
 

@@ -103,13 +103,13 @@ async def read(line):
             "key": pattern_of(await storage.auth_key())}
 
 
-async def main(argument):
+def main(argument):
     if argument == "--read":
         for line in sys.stdin:
-            print(line.split()[0], json.dumps(await read(line)))
+            print(line.split()[0], json.dumps(asyncio.run(read(line))))
         return
     with open(argument) as cases:
-        await write(json.load(cases))
+        asyncio.run(write(json.load(cases)))
 
 
-asyncio.run(main(sys.argv[1]))
+main(sys.argv[1])
