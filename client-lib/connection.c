@@ -225,7 +225,7 @@ static void hello_answered(void *arg, struct gram_reply *reply)
                 return;
         }
         if (hello->max_message_bytes > 0 && hello->max_message_bytes <= ANSWER_LIMIT_BYTES)
-                client->max_message = client->limits.bytes = (size_t)hello->max_message_bytes;
+                client->max_message = client->limits.bytes = (uint32_t)hello->max_message_bytes;
         if (hello->max_in_flight > 0 && hello->max_in_flight <= SLOTS_MAX)
                 client->max_in_flight = (size_t)hello->max_in_flight;
         if (hello->max_depth > 0 && hello->max_depth <= FRAME_DEPTH_LIMIT)

@@ -47,7 +47,7 @@ int credentials_init(struct credentials *credentials, int socket_fd)
 {
         struct ucred peer;
         socklen_t len = sizeof(peer), room = 0;
-        gid_t *gids = NULL;
+        gid_t *gids = NULL, *kept;
 
         *credentials = (struct credentials){ .uid = (uid_t)-1 };
         if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
@@ -70,7 +70,9 @@ int credentials_init(struct credentials *credentials, int socket_fd)
                 break;
         }
         gids[0] = peer.gid;
-        *credentials = (struct credentials){ peer.pid, peer.uid, gids, 1 + room / sizeof(gid_t) };
+        kept = realloc(gids, sizeof(gid_t) + room); /* of the room, what is used: it stays with the client */
+        *credentials =
+                (struct credentials){ peer.pid, peer.uid, kept ? kept : gids, 1 + room / sizeof(gid_t) };
         return 0;
 }
 

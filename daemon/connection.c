@@ -228,7 +228,8 @@ static bool too_much(const struct connection *connection)
 static size_t take_messages(struct connection *connection, const uint8_t *data, size_t len)
 {
         const struct config *config = connection->server->config;
-        const struct frame_limits limits = { .bytes = config->max_message_bytes, .depth = CONNECTION_DEPTH };
+        const struct frame_limits limits = { .bytes = (uint32_t)config->max_message_bytes,
+                                             .depth = CONNECTION_DEPTH };
         size_t done = 0;
 
         connection->dispatching = true;
@@ -297,7 +298,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         if (room->base == server->read_buffer) {
                 size_t done = take_messages(connection, (uint8_t *)room->base, (size_t)n);
 
-                if (!connection->ending) {
+                if (!connection->ending && done < (size_t)n) {
                         buffer_append(&connection->in, room->base + done, (size_t)n - done);
                         if (connection->in.failed)
                                 connection_drop(connection);

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFER_FIRST_BYTES = 512 };
+enum {
+        BUFFER_FIRST_BYTES = 96, /* a peer's answer: what thousands of idle connections keep */
+        BUFFER_NEXT_BYTES = 1024,
+};
 
 void buffer_deinit(struct buffer *buffer)
 {
@@ -25,7 +28,7 @@ void buffer_deinit(struct buffer *buffer)
 /* At least `need` bytes of room; doubles, so that a message costs a few allocations at most. */
 static bool buffer_grow(struct buffer *buffer, size_t need)
 {
-        size_t cap = buffer->cap ? buffer->cap : BUFFER_FIRST_BYTES;
+        size_t cap = need > BUFFER_FIRST_BYTES ? BUFFER_NEXT_BYTES : BUFFER_FIRST_BYTES;
         uint8_t *data;
 
         while (cap < need)

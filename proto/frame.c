@@ -60,7 +60,7 @@ struct scan {
 
 static void scan_open_level(struct scan *scan, struct frame *frame, uint64_t children)
 {
-        frame->floor[scan->depth++] = scan->owed;
+        frame->floor[scan->depth++] = (uint32_t)scan->owed; /* within the limit: it was looked at */
         scan->floor = scan->owed;
         scan->owed += children;
 }

@@ -13,10 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FRAME_DEPTH_LIMIT = 32 }; /* upper bound for frame_limits.depth */
+enum { FRAME_DEPTH_LIMIT = 16 }; /* upper bound for frame_limits.depth */
 
 struct frame_limits {
-        size_t bytes;   /* of one message, its first byte to its last */
+        uint32_t bytes; /* of one message, its first byte to its last */
         unsigned depth; /* nested arrays and maps; the message's own array is the first */
 };
 
@@ -33,7 +33,7 @@ struct frame {
         size_t scanned; /* bytes understood; may lie beyond the bytes at hand, inside a str, bin or ext */
         uint64_t owed;  /* values still to come, over all levels */
         unsigned depth;
-        uint64_t floor[FRAME_DEPTH_LIMIT]; /* level by level: `owed` when its last element has come */
+        uint32_t floor[FRAME_DEPTH_LIMIT]; /* level by level: `owed` when its last element has come */
 };
 
 /*
