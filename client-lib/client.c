@@ -190,18 +190,21 @@ GRAM_API size_t gram_pending(struct gram_client *client)
 
 void client_step(struct gram_client *client, bool readable)
 {
+        int64_t now;
+
         client->depth++;
         if (readable)
                 connection_read(client);
+        now = now_ms();
         if (!connection_up(client))
-                connection_try(client, now_ms());
-        sessions_tick(client, now_ms());
-        requests_expire(client, now_ms());
+                connection_try(client, now);
+        sessions_tick(client, now);
+        requests_expire(client, now);
         requests_finish(client);
         if (!client->doomed) {
                 connection_flush(client);
                 requests_finish(client);
-                connection_rearm(client);
+                connection_rearm(client, now);
         }
         client->depth--;
         if (client->doomed && !client->depth)

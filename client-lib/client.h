@@ -104,7 +104,7 @@ struct request {
         int outcome;    /* then */
         void *ready;    /* its result, from the cache */
         uint64_t epoch; /* of the cache, when it was asked */
-        int64_t sent_ms;
+        int64_t sent_ms; /* of a `lease` */
         int64_t timeout_ms;
         int64_t deadline_ms;
 };
@@ -315,7 +315,7 @@ bool connection_try(struct gram_client *client, int64_t now);
 void connection_read(struct gram_client *client);
 void connection_flush(struct gram_client *client);
 void connection_close(struct gram_client *client);
-void connection_rearm(struct gram_client *client);
+void connection_rearm(struct gram_client *client, int64_t now);
 /* The daemon said what it may not: the connection ends once its message has been dealt with. */
 void connection_condemn(struct gram_client *client, int verdict, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

@@ -78,11 +78,11 @@ static int64_t due_ms(const struct gram_client *client)
 }
 
 /* At the end of every step. */
-void connection_rearm(struct gram_client *client)
+void connection_rearm(struct gram_client *client, int64_t now)
 {
         int64_t due = due_ms(client);
 
-        if (due < client->timer_ms || client->timer_ms <= now_ms())
+        if (due < client->timer_ms || client->timer_ms <= now)
                 timer_set(client, due);
         if (connection_up(client))
                 socket_interest(client, client->out.len || requests_to_send(client));
