@@ -3,23 +3,26 @@
 A `Client` belongs to one event loop. Requests are pipelined. When the connection is lost, the client connects
 again for as long as anything waits or is open, opens every session again (never creating one), and repeats
 what was not answered, in the order in which it was asked; only a request's own timeout ends its wait.
+
+What the event loop knows of a client (its connection, its timers) does not keep it alive: one that was
+dropped without `close` goes, and its connection with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Optional, Union
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from . import errors
 from .connection import MAX_MESSAGE, Connection, Encoder
 from .paths import socket_path
-from .request import Request, Result, forget, tell
+from .request import Request, Result, forget, tell, weakly
 from .session import Lane, OnLost, Session
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class Client:
         self._encoder = Encoder()
         self._connection: Optional[Connection] = None
         self._connecting: Optional[asyncio.Task[None]] = None
+        self._retry: Optional[asyncio.TimerHandle] = None
         self._why_not: Optional[OSError] = None
         self._delay = FIRST_DELAY
         self._requests: dict[int, Request] = {}  # unanswered, in the order in which they were made
@@ -61,6 +65,12 @@ class Client:
         self._max_message = MAX_MESSAGE
         self._max_in_flight = MAX_IN_FLIGHT
         self._closed = False
+        _clients.add(self)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self._requests.clear()  # whoever waits for one keeps its client alive
+            self.abandon()
 
     async def __aenter__(self) -> Client:
         return self
@@ -70,21 +80,48 @@ class Client:
 
     async def close(self) -> None:
         """Closes the connection, and with it every session. Unanswered requests fail with `Disconnected`."""
-        self._closed = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._connecting
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._timer is not None:
-            self._timer.cancel()
-        for session in list(self._sessions):
-            session.end(errors.Disconnected("the client was closed"), told=False)
-        for request in list(self._requests.values()):
-            self._fail(request, errors.Disconnected("the client was closed"))
+        if self._loop is not asyncio.get_running_loop():
+            self.abandon()
+            return
+        connection, connecting = self._connection, self._connecting
+        self._end("the client was closed")
+        if connection is not None:
+            connection.close()
+        if connecting is not None:
+            connecting.cancel()
+            await asyncio.wait([connecting])
+
+    def abandon(self) -> None:
+        """Closes it where its event loop cannot: it runs no more."""
+        connection = self._connection
+        self._end("the client's event loop has ended")
+        if connection is not None:
+            connection.drop()
+
+    def forked(self) -> None:
+        """In the child: connection and sessions are the parent's. Nobody who would hear of it is here."""
+        connection = self._connection
         self._requests.clear()
+        self._end("the process has forked: clients and sessions are to be opened again")
+        if connection is not None:
+            connection.leave_to_parent()
+
+    def _end(self, why: str) -> None:
+        self._closed = True
+        self._connection = None
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
+        for session in list(self._sessions):
+            session.finish(errors.Disconnected(why))
+        requests, self._requests = self._requests, {}
+        if not self._loop.is_closed():
+            for request in requests.values():
+                self._fail(request, errors.Disconnected(why))
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     # ---- methods of the protocol that need no session ----
 
@@ -161,6 +198,8 @@ class Client:
         differ."""
         if self._closed:
             raise errors.Disconnected("the client is closed")
+        if self._loop is not asyncio.get_running_loop():
+            raise errors.Disconnected("the client belongs to another event loop")
         try:
             body = self._encoder.params(params)
         except (TypeError, ValueError, OverflowError) as error:
@@ -183,8 +222,7 @@ class Client:
             self.pump(session)
         elif self._connection is not None:
             self._send(request, None)
-        if self._connection is None:
-            self._connect()
+        self._connect()
         return future
 
     def _new_id(self) -> int:
@@ -206,8 +244,7 @@ class Client:
         lane = session.lane
         while waiting and session.handle is not None and lane.in_flight < self._max_in_flight:
             request = waiting.popleft()
-            if request.future.done():
-                self._requests.pop(request.id, None)
+            if self._forgotten(request):
                 continue
             lane.in_flight += 1
             self._send(request, session.handle)
@@ -240,28 +277,36 @@ class Client:
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._expire)
+        self._timer = self._loop.call_at(deadline, weakly(self._expire))
 
     def _expire(self) -> None:
         self._timer = None
         now = self._loop.time()
-        earliest = None
         for request in list(self._requests.values()):
-            if request.future.done():
-                continue
-            if request.deadline <= now:
+            if not request.future.done() and request.deadline <= now:
                 why = f": {self._why_not}" if self._why_not else ""
                 self._fail(request, errors.TimedOut(f"{request.method}: no answer from {self.socket}{why}"))
-                if self._connection is None:
-                    del self._requests[request.id]
-            elif earliest is None or request.deadline < earliest:
-                earliest = request.deadline
-        if earliest is not None:
-            self._arm(earliest)
+        self._forget_unsent()
+        deadlines = [request.deadline for request in self._requests.values() if not request.future.done()]
+        if deadlines:
+            self._arm(min(deadlines))
+
+    def _forget_unsent(self) -> None:
+        """Nobody waits for their answers any more, and the daemon has not heard of them."""
+        for session in self._sessions:
+            session.waiting = deque(request for request in session.waiting if not self._forgotten(request))
+        if self._connection is None:
+            for request in list(self._requests.values()):
+                self._forgotten(request)
+
+    def _forgotten(self, request: Request) -> bool:
+        if request.future.done():
+            self._requests.pop(request.id, None)
+        return request.future.done()
 
     # ---- messages ----
 
-    def _on_message(self, message: list[Any]) -> None:
+    def on_message(self, message: list[Any]) -> None:
         kind = message[0]
         if kind == 1:
             self._on_response(message[1], message[2], message[3])
@@ -315,33 +360,38 @@ class Client:
     # ---- connecting, and connecting again ----
 
     def _connect(self) -> None:
-        if self._connecting is None and not self._closed:
-            self._connecting = self._loop.create_task(self._keep_connecting())
+        """One attempt; another is made a little later, for as long as anything waits or is open."""
+        if self._connection or self._connecting or self._retry or self._closed or not self._needed():
+            return
+        self._connecting = self._loop.create_task(self._try_to_connect())
+
+    def _connect_again(self) -> None:
+        self._retry = None
+        self._connect()
 
     def _needed(self) -> bool:
         return bool(self._sessions) or any(not r.future.done() for r in self._requests.values())
 
-    async def _keep_connecting(self) -> None:
+    async def _try_to_connect(self) -> None:
+        connection = None
         try:
-            while self._needed():
-                try:
-                    transport, connection = await self._loop.create_unix_connection(
-                        lambda: Connection(self._on_message, self._on_connection_lost), self.socket
-                    )
-                except OSError as error:
-                    if self._why_not is None:
-                        log.warning("cannot reach gramd at %s yet: %s", self.socket, error)
-                    self._why_not = error
-                else:
-                    if not transport.is_closing():
-                        self._connection = connection
-                        return
-                await asyncio.sleep(self._delay)
-                self._delay = min(self._delay * 2, LAST_DELAY)
+            transport, connection = await self._loop.create_unix_connection(
+                lambda: Connection(self), self.socket
+            )
+            if transport.is_closing():
+                connection = None
+        except OSError as error:
+            if self._why_not is None:
+                log.warning("cannot reach gramd at %s yet: %s", self.socket, error)
+            self._why_not = error
         finally:
             self._connecting = None
-            if self._connection is not None:
-                self._connected()
+        if connection is not None:
+            self._connection = connection
+            self._connected()
+            return
+        self._retry = self._loop.call_later(self._delay, weakly(self._connect_again))
+        self._delay = min(self._delay * 2, LAST_DELAY)
 
     def _connected(self) -> None:
         self._why_not = None
@@ -349,7 +399,7 @@ class Client:
         if self._monitor is not None:
             forget(self.call("monitor", True, internal=True))
         for request in list(self._requests.values()):
-            if request.session is None and not request.internal:
+            if request.session is None and not request.internal and not self._forgotten(request):
                 self._send(request, None)
         for session in list(self._sessions):
             session.reopen()
@@ -360,7 +410,7 @@ class Client:
         self._max_in_flight = int(limits.get("max_in_flight", MAX_IN_FLIGHT))
         return limits
 
-    def _on_connection_lost(self, connection: Connection) -> None:
+    def on_connection_lost(self, connection: Connection) -> None:
         if connection is not self._connection:
             return
         self._connection = None
@@ -384,8 +434,7 @@ class Client:
                 request.session.waiting.append(request)
             elif request.body_again is not None:
                 request.body = request.body_again
-        if self._needed():
-            self._connect()
+        self._connect()
 
     # ---- what sessions tell ----
 
@@ -404,3 +453,15 @@ class Client:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
+
+
+_clients: WeakSet[Client] = WeakSet()
+"""All of the process."""
+
+
+def _forked() -> None:
+    for client in list(_clients):
+        client.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

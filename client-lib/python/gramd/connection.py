@@ -6,8 +6,12 @@ What is written within one turn of the event loop leaves in one system call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import Any, Callable, Optional, cast
+import os
+import socket
+import weakref
+from typing import Any, Callable, Optional, Protocol, cast
 
 import msgpack
 
@@ -43,14 +47,19 @@ class Encoder:
         return b"".join((b"\x94\x00", pack(identifier), pack(method), header, pack(handle), body))
 
 
+class Owner(Protocol):
+    """Whose connection it is."""
+
+    def on_message(self, message: list[Any]) -> None: ...
+
+    def on_connection_lost(self, connection: Connection) -> None: ...
+
+
 class Connection(asyncio.Protocol):
-    def __init__(
-        self,
-        on_message: Callable[[list[Any]], None],
-        on_lost: Callable[[Connection], None],
-    ) -> None:
-        self._on_message = on_message
-        self._on_lost = on_lost
+    """Known to the event loop, which must not keep an owner alive that its users have dropped."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = weakref.ref(owner)
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
         self._unpacker = msgpack.Unpacker(
@@ -87,6 +96,26 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def drop(self) -> None:
+        """Ends it from outside of its event loop, which may be closed: the daemon sees the end anyhow."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.abort)
+        if not self._loop.is_running():
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._descriptor())) as same:
+                same.shutdown(socket.SHUT_RDWR)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: the stream is the parent's, and it must not be the child that keeps it open."""
+        with contextlib.suppress(OSError):
+            descriptor = self._descriptor()
+            one, other = socket.socketpair()
+            with one, other:
+                os.dup2(one.fileno(), descriptor, inheritable=False)
+
+    def _descriptor(self) -> int:
+        """-1: there is none any more."""
+        return -1 if self._transport is None else cast(int, self._transport.get_extra_info("socket").fileno())
+
     # ---- asyncio.Protocol ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,7 +125,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._transport = None
         self._outgoing.clear()
-        self._on_lost(self)
+        owner = self._owner()
+        if owner is not None:
+            owner.on_connection_lost(self)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -106,10 +137,14 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
+        owner = self._owner()
+        if owner is None:
+            self.abort()
+            return
         try:
             self._unpacker.feed(data)
             for message in self._unpacker:
-                self._on_message(message)
+                owner.on_message(message)
         except Exception:
             # Not MessagePack, or not this protocol: nothing that follows can be understood either.
             log.exception("gramd sent what is not a message; reconnecting")

@@ -22,7 +22,7 @@ from . import datacentre, errors
 from .cache import Cache
 from .records import USERNAME_MAX_AGE, Peer, text_fits
 from .session import OnLost, Session, lost_callback
-from .shared import SharedClient, release
+from .shared import SharedClient, leave
 from .stored import Stored
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ class Storage:
         self._on_lost = lost_callback(on_lost)
         self._client: Optional[SharedClient] = None
         self._session: Optional[Session] = None
+        self._turns: Optional[tuple[asyncio.AbstractEventLoop, asyncio.Lock]] = None
         self._unbind()
 
     def _unbind(self) -> None:
@@ -139,12 +140,22 @@ class Storage:
 
     # ---- open, save, close, delete ----
 
+    def _turn(self) -> asyncio.Lock:
+        """Opening, closing and deleting take turns. A lock belongs to one event loop, while a storage may be
+        used in several, one after the other."""
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = (loop, asyncio.Lock())
+        return self._turns[1]
+
     async def open(self) -> None:
-        if self._session is not None:
-            assert self._client is not None
-            if self._session.ended is None and self._client.loop is asyncio.get_running_loop():
-                return
-            await self.close()
+        async with self._turn():
+            await self._open()
+
+    async def _open(self) -> None:
+        if self._here():
+            return
+        await self._close()
         cache = Cache(functools.partial(known, self.library)) if self._cached else None
         self._client, self._session = await self._stored.open(self.library.dialect, cache, self._lost)
         if cache is not None:
@@ -158,23 +169,31 @@ class Storage:
         await session.save()
 
     async def close(self) -> None:
+        async with self._turn():
+            await self._close()
+
+    def _here(self) -> bool:
+        """Whether it is open in this event loop."""
+        if self._session is None or self._session.ended is not None:
+            return False
+        return self._session.client.loop is asyncio.get_running_loop()
+
+    async def _close(self) -> None:
         session, client = self._session, self._client
         self._session = self._client = None
         self._unbind()
-        if session is None or client is None:
-            return
-        if client.loop is asyncio.get_running_loop():
-            await session.close()
-        await release(client)
+        if session is not None and client is not None:
+            await leave(client, session)
 
     async def delete(self) -> None:
         """Libraries call it after `close`."""
-        if self._session is not None and self._session.ended is None:
-            await self._session.delete()
-            await self.close()
-            return
-        await self.close()
-        await self._stored.delete()
+        async with self._turn():
+            if self._here() and self._session is not None:
+                await self._session.delete()
+                await self._close()
+            else:
+                await self._close()
+                await self._stored.delete()
 
     # ---- the session was lost ----
 

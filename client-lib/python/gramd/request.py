@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import weakref
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
@@ -63,16 +64,35 @@ def forget(future: asyncio.Future[Any]) -> None:
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
+def weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """A bound method as a callback that does not keep its object alive."""
+    known = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        alive = known()
+        if alive is not None:
+            alive(*arguments)
+
+    return call
+
+
+_telling: set[asyncio.Future[Any]] = set()
+"""An event loop does not keep its tasks alive."""
+
+
 def tell(callback: Callable[[Any], Any], what: Any) -> None:
     """Calls back into the application, whose errors are not the connection's."""
     try:
         outcome = callback(what)
         if inspect.isawaitable(outcome):
-            asyncio.ensure_future(outcome).add_done_callback(_told)
+            telling = asyncio.ensure_future(outcome)
+            _telling.add(telling)
+            telling.add_done_callback(_told)
     except Exception:
         log.exception("in %r", callback)
 
 
 def _told(done: asyncio.Future[Any]) -> None:
+    _telling.discard(done)
     if not done.cancelled() and done.exception() is not None:
         log.error("in a callback", exc_info=done.exception())

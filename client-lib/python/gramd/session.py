@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union, cast
 from . import errors
 from .cache import Cache
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
-from .request import Request, forget, tell
+from .request import Request, forget, tell, weakly
 
 if TYPE_CHECKING:
     from .client import Client
@@ -37,6 +37,10 @@ connection's."""
 def boottime() -> float:
     """Seconds, those included in which the machine slept: a lease runs on meanwhile."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _is_transient(asked: asyncio.Future[Any]) -> bool:
+    return not asked.cancelled() and isinstance(asked.exception(), TRANSIENT)
 
 
 def lost_callback(on_lost: Optional[OnLost]) -> Optional[OnLost]:
@@ -93,6 +97,7 @@ class Session:
         self._error: Optional[errors.Error] = None
         self._deleting = False
         self._abandoned = False
+        self._reopening = False
         self._prefetch: Optional[asyncio.Future[Any]] = None
         self._lease_until: Optional[float] = None
         self._lease_timer: Optional[asyncio.TimerHandle] = None
@@ -123,15 +128,16 @@ class Session:
                 await self._prefetch
         except BaseException as error:
             self._abandoned = True
-            if self.handle is not None:
-                self._close_quietly()
             if self._error is None:
-                self._error = error if isinstance(error, errors.Error) else errors.BadSession("never opened")
+                why = error if isinstance(error, errors.Error) else errors.BadSession("never opened")
+                self._close_quietly()
+                self.finish(why)
+                self.client.fail_session(self, why)
             raise
 
     def _opened(self, result: dict[str, Any]) -> Session:
         handle = int(result["session"])
-        if self._abandoned or self._error is not None:
+        if self._abandoned or self._error is not None or self.handle is not None:
             forget(self.client.call("close", handle, internal=True))
             return self
         self.handle = handle
@@ -144,13 +150,13 @@ class Session:
 
     def _start(self) -> None:
         """Before anything else on the new handle: be told of changes; then what is read again and again."""
+        if self._lease_ran_out():
+            return
         waiting, self.waiting = self.waiting, deque()
-        if self._watching:
-            forget(self._call("watch", True, internal=True))
+        self._ask_watch()
         self._ask_lease()
         self.waiting.extend(waiting)
         if self.cache is not None:
-            self.cache.start()
             # Behind what is repeated: that includes writes, which this is to see.
             self._prefetch = self._fetch([name for name in FIELDS if name != "auth_key"])
             forget(self._prefetch)
@@ -159,8 +165,9 @@ class Session:
 
     def reopen(self) -> None:
         """After a connection was lost; the session is never made anew."""
-        if self._error is not None or self.handle is not None:
+        if self._error is not None or self.handle is not None or self._reopening:
             return
+        self._reopening = True
         options = {**self._options, "create": False, "wait": int(self.timeout * 1000)}
         options.pop("dialect", None)
         future = self.client.call(
@@ -169,13 +176,17 @@ class Session:
         future.add_done_callback(self._reopened)
 
     def _reopened(self, future: asyncio.Future[Any]) -> None:
-        error = None if future.cancelled() else future.exception()
-        if isinstance(error, TRANSIENT):
-            self.client.loop.call_later(RETRY, self.reopen)
-        elif isinstance(error, errors.Error):
+        self._reopening = False
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            if self.on_changed is not None:
+                tell(self.on_changed, {"all": True})
+        elif isinstance(error, TRANSIENT):
+            self.client.loop.call_later(RETRY, weakly(self.reopen))
+        elif isinstance(error, errors.Error) and self.handle is None:  # else an earlier one was answered late
             self.end(error)
-        elif not future.cancelled() and self.on_changed is not None:
-            tell(self.on_changed, {"all": True})
 
     def disconnected(self) -> None:
         self.handle = None
@@ -189,21 +200,22 @@ class Session:
             return
         why = errors.BadSession(f"session {self.name} is closed")
         if self.handle is None:  # there is no connection now
-            self._finish(why)
+            self.finish(why)
             self.client.fail_session(self, why)
             return
-        closing = self._call("close")
-        self._finish(why)
         try:
-            await closing
+            closing = self._call("close")
+            self.finish(why)
+            await asyncio.shield(closing)  # it may have to wait behind other requests
         except errors.Error as error:
             log.debug("closing session %s: %s", self.name, error)
 
     def _close_quietly(self) -> None:
-        if self.handle is not None:
+        if self.handle is not None and not self.client.closed:
             forget(self.client.call("close", self.handle, internal=True))
 
-    def _finish(self, error: errors.Error) -> None:
+    def finish(self, error: errors.Error) -> None:
+        """Nothing is asked of it from here on, nor answered from what is known; nobody is told."""
         self._error = error
         self.client.session_closed(self)
         if self._lease_timer is not None:
@@ -211,16 +223,16 @@ class Session:
         if self.cache is not None:
             self.cache.stop()
 
-    def end(self, error: errors.Error, told: bool = True) -> None:
-        """The session is over, for a reason that is not ours. `told`: the application is told."""
+    def end(self, error: errors.Error) -> None:
+        """The session is over, for a reason that is not ours: the application is told."""
         if self._error is not None:
             return
         deleted = self._deleting and isinstance(error, errors.NotFound)
-        self._finish(error)
+        self.finish(error)
         if deleted:
             self.client.finish_deletion(self)
         self.client.fail_session(self, error)
-        if not told or deleted:
+        if deleted:
             return
         log.warning("session %s is lost: %s", self.name, error)
         if self._on_lost is not None:
@@ -238,22 +250,23 @@ class Session:
         self._lease_until = None if ms is None else sent + ms / 1000
         if ms is not None:
             self._at_next_lease(max(ms / 3000, 0.01))
+        elif self._lease_timer is not None:
+            self._lease_timer.cancel()
         return ms
 
     def _lease_asked(self, asked: asyncio.Future[Any]) -> None:
-        error = None if asked.cancelled() else asked.exception()
-        if error is not None:
-            log.debug("lease of session %s: %s", self.name, error)
-        if (error is not None or asked.cancelled()) and self._lease_until is not None:
+        failed = asked.cancelled() or asked.exception() is not None
+        if failed and (self._lease_until is not None or _is_transient(asked)):
             self._at_next_lease(RETRY)
 
     def _at_next_lease(self, delay: float) -> None:
-        if self._error is not None or self._lease_until is None:
+        if self._error is not None:
             return
         if self._lease_timer is not None:
             self._lease_timer.cancel()
-        left = max(0.0, self._lease_until - boottime())
-        self._lease_timer = self.client.loop.call_later(min(delay, left), self._lease_due)
+        if self._lease_until is not None:
+            delay = min(delay, max(0.0, self._lease_until - boottime()))
+        self._lease_timer = self.client.loop.call_later(delay, weakly(self._lease_due))
 
     def _lease_due(self) -> None:
         if self._lease_ran_out():
@@ -271,6 +284,36 @@ class Session:
         )
         return True
 
+    # ---- being told of changes ----
+
+    def _ask_watch(self) -> None:
+        if not self._watching or self._error is not None or self.handle is None or self._lease_ran_out():
+            return
+        asked = self._call("watch", True, internal=True, on_result=self._watched)
+        asked.add_done_callback(self._watch_asked)
+
+    def _watched(self, _: None) -> None:
+        """What was asked behind it may be kept."""
+        if self.cache is not None and self._watching and self._error is None:
+            self.cache.start()
+
+    def _watch_asked(self, asked: asyncio.Future[Any]) -> None:
+        if _is_transient(asked):
+            self.client.loop.call_later(RETRY, weakly(self._ask_watch))
+
+    async def watch(self, on: bool = True) -> None:
+        """Has `on_changed` called with what others change. A cache needs it and turns it on itself."""
+        self._watching = on
+        if self.cache is not None and not on:
+            self.cache.stop()
+        await self._call("watch", on, on_result=self._watched if on else None)
+
+    def changed(self, what: dict[str, Any]) -> None:
+        if self.cache is not None:
+            self.cache.changed(what)
+        if self.on_changed is not None:
+            tell(self.on_changed, what)
+
     # ---- requests ----
 
     def _call(
@@ -284,12 +327,6 @@ class Session:
             method, *params, session=self, timeout=self.timeout, on_result=on_result, internal=internal
         )
 
-    def changed(self, what: dict[str, Any]) -> None:
-        if self.cache is not None:
-            self.cache.changed(what)
-        if self.on_changed is not None:
-            tell(self.on_changed, what)
-
     async def lease(self) -> Optional[float]:
         """Seconds for which this host still owns the session; `None`: for as long as it likes."""
         ms = await self._call("lease")
@@ -302,23 +339,19 @@ class Session:
         """Removes the stored session; this handle, and everybody else's, ends."""
         self._deleting = True
         try:
-            await self._call("delete", {"remove_peers": remove_peers})
-        finally:
+            await self._call("delete", {"remove_peers": remove_peers}, on_result=self._deleted)
+        except errors.TimedOut:  # it may happen yet
+            raise
+        except errors.Error:
             self._deleting = False
+            raise
+
+    def _deleted(self, _: None) -> None:
         if self._error is None:
-            self._finish(errors.NotFound(f"session {self.name} was deleted"))
+            self.finish(errors.NotFound(f"session {self.name} was deleted"))
 
     async def info(self) -> dict[str, Any]:
         return cast("dict[str, Any]", await self._call("info"))
-
-    async def watch(self, on: bool = True) -> None:
-        """Has `on_changed` called with what others change. A cache needs it and turns it on itself."""
-        self._watching = on
-        if self.cache is not None and not on:
-            self.cache.stop()
-        await self._call("watch", on)
-        if self.cache is not None and on:
-            self.cache.start()
 
     # ---- identity ----
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from typing import Optional, Union
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .client import Client
 from .paths import socket_path
+from .session import Session
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedClient]] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, SharedClient]] = (
+    WeakKeyDictionary()
+)
 
 
 class SharedClient(Client):
@@ -22,9 +25,9 @@ class SharedClient(Client):
 def acquire(socket: Optional[Union[str, os.PathLike[str]]] = None) -> SharedClient:
     """The running loop's client for that socket."""
     path = socket_path(socket)
-    clients = _clients.setdefault(asyncio.get_running_loop(), {})
+    clients = _clients.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
     client = clients.get(path)
-    if client is None:
+    if client is None or client.closed:
         client = clients[path] = SharedClient(path)
     client.users += 1
     return client
@@ -33,8 +36,20 @@ def acquire(socket: Optional[Union[str, os.PathLike[str]]] = None) -> SharedClie
 async def release(client: SharedClient) -> None:
     client.users -= 1
     if client.users == 0:
-        clients = _clients.get(client.loop, {})
-        if clients.get(client.socket) is client:
-            del clients[client.socket]
-        if client.loop is asyncio.get_running_loop():
-            await client.close()
+        await client.close()
+
+
+async def leave(client: SharedClient, session: Session) -> None:
+    """Closes the session and releases the client, from whichever event loop."""
+    if client.closed:
+        return
+    if client.loop is asyncio.get_running_loop():
+        try:
+            await session.close()
+        finally:
+            await release(client)
+    elif client.loop.is_running():  # in another thread
+        leaving = asyncio.run_coroutine_threadsafe(leave(client, session), client.loop)
+        await asyncio.wait([asyncio.wrap_future(leaving)], timeout=session.timeout)
+    else:
+        client.abandon()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from . import errors
 from .session import OnLost, Session
-from .shared import SharedClient, acquire, release
+from .shared import SharedClient, acquire, leave, release
 
 
 class Stored(NamedTuple):
@@ -25,8 +25,8 @@ class Stored(NamedTuple):
         return f"Stored({self.name!r})"  # a session string is a password
 
     async def open(self, dialect: str, cache: Any, on_lost: OnLost) -> tuple[SharedClient, Session]:
-        """A new file gets that dialect, a new session the identity of the session string. The client is to be
-        released after the session was closed."""
+        """A new file gets that dialect, a new session the identity of the session string. Both are to be
+        left (`leave`)."""
         client = acquire(self.socket)
         try:
             session = await client.open(
@@ -39,14 +39,14 @@ class Stored(NamedTuple):
                 timeout=self.timeout,
                 on_lost=on_lost,
             )
-            try:
-                if self.session_string and (await session.get("auth_key"))[0] is None:
-                    await session.import_string(self.session_string)
-            except BaseException:
-                await session.close()
-                raise
         except BaseException:
             await release(client)
+            raise
+        try:
+            if self.session_string and (await session.get("auth_key"))[0] is None:
+                await session.import_string(self.session_string)
+        except BaseException:
+            await leave(client, session)
             raise
         return client, session
 
@@ -57,9 +57,15 @@ class Stored(NamedTuple):
             session = await client.open(
                 self.name, backend=self.backend, create=False, wait=self.wait, timeout=self.timeout
             )
+        except BaseException as error:
+            await release(client)
+            if isinstance(error, errors.NotFound):
+                return False
+            raise
+        try:
             await session.delete()
         except errors.NotFound:
             return False
         finally:
-            await release(client)
+            await leave(client, session)
         return True

@@ -28,23 +28,27 @@ S = TypeVar("S")
 
 
 class _Background:
-    """An event loop in a daemon thread, started when it is first needed; anew in a forked child."""
+    """An event loop in a daemon thread, started when it is first needed."""
 
     def __init__(self) -> None:
+        self.forget()
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Only the thread that forks is there in the child; a lock may be held by one that is not."""
         self._lock = threading.Lock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._thread: Optional[threading.Thread] = None
-        self._pid = 0
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None or self._pid != os.getpid():
+        if self._loop is None:
             with self._lock:
-                if self._loop is None or self._pid != os.getpid():
+                if self._loop is None:
                     loop = asyncio.new_event_loop()
                     thread = threading.Thread(target=self._serve, args=(loop,), name="gramd", daemon=True)
                     thread.start()
-                    self._loop, self._thread, self._pid = loop, thread, os.getpid()
+                    self._loop, self._thread = loop, thread
         return self._loop
 
     @staticmethod

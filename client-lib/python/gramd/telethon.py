@@ -24,7 +24,7 @@ from telethon.tl import types
 from . import datacentre, errors
 from .records import State, text_fits
 from .session import OnLost, Session, lost_callback
-from .shared import SharedClient, release
+from .shared import SharedClient, leave
 from .stored import Stored
 from .sync import run
 
@@ -65,16 +65,19 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     # ---- open, save, close, delete ----
 
     def _session(self) -> Session:
-        if self._opened is None:
+        opened = self._opened
+        if opened is None or opened[0].closed:  # closed by a fork: the child opens its own
             with self._lock:
-                if self._opened is None:
-                    self._opened = run(self._stored.open("telethon", self._cached, self._lost))
-        return self._opened[1]
+                opened = self._opened
+                if opened is None or opened[0].closed:
+                    opened = self._opened = run(self._stored.open("telethon", self._cached, self._lost))
+        return opened[1]
 
     def save(self) -> None:
-        if self._opened is None:  # nothing was written since it was opened last
+        opened = self._opened
+        if opened is None:  # nothing was written since it was opened last
             return
-        session = self._session()
+        session = opened[1]
         if session.ended is not None:
             log.warning("session %s is not saved: %s", self.name, session.ended)
             return
@@ -84,12 +87,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
-            run(self._leave(*opened))
-
-    @staticmethod
-    async def _leave(client: SharedClient, session: Session) -> None:
-        await session.close()
-        await release(client)
+            run(leave(*opened))
 
     def delete(self) -> bool:
         self.close()

@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Optional
 
 import msgpack
 
-BEFORE, AFTER, SILENT = "break off before", "break off after", "say nothing"
+BEFORE, AFTER, SILENT, LATE = "break off before", "break off after", "say nothing", "answer after the next"
 
 FIELDS: dict[str, Any] = {
     "dc_id": 2, "api_id": None, "test_mode": None, "auth_key": None, "date": 0, "user_id": None,
@@ -50,6 +52,29 @@ class FakeGramd:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """Runs it in a thread with an event loop of its own."""
+        started = threading.Event()
+        stops: list[asyncio.Event] = []
+        loop = asyncio.new_event_loop()
+
+        async def serve() -> None:
+            async with self:
+                stops.append(asyncio.Event())
+                started.set()
+                await stops[0].wait()
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+        thread.start()
+        started.wait()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(stops[0].set)
+            thread.join()
+            loop.close()
+
     def methods(self) -> list[str]:
         """What was executed, without what clients do by themselves."""
         return [method for method, _ in self.seen if method not in ("hello", "watch", "lease", "get")]
@@ -73,6 +98,7 @@ class _Connection(asyncio.Protocol):
         self.fake = fake
         self.handles: dict[int, str] = {}
         self.modes: dict[int, str] = {}
+        self.late: list[list[Any]] = []
         self.unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
 
     def connection_made(self, transport: Any) -> None:
@@ -104,7 +130,12 @@ class _Connection(asyncio.Protocol):
                 if fault == AFTER:
                     self.transport.abort()
                     return
+                if fault == LATE:
+                    self.late.append([1, identifier, None, result])
+                    continue
                 self.send([1, identifier, None, result])
+                while self.late:
+                    self.send(self.late.pop())
 
     def execute(self, method: str, params: list[Any]) -> Any:
         if method in ("hello", "ping", "open", "clients", "sessions", "stats"):
@@ -124,6 +155,9 @@ class _Connection(asyncio.Protocol):
             "max_message": 1 << 22,
             "max_in_flight": 4,
         }
+
+    def do_clients(self) -> list[Any]:
+        return [{"id": id(each)} for each in self.fake.connections]
 
     def do_ping(self, value: Any) -> Any:
         return value

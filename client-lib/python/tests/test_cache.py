@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from fake import BEFORE, FakeGramd
+from fake import BEFORE, FakeGramd, Refusal
 
 import gramd
 from gramd.cache import PEERS, REPEAT_AFTER, USERNAME_TRUST, Cache, Generations
@@ -108,6 +108,24 @@ async def test_it_is_emptied_by_a_lost_connection(fake: FakeGramd) -> None:
         assert await client.ping(1) == 1
         assert (await session.get_peer_by_id(1)).access_hash == 99
         assert ("watch", [True]) in fake.seen[-6:]
+
+
+@pytest.mark.parametrize("code", ["unavailable", "denied"])
+async def test_nothing_is_kept_unless_the_daemon_tells_of_changes(fake: FakeGramd, code: str) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        fake.faults = [("watch", Refusal(code))]
+        session = await client.open("a", cache=True)
+        await session.update_peers([ROW])
+        fake.sessions["a"]["peers"][1][1] = 99  # of which nobody is told
+        assert (await session.get_peer_by_id(1)).access_hash == 99
+        assert session.cache is not None and not session.cache.fields
+        if code == "unavailable":  # which passes
+            while ("watch", [True]) not in fake.seen:
+                await asyncio.sleep(0.001)
+            await session.get_peer_by_id(1)
+            before = len(fake.seen)
+            await session.get_peer_by_id(1)
+            assert len(fake.seen) == before
 
 
 async def test_what_is_read_again_after_a_lost_connection_sees_what_is_repeated(fake: FakeGramd) -> None:

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
-from fake import AFTER, BEFORE, SILENT, FakeGramd, Refusal
+from fake import AFTER, BEFORE, LATE, SILENT, FakeGramd, Refusal
 
 import gramd
 from gramd import errors
-from gramd.session import REOPEN_WAIT
+from gramd.session import REOPEN_WAIT, RETRY
 
 ROW = [1, 10, "user", "someone", "4912345"]
 
@@ -171,6 +170,64 @@ async def test_opening_again_is_tried_until_it_works(fake: FakeGramd) -> None:
             assert not fake.faults
 
 
+async def test_it_is_opened_again_once(fake: FakeGramd) -> None:
+    """The connection is lost once more while opening again waits for its next attempt."""
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", mode="exclusive")
+        fake.faults = [("open", Refusal("unavailable"))]
+        fake.connections[0].transport.abort()
+        await until(lambda: not fake.faults)
+        fake.faults = [("open", LATE)]
+        fake.connections[0].transport.abort()
+        await until(lambda: not fake.faults)
+        await asyncio.sleep(2 * RETRY)  # when the earlier attempt would have been made
+        await client.ping()  # behind which comes the answer
+        assert await session.get("dc_id") == [2]
+        assert [method for method, _ in fake.seen].count("open") == 2
+
+
+async def test_opening_again_that_is_answered_late(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path, timeout=0.05) as client:
+        session = await client.open("a", mode="exclusive")
+        fake.faults = [("open", LATE)]
+        fake.connections[0].transport.abort()
+        await until(lambda: [method for method, _ in fake.seen].count("open") == 2)
+        with pytest.raises(gramd.TimedOut):
+            await session.get("dc_id")
+        await until(lambda: session._reopening is False)
+        await client.ping()  # behind which comes the answer
+        assert await session.get("dc_id") == [2]
+        await asyncio.sleep(2 * RETRY)
+        assert await session.get("dc_id") == [2]
+
+
+async def test_a_lease_is_asked_until_it_is_told(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    fake.lease = 300
+    fake.faults = [("lease", Refusal("unavailable"))]
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            await client.open("a", on_lost=lost.append)
+            await until(lambda: ("lease", []) in fake.seen)
+        await until(lambda: lost)
+        assert [error.code for error in lost] == ["fenced"]
+
+
+async def test_a_lost_session_is_told_once(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    fake.lease = 100
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a", on_lost=lost.append)
+        await until(lambda: session._lease_until is not None)
+        fake.faults = [("set", Refusal("fenced")), ("get", Refusal("fenced"))]
+        for error in await asyncio.gather(session.set(api_id=1), session.get("date"), return_exceptions=True):
+            assert isinstance(error, gramd.Fenced)
+        fake.notify("a", "ended", "fenced", "another host")
+        await client.ping()
+        await asyncio.sleep(0.2)  # the lease would have run out
+        assert len(lost) == 1
+
+
 async def test_fenced_ends_the_session(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     async with fake, gramd.Client(fake.path) as client:
@@ -283,28 +340,13 @@ async def test_hostile_bytes_do_not_end_the_client(fake: FakeGramd) -> None:
 
 
 def test_the_blocking_client(fake: FakeGramd) -> None:
-    stops: list[asyncio.Event] = []
-
-    async def serve() -> None:
-        stops.append(stop := asyncio.Event())
-        async with fake:
-            await stop.wait()
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        with gramd.SyncClient(fake.path) as client:
-            assert client.ping(3) == 3
-            with client.open("a", cache=True) as session:
-                session.update_peers([ROW])
-                assert session.get_peer_by_username("someone").id == 1
-                with pytest.raises(gramd.NotFound):
-                    session.get_peer_by_id(99)
-    finally:
-        loop.call_soon_threadsafe(stops[0].set)
-        thread.join()
-        loop.close()
+    with fake.elsewhere(), gramd.SyncClient(fake.path) as client:
+        assert client.ping(3) == 3
+        with client.open("a", cache=True) as session:
+            session.update_peers([ROW])
+            assert session.get_peer_by_username("someone").id == 1
+            with pytest.raises(gramd.NotFound):
+                session.get_peer_by_id(99)
 
 
 async def test_closing_without_a_daemon_waits_for_nothing(fake: FakeGramd) -> None:

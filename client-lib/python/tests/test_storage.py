@@ -3,62 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple, Optional
+from typing import Any
 
 import pytest
 from fake import AFTER, FakeGramd, Refusal
+from library import App, Channel, Chat, UpdateState, User, storage
 
 import gramd
 from gramd import family
-
-
-class User(NamedTuple):
-    user_id: int
-    access_hash: Optional[int]
-
-
-class Chat(NamedTuple):
-    chat_id: int
-
-
-class Channel(NamedTuple):
-    channel_id: int
-    access_hash: Optional[int]
-
-
-class App:
-    """As much of a client as stopping one needs."""
-
-    def __init__(self, storage: Any) -> None:
-        self.storage = storage
-        self.is_initialized = self.is_connected = True
-
-    async def terminate(self) -> None:
-        await self.storage.save()
-        self.is_initialized = False
-
-    async def disconnect(self) -> None:
-        await self.storage.close()
-        self.is_connected = False
-
-
-class UpdateState(NamedTuple):
-    id: int
-    pts: Optional[int]
-    qts: Optional[int]
-    date: Optional[int]
-    seq: Optional[int]
-
-
-LIBRARY = family.Library(
-    "pyrogram", App, User, Chat, Channel, lambda n: -1000000000000 - n, frozenset({"channel", "supergroup"})
-)
-
-
-def storage(kind: type[family.Storage], fake: FakeGramd, **options: Any) -> Any:
-    made = type("GramdStorage", (kind,), {"library": LIBRARY, "state": UpdateState})
-    return made("acc", socket=fake.path, **options)
-
 
 PEERS = [
     (1, 10, "user", "someone", "4912345"),
@@ -219,7 +171,7 @@ def test_open_again_in_another_event_loop(fake: FakeGramd) -> None:
             await it.open()
             before: int = await it.dc_id()
             await it.dc_id(dc_id)
-        while it._client._connecting is None:  # until it has noticed; the loop ends under an open storage
+        while it._client._connection is not None:  # until it has noticed; the loop ends under an open storage
             await asyncio.sleep(0.001)
         return before
 

@@ -1,0 +1,57 @@
+"""A client library made up for the tests of the storages."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional
+
+from fake import FakeGramd
+
+from gramd import family
+
+
+class User(NamedTuple):
+    user_id: int
+    access_hash: Optional[int]
+
+
+class Chat(NamedTuple):
+    chat_id: int
+
+
+class Channel(NamedTuple):
+    channel_id: int
+    access_hash: Optional[int]
+
+
+class App:
+    """As much of a client as stopping one needs."""
+
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
+        self.is_initialized = self.is_connected = True
+
+    async def terminate(self) -> None:
+        await self.storage.save()
+        self.is_initialized = False
+
+    async def disconnect(self) -> None:
+        await self.storage.close()
+        self.is_connected = False
+
+
+class UpdateState(NamedTuple):
+    id: int
+    pts: Optional[int]
+    qts: Optional[int]
+    date: Optional[int]
+    seq: Optional[int]
+
+
+LIBRARY = family.Library(
+    "pyrogram", App, User, Chat, Channel, lambda n: -1000000000000 - n, frozenset({"channel", "supergroup"})
+)
+
+
+def storage(kind: type[family.Storage], fake: FakeGramd, **options: Any) -> Any:
+    made = type("GramdStorage", (kind,), {"library": LIBRARY, "state": UpdateState})
+    return made("acc", socket=fake.path, **options)
