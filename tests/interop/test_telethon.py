@@ -15,6 +15,7 @@ from typing import Any
 
 import gramd
 import pytest
+from gramd import stop
 from gramd.telethon import GramdSession
 from telethon import TelegramClient, utils
 from telethon.crypto import AuthKey
@@ -425,6 +426,42 @@ async def test_losing_the_session_calls_on_lost(daemon: Daemon, offline: None, a
         client.session.process_entities(met(user(1)))
     client.session.close()
     await client.disconnect()
+
+
+async def test_losing_the_session_is_told_once(daemon: Daemon, offline: None) -> None:
+    reasons: asyncio.Queue[gramd.Error] = asyncio.Queue()
+    session = GramdSession("acc", on_lost=reasons.put_nowait)
+    clients = [client_with(session), client_with(session)]
+    for client in clients:
+        await client.connect()
+    async with gramd.Client() as other:
+        await (await other.open("acc", create=False)).delete()
+    await reasons.get()
+    for client in clients:
+        await client._disconnect()  # which does not write to the session
+    assert reasons.empty()
+    session.close()
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+async def test_a_client_that_does_not_disconnect_is_cut_off(
+    daemon: Daemon, offline: None, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async def disconnect() -> None:
+        if how == "raises":
+            raise RuntimeError("mine")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.05)
+    client = client_with(GramdSession("acc"))
+    await client.connect()
+    monkeypatch.setattr(client, "disconnect", disconnect)
+    async with gramd.Client() as other:
+        await (await other.open("acc", create=False)).delete()
+    while client.is_connected():
+        await asyncio.sleep(0.005)
+    await client._disconnect()
+    client.session.close()
 
 
 def test_peer_ids_are_marked(daemon: Daemon) -> None:

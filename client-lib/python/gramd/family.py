@@ -23,13 +23,13 @@ from .cache import Cache
 from .records import USERNAME_MAX_AGE, Peer, text_fits
 from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, leave
+from .stop import ended
 from .stored import Stored
 
 log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"-?[0-9]+")
 ROWS_AT_ONCE = 5000
-STOP_TIMEOUT = 10.0
 BARE_CHANNEL = -1000000000000
 
 
@@ -276,19 +276,22 @@ async def stop_clients(storage: Storage, kind: type) -> None:
         for thing in gc.get_objects()
         if issubclass(type(thing), kind) and getattr(thing, "storage", None) is storage
     ]
-    for client in clients:
-        try:
-            await asyncio.wait_for(_stop(client), STOP_TIMEOUT)
-        except Exception:
-            log.exception("stopping the client of session %s", storage.name)
-            if getattr(client, "session", None) is not None:
-                await client.session.stop()
+    await asyncio.gather(*(_stop(client, storage.name) for client in clients))
 
 
-async def _stop(client: Any) -> None:
-    for step, condition in ((client.terminate, "is_initialized"), (client.disconnect, "is_connected")):
+async def _stop(client: Any, name: str) -> None:
+    """In the client's own way; where that fails, or takes too long, its connections alone."""
+    if await ended(_stop_in_order(client), name):
+        return
+    for connection in (client.session, *getattr(client, "media_sessions", {}).values()):
+        if connection is not None:
+            await ended(connection.stop(), name)
+
+
+async def _stop_in_order(client: Any) -> None:
+    for step, condition in (("stop", "is_initialized"), ("disconnect", "is_connected")):
         if getattr(client, condition):
-            done = step()
+            done = getattr(client, step)()
             if inspect.isawaitable(done):
                 await done
 

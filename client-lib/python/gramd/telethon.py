@@ -7,13 +7,15 @@ cache of sent files.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
 import gc
 import inspect
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Optional, Union
 
 from telethon import TelegramClient, utils
@@ -23,8 +25,10 @@ from telethon.tl import types
 
 from . import datacentre, errors
 from .records import State, text_fits
+from .request import tell
 from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, leave
+from .stop import ended
 from .stored import Stored
 from .sync import run
 
@@ -263,18 +267,29 @@ class GramdSession(MemorySession):  # type: ignore[misc]
             for thing in gc.get_objects()
             if issubclass(type(thing), TelegramClient) and getattr(thing, "session", None) is self
         ]
-        for client in clients:
-            client.loop.call_soon_threadsafe(_start, client.loop, _handle_loss(client, self._on_lost, reason))
-        return self._on_lost(reason) if self._on_lost is not None and not clients else None
+        if self._on_lost is None:
+            for client in clients:
+                _tell_in(client.loop, self._stop, client)
+        elif clients:
+            _tell_in(clients[0].loop, self._on_lost, reason)
+        else:
+            return self._on_lost(reason)
+        return None
+
+    async def _stop(self, client: TelegramClient) -> None:
+        """In the client's own way; where that fails, or takes too long, its connection alone."""
+        if not await ended(_disconnect(client), self.name):
+            await ended(client._sender.disconnect(), self.name)
 
 
-def _start(loop: Any, work: Any) -> None:
-    loop.create_task(work)
+def _tell_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], what: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended, and the client with it
+        loop.call_soon_threadsafe(tell, callback, what)
 
 
-async def _handle_loss(client: TelegramClient, on_lost: Optional[OnLost], reason: errors.Error) -> None:
+async def _disconnect(client: TelegramClient) -> None:
     try:
-        done = client.disconnect() if on_lost is None else on_lost(reason)
+        done = client.disconnect()
         if inspect.isawaitable(done):
             await done
     except errors.Error as error:  # a client that disconnects wants to store its states

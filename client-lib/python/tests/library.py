@@ -23,12 +23,26 @@ class Channel(NamedTuple):
     access_hash: Optional[int]
 
 
+class Connection:
+    """To Telegram."""
+
+    stopped = False
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
 class App:
     """As much of a client as stopping one needs."""
 
     def __init__(self, storage: Any) -> None:
         self.storage = storage
         self.is_initialized = self.is_connected = True
+        self.session = Connection()
+
+    async def stop(self) -> None:
+        await self.terminate()
+        await self.disconnect()
 
     async def terminate(self) -> None:
         await self.storage.save()

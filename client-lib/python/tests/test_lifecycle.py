@@ -280,7 +280,7 @@ def descriptors():
 def script(fake: FakeGramd, text: str) -> None:
     path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + textwrap.dedent(text), fake.path],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", HEAD + textwrap.dedent(text), fake.path],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from fake import AFTER, FakeGramd, Refusal
 from library import App, Channel, Chat, UpdateState, User, storage
 
 import gramd
-from gramd import family
+from gramd import family, stop
 
 PEERS = [
     (1, 10, "user", "someone", "4912345"),
@@ -323,6 +324,52 @@ async def test_a_lost_session_stops_its_client(fake: FakeGramd) -> None:
         assert not app.is_initialized and other.is_connected
         with pytest.raises(gramd.BadSession):
             await it.dc_id()
+
+
+class Raising(App):
+    async def stop(self) -> None:
+        raise RuntimeError("mine")
+
+
+class Hanging(App):
+    async def stop(self) -> None:
+        while not self.session.stopped:  # whoever cancels it
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", [Raising, Hanging])
+async def test_a_client_that_does_not_stop_is_cut_off(
+    fake: FakeGramd, monkeypatch: pytest.MonkeyPatch, kind: type[App]
+) -> None:
+    monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.05)
+    async with fake:
+        it = storage(family.Storage, fake)
+        apps = [kind(it), App(it), kind(it)]
+        await it.open()
+        fake.notify("acc", "ended", "fenced", "another host owns it")
+        while not (apps[0].session.stopped and apps[2].session.stopped):
+            await asyncio.sleep(0.001)
+        assert not apps[1].is_connected and not apps[1].session.stopped
+        await it.close()
+
+
+async def test_a_client_of_ones_own_stops_in_its_own_way(fake: FakeGramd) -> None:
+    farewells = []
+
+    class Bot(App):
+        async def stop(self) -> None:
+            farewells.append("bye")
+            await super().stop()
+
+    async with fake:
+        it = storage(family.Storage, fake)
+        app = Bot(it)
+        await it.open()
+        fake.notify("acc", "ended", "fenced", "another host owns it")
+        while app.is_connected:
+            await asyncio.sleep(0.001)
+        assert farewells == ["bye"]
 
 
 async def test_a_lost_session_calls_on_lost(fake: FakeGramd) -> None:
