@@ -194,6 +194,7 @@ LINES = (
         notes="Updates handled a second. SQLite: a file for each bot, once as gramd sets it, once as the libraries"
         " leave it but for synchronous = OFF, which survives the death of the bot just so.",
         drawn=True,
+        quick=False,
     ),
     Line(
         "shape-durable",
@@ -205,6 +206,7 @@ LINES = (
         ),
         (Ratio("gramd", "sqlite", 3.0), Ratio("gramd", "sqlite-file", 3.0)),
         drawn=True,
+        quick=False,
     ),
     Line(
         "memory",
@@ -223,6 +225,7 @@ LINES = (
         " peer, and with names also the keys that lead from usernames and phone numbers to ids.",
         rounds=3,
         drawn=True,
+        quick=False,
     ),
     Line(
         "many-peers",
@@ -250,6 +253,7 @@ LINES = (
             Ratio("2,000 connections", "50 connections", 0.85),
             Ratio("redis, 2,000 connections", "redis, 50 connections"),
         ),
+        quick=False,
     ),
     Line(
         "connection-memory",
@@ -266,5 +270,6 @@ LINES = (
         notes="Bytes each, as the system counts them. What SQLite takes is measured with as many files in a process of"
         " its own.",
         rounds=1,
+        quick=False,
     ),
 )

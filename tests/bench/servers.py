@@ -163,6 +163,10 @@ def load(server: Server, options: dict[str, object], core: str = "apart") -> dic
     return figures
 
 
+def closes_at_once(name: str) -> bool:
+    return GRAMD[name][:2] == ["--idle-close", "0"]
+
+
 def settle(server: Server) -> None:
     """Waits until a gramd has closed the files of the run before."""
     while server.stats()["sessions"] > 0:
