@@ -6,6 +6,7 @@
 
 #include "cursor.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "head.h"
@@ -48,13 +49,19 @@ bool cursor_bool(struct cursor *cursor, bool *value)
         return true;
 }
 
+/* 1, 2, 4 or 8 bytes: no integer has another width. */
 static uint64_t big_endian(const uint8_t *at, unsigned width)
 {
-        uint64_t value = 0;
+        uint16_t two;
+        uint32_t four;
+        uint64_t eight;
 
-        while (width--)
-                value = value << 8 | *at++;
-        return value;
+        switch (width) {
+        case 1: return *at;
+        case 2: memcpy(&two, at, sizeof(two)); return be16toh(two);
+        case 4: memcpy(&four, at, sizeof(four)); return be32toh(four);
+        default: memcpy(&eight, at, sizeof(eight)); return be64toh(eight);
+        }
 }
 
 bool cursor_int(struct cursor *cursor, int64_t *value)

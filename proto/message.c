@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { RESULT_HEAD_MAX_BYTES = 8 };
+
 static bool message_read_id(struct cursor *cursor, uint32_t *id)
 {
         int64_t value;
@@ -59,12 +61,24 @@ uint32_t message_peek_id(const uint8_t *data, size_t len)
         return id;
 }
 
+/* In one piece, by hand: it stands before every answer. */
 void message_begin_result(struct buffer *out, uint32_t id)
 {
-        pack_array(out, 4);
-        pack_int(out, MESSAGE_RESPONSE);
-        pack_int(out, id);
-        pack_nil(out);
+        const unsigned bytes = id < 0x80 ? 0 : id <= UINT8_MAX ? 1 : id <= UINT16_MAX ? 2 : 4;
+        uint8_t *at = buffer_reserve(out, RESULT_HEAD_MAX_BYTES);
+        uint8_t *start = at;
+
+        if (!at)
+                return;
+        *at++ = 0x94;
+        *at++ = MESSAGE_RESPONSE;
+        if (bytes > 0)
+                *at++ = bytes == 1 ? 0xcc : bytes == 2 ? 0xcd : 0xce;
+        for (unsigned left = bytes; left > 1; left--)
+                *at++ = (uint8_t)(id >> (8 * (left - 1)));
+        *at++ = (uint8_t)id;
+        *at++ = 0xc0;
+        out->len += (size_t)(at - start);
 }
 
 void message_begin_notification(struct buffer *out, const char *method, uint32_t n_params)
