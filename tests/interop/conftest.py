@@ -10,11 +10,14 @@ from typing import Any, Optional
 
 import pytest
 
+import mongo
 from daemon import Daemon
 
 LIBRARY = os.environ["GRAMD_LIBRARY"]
 
-collect_ignore = ["test_family.py", "test_client.py"] if LIBRARY == "telethon" else ["test_telethon.py"]
+FAMILY = ["test_family.py", "test_client.py", "test_takeover.py"]
+
+collect_ignore = FAMILY if LIBRARY == "telethon" else ["test_telethon.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +42,21 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     monkeypatch.setenv("GRAMD_SOCKET", running.socket)
     yield running
     running.stop()
+
+
+@pytest.fixture
+def two_daemons(tmp_path: Path) -> Iterator[tuple[Daemon, Daemon]]:
+    """On two machines, as far as they can tell, over one MongoDB deployment; soon sure that the other is gone."""
+    with mongo.served(tmp_path) as uri:
+        both = []
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            both.append(Daemon(tmp_path / name, "--backend", "mongo", "--mongo", uri, "--mongo-term", "2"))
+            both[-1].start()
+        yield both[0], both[1]
+        for each in both:
+            each.thaw()
+            each.stop()
 
 
 def python(*arguments: str) -> list[str]:

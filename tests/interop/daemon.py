@@ -13,9 +13,10 @@ GRAMD = Path(os.environ["BUILD"]) / "gramd"
 
 
 class Daemon:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *flags: str) -> None:
         self.data = directory / "data"
         self.socket = str(directory / "gramd.sock")
+        self._flags = flags
         self._notify = str(directory / "notify.sock")
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._log = directory / "gramd.log"
@@ -28,7 +29,7 @@ class Daemon:
             ready.settimeout(20)
             with open(self._log, "ab") as log:
                 self._process = subprocess.Popen(
-                    [GRAMD, "--data", self.data, "--socket", self.socket],
+                    [GRAMD, "--data", self.data, "--socket", self.socket, *self._flags],
                     env={**os.environ, "NOTIFY_SOCKET": self._notify},
                     stderr=log,
                 )
@@ -42,6 +43,16 @@ class Daemon:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def freeze(self) -> None:
+        """Returns when it stands still."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """In order: every session is one plain file afterwards."""

@@ -22,6 +22,7 @@ from telethon.crypto import AuthKey
 from telethon.sessions import MemorySession, Session, SQLiteSession, StringSession
 from telethon.tl import functions, types
 
+import mongo
 import offline_telethon
 from conftest import python
 from daemon import Daemon
@@ -440,6 +441,27 @@ async def test_losing_the_session_is_told_once(daemon: Daemon, offline: None) ->
     for client in clients:
         await client._disconnect()  # which does not write to the session
     assert reasons.empty()
+    session.close()
+
+
+async def test_a_session_that_another_host_has_taken_over(
+    two_daemons: tuple[Daemon, Daemon], offline: None
+) -> None:
+    first, second = two_daemons
+    session = GramdSession(mongo.session_name(), socket=first.socket)
+    client = client_with(session)
+    await client.connect()
+    session.process_entities(met(user(1)))
+    assert session.get_entity_rows_by_id(1) == (1, 10)
+    first.freeze()
+    async with gramd.Client(second.socket) as other:
+        await other.open(session.name, create=False, wait=60)
+        with pytest.raises(gramd.Fenced):
+            session.get_entity_rows_by_id(1)
+        first.thaw()
+        while client.is_connected():
+            await asyncio.sleep(0.005)
+    await client._disconnect()
     session.close()
 
 
