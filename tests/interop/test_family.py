@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import sqlite3
@@ -296,6 +297,56 @@ async def test_two_processes_on_one_session(daemon: Daemon) -> None:
     other.stdin.close()
     assert await other.wait() == 0
     await storage.close()
+
+
+def test_two_event_loops_one_after_the_other(daemon: Daemon) -> None:
+    storages = [GramdStorage("acc", mode="exclusive")]
+
+    async def life(dc_id: int) -> int:
+        [storage] = storages
+        await storage.open()
+        before: int = await storage.dc_id()
+        await storage.dc_id(dc_id)
+        return before
+
+    with pytest.warns(ResourceWarning, match="unclosed"):  # as asyncio says of what is left open
+        assert [asyncio.run(life(dc_id)) for dc_id in (4, 5, 1)] == [2, 4, 5]
+        asyncio.run(storages[0].close())
+        storages.clear()
+        gc.collect()
+
+
+FORK = """
+import asyncio, os
+import library
+row = (1, 10, "user", "491") if library.LISTED_NAMES else (1, 10, "user", None, "491")
+
+async def child(storage):
+    await storage.open()
+    assert (await storage.get_peer_by_id(1)).access_hash == 10
+    await storage.update_peers([(1, 11, *row[2:])])
+    await storage.close()
+
+async def main():
+    storage = library.GramdStorage("acc")
+    await storage.open()
+    await storage.update_peers([row])
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(child(storage))
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    await storage.user_id(777)
+    assert (await storage.get_peer_by_id(1)).access_hash == 11
+    await storage.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_child(daemon: Daemon) -> None:
+    done = subprocess.run(python("-c", FORK), cwd=Path(__file__).parent, timeout=60)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("cache", [True, False])

@@ -89,9 +89,8 @@ async def test_the_daemon_tells_of_the_loss(two_daemons: tuple[Daemon, Daemon]) 
     async with gramd.Client(first.socket) as client:
         session = await client.open(mongo.session_name(), on_lost=lost.append, cache=True)
         await session.update_peers([OURS])
-        assert session._lease_timer is not None
-        session._lease_timer.cancel()
-        session._lease_until = None  # so that only the daemon can tell
+        session._lease.stop()  # so that only the daemon can tell
+        session._lease._until = None
         first.freeze()
         async with taken(second, session.name):
             assert not lost and (await session.get_peer_by_id(1)).access_hash == 10

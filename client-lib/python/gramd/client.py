@@ -45,7 +45,7 @@ class Client:
         timeout: float = 30.0,
     ) -> None:
         self.socket = socket_path(socket)
-        self.name = name or os.path.basename(sys.argv[0] or "python")
+        self.name = name or os.path.basename(sys.argv[0] or "python").encode()[:255].decode(errors="ignore")
         self.timeout = timeout
         self.server: dict[str, Any] = {}
         self._loop = asyncio.get_running_loop()

@@ -213,7 +213,10 @@ class Storage:
             await self._opened().update_peers(rows[start : start + ROWS_AT_ONCE])
 
     async def get_peer_by_id(self, peer_id: Any) -> Any:
-        entry = self._peers.get(peer_id)
+        try:
+            entry = self._peers.get(peer_id)
+        except TypeError:  # libraries ask for whatever the user gave
+            entry = None
         if entry is not None:
             return entry.build()
         number = peer_number(peer_id)

@@ -8,12 +8,20 @@ import logging
 import weakref
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from . import errors
+
 if TYPE_CHECKING:
     from .session import Session
 
 log = logging.getLogger(__name__)
 
 Result = Callable[[Any], Any]
+
+TRANSIENT = (errors.Unavailable, errors.Storage, errors.Overloaded, errors.TimedOut)
+"""What is met no more after a while."""
+
+RETRY = 0.25
+"""Seconds until it is tried again."""
 
 
 class Request:
@@ -57,6 +65,10 @@ class Request:
         self.deadline = deadline
         self.on_result = on_result
         self.internal = False
+
+
+def is_transient(done: asyncio.Future[Any]) -> bool:
+    return not done.cancelled() and isinstance(done.exception(), TRANSIENT)
 
 
 def forget(future: asyncio.Future[Any]) -> None:

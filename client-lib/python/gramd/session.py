@@ -1,20 +1,20 @@
-"""An open session: every method of the protocol on it, its tracked cache, its lease, and what becomes of it
-when the daemon goes away and comes back."""
+"""An open session: every method of the protocol on it, its tracked cache, and what becomes of it when the
+daemon goes away and comes back."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 from . import errors
 from .cache import Cache
+from .lease import Lease
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
-from .request import Request, forget, tell, weakly
+from .request import RETRY, TRANSIENT, Request, forget, is_transient, tell, weakly
 
 if TYPE_CHECKING:
     from .client import Client
@@ -24,23 +24,9 @@ log = logging.getLogger(__name__)
 OnLost = Callable[..., Optional[Awaitable[None]]]
 """Called with the reason, an `errors.Error`, if it takes one; may be a coroutine function."""
 
-TRANSIENT = (errors.Unavailable, errors.Storage, errors.Overloaded, errors.TimedOut)
-"""What opening again may meet, and meets no more after a while."""
-
-RETRY = 0.25
-
 REOPEN_WAIT = 2000
 """Milliseconds that a repeated exclusive `open` waits at least: what is in its way is mostly the lost
 connection's."""
-
-
-def boottime() -> float:
-    """Seconds, those included in which the machine slept: a lease runs on meanwhile."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def _is_transient(asked: asyncio.Future[Any]) -> bool:
-    return not asked.cancelled() and isinstance(asked.exception(), TRANSIENT)
 
 
 def lost_callback(on_lost: Optional[OnLost]) -> Optional[OnLost]:
@@ -99,8 +85,7 @@ class Session:
         self._abandoned = False
         self._reopening = False
         self._prefetch: Optional[asyncio.Future[Any]] = None
-        self._lease_until: Optional[float] = None
-        self._lease_timer: Optional[asyncio.TimerHandle] = None
+        self._lease = Lease(self)
 
     async def __aenter__(self) -> Session:
         return self
@@ -150,11 +135,11 @@ class Session:
 
     def _start(self) -> None:
         """Before anything else on the new handle: be told of changes; then what is read again and again."""
-        if self._lease_ran_out():
+        if self.is_over():
             return
         waiting, self.waiting = self.waiting, deque()
         self._ask_watch()
-        self._ask_lease()
+        self._lease.ask()
         self.waiting.extend(waiting)
         if self.cache is not None:
             # Behind what is repeated: that includes writes, which this is to see.
@@ -218,8 +203,7 @@ class Session:
         """Nothing is asked of it from here on, nor answered from what is known; nobody is told."""
         self._error = error
         self.client.session_closed(self)
-        if self._lease_timer is not None:
-            self._lease_timer.cancel()
+        self._lease.stop()
         if self.cache is not None:
             self.cache.stop()
 
@@ -238,58 +222,23 @@ class Session:
         if self._on_lost is not None:
             tell(self._on_lost, error)
 
-    # ---- lease: until when this host owns the session ----
-
-    def _ask_lease(self) -> None:
-        self._lease_timer = None
-        sent = boottime()
-        asked = self._call("lease", internal=True, on_result=lambda ms: self._leased(sent, ms))
-        asked.add_done_callback(self._lease_asked)
-
-    def _leased(self, sent: float, ms: Optional[int]) -> Optional[int]:
-        self._lease_until = None if ms is None else sent + ms / 1000
-        if ms is not None:
-            self._at_next_lease(max(ms / 3000, 0.01))
-        elif self._lease_timer is not None:
-            self._lease_timer.cancel()
-        return ms
-
-    def _lease_asked(self, asked: asyncio.Future[Any]) -> None:
-        failed = asked.cancelled() or asked.exception() is not None
-        if failed and (self._lease_until is not None or _is_transient(asked)):
-            self._at_next_lease(RETRY)
-
-    def _at_next_lease(self, delay: float) -> None:
-        if self._error is not None:
-            return
-        if self._lease_timer is not None:
-            self._lease_timer.cancel()
-        if self._lease_until is not None:
-            delay = min(delay, max(0.0, self._lease_until - boottime()))
-        self._lease_timer = self.client.loop.call_later(delay, weakly(self._lease_due))
-
-    def _lease_due(self) -> None:
-        if self._lease_ran_out():
-            return
-        if self.handle is not None:
-            self._ask_lease()
-        self._at_next_lease(self.timeout)  # at the latest when it runs out; the answer sets it anew
-
-    def _lease_ran_out(self) -> bool:
-        if self._lease_until is None or boottime() < self._lease_until:
-            return False
-        self._close_quietly()
-        self.end(
-            errors.Fenced(f"the lease of session {self.name} has run out: another host may be using its key")
-        )
-        return True
+    def is_over(self) -> bool:
+        """Also because its lease has run out just now."""
+        if self._error is None and self._lease.ran_out():
+            self._close_quietly()
+            self.end(
+                errors.Fenced(
+                    f"the lease of session {self.name} has run out: another host may be using its key"
+                )
+            )
+        return self._error is not None
 
     # ---- being told of changes ----
 
     def _ask_watch(self) -> None:
-        if not self._watching or self._error is not None or self.handle is None or self._lease_ran_out():
+        if not self._watching or self.handle is None or self.is_over():
             return
-        asked = self._call("watch", True, internal=True, on_result=self._watched)
+        asked = self.ask("watch", True, on_result=self._watched)
         asked.add_done_callback(self._watch_asked)
 
     def _watched(self, _: None) -> None:
@@ -298,7 +247,7 @@ class Session:
             self.cache.start()
 
     def _watch_asked(self, asked: asyncio.Future[Any]) -> None:
-        if _is_transient(asked):
+        if is_transient(asked):
             self.client.loop.call_later(RETRY, weakly(self._ask_watch))
 
     async def watch(self, on: bool = True) -> None:
@@ -319,13 +268,15 @@ class Session:
     def _call(
         self, method: str, *params: Any, on_result: Any = None, internal: bool = False
     ) -> asyncio.Future[Any]:
-        if self._lease_until is not None:
-            self._lease_ran_out()
-        if self._error is not None:
+        if self.is_over() and self._error is not None:
             raise self._error.again()
         return self.client.call(
             method, *params, session=self, timeout=self.timeout, on_result=on_result, internal=internal
         )
+
+    def ask(self, method: str, *params: Any, on_result: Any) -> asyncio.Future[Any]:
+        """What nobody asked for: it belongs to the present connection."""
+        return self._call(method, *params, on_result=on_result, internal=True)
 
     async def lease(self) -> Optional[float]:
         """Seconds for which this host still owns the session; `None`: for as long as it likes."""

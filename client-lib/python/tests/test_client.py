@@ -8,7 +8,8 @@ from fake import AFTER, BEFORE, LATE, SILENT, FakeGramd, Refusal
 
 import gramd
 from gramd import errors
-from gramd.session import REOPEN_WAIT, RETRY
+from gramd.request import RETRY
+from gramd.session import REOPEN_WAIT
 
 ROW = [1, 10, "user", "someone", "4912345"]
 
@@ -53,6 +54,13 @@ async def test_every_code_is_an_exception(fake: FakeGramd, code: str) -> None:
             await client.ping()
         assert caught.value.code == code and caught.value.detail == {"field": 1}
         assert type(caught.value).__name__ == code.title().replace("_", "")
+
+
+async def test_a_program_of_a_long_name(fake: FakeGramd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/" + "ü" * 200])
+    async with fake, gramd.Client(fake.path) as client:
+        await client.ping()
+        assert fake.seen[0] == ("hello", [{"client": "ü" * 127}])  # 255 bytes are what the daemon takes
 
 
 async def test_busy_names_the_holder(fake: FakeGramd) -> None:
@@ -218,7 +226,7 @@ async def test_a_lost_session_is_told_once(fake: FakeGramd) -> None:
     fake.lease = 100
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", on_lost=lost.append)
-        await until(lambda: session._lease_until is not None)
+        await until(lambda: session._lease._until is not None)
         fake.faults = [("set", Refusal("fenced")), ("get", Refusal("fenced"))]
         for error in await asyncio.gather(session.set(api_id=1), session.get("date"), return_exceptions=True):
             assert isinstance(error, gramd.Fenced)

@@ -39,7 +39,7 @@ async def test_peers(fake: FakeGramd, cache: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "peer_id", ["me", "@Name", "+1555", "", "1.0", "\u0661", "9" * 30, "-", None, 1.5, 1 << 70, b"1"]
+    "peer_id", ["me", "@Name", "+1555", "", "1.0", "\u0661", "9" * 30, "-", None, 1.5, 1 << 70, b"1", [1]]
 )
 async def test_ids_that_are_none(fake: FakeGramd, peer_id: Any) -> None:
     async with fake:
