@@ -114,7 +114,8 @@ class Connection(asyncio.Protocol):
 
     def _descriptor(self) -> int:
         """-1: there is none any more."""
-        return -1 if self._transport is None else cast(int, self._transport.get_extra_info("socket").fileno())
+        known = None if self._transport is None else self._transport.get_extra_info("socket")
+        return -1 if known is None else cast(int, known.fileno())
 
     # ---- asyncio.Protocol ----
 

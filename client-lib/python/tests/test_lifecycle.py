@@ -18,6 +18,7 @@ from library import storage
 
 import gramd
 from gramd import family
+from gramd.connection import Connection
 
 ROW = (1, 10, "user", "someone", "4912345")
 OTHER = (2, 20, "user", None, None)
@@ -259,6 +260,27 @@ def test_a_storage_moves_to_another_thread(fake: FakeGramd) -> None:
         here.call_soon_threadsafe(here.stop)
         thread.join()
         here.close()
+
+
+async def test_a_connection_that_has_no_socket_any_more() -> None:
+    """As with uvloop, when its event loop has ended."""
+
+    class Transport(asyncio.Transport):
+        aborted = False
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    class Owner:
+        def on_message(self, message: list[Any]) -> None: ...
+        def on_connection_lost(self, connection: Connection) -> None: ...
+
+    owner, transport = Owner(), Transport()
+    connection = Connection(owner)
+    connection.connection_made(transport)
+    await asyncio.get_running_loop().run_in_executor(None, connection.drop)
+    await until(lambda: transport.aborted)
+    connection.leave_to_parent()
 
 
 # ---- processes: scripts, that say what is wrong on their standard error ----
