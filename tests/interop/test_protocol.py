@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import random
 import time
 from typing import Any
 
@@ -237,3 +238,59 @@ def test_the_blocking_client(daemon: Daemon) -> None:
         with pytest.raises(gramd.NotFound):
             client.open("other", create=False)
         assert [each["name"] for each in client.sessions("*")] == ["acc"]
+
+
+async def attempt(work: Any) -> Any:
+    """The answer; of peers without their time, which the writer's own cache may have from another second."""
+    try:
+        answer = await work
+    except gramd.NotFound:
+        return None
+    peers = answer if isinstance(answer, list) else [answer]
+    return [each[:5] if isinstance(each, gramd.Peer) else each for each in peers]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_caches_tell_what_is_stored(daemon: Daemon, seed: int) -> None:
+    """Two processes read and write in each other's way, a connection is lost now and then; whenever they rest,
+    their caches answer what somebody without one is answered."""
+    dice = random.Random(seed)
+    async with gramd.Client() as one, gramd.Client() as two, gramd.Client() as plain:
+        cached = [await client.open("acc", cache=True) for client in (one, two, two)]
+        truth = await plain.open("acc")
+
+        def write(session: gramd.Session) -> Any:
+            i, k = dice.randrange(1, 6), dice.randrange(3)
+            if dice.random() < 0.2:
+                return session.set(**{dice.choice(["api_id", "user_id", "dc_id"]): dice.randrange(1, 6)})
+            if dice.random() < 0.3:
+                return session.update_usernames([[i, [f"table{i}-{n}" for n in range(k)]]])
+            return session.update_peers([[i, dice.getrandbits(40), "user", f"own{i}-{k}", f"49{i}{k}"]])
+
+        def questions(session: gramd.Session) -> list[Any]:
+            asked: list[Any] = [session.get("api_id", "user_id", "dc_id"), session.get_peers(range(1, 6))]
+            for i in range(1, 6):
+                asked.append(session.get_peer_by_id(i))
+                for k in range(3):
+                    asked.append(session.get_peer_by_username(f"own{i}-{k}"))
+                    asked.append(session.get_peer_by_username(f"table{i}-{k}"))
+                    asked.append(session.get_peer_by_phone_number(f"49{i}{k}"))
+            return [attempt(each) for each in asked]
+
+        for _ in range(40):
+            under_way = []
+            for _ in range(dice.randrange(1, 8)):
+                session = dice.choice(cached)
+                under_way.append(asyncio.ensure_future(write(session)))
+                reading = questions(dice.choice(cached))
+                under_way.append(asyncio.ensure_future(asyncio.gather(*reading)))
+                if dice.random() < 0.5:
+                    await asyncio.sleep(0)
+            if dice.random() < 0.1 and two._connection is not None:
+                two._connection.abort()
+            await asyncio.gather(*under_way)
+            expected = await asyncio.gather(*questions(truth))
+            for session in cached:
+                await session.client.ping()  # behind which everything has been told
+                for _ in range(2):
+                    assert await asyncio.gather(*questions(session)) == expected

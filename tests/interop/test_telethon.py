@@ -291,6 +291,28 @@ def test_two_processes_on_one_session(daemon: Daemon) -> None:
     session.close()
 
 
+FORK = """
+import os
+from gramd.telethon import GramdSession
+session = GramdSession("acc")
+session.takeout_id = 5
+pid = os.fork()
+if pid == 0:
+    assert session.takeout_id == 5
+    session.takeout_id = 6
+    session.close()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+session.set_dc(2, None, None)
+assert session.takeout_id == 6
+session.close()
+"""
+
+
+def test_a_forked_child(daemon: Daemon) -> None:
+    assert subprocess.run(python("-c", FORK), timeout=60).returncode == 0
+
+
 def test_the_daemon_is_killed_under_a_running_client(daemon: Daemon) -> None:
     session = GramdSession("acc")
     written, stop = [0], threading.Event()

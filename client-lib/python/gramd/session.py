@@ -194,6 +194,8 @@ class Session:
             await asyncio.shield(closing)  # it may have to wait behind other requests
         except errors.Error as error:
             log.debug("closing session %s: %s", self.name, error)
+            if self._error is None:
+                self.finish(why)
 
     def _close_quietly(self) -> None:
         if self.handle is not None and not self.client.closed:

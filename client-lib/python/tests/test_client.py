@@ -195,14 +195,16 @@ async def test_it_is_opened_again_once(fake: FakeGramd) -> None:
 
 
 async def test_opening_again_that_is_answered_late(fake: FakeGramd) -> None:
-    async with fake, gramd.Client(fake.path, timeout=0.05) as client:
+    async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", mode="exclusive")
+        session.timeout = 0.05
         fake.faults = [("open", LATE)]
         fake.connections[0].transport.abort()
         await until(lambda: [method for method, _ in fake.seen].count("open") == 2)
         with pytest.raises(gramd.TimedOut):
             await session.get("dc_id")
         await until(lambda: session._reopening is False)
+        session.timeout = 30
         await client.ping()  # behind which comes the answer
         assert await session.get("dc_id") == [2]
         await asyncio.sleep(2 * RETRY)

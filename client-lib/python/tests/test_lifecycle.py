@@ -149,14 +149,16 @@ async def test_what_was_cancelled_while_the_daemon_was_away_is_not_asked(fake: F
 
 
 async def test_what_timed_out_before_it_was_sent_is_forgotten(fake: FakeGramd) -> None:
-    async with fake, gramd.Client(fake.path, timeout=0.05) as client:
+    async with fake, gramd.Client(fake.path) as client:
         await client.hello()
         session = await client.open("a")
         await session.get("dc_id")
+        session.timeout = 0.05
         fake.faults = [("get_states", SILENT)] * 4
         for error in await asyncio.gather(*(session.get_states() for _ in range(50)), return_exceptions=True):
             assert isinstance(error, gramd.TimedOut)
         assert len(client._requests) == 4 and not session.waiting  # the daemon still has them
+        session.timeout = 30
         fake.connections[0].transport.abort()
         assert await session.get_states() == [] and not client._requests
 
@@ -202,10 +204,12 @@ def test_a_client_of_a_closed_event_loop(fake: FakeGramd) -> None:
     async def use(session: gramd.Session) -> None:
         with pytest.raises(gramd.Disconnected, match="event loop"):
             await session.get_peer_by_id(1)
-        await session.client.close()
         await session.close()
-        with pytest.raises(gramd.Disconnected):
+        with pytest.raises(gramd.BadSession):
             await session.get_peer_by_id(1)
+        await session.client.close()
+        with pytest.raises(gramd.Disconnected):
+            await session.client.ping()
 
     with fake.elsewhere(), pytest.warns(ResourceWarning, match="unclosed"):
         asyncio.run(use(asyncio.run(make())))
