@@ -342,7 +342,7 @@ class Hanging(App):
 async def test_a_client_that_does_not_stop_is_cut_off(
     fake: FakeGramd, monkeypatch: pytest.MonkeyPatch, kind: type[App]
 ) -> None:
-    monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.05)
+    monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.3)
     async with fake:
         it = storage(family.Storage, fake)
         apps = [kind(it), App(it), kind(it)]
