@@ -8,6 +8,7 @@ from typing import Any
 
 import gramd
 import pytest
+from gramd import stop
 
 import library
 import offline
@@ -112,6 +113,28 @@ async def test_losing_the_session_stops_the_client(daemon: Daemon) -> None:
     assert not app.is_initialized
     assert other.is_connected and await other.storage.user_id() == offline.ME
     await other.stop()
+
+
+async def test_a_client_that_does_not_stop_is_cut_off(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = asyncio.Event()
+
+    async def cut_off() -> None:
+        cut.set()
+
+    app = given(GramdStorage("acc"))
+    await app.connect()
+    await authorise(app)
+    await app.initialize()
+    with monkeypatch.context() as patch:
+        patch.setattr(stop, "STOP_TIMEOUT", 0.3)
+        patch.setattr(app, "stop", asyncio.Event().wait)
+        patch.setattr(app.session, "stop", cut_off)
+        async with gramd.Client() as client:
+            await (await client.open("acc", create=False)).delete()
+        await cut.wait()
+    await app.stop()
 
 
 async def test_attach(daemon: Daemon) -> None:

@@ -11,7 +11,9 @@ from .request import forget
 
 log = logging.getLogger(__name__)
 
-STOP_TIMEOUT = 10.0
+STOP_TIMEOUT = 2.0
+"""Another host may use the key a third of its daemon's term, by default 5 s, after a lease has run out: until then
+the client's own way, which waits for the handlers of updates, and cutting its connections have to be over."""
 
 
 async def ended(step: Awaitable[Any], name: str) -> bool:
