@@ -12,8 +12,9 @@ from .request import forget
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT = 2.0
-"""Another host may use the key a third of its daemon's term, by default 5 s, after a lease has run out: until then
-the client's own way, which waits for the handlers of updates, and cutting its connections have to be over."""
+"""After a lease has run out, another host may use the key a third of its daemon's term later, by default 5 s.
+Until then the client's own way, which waits for the handlers of updates, and cutting its connections have to
+be over."""
 
 
 async def ended(step: Awaitable[Any], name: str) -> bool:
