@@ -234,9 +234,8 @@ class Client:
 
     def _send(self, request: Request, handle: Optional[int]) -> None:
         assert self._connection is not None
-        self._connection.write(
-            self._encoder.request(request.id, request.method, handle, request.count, request.body)
-        )
+        message = self._encoder.request(request.id, request.method, handle, request.count, request.body)
+        self._connection.write(message, at_once=len(self._requests) == 1)
 
     def pump(self, session: Session) -> None:
         """Sends what waits for the session's handle, or for room among its requests in flight."""

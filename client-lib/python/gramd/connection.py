@@ -1,6 +1,7 @@
 """One connection to the daemon: bytes to messages and back. What they mean is the client's business.
 
-What is written within one turn of the event loop leaves in one system call.
+A request that is alone leaves at once; what is written while others are unanswered leaves in one system call
+for each turn of the event loop.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ MAX_MESSAGE = 4 * 1024 * 1024
 
 LARGEST_MESSAGE = 1 << 30
 """That a daemon can be configured to send."""
+
+READ_AT_ONCE = 1 << 16
 
 LONGEST_ARRAY = 1 << 24
 """Room is made for an array's elements before they have come, so there is a bound."""
@@ -55,8 +58,11 @@ class Owner(Protocol):
     def on_connection_lost(self, connection: Connection) -> None: ...
 
 
-class Connection(asyncio.Protocol):
-    """Known to the event loop, which must not keep an owner alive that its users have dropped."""
+class Connection(asyncio.BufferedProtocol):
+    """Known to the event loop, which must not keep an owner alive that its users have dropped.
+
+    It reads into a buffer of its own: for a `Protocol` the event loop makes a new one of 256 KiB for each
+    read, which the system maps and unmaps; that cost as much as all that is done here."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = weakref.ref(owner)
@@ -69,11 +75,15 @@ class Connection(asyncio.Protocol):
             max_array_len=LONGEST_ARRAY,
             max_map_len=LONGEST_ARRAY,
         )
+        self._buffer = memoryview(bytearray(READ_AT_ONCE))
         self._outgoing: list[bytes] = []
         self._flushing = False
         self._paused = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, at_once: bool = False) -> None:
+        if at_once and not self._outgoing and not self._paused and self._transport is not None:
+            self._transport.write(data)
+            return
         self._outgoing.append(data)
         if not self._flushing and not self._paused:
             self._flushing = True
@@ -117,7 +127,7 @@ class Connection(asyncio.Protocol):
         known = None if self._transport is None else self._transport.get_extra_info("socket")
         return -1 if known is None else cast(int, known.fileno())
 
-    # ---- asyncio.Protocol ----
+    # ---- asyncio.BufferedProtocol ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -137,13 +147,16 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._flush()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         owner = self._owner()
         if owner is None:
             self.abort()
             return
         try:
-            self._unpacker.feed(data)
+            self._unpacker.feed(self._buffer[:nbytes])
             for message in self._unpacker:
                 owner.on_message(message)
         except Exception:

@@ -107,10 +107,19 @@ async def test_requests_in_flight_are_held_back(fake: FakeGramd) -> None:
         fake.faults = [("get_peers", SILENT)] * 4
         stuck = [asyncio.ensure_future(each.get_peers([1])) for each in (one, same, one, same)]
         held = [asyncio.ensure_future(each.get_states()) for each in (one, same)]
+        while fake.faults:
+            await asyncio.sleep(0)
         await other.get("dc_id")
         assert ("get_states", []) not in fake.seen
         fake.connections[0].transport.abort()
         await asyncio.gather(*stuck, *held)
+
+
+async def test_an_answer_of_many_reads_is_whole(fake: FakeGramd) -> None:
+    text = "".join(map(str, range(100_000)))
+    async with fake, gramd.Client(fake.path) as client:
+        assert await client.ping(text) == text
+        assert await asyncio.gather(*map(client.ping, [text, "", text])) == [text, "", text]
 
 
 async def test_sessions_come_back_with_the_daemon(fake: FakeGramd) -> None:
