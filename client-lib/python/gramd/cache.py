@@ -24,7 +24,7 @@ from .records import Peer
 K = TypeVar("K")
 V = TypeVar("V")
 
-PEERS = 4096
+PEERS = 8192
 """In each of two generations; a peer with its names takes about 1 kB, so a session 9 MB at most."""
 
 REPEAT_AFTER = 60.0
@@ -51,6 +51,11 @@ class Generations(Generic[K, V]):
                 self.put(key, value)
         return value
 
+    def peek(self, key: K) -> Optional[V]:
+        """As `get`, but nothing is counted as used: another thread may ask."""
+        value = self.young.get(key)
+        return self._old.get(key) if value is None else value
+
     def put(self, key: K, value: V) -> None:
         if len(self.young) >= self._limit:
             self._old = self.young.copy()
@@ -60,8 +65,8 @@ class Generations(Generic[K, V]):
             self._old.pop(key, None)
 
     def pop(self, key: K) -> Optional[V]:
-        old = self._old.pop(key, None)
         young = self.young.pop(key, None)
+        old = self._old.pop(key, None) if self._old else None
         return old if young is None else young
 
     def clear(self) -> None:
@@ -70,24 +75,21 @@ class Generations(Generic[K, V]):
 
 
 class Entry:
-    """A peer that is known."""
+    """A peer that is known. `build` is the storage's: what makes its answer, once that was asked for."""
 
     __slots__ = ("build", "peer", "written", "written_at")
 
-    def __init__(self, peer: Peer, build: Optional[Callable[[], Any]]) -> None:
+    def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.build = build
+        self.build: Optional[Callable[[], Any]] = None
         self.written: Optional[Sequence[Any]] = None  # the row as this process wrote it last
         self.written_at = 0.0
 
 
 class Cache:
-    """`build` makes what a storage returns for a peer: it is called once for each row that is kept."""
-
-    def __init__(self, build: Optional[Callable[[Peer], Callable[[], Any]]] = None) -> None:
+    def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
         self.peers: Generations[int, Entry] = Generations(PEERS)
-        self._build = build
         self._names: Generations[str, tuple[Entry, float]] = Generations(PEERS)
         self._phones: Generations[str, int] = Generations(PEERS)
         self._claims: Generations[str, int] = Generations(PEERS)  # name: who was last said to have it
@@ -125,8 +127,7 @@ class Cache:
         self._serial += 1
         if len(self._touched) > 4 * PEERS:
             self._touch_all()
-        for key in keys:
-            self._touched[key] = self._serial
+        self._touched.update(dict.fromkeys(keys, self._serial))
         return self._serial
 
     def _touch_all(self) -> None:
@@ -169,7 +170,7 @@ class Cache:
         if entry is not None and entry.peer[:5] == peer[:5]:
             entry.peer = peer
             return entry
-        entry = Entry(peer, self._build(peer) if self._build else None)
+        entry = Entry(peer)
         self.peers.put(peer.id, entry)
         return entry
 
@@ -198,15 +199,15 @@ class Cache:
             self.peers.pop(peer_id)
             keys.append(peer_id)
             if len(row) > 4:
-                if row[3] is not None:
-                    self._claim(row[3], peer_id)
-                    keys.append("@" + row[3])
-                if row[4] is not None:
-                    self._phones.pop(row[4])
-                    keys.append("+" + row[4])
-            elif row[3] is not None:
-                self._phones.pop(row[3])
-                keys.append("+" + row[3])
+                username, phone = row[3], row[4]
+                if username is not None:
+                    self._claim(username, peer_id)
+                    keys.append("@" + username)
+            else:
+                phone = row[3]
+            if phone is not None:
+                self._phones.pop(phone)
+                keys.append("+" + phone)
         return self.touch(keys)
 
     def wrote_peers(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
@@ -219,7 +220,7 @@ class Cache:
                 peer = Peer(row[0], row[1], row[2], None, row[3], now)
             else:
                 peer = Peer(row[0], row[1], row[2], row[3], row[4], row[5] if len(row) > 5 else now)
-            entry = Entry(peer, self._build(peer) if self._build else None)
+            entry = Entry(peer)
             if len(row) < 6:
                 entry.written, entry.written_at = row, since
             self.peers.put(peer.id, entry)
@@ -254,11 +255,22 @@ class Cache:
     # ---- repeated writes ----
 
     def repeats(self, row: Sequence[Any]) -> bool:
-        """Whether this very row was written a moment ago, and still stands."""
-        entry = self.peers.young.get(row[0])
+        """Whether this very row was written a moment ago, and still stands. Changes nothing."""
+        entry = self.peers.peek(row[0])
         return (
             entry is not None and entry.written == row and time.monotonic() - entry.written_at < REPEAT_AFTER
         )
+
+    def unwritten(self, rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Those of the rows that do not repeat what was written; known peers among them are in use."""
+        young, get = self.peers.young, self.peers.get
+        since = time.monotonic() - REPEAT_AFTER
+        rest = []
+        for row in rows:
+            entry = young.get(row[0]) or get(row[0])
+            if entry is None or entry.written != row or entry.written_at <= since:
+                rest.append(row)
+        return rest
 
     def repeats_usernames(self, peer_id: int, names: Sequence[str]) -> bool:
         found = self._usernames.get(peer_id)
@@ -269,15 +281,16 @@ class Cache:
     def _claim(self, name: str, peer_id: int) -> None:
         self._names.pop(name)
         former = self._claims.get(name)
-        if former is not None and former != peer_id:
-            self._must_repeat(former)
-        self._claims.put(name, peer_id)
+        if former != peer_id:
+            if former is not None:
+                self._must_repeat(former)
+            self._claims.put(name, peer_id)
 
     def _lose_names(self, peer_id: int) -> None:
         """Names lead to the very entry that is known, so a copy of it has none."""
         entry = self.peers.pop(peer_id)
         if entry is not None:
-            bare = Entry(entry.peer, entry.build)
+            bare = Entry(entry.peer)
             bare.written, bare.written_at = entry.written, entry.written_at
             self.peers.put(peer_id, bare)
 

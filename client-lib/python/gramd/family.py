@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, Optional, Union
 
 from . import datacentre, errors
-from .cache import Cache
+from .cache import Cache, Entry
 from .records import USERNAME_MAX_AGE, Peer, text_fits
 from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, leave
@@ -131,7 +131,7 @@ class Storage:
     def _unbind(self) -> None:
         self._cache: Optional[Cache] = None
         self._fields: dict[str, Any] = {}
-        self._peers: dict[int, Any] = {}
+        self._peers: dict[int, Entry] = {}
 
     def _opened(self) -> Session:
         if self._session is None:
@@ -156,7 +156,7 @@ class Storage:
         if self._here():
             return
         await self._close()
-        cache = Cache(functools.partial(known, self.library)) if self._cached else None
+        cache = Cache() if self._cached else None
         self._client, self._session = await self._stored.open(self.library.dialect, cache, self._lost)
         if cache is not None:
             self._cache, self._fields, self._peers = cache, cache.fields, cache.peers.young
@@ -208,7 +208,7 @@ class Storage:
         if not peers:
             return
         cache = self._cache
-        rows = list(peers) if cache is None else [row for row in peers if not cache.repeats(row)]
+        rows = list(peers) if cache is None else cache.unwritten(peers)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await self._opened().update_peers(rows[start : start + ROWS_AT_ONCE])
 
@@ -218,7 +218,7 @@ class Storage:
         except TypeError:  # libraries ask for whatever the user gave
             entry = None
         if entry is not None:
-            return entry.build()
+            return (entry.build or self._known(entry))()
         number = peer_number(peer_id)
         if number is not None:
             try:
@@ -231,8 +231,8 @@ class Storage:
         cache = self._cache
         if cache is not None:
             entry = cache.by_username(username, USERNAME_MAX_AGE)
-            if entry is not None and entry.build is not None:
-                return entry.build()
+            if entry is not None:
+                return (entry.build or self._known(entry))()
         if username is not None and text_fits(str(username)):
             try:
                 return self._input_peer(await self._opened().get_peer_by_username(str(username)))
@@ -246,14 +246,18 @@ class Storage:
         cache = self._cache
         if cache is not None:
             entry = cache.by_phone_number(phone_number)
-            if entry is not None and entry.build is not None:
-                return entry.build()
+            if entry is not None:
+                return (entry.build or self._known(entry))()
         if phone_number is not None and text_fits(str(phone_number)):
             try:
                 return self._input_peer(await self._opened().get_peer_by_phone_number(str(phone_number)))
             except errors.NotFound:
                 pass
         raise KeyError(f"Phone number not found: {phone_number}")
+
+    def _known(self, entry: Entry) -> Callable[[], Any]:
+        entry.build = build = known(self.library, entry.peer)
+        return build
 
     def _input_peer(self, peer: Peer) -> Any:
         return known(self.library, peer)()
