@@ -34,20 +34,22 @@ class Encoder:
     """Requests as bytes. One for each client: a packer is not to be shared between threads."""
 
     def __init__(self) -> None:
-        packer = msgpack.Packer(autoreset=True)
-        self._pack: Callable[[Any], bytes] = packer.pack
-        self._header: Callable[[int], bytes] = packer.pack_array_header
+        self._pack: Callable[[Any], bytes] = msgpack.Packer(autoreset=True).pack
+        self._methods: dict[str, bytes] = {}
 
     def params(self, values: tuple[Any, ...]) -> bytes:
-        """The parameters without the array's header: a session's handle may still come before them."""
-        return b"".join([self._pack(value) for value in values])
+        """The parameters without the array's header, which is one byte of so few: a session's handle may still
+        come before them."""
+        return self._pack(values)[1:]
 
     def request(self, identifier: int, method: str, handle: Optional[int], count: int, body: bytes) -> bytes:
         pack = self._pack
+        name = self._methods.get(method)
+        if name is None:
+            name = self._methods[method] = pack(method)
         if handle is None:
-            return b"".join((b"\x94\x00", pack(identifier), pack(method), self._header(count), body))
-        header = self._header(count + 1)
-        return b"".join((b"\x94\x00", pack(identifier), pack(method), header, pack(handle), body))
+            return b"\x94\x00%b%b%c%b" % (pack(identifier), name, 0x90 + count, body)
+        return b"\x94\x00%b%b%c%b%b" % (pack(identifier), name, 0x91 + count, pack(handle), body)
 
 
 class Owner(Protocol):
