@@ -38,8 +38,8 @@ class Encoder:
         self._methods: dict[str, bytes] = {}
 
     def params(self, values: tuple[Any, ...]) -> bytes:
-        """The parameters without the array's header, which is one byte of so few: a session's handle may still
-        come before them."""
+        """The parameters without the array's header, which is one byte of so few: a session's handle may
+        still come before them."""
         return self._pack(values)[1:]
 
     def request(self, identifier: int, method: str, handle: Optional[int], count: int, body: bytes) -> bytes:
