@@ -205,8 +205,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
             return
         session = self._session()
         if session.cache is not None:
-            cache = session.cache
-            rows = [row for row in rows if not cache.repeats(row)]
+            rows = session.cache.unwritten(rows, peek=True)
         if rows:
             run(session.update_peers(rows))
 

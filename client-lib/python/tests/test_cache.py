@@ -15,6 +15,10 @@ from gramd.cache import PEERS, REPEAT_AFTER, USERNAME_TRUST, Cache, Generations
 ROW = [1, 10, "user", "someone", "4912345"]
 
 
+def repeats(cache: Cache, row: tuple[Any, ...]) -> bool:
+    return cache.unwritten([row]) == []
+
+
 async def test_what_was_read_or_written_costs_no_round_trip(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         fake.sessions.clear()
@@ -161,6 +165,22 @@ async def test_all_is_forgotten_when_told_so(fake: FakeGramd) -> None:
         assert told == [{"all": True}]
 
 
+def test_a_repeat_is_known_from_a_generation_back() -> None:
+    def write(rows: list[tuple[Any, ...]]) -> None:
+        cache.wrote_peers(rows, cache.writing_peers(rows))
+
+    row = (0, 1, "user", "someone", None)
+    for peek, after in ((False, True), (True, False)):
+        cache = Cache()
+        cache.start()
+        write([row])
+        for generation in range(2):
+            write([(n + generation * PEERS, 1, "user", None, None) for n in range(1, PEERS + 1)])
+            if generation == 0:
+                assert cache.unwritten([row], peek) == []  # but only one that is used stays
+        assert repeats(cache, row) == after
+
+
 def test_it_is_bounded() -> None:
     table: Generations[int, int] = Generations(100)
     for n in range(10000):
@@ -203,41 +223,41 @@ A, B = (1, 1, "user", "name", None), (2, 2, "user", "name", None)
 
 def test_a_repeated_row(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     written(cache, A)
-    assert cache.repeats(A) and not cache.repeats((1, 1, "user", "other", None)) and not cache.repeats(B)
+    assert repeats(cache, A) and not repeats(cache, (1, 1, "user", "other", None)) and not repeats(cache, B)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + REPEAT_AFTER)
-    assert not cache.repeats(A)
+    assert not repeats(cache, A)
 
 
 @pytest.mark.parametrize("what", [{"peers": [1]}, {"usernames": ["name"]}, {"all": True}])
 def test_a_row_that_others_touched_is_no_repetition(cache: Cache, what: dict[str, Any]) -> None:
     written(cache, A)
     cache.changed(what)
-    assert not cache.repeats(A)
+    assert not repeats(cache, A)
 
 
 def test_a_row_whose_name_was_claimed_is_no_repetition(cache: Cache) -> None:
     written(cache, A)
     written(cache, B)
-    assert not cache.repeats(A) and cache.repeats(B)
+    assert not repeats(cache, A) and repeats(cache, B)
 
 
 def test_a_row_whose_name_was_claimed_in_the_table_is_no_repetition(cache: Cache) -> None:
     a, b = (1, 1, "user", None), (2, 2, "user", None)
     written(cache, a, b)
     named(cache, (1, ["x", "y"]))
-    assert cache.repeats(a) and cache.repeats_usernames(1, ["x", "y"])
+    assert repeats(cache, a) and cache.repeats_usernames(1, ["x", "y"])
     assert not cache.repeats_usernames(1, ["x"])
     named(cache, (2, ["y"]))
-    assert not cache.repeats(a) and not cache.repeats_usernames(1, ["x", "y"])
-    assert cache.repeats(b) and cache.repeats_usernames(2, ["y"])
+    assert not repeats(cache, a) and not cache.repeats_usernames(1, ["x", "y"])
+    assert repeats(cache, b) and cache.repeats_usernames(2, ["y"])
     cache.changed({"usernames": ["z"]})
     assert not cache.repeats_usernames(2, ["y"])
 
 
 def test_a_failed_write_is_no_repetition(cache: Cache) -> None:
     cache.writing_peers([A])
-    assert not cache.repeats(A) and cache.peers.get(1) is None
+    assert not repeats(cache, A) and cache.peers.get(1) is None
 
 
 def test_the_daemon_is_asked_about_a_name_now_and_then(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +284,7 @@ def test_the_answers_of_two_writes_in_the_wrong_order(cache: Cache) -> None:
     cache.wrote_peers([new], second)
     cache.wrote_peers([old], first)
     entry = cache.peers.get(1)
-    assert entry is not None and entry.peer.access_hash == 2 and cache.repeats(new)
+    assert entry is not None and entry.peer.access_hash == 2 and repeats(cache, new)
 
 
 def test_fields_that_changed_under_way(cache: Cache) -> None:
