@@ -35,10 +35,16 @@ class Family:
         import library
 
         self.library = library
-        if kind["own"]:
-            self.storage = library.own_storage(name, Path(kind["place"]))
+        if not kind["own"]:
+            where = {"socket": kind["place"], "backend": kind.get("backend")}
+            self.storage = library.GramdStorage(name, **where, cache=kind["cache"])
+        elif kind["place"].startswith("mongodb:"):
+            from motor.motor_asyncio import AsyncIOMotorClient
+            from pyrogram.storage.mongo_storage import MongoStorage
+
+            self.storage = MongoStorage(name, AsyncIOMotorClient(kind["place"]))
         else:
-            self.storage = library.GramdStorage(name, socket=kind["place"], cache=kind["cache"])
+            self.storage = library.own_storage(name, Path(kind["place"]))
 
     async def open(self) -> None:
         await self.storage.open()
@@ -173,7 +179,8 @@ class Kept:
         await self.storage.save()
         for n in range(KNOWN, 0, -1):
             await self.storage.look_up(n)
-        return await self.settings() if self.kind["own"] else {}
+        is_file = self.kind["own"] and not self.kind["place"].startswith("mongodb:")
+        return await self.settings() if is_file else {}
 
     async def settings(self) -> dict[str, Any]:
         told = {}
