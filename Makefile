@@ -190,7 +190,7 @@ BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite shape)
 BENCH_PARTS := $(patsubst %,$(BUILD)/obj/tests/bench/%.o,options sample histogram protocol protocol_gramd storage)
 
 .PHONY: bench bench-programs
-bench: packages-bench ## measure gramd beside Redis, memcached, SQLite and a bare echo; QUICK=1 takes two minutes
+bench: packages-bench ## measure gramd beside Redis, memcached, SQLite and a bare echo; QUICK=1 takes a minute
 	@$(MAKE) bench-programs
 	@BUILD='$(abspath $(BUILD))' tests/bench/run $(if $(QUICK),--quick) $(BENCH)
 
