@@ -97,13 +97,13 @@ struct request {
         struct call call;
         gram_callback *callback;
         void *arg;
-        uint32_t id;    /* of the message; 0: not sent */
-        bool internal;  /* the library's own: no deadline, not repeated after a reconnection */
-        bool overtaken; /* a later write has been acknowledged: repeating this one could undo it */
-        bool settled;   /* the program has its outcome, or will from the finished list */
-        int outcome;    /* then */
-        void *ready;    /* its result, from the cache */
-        uint64_t epoch; /* of the cache, when it was asked */
+        uint32_t id;     /* of the message; 0: not sent */
+        bool internal;   /* the library's own: no deadline, not repeated after a reconnection */
+        bool overtaken;  /* a later write has been acknowledged: repeating this one could undo it */
+        bool settled;    /* the program has its outcome, or will from the finished list */
+        int outcome;     /* then */
+        void *ready;     /* its result, from the cache */
+        uint64_t epoch;  /* of the cache, when it was asked */
         int64_t sent_ms; /* of a `lease` */
         int64_t timeout_ms;
         int64_t deadline_ms;

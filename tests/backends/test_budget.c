@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/no_fsync.h"
 #include "../support/program.h"
 #include "../support/session_file.h"
 #include "../support/storage.h"
@@ -16,18 +17,6 @@
 enum { ROWS = 500, TOO_MANY_ROWS = 500000 };
 
 static struct storage at;
-
-int fsync(int fd)
-{
-        (void)fd;
-        return 0;
-}
-
-int fdatasync(int fd)
-{
-        (void)fd;
-        return 0;
-}
 
 /* A batch of rows, 100 to 200 KiB with their indexes. */
 static int put_rows(struct storage *storage, int64_t first)

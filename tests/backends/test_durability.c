@@ -15,36 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../support/program.h"
+#include "../support/file_test.h"
 #include "../support/session_file.h"
-#include "../support/storage.h"
-
-#define PATH "data/x.session"
-
-static struct storage at;
-
-static void setup(void)
-{
-        test_remove("data"); /* a failed test's */
-        storage_start(&at, storage_backend("file"), "data");
-}
-
-static void teardown(void)
-{
-        storage_stop(&at);
-        test_remove("data");
-}
-
-#define FILE_TEST(name)                                                                                      \
-        static void name##_body(int _i);                                                                     \
-        START_TEST(name)                                                                                     \
-        {                                                                                                    \
-                setup();                                                                                     \
-                name##_body(_i);                                                                             \
-                teardown();                                                                                  \
-        }                                                                                                    \
-        END_TEST                                                                                             \
-        static void name##_body(int _i __attribute__((unused)))
 
 static void restart(void)
 {

@@ -9,51 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../support/program.h"
+#include "../support/file_test.h"
+#include "../support/no_fsync.h"
 #include "../support/session_file.h"
-#include "../support/storage.h"
 
-#define PATH "data/x.session"
 #define NIL STORAGE_NIL
-
-/* Nothing is unplugged here: what reaches the disk is test_durability's subject, and waiting for it is slow.
- */
-int fsync(int fd)
-{
-        (void)fd;
-        return 0;
-}
-
-int fdatasync(int fd)
-{
-        (void)fd;
-        return 0;
-}
-
-static struct storage at;
-
-static void setup(void)
-{
-        test_remove("data"); /* a failed test's */
-        storage_start(&at, storage_backend("file"), "data");
-}
-
-static void teardown(void)
-{
-        storage_stop(&at);
-        test_remove("data");
-}
-
-#define FILE_TEST(name)                                                                                      \
-        static void name##_body(void);                                                                       \
-        START_TEST(name)                                                                                     \
-        {                                                                                                    \
-                setup();                                                                                     \
-                name##_body();                                                                               \
-                teardown();                                                                                  \
-        }                                                                                                    \
-        END_TEST                                                                                             \
-        static void name##_body(void)
 
 static void open_existing(void)
 {

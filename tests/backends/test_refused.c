@@ -15,50 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../support/program.h"
+#include "../support/file_test.h"
+#include "../support/no_fsync.h"
 #include "../support/session_file.h"
-#include "../support/storage.h"
-
-#define PATH "data/x.session"
-
-/* Nothing is unplugged here: what reaches the disk is test_durability's subject, and waiting for it is slow.
- */
-int fsync(int fd)
-{
-        (void)fd;
-        return 0;
-}
-
-int fdatasync(int fd)
-{
-        (void)fd;
-        return 0;
-}
-
-static struct storage at;
-
-static void setup(void)
-{
-        test_remove("data"); /* a failed test's */
-        storage_start(&at, storage_backend("file"), "data");
-}
-
-static void teardown(void)
-{
-        storage_stop(&at);
-        test_remove("data");
-}
-
-#define FILE_TEST(name)                                                                                      \
-        static void name##_body(int _i);                                                                     \
-        START_TEST(name)                                                                                     \
-        {                                                                                                    \
-                setup();                                                                                     \
-                name##_body(_i);                                                                             \
-                teardown();                                                                                  \
-        }                                                                                                    \
-        END_TEST                                                                                             \
-        static void name##_body(int _i __attribute__((unused)))
 
 /* "x.session" and what lies beside it. */
 static void expect_files(const char *expected)

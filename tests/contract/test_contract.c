@@ -5,21 +5,8 @@
 #include <unistd.h>
 
 #include "../support/mongo_server.h"
+#include "../support/no_fsync.h"
 #include "contract.h"
-
-/* Nothing is unplugged here: what reaches the disk is test_durability's subject, and waiting for it is slow.
- */
-int fsync(int fd)
-{
-        (void)fd;
-        return 0;
-}
-
-int fdatasync(int fd)
-{
-        (void)fd;
-        return 0;
-}
 
 struct storage contract_at;
 bool contract_kept;
