@@ -197,7 +197,7 @@ bench: packages-bench ## measure gramd beside Redis, memcached, SQLite and a bar
 bench-programs: build $(BENCH_PROGRAMS)
 
 .PHONY: bench-bots
-bench-bots: packages-test ## measure the bots' libraries on their own storages and on gramd's; QUICK=1 takes five minutes
+bench-bots: packages-test ## measure the bots' libraries on their own storages and on gramd's, for 20 minutes; QUICK=1: 8
 	@$(MAKE) build $(VENVS)/mongo/made
 	@VENVS='$(abspath $(VENVS))' tests/interop/run --environments
 	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' tests/bench/bots $(if $(QUICK),--quick) $(BENCH)
