@@ -147,6 +147,11 @@ static enum cache_answer counted(const struct shelf *shelf, enum cache_answer an
         return answer;
 }
 
+void cache_announce_id(const struct cache *cache, int64_t id)
+{
+        shelf_announce_id(cache->shelf, BY_ID, id);
+}
+
 enum cache_answer cache_by_id(struct cache *cache, int64_t id, struct cache_hit *hit)
 {
         struct entry *entry = shelf_find_id(cache->shelf, BY_ID, id);

@@ -65,6 +65,10 @@ struct cache_hit {
         int64_t row_time;
 };
 
+/* This peer is looked up next: a pipelined look-up costs what it waits for memory, else. Counts as nothing.
+ */
+void cache_announce_id(const struct cache *cache, int64_t id);
+
 enum cache_answer cache_by_id(struct cache *cache, int64_t id, struct cache_hit *hit);
 /* Protocol's order: newest last_update_on, of equals its own username first. */
 enum cache_answer cache_by_username(struct cache *cache, struct slice username, struct cache_hit *hit);

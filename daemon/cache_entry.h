@@ -152,6 +152,7 @@ static inline struct slice entry_packed(const struct entry *entry)
         return (struct slice){ (const char *)((const struct peer_row *)entry)->packed, entry->len };
 }
 
+void shelf_announce_id(const struct shelf *shelf, enum cache_index index, int64_t id); /* into the caches */
 struct entry *shelf_find_id(const struct shelf *shelf, enum cache_index index, int64_t id);
 struct entry *shelf_find_text(const struct shelf *shelf, enum cache_index index, struct slice text);
 

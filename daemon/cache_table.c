@@ -16,6 +16,8 @@ enum {
         FIRST_BUCKETS = 4, /* most sessions are small */
         SEGMENT_BUCKETS = 256,
         HEAP_HEADER_BYTES = sizeof(size_t), /* what malloc keeps before a block */
+        CACHE_LINE_BYTES = 64,
+        ENTRY_LINES = 3, /* most peers fit */
 };
 
 _Static_assert(sizeof(struct entry) == 40, "an entry's fields fit without holes");
@@ -280,9 +282,17 @@ void table_free(struct cache_pool *pool, struct table *table)
         *table = (struct table){ NULL, 0, 0 };
 }
 
+/* Ids are what is looked up most, and a look-up waits for memory at each entry that it passes. */
+static size_t buckets_for(size_t count, enum cache_index index)
+{
+        return index == BY_ID ? count + count / 2 : count;
+}
+
 bool table_ready(struct cache_pool *pool, struct table *table, enum cache_index index)
 {
-        if (table->count >= table->buckets)
+        size_t wanted = buckets_for(table->count + 1, index);
+
+        for (int i = 0; i < 2 && table->buckets < wanted; i++)
                 grow(pool, table, index);
         return table->buckets > 0;
 }
@@ -307,12 +317,25 @@ void table_remove(struct entry *entry, enum cache_index index)
                 link = next_in(*link, index);
         *link = *next_in(entry, index);
         table->count--;
-        /* Up to an eighth of the buckets may be one too many. */
-        for (int i = 0; i < 2 && table->buckets > FIRST_BUCKETS + table->count / 8 * 9; i++)
+        /* Up to an eighth of the buckets may be too many. */
+        for (int i = 0; i < 3 && table->buckets > FIRST_BUCKETS + buckets_for(table->count, index) / 8 * 9;
+             i++)
                 shrink(pool, table, index);
 }
 
 /* ---- finding ---- */
+
+void shelf_announce_id(const struct shelf *shelf, enum cache_index index, int64_t id)
+{
+        const struct table *table = &shelf->tables[index];
+        uintptr_t entry;
+
+        if (!table->buckets)
+                return;
+        entry = (uintptr_t)*bucket_of(table, hash_id(shelf->pool, id));
+        for (int line = 0; line < ENTRY_LINES; line++)
+                __builtin_prefetch((const void *)(entry + (uintptr_t)line * CACHE_LINE_BYTES));
+}
 
 struct entry *shelf_find_id(const struct shelf *shelf, enum cache_index index, int64_t id)
 {

@@ -224,30 +224,40 @@ static bool too_much(const struct connection *connection)
                connection->server->config->client_buffer_bytes;
 }
 
-/* Dispatches whole messages from `data`; returns how many bytes are done with. */
-static size_t take_messages(struct connection *connection, const uint8_t *data, size_t len)
+static enum frame_result scan(struct connection *connection, const uint8_t *data, size_t len,
+                              struct slice *frame)
 {
         const struct config *config = connection->server->config;
         const struct frame_limits limits = { .bytes = (uint32_t)config->max_message_bytes,
                                              .depth = CONNECTION_DEPTH };
+
+        frame->data = (const char *)data;
+        return len ? frame_scan(&connection->frame, &limits, data, len, &frame->len) : FRAME_MORE;
+}
+
+/* Dispatches whole messages from `data`; returns how many bytes are done with. */
+static size_t take_messages(struct connection *connection, const uint8_t *data, size_t len)
+{
+        struct slice frame, next;
+        enum frame_result result = scan(connection, data, len, &frame);
         size_t done = 0;
 
         connection->dispatching = true;
-        while (done < len && !connection->ending && !too_much(connection)) {
-                size_t end;
-                enum frame_result result =
-                        frame_scan(&connection->frame, &limits, data + done, len - done, &end);
-
-                if (result == FRAME_MORE)
-                        break;
+        while (result != FRAME_MORE && !connection->ending) {
                 if (result != FRAME_WHOLE) {
                         dispatch_violation(connection, message_peek_id(data + done, len - done), result);
                         connection_end(connection);
                         break;
                 }
-                if (!dispatch(connection, (struct slice){ (const char *)data + done, end }))
+                if (too_much(connection))
+                        break;
+                done += frame.len;
+                result = scan(connection, data + done, len - done, &next);
+                if (result == FRAME_WHOLE)
+                        dispatch_announce(connection, next);
+                if (!dispatch(connection, frame))
                         connection_end(connection);
-                done += end;
+                frame = next;
         }
         connection->dispatching = false;
         return done;

@@ -279,6 +279,20 @@ bool dispatch(struct connection *connection, struct slice frame)
         return true;
 }
 
+void dispatch_announce(struct connection *connection, struct slice frame)
+{
+        struct message message;
+        struct handle *handle;
+        int64_t number, id;
+
+        if (!message_read(frame, &message) || !slice_is(message.method, "get_peer_by_id") ||
+            !cursor_int(&message.params, &number) || !cursor_int(&message.params, &id))
+                return;
+        handle = connection_handle(connection, number);
+        if (handle && handle->session->cache)
+                cache_announce_id(handle->session->cache, id);
+}
+
 void dispatch_again(struct request *request, struct slice frame)
 {
         struct message message;

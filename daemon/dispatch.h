@@ -67,6 +67,10 @@ void method_index_init(struct method_index *index);
  */
 bool dispatch(struct connection *connection, struct slice frame);
 
+/* The frame will be dispatched after another one: what it looks up is on its way into the processor
+ * meanwhile. */
+void dispatch_announce(struct connection *connection, struct slice frame);
+
 /* A frame that broke a limit, or cannot be read: the last answer of this connection. */
 void dispatch_violation(struct connection *connection, uint32_t id, int frame_error);
 
