@@ -34,6 +34,7 @@ static struct backend_env *env_new(const struct backend_config *config, bool mem
                 return NULL;
         }
         configure_sqlite();
+        sqlite_log_register();
         env->config = config;
         env->memory = memory;
         env->dir = -1;

@@ -8,6 +8,7 @@
  *     sqlite.c            the two backends: environment, open, close, remove
  *     sqlite_file.c       files: creating, checking, recovering, listing
  *     sqlite_connect.c    connections: taking a file exclusively and giving it back as it was
+ *     sqlite_log.c        the write-ahead log, written in few pieces
  *     sqlite_schema.c     making a library's schema, checking a file, recognising its dialect
  *     sqlite_settle.c     gramd's own tables and indexes; what moves when a library has lifted the file
  *     sqlite_statement.c  statements by template, errors, small helpers
@@ -158,6 +159,12 @@ int sqlite_release(struct backend_session *session, struct fault *fault);
 int sqlite_sync(struct backend_session *session, struct fault *fault);
 /* Writes the -wal back and makes it empty. False: there is none, or no room for that either. */
 bool sqlite_empty_log(struct backend_session *session);
+
+/* ---- sqlite_log.c ---- */
+
+/* What files are opened with, for SQLite; at start it is made known. */
+#define SQLITE_LOG_VFS "gramd"
+void sqlite_log_register(void);
 
 /* ---- sqlite_file.c ---- */
 

@@ -44,7 +44,7 @@ int sqlite_connect(struct backend_session *session, struct fault *fault)
         int rc;
 
         rc = sqlite3_open_v2(path ? path : ":memory:", &session->db, flags | (path ? 0 : SQLITE_OPEN_MEMORY),
-                             NULL);
+                             path ? SQLITE_LOG_VFS : NULL);
         if (rc != SQLITE_OK)
                 return sqlite_fault(session, rc, "opening", fault);
         protect(session->db);
