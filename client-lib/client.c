@@ -188,18 +188,26 @@ GRAM_API size_t gram_pending(struct gram_client *client)
 
 /* ---- the step ---- */
 
-void client_step(struct gram_client *client, bool readable)
+static int64_t do_what_is_due(struct gram_client *client)
 {
-        int64_t now;
+        int64_t now = now_ms();
 
-        client->depth++;
-        if (readable)
-                connection_read(client);
-        now = now_ms();
         if (!connection_up(client))
                 connection_try(client, now);
         sessions_tick(client, now);
         requests_expire(client, now);
+        return now;
+}
+
+void client_step(struct gram_client *client, unsigned look)
+{
+        int64_t now = 0;
+
+        client->depth++;
+        if (look & LOOK_SOCKET)
+                connection_read(client);
+        if (look & LOOK_TIME || !connection_up(client))
+                now = do_what_is_due(client);
         requests_finish(client);
         if (!client->doomed) {
                 connection_flush(client);
@@ -214,5 +222,5 @@ void client_step(struct gram_client *client, bool readable)
 GRAM_API void gram_process(struct gram_client *client)
 {
         if (!client->depth)
-                client_step(client, true);
+                client_step(client, LOOK_SOCKET | LOOK_TIME);
 }

@@ -330,7 +330,9 @@ static inline bool connection_up(const struct gram_client *client)
 
 int64_t now_ms(void);                             /* counts on while the machine sleeps */
 int64_t later_ms(int64_t from, int64_t delay_ms); /* saturates at NEVER_MS */
-void client_step(struct gram_client *client, bool readable);
+/* What is to be looked at: bits. Where the time is left out, the timer tells of what becomes due. */
+enum { LOOK_SOCKET = 1, LOOK_TIME = 2 };
+void client_step(struct gram_client *client, unsigned look);
 void client_event(struct gram_client *client, const struct gram_event *event);
 int client_fail(struct gram_client *client, int code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

@@ -41,28 +41,28 @@ GRAM_API void *gram_reply_take(struct gram_reply *reply)
         return result;
 }
 
-/* Sleeps until something is to be done. True: there is something to read. */
-static bool wait_readable(struct gram_client *client)
+/* Sleeps until something is to be done: what is to be looked at then. */
+static unsigned wait_ready(struct gram_client *client)
 {
         struct epoll_event events[2];
         int n = epoll_wait(client->epoll_fd, events, 2, -1);
+        unsigned look = 0;
 
-        for (int i = 0; i < n; i++) {
-                if (events[i].data.fd == client->socket_fd)
-                        return true;
-        }
-        return false;
+        for (int i = 0; i < n; i++)
+                look |= events[i].data.fd == client->socket_fd ? LOOK_SOCKET : LOOK_TIME;
+        return look;
 }
 
 /* A callback may free the client: then the waiter is told first, and the client is not looked at again. */
 static void wait_done(struct waiter *waiter)
 {
-        bool readable = waiter->client->n_caches > 0; /* no cached answer before the news have been read */
+        /* No cached answer before the news have been read, and the time that they are good for. */
+        unsigned look = waiter->client->n_caches > 0 ? LOOK_SOCKET | LOOK_TIME : 0;
 
         while (!waiter->done) {
-                client_step(waiter->client, readable);
+                client_step(waiter->client, look);
                 if (!waiter->done)
-                        readable = wait_readable(waiter->client);
+                        look = wait_ready(waiter->client);
         }
         if (waiter->code != GRAM_E_CANCELLED)
                 waiter->client->blocking = false;

@@ -18,7 +18,8 @@
 #include "client.h"
 
 enum {
-        ID_AT = 3, /* where a message's id has its four bytes */
+        ID_AT = 3,           /* where a message's id has its four bytes */
+        HEAD_MAX_BYTES = 48, /* a method's name has at most 31 bytes */
         SLOTS_FIRST = 64,
 };
 
@@ -49,18 +50,22 @@ static void put_u32(uint8_t *at, uint32_t value)
 struct call call_begin(struct gram_client *client, struct gram_session *session, enum method method,
                        uint32_t n_params)
 {
-        /* [0, id as uint32, ... */
-        static const uint8_t head[] = { 0x94, 0x00, 0xce, 0, 0, 0, 0 };
-        static const uint8_t handle[] = { 0xce, 0, 0, 0, 0 };
         struct call call = { .client = client, .session = session, .method = method };
+        struct slice name = slice_of(method_infos[method].name);
+        /* [0, id as uint32, method, [handle as uint32, ... */
+        uint8_t head[HEAD_MAX_BYTES] = { 0x94, 0x00, 0xce };
+        size_t n = ID_AT + 4;
 
-        buffer_append(&call.bytes, head, sizeof(head));
-        pack_cstr(&call.bytes, method_infos[method].name);
-        pack_array(&call.bytes, n_params + (session ? 1 : 0));
+        head[n++] = (uint8_t)(0xa0 | name.len);
+        memcpy(head + n, name.data, name.len);
+        n += name.len;
+        head[n++] = (uint8_t)(0x90 | (n_params + (session ? 1 : 0)));
         if (session) {
-                call.handle_at = call.bytes.len + 1;
-                buffer_append(&call.bytes, handle, sizeof(handle));
+                head[n] = 0xce;
+                call.handle_at = n + 1;
+                n += 5;
         }
+        buffer_append(&call.bytes, head, n);
         return call;
 }
 
