@@ -51,14 +51,13 @@ struct call call_begin(struct gram_client *client, struct gram_session *session,
                        uint32_t n_params)
 {
         struct call call = { .client = client, .session = session, .method = method };
-        struct slice name = slice_of(method_infos[method].name);
+        const char *name = method_infos[method].name;
         /* [0, id as uint32, method, [handle as uint32, ... */
         uint8_t head[HEAD_MAX_BYTES] = { 0x94, 0x00, 0xce };
         size_t n = ID_AT + 4;
 
-        head[n++] = (uint8_t)(0xa0 | name.len);
-        memcpy(head + n, name.data, name.len);
-        n += name.len;
+        head[n++] = (uint8_t)(0xa0 | strlen(name));
+        n = (size_t)(stpcpy((char *)head + n, name) - (char *)head);
         head[n++] = (uint8_t)(0x90 | (n_params + (session ? 1 : 0)));
         if (session) {
                 head[n] = 0xce;

@@ -53,6 +53,41 @@ def outcome(call: Any, *arguments: Any) -> Any:
         return type(error).__name__, [shown(each) for each in error.args]
 
 
+ENTITIES = [
+    user(1),
+    user(1, username="Name", phone="4910"),
+    user(1, username="", bot=True),
+    user(1, min=True),
+    types.User(1),
+    types.User(0, access_hash=777),
+    types.UserEmpty(1),
+    types.InputPeerUser(1, 7),
+    types.InputPeerSelf(),
+    channel(1, username="Name", megagroup=True),
+    channel(1, broadcast=True),
+    channel(1, min=True),
+    channel(9999999999),
+    channel(10000000000),
+    channel(-1000000000001),
+    channel(0),
+    types.ChannelForbidden(1, 7, "c"),
+    chat(1),
+    types.ChatForbidden(1, "g"),
+    state(1),
+    "no entity",
+]
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: type(entity).__name__)
+def test_of_an_entity_is_kept_what_telethon_keeps(entity: Any) -> None:
+    own = outcome(MemorySession()._entity_to_row, entity)
+    row = outcome(GramdSession("x")._entity_to_row, entity)
+    if row is not None and len(row) == 5:
+        row, own = (row[0], row[1], row[3], row[4]), own[:4]
+    assert row == own
+
+
+
 def replay(session: Any, seed: int) -> list[Any]:
     """A seeded sequence of what a client calls. Left out, because there the own session differs for a reason:
     names for display, which gramd does not keep; what a session is before it was first told its data centre;

@@ -36,6 +36,10 @@ __all__ = ["GramdSession"]
 
 log = logging.getLogger(__name__)
 
+CHANNEL_MARK = -1000000000000
+CHANNEL_ID_MAX = 9999999999
+"""A channel's id as Telethon marks it; what is beyond is marked already."""
+
 OWN_USER = 0
 """Telethon tells its own user's id as the access hash of a peer with this id; it is the session's
 `user_id`."""
@@ -186,6 +190,26 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     # ---- entities ----
 
     def _entity_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
+        """What Telethon's own comes to, without its detours: there are dozens in each update."""
+        kind = type(entity)
+        if kind is types.User:
+            peer_id, phone = entity.id, entity.phone
+        elif kind is types.Channel and 0 < entity.id <= CHANNEL_ID_MAX:
+            peer_id, phone = CHANNEL_MARK - entity.id, None
+        else:
+            return self._any_to_row(entity)
+        if entity.access_hash is None or entity.min:
+            return None
+        name = entity.username
+        return (
+            peer_id,
+            entity.access_hash,
+            _type(entity, peer_id),
+            name.lower() if name else None,
+            None if phone is None else str(phone),
+        )
+
+    def _any_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
         row = super()._entity_to_row(entity)
         if row is None:
             return None
@@ -306,6 +330,6 @@ def _type(entity: Any, peer_id: int) -> str:
     """What the family of Pyrogram calls it, so that one session can serve both."""
     if peer_id >= 0:
         return "bot" if getattr(entity, "bot", False) else "user"
-    if peer_id > -1000000000000:
+    if peer_id > CHANNEL_MARK:
         return "group"
     return "supergroup" if getattr(entity, "megagroup", False) else "channel"
