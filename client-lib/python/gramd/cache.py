@@ -69,6 +69,12 @@ class Generations(Generic[K, V]):
         old = self._old.pop(key, None) if self._old else None
         return old if young is None else young
 
+    def drop(self, keys: Iterable[K]) -> None:
+        for table in (self.young, self._old):
+            if table:
+                for key in table.keys() & keys:
+                    table.pop(key, None)
+
     def clear(self) -> None:
         self.young.clear()
         self._old.clear()
@@ -79,11 +85,11 @@ class Entry:
 
     __slots__ = ("build", "peer", "written", "written_at")
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, written: Optional[Sequence[Any]] = None, written_at: float = 0.0) -> None:
         self.peer = peer
         self.build: Optional[Callable[[], Any]] = None
-        self.written: Optional[Sequence[Any]] = None  # the row as this process wrote it last
-        self.written_at = 0.0
+        self.written = written  # the row as this process wrote it last
+        self.written_at = written_at
 
 
 class Cache:
@@ -193,37 +199,30 @@ class Cache:
 
     def writing_peers(self, rows: Sequence[Sequence[Any]]) -> int:
         """Peers are being written: forget them. The mark goes to `wrote_peers`."""
-        keys: list[Any] = []
-        for row in rows:
-            peer_id = row[0]
-            self.peers.pop(peer_id)
-            keys.append(peer_id)
-            if len(row) > 4:
-                username, phone = row[3], row[4]
-                if username is not None:
-                    self._claim(username, peer_id)
-                    keys.append("@" + username)
-            else:
-                phone = row[3]
-            if phone is not None:
-                self._phones.pop(phone)
-                keys.append("+" + phone)
-        return self.touch(keys)
+        ids = [row[0] for row in rows]
+        named = {row[3]: row[0] for row in rows if len(row) > 4 and row[3] is not None}
+        called = [row[4] if len(row) > 4 else row[3] for row in rows]
+        phones = [phone for phone in called if phone is not None]
+        self.peers.drop(ids)
+        self._phones.drop(phones)
+        self._claim(named)
+        return self.touch([*ids, *["@" + name for name in named], *["+" + phone for phone in phones]])
 
     def wrote_peers(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
         """They have been written: known again, where nobody else wrote them meanwhile."""
+        if not self._live or mark < self._floor:
+            return
         now, since = int(time.time()), time.monotonic()
         for row in rows:
-            if not self.untouched(row[0], mark):
+            if self._touched.get(row[0], 0) > mark:
                 continue
-            if len(row) == 4:
-                peer = Peer(row[0], row[1], row[2], None, row[3], now)
+            if len(row) == 5:
+                entry = Entry(Peer._make((*row, now)), row, since)
+            elif len(row) == 4:
+                entry = Entry(Peer._make((*row[:3], None, row[3], now)), row, since)
             else:
-                peer = Peer(row[0], row[1], row[2], row[3], row[4], row[5] if len(row) > 5 else now)
-            entry = Entry(peer)
-            if len(row) < 6:
-                entry.written, entry.written_at = row, since
-            self.peers.put(peer.id, entry)
+                entry = Entry(Peer._make(row[:6]))
+            self.peers.put(row[0], entry)
 
     def writing_usernames(self, rows: Sequence[Sequence[Any]]) -> int:
         keys: list[Any] = []
@@ -232,9 +231,8 @@ class Cache:
             self._usernames.pop(peer_id)
             self._lose_names(peer_id)
             keys += (("names", peer_id), peer_id)  # an answer under way may come by a name that it loses
-            for name in names:
-                self._claim(name, peer_id)
-                keys.append("@" + name)
+            self._claim(dict.fromkeys(names, peer_id))
+            keys += ["@" + name for name in names]
         return self.touch(keys)
 
     def wrote_usernames(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
@@ -272,21 +270,20 @@ class Cache:
             return False
         return all(self._claims.get(name) == peer_id for name in names)
 
-    def _claim(self, name: str, peer_id: int) -> None:
-        self._names.pop(name)
-        former = self._claims.get(name)
-        if former != peer_id:
-            if former is not None:
-                self._must_repeat(former)
-            self._claims.put(name, peer_id)
+    def _claim(self, named: dict[str, int]) -> None:
+        self._names.drop(named)
+        for name, peer_id in named.items():
+            former = self._claims.get(name)
+            if former != peer_id:
+                if former is not None:
+                    self._must_repeat(former)
+                self._claims.put(name, peer_id)
 
     def _lose_names(self, peer_id: int) -> None:
         """Names lead to the very entry that is known, so a copy of it has none."""
         entry = self.peers.pop(peer_id)
         if entry is not None:
-            bare = Entry(entry.peer)
-            bare.written, bare.written_at = entry.written, entry.written_at
-            self.peers.put(peer_id, bare)
+            self.peers.put(peer_id, Entry(entry.peer, entry.written, entry.written_at))
 
     def _must_repeat(self, peer_id: int) -> None:
         entry = self.peers.get(peer_id)
