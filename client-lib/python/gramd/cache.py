@@ -210,11 +210,9 @@ class Cache:
 
     def wrote_peers(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
         """They have been written: known again, where nobody else wrote them meanwhile."""
-        if not self._live or mark < self._floor:
-            return
         now, since = int(time.time()), time.monotonic()
         for row in rows:
-            if self._touched.get(row[0], 0) > mark:
+            if not self.untouched(row[0], mark):
                 continue
             if len(row) == 5:
                 entry = Entry(Peer._make((*row, now)), row, since)
