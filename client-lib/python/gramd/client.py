@@ -11,18 +11,19 @@ dropped without `close` goes, and its connection with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, cast
 from weakref import WeakSet, WeakValueDictionary
 
 from . import errors
 from .connection import MAX_MESSAGE, Connection, Encoder
 from .paths import socket_path
-from .request import Request, Result, forget, tell, weakly
+from .request import Outcome, Request, Result, forget, tell, weakly
 from .session import Lane, OnLost, Session
 
 log = logging.getLogger(__name__)
@@ -193,9 +194,10 @@ class Client:
         on_result: Optional[Result] = None,
         internal: bool = False,
         again: Optional[tuple[Any, ...]] = None,
+        outcome: Optional[Outcome] = None,
     ) -> asyncio.Future[Any]:
-        """Sends a request; the future is its result. `again`: the parameters for repeating it, where they
-        differ."""
+        """Sends a request; the future is its result, unless it is told to `outcome`. `again`: the parameters
+        for repeating it, where they differ."""
         if self._closed:
             raise errors.Disconnected("the client is closed")
         if self._loop is not asyncio.get_running_loop():
@@ -209,7 +211,7 @@ class Client:
                 f"{method}: {len(body)} bytes are more than the daemon takes in one message"
             )
         deadline = self._loop.time() + (self.timeout if timeout is None else timeout)
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future = cast("asyncio.Future[Any]", outcome or self._loop.create_future())
         request = Request(self._new_id(), method, body, len(params), session, future, deadline, on_result)
         request.internal = internal
         if again is not None:
@@ -224,6 +226,10 @@ class Client:
             self._send(request, None)
         self._connect()
         return future
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """What is asked meanwhile leaves in one system call."""
+        return contextlib.nullcontext() if self._connection is None else self._connection.together()
 
     def _new_id(self) -> int:
         while True:

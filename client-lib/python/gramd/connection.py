@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import weakref
+from collections.abc import Iterator
 from typing import Any, Callable, Optional, Protocol, cast
 
 import msgpack
@@ -83,13 +84,22 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
 
     def write(self, data: bytes, at_once: bool = False) -> None:
-        if at_once and not self._outgoing and not self._paused and self._transport is not None:
+        if at_once and not self._flushing and not self._paused and self._transport is not None:
             self._transport.write(data)
             return
         self._outgoing.append(data)
         if not self._flushing and not self._paused:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written meanwhile leaves in one system call, at the end."""
+        self._flushing = True
+        try:
+            yield
+        finally:
+            self._flush()
 
     def _flush(self) -> None:
         self._flushing = False

@@ -24,6 +24,36 @@ RETRY = 0.25
 """Seconds until it is tried again."""
 
 
+class Outcome:
+    """In the place of a request's future, tells at once what came out: a future takes another turn of the
+    event loop for each of its callbacks."""
+
+    __slots__ = ("_done", "_tell", "error", "result")
+
+    def __init__(self, tell: Callable[[Outcome], None]) -> None:
+        self._tell = tell
+        self._done = False
+        self.error: Optional[BaseException] = None
+        self.result: Any = None
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, result: Any) -> None:
+        self._set(result, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        self._set(None, error)
+
+    def _set(self, result: Any, error: Optional[BaseException]) -> None:
+        if not self._done:
+            self.result, self.error, self._done = result, error, True
+            self._tell(self)
+
+    def cancel(self) -> None:
+        self.set_exception(asyncio.CancelledError())
+
+
 class Request:
     """`on_result` runs the moment the answer is read, before anything that the daemon sent after it is looked
     at, and even where nobody waits any more; what it returns is the result.

@@ -14,7 +14,7 @@ from . import errors
 from .cache import Cache
 from .lease import Lease
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
-from .request import RETRY, TRANSIENT, Request, forget, is_transient, tell, weakly
+from .request import RETRY, TRANSIENT, Outcome, Request, forget, is_transient, tell, weakly
 
 if TYPE_CHECKING:
     from .client import Client
@@ -268,12 +268,23 @@ class Session:
     # ---- requests ----
 
     def _call(
-        self, method: str, *params: Any, on_result: Any = None, internal: bool = False
+        self,
+        method: str,
+        *params: Any,
+        on_result: Any = None,
+        internal: bool = False,
+        outcome: Optional[Outcome] = None,
     ) -> asyncio.Future[Any]:
         if self.is_over() and self._error is not None:
             raise self._error.again()
         return self.client.call(
-            method, *params, session=self, timeout=self.timeout, on_result=on_result, internal=internal
+            method,
+            *params,
+            session=self,
+            timeout=self.timeout,
+            on_result=on_result,
+            internal=internal,
+            outcome=outcome,
         )
 
     def ask(self, method: str, *params: Any, on_result: Any) -> asyncio.Future[Any]:
@@ -286,7 +297,10 @@ class Session:
         return None if ms is None else ms / 1000
 
     async def save(self) -> None:
-        await self._set("save", ("date",))
+        await self.send_save()
+
+    def send_save(self, outcome: Optional[Outcome] = None) -> asyncio.Future[Any]:
+        return self._set("save", ("date",), outcome=outcome)
 
     async def delete(self, *, remove_peers: bool = True) -> None:
         """Removes the stored session; this handle, and everybody else's, ends."""
@@ -331,10 +345,12 @@ class Session:
         """All or nothing."""
         await self._set("set", tuple(fields), fields)
 
-    async def _set(self, method: str, fields: tuple[str, ...], *params: Any) -> None:
+    def _set(
+        self, method: str, fields: tuple[str, ...], *params: Any, outcome: Optional[Outcome] = None
+    ) -> asyncio.Future[Any]:
         if self.cache is not None:
             self.cache.setting(fields)
-        await self._call(method, *params)
+        return self._call(method, *params, outcome=outcome)
 
     async def export_string(self, format: str = "pyrogram") -> str:
         return cast(str, await self._call("export_string", format))
@@ -357,16 +373,21 @@ class Session:
     async def update_peers(self, rows: Iterable[Sequence[Any]]) -> None:
         """Rows as `[id, access_hash, type, username, phone_number(, last_update_on)]` or without a
         username."""
-        rows = list(rows)
+        await self.send_peers(list(rows))
+
+    def send_peers(
+        self, rows: list[Sequence[Any]], outcome: Optional[Outcome] = None
+    ) -> asyncio.Future[Any]:
         cache = self.cache
         if cache is None:
-            await self._call("update_peers", rows)
-            return
+            return self._call("update_peers", rows, outcome=outcome)
         try:
             mark = cache.writing_peers(rows)
         except (IndexError, TypeError) as error:
             raise errors.BadRequest(f"update_peers: a row that is none: {error}") from error
-        await self._call("update_peers", rows, on_result=lambda _: cache.wrote_peers(rows, mark))
+        return self._call(
+            "update_peers", rows, on_result=lambda _: cache.wrote_peers(rows, mark), outcome=outcome
+        )
 
     async def update_usernames(self, rows: Iterable[Sequence[Any]]) -> None:
         """Rows as `[peer_id, [username, …]]`: all the names that the peer has in the usernames table."""
@@ -464,7 +485,12 @@ class Session:
 
     async def update_states(self, rows: Iterable[Sequence[Optional[int]]], *, keep: bool = False) -> None:
         """A `None` overwrites; with `keep` it leaves what is stored."""
-        await self._call("update_states", list(rows), keep)
+        await self.send_states(list(rows), keep)
+
+    def send_states(
+        self, rows: list[Sequence[Optional[int]]], keep: bool = False, outcome: Optional[Outcome] = None
+    ) -> asyncio.Future[Any]:
+        return self._call("update_states", rows, keep, outcome=outcome)
 
     async def get_states(self, ids: Optional[Iterable[int]] = None) -> list[State]:
         """Of those ids, or all, by ascending date, those without one first."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from .client import Client
+from .request import Outcome
 from .session import OnLost, Session
 
 if TYPE_CHECKING:
@@ -56,29 +57,49 @@ class _Background:
         asyncio.set_event_loop(loop)
         loop.run_forever()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def wait(self, begin: Callable[[Outcome], None]) -> Any:
         if threading.current_thread() is self._thread:
-            work.close()
             raise RuntimeError("gramd's own thread, in which its callbacks run, cannot wait for itself")
-        loop = self.loop
-        tasks: list[asyncio.Task[T]] = []
         done = threading.Lock()  # costs a quarter of what a concurrent future does
         done.acquire()
+        outcome = Outcome(lambda _: done.release())
 
         def start() -> None:
-            tasks.append(loop.create_task(work))
-            tasks[0].add_done_callback(lambda _: done.release())
+            try:
+                begin(outcome)
+            except Exception as error:
+                outcome.set_exception(error)
 
-        loop.call_soon_threadsafe(start)
+        self.loop.call_soon_threadsafe(start)
+        done.acquire()
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        tasks: list[asyncio.Task[T]] = []
+
+        def begin(outcome: Outcome) -> None:
+            tasks.append(self.loop.create_task(work))
+            tasks[0].add_done_callback(outcome.set_result)
+
         try:
-            done.acquire()
+            self.wait(begin)
+        except RuntimeError:
+            work.close()
+            raise
         except BaseException:  # the thread that waits was interrupted
-            loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            self.loop.call_soon_threadsafe(lambda: tasks[0].cancel())
             raise
         return tasks[0].result()
 
 
 _background = _Background()
+
+
+def wait(begin: Callable[[Outcome], None]) -> Any:
+    """Begins something in the background thread, and waits for its outcome."""
+    return _background.wait(begin)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -1,8 +1,8 @@
 """The session for Telethon.
 
-Telethon calls its session from synchronous code, so this one uses the blocking client. It inherits from
-Telethon's own `MemorySession`, which knows how to take entities out of what Telegram sends and keeps the
-cache of sent files.
+Telethon calls its session from synchronous code, so this one uses the blocking client; what is written is on
+disk when `save` has returned (`unsaved`). It inherits from Telethon's own `MemorySession`, which knows how to
+take entities out of what Telegram sends and keeps the cache of sent files.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import inspect
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any, Optional, Union
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, Optional, TypeVar, Union
 
 from telethon import TelegramClient, utils
 from telethon.crypto import AuthKey
@@ -24,13 +24,14 @@ from telethon.sessions import MemorySession
 from telethon.tl import types
 
 from . import datacentre, errors
-from .records import State, text_fits
+from .records import Peer, State, text_fits
 from .request import tell
 from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, leave
 from .stop import ended
 from .stored import Stored
-from .sync import run
+from .sync import run, wait
+from .unsaved import Unsaved
 
 __all__ = ["GramdSession"]
 
@@ -43,6 +44,19 @@ CHANNEL_ID_MAX = 9999999999
 OWN_USER = 0
 """Telethon tells its own user's id as the access hash of a peer with this id; it is the session's
 `user_id`."""
+
+
+T = TypeVar("T")
+
+
+class Opened(NamedTuple):
+    client: SharedClient
+    session: Session
+    unsaved: Unsaved
+
+    def ask(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Asks the daemon, which sees then what was written here before."""
+        return run(self.unsaved.behind(method, *args))
 
 
 class GramdSession(MemorySession):  # type: ignore[misc]
@@ -68,34 +82,39 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         self._cached = cache
         self._on_lost = lost_callback(on_lost)
         self._lock = threading.Lock()
-        self._opened: Optional[tuple[SharedClient, Session]] = None
+        self._opened: Optional[Opened] = None
 
     # ---- open, save, close, delete ----
 
-    def _session(self) -> Session:
+    def _open(self) -> Opened:
         opened = self._opened
-        if opened is None or opened[0].closed:  # closed by a fork: the child opens its own
+        if opened is None or opened.client.closed:  # closed by a fork: the child opens its own
             with self._lock:
                 opened = self._opened
-                if opened is None or opened[0].closed:
-                    opened = self._opened = run(self._stored.open("telethon", self._cached, self._lost))
-        return opened[1]
+                if opened is None or opened.client.closed:
+                    client, session = run(self._stored.open("telethon", self._cached, self._lost))
+                    opened = self._opened = Opened(client, session, Unsaved(session))
+        return opened
 
     def save(self) -> None:
         opened = self._opened
         if opened is None:  # nothing was written since it was opened last
             return
-        session = opened[1]
-        if session.ended is not None:
-            log.warning("session %s is not saved: %s", self.name, session.ended)
+        error = opened.session.ended
+        if error is not None:
+            log.warning("session %s is not saved: %s", self.name, error)
             return
-        run(session.save())
+        wait(opened.unsaved.save)
 
     def close(self) -> None:
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
-            run(leave(*opened))
+            try:
+                if opened.session.ended is None:
+                    wait(opened.unsaved.sent)
+            finally:
+                run(leave(opened.client, opened.session))
 
     def delete(self) -> bool:
         self.close()
@@ -113,19 +132,20 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     # ---- identity ----
 
     def _get(self, *fields: str) -> list[Any]:
-        session = self._session()
-        if session.cache is not None:
-            known = session.cache.fields
+        opened = self._open()
+        cache = opened.session.cache
+        if cache is not None:
+            known = cache.fields
             try:
                 return [known[field] for field in fields]
             except KeyError:
                 pass
-        return run(session.get(*fields))
+        return run(opened.session.get(*fields))
 
     def _set(self, **fields: Any) -> None:
         """Telethon sets on every connection what it has just read: that costs nothing."""
         if self._get(*fields) != list(fields.values()):
-            run(self._session().set(**fields))
+            run(self._open().session.set(**fields))
 
     def set_dc(self, dc_id: Optional[int], server_address: Optional[str], port: Optional[int]) -> None:
         self._set(dc_id=dc_id or 0, server_address=server_address, port=port)
@@ -177,15 +197,18 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     # ---- update states ----
 
     def get_update_state(self, entity_id: int) -> Optional[types.updates.State]:
-        states = run(self._session().get_states([entity_id]))
+        opened = self._open()
+        states = opened.ask(opened.session.get_states, [entity_id])
         return _state(states[0]) if states else None
 
     def set_update_state(self, entity_id: int, state: types.updates.State) -> None:
         date = int(state.date.timestamp()) if state.date else 0
-        run(self._session().update_states([[entity_id, state.pts, state.qts, date, state.seq]]))
+        self._open().unsaved.put_state((entity_id, state.pts, state.qts, date, state.seq))
 
     def get_update_states(self) -> Iterable[tuple[int, types.updates.State]]:
-        return [(state.id, _state(state)) for state in run(self._session().get_states())]
+        opened = self._open()
+        states = opened.ask(opened.session.get_states)
+        return [(state.id, _state(state)) for state in states]
 
     # ---- entities ----
 
@@ -225,37 +248,26 @@ class GramdSession(MemorySession):  # type: ignore[misc]
                 self._set(user_id=row[1])
             else:
                 rows.append(row)
-        if not rows:
-            return
-        session = self._session()
-        if session.cache is not None:
-            rows = session.cache.unwritten(rows, peek=True)
         if rows:
-            run(session.update_peers(rows))
+            unsaved = self._open().unsaved
+            if not unsaved.put_peers(rows):
+                wait(unsaved.sent)
 
     def get_entity_rows_by_phone(self, phone: str) -> Optional[tuple[int, int]]:
-        session = self._session()
-        entry = session.cache.by_phone_number(phone) if session.cache is not None else None
+        opened = self._open()
+        cache = opened.session.cache
+        entry = None if cache is None or opened.unsaved.waits else cache.by_phone_number(phone)
         if entry is not None:
             return entry.peer.id, entry.peer.access_hash or 0
-        return self._lookup(session.get_peer_by_phone_number, str(phone))
+        return _look_up(opened, opened.session.get_peer_by_phone_number, str(phone))
 
     def get_entity_rows_by_username(self, username: str) -> Optional[tuple[int, int]]:
-        session = self._session()
-        entry = session.cache.by_username(username, 0) if session.cache is not None else None
+        opened = self._open()
+        cache = opened.session.cache
+        entry = None if cache is None or opened.unsaved.waits else cache.by_username(username, 0)
         if entry is not None:
             return entry.peer.id, entry.peer.access_hash or 0
-        return self._lookup(session.get_peer_by_username, username, 0)
-
-    @staticmethod
-    def _lookup(method: Any, key: str, *args: Any) -> Optional[tuple[int, int]]:
-        if not text_fits(key):
-            return None
-        try:
-            peer = run(method(key, *args))
-        except errors.NotFound:
-            return None
-        return peer.id, peer.access_hash or 0
+        return _look_up(opened, opened.session.get_peer_by_username, username, 0)
 
     def get_entity_rows_by_name(self, name: str) -> None:
         """Display names are not kept."""
@@ -270,13 +282,16 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         else:
             kinds = (types.PeerUser, types.PeerChat, types.PeerChannel)
             ids = [utils.get_peer_id(kind(id)) for kind in kinds]
-        session = self._session()
-        if session.cache is not None:
-            entry = session.cache.peers.young.get(ids[0])
-            if entry is not None:
-                return ids[0], entry.peer.access_hash or 0
+        opened = self._open()
+        cache = opened.session.cache
+        row = opened.unsaved.peer(ids[0])
+        entry = None if cache is None else cache.peers.peek(ids[0])
+        if row is not None:
+            return ids[0], row[1]
+        if entry is not None:
+            return ids[0], entry.peer.access_hash or 0
         ids = [peer_id for peer_id in ids if -(1 << 63) <= peer_id < 1 << 63]
-        for peer in run(session.get_peers(ids)):
+        for peer in opened.ask(opened.session.get_peers, ids):
             if peer is not None:
                 return peer.id, peer.access_hash or 0
         return None
@@ -317,6 +332,18 @@ async def _disconnect(client: TelegramClient) -> None:
             await done
     except errors.Error as error:  # a client that disconnects wants to store its states
         log.warning("after the loss of a session: %s", error)
+
+
+def _look_up(
+    opened: Opened, method: Callable[..., Awaitable[Peer]], key: str, *args: Any
+) -> Optional[tuple[int, int]]:
+    if not text_fits(key):
+        return None
+    try:
+        peer = opened.ask(method, key, *args)
+    except errors.NotFound:
+        return None
+    return peer.id, peer.access_hash or 0
 
 
 def _state(state: State) -> types.updates.State:
