@@ -119,7 +119,7 @@ void op_start(struct op *op)
                 return;
         }
         link_append(&op->lane->ops, &op->link);
-        queue_run(session);
+        queue_wake(session);
 }
 
 bool call_is_next(struct call *call, size_t answer)
@@ -184,11 +184,18 @@ static void on_retry(struct timer *timer)
         queue_run(LINK_OF(timer, struct session, idle));
 }
 
+void queue_wake(struct session *session)
+{
+        if (link_empty(&session->due))
+                link_append(&session->server->due, &session->due);
+}
+
 void queue_run(struct session *session)
 {
         struct link *at;
         struct session_job *job;
 
+        link_remove(&session->due);
         if (session->busy || session->phase != SESSION_OPEN)
                 return;
         if (session->in_doubt) {
@@ -304,7 +311,7 @@ static void confirm_done(struct job *base)
         if (job->error == BACKEND_E_FENCED)
                 session_fenced(session, job->fault.text);
         else if (job->error == 0)
-                queue_run(session);
+                queue_wake(session);
         else
                 session_check_idle(session);
         identity_wipe(&job->opened.identity);

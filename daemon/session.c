@@ -66,6 +66,7 @@ struct session *session_new(struct server *server, int backend, struct slice nam
         session->backend = backend;
         session->name = (struct slice){ copy, name.len };
         identity_init(&session->identity);
+        link_init(&session->due);
         link_init(&session->handles);
         link_init(&session->openings);
         link_init(&session->lanes);
@@ -88,6 +89,7 @@ static void unload(struct session *session)
         timer_stop(&server->timers, &session->idle);
         timer_stop(&server->timers, &session->fsync);
         timer_stop(&server->timers, &session->deadline);
+        link_remove(&session->due);
         identity_wipe(&session->identity);
         states_clear(&session->states);
         for (int names = 0; names < 2; names++) {

@@ -38,6 +38,7 @@ enum session_phase {
 struct session {
         struct server *server;
         struct link link;  /* sessions.list */
+        struct link due;   /* server->due */
         int backend;       /* index in backends[] */
         struct slice name; /* owned */
         enum session_phase phase;
