@@ -74,6 +74,7 @@ enum statement {
         STATEMENT_NILS_PUT,
         STATEMENT_NILS_DELETE,
         STATEMENT_COUNT,
+        KEPT_STATEMENTS = 8, /* a `save` takes five */
 };
 
 struct backend_session {
@@ -104,12 +105,18 @@ struct backend_session {
         int64_t granted; /* bytes of the environment's budget */
 
         sqlite3_stmt *statements[STATEMENT_COUNT];
+        struct kept_statement {
+                char *sql;
+                sqlite3_stmt *statement;
+        } kept[KEPT_STATEMENTS];
+        unsigned next_kept;
 };
 
 /* ---- sqlite_statement.c ---- */
 
 /* Faults for what SQLite just said about this session; returns the BACKEND_E_…. */
 int sqlite_fault(struct backend_session *session, int rc, const char *doing, struct fault *fault);
+int sqlite_fault_memory(const struct backend_session *session, struct fault *fault);
 
 /* A cached statement, reset and unbound. It is finished with sqlite_done(). */
 int sqlite_statement(struct backend_session *session, enum statement which, sqlite3_stmt **statement,
@@ -130,6 +137,9 @@ int sqlite_exec(struct backend_session *session, struct fault *fault, const char
 /* Prepares one-off SQL; finished with sqlite3_finalize(). */
 int sqlite_prepare(struct backend_session *session, sqlite3_stmt **statement, struct fault *fault,
                    const char *format, ...);
+/* Prepares SQL that comes again and again, and keeps it by its text; finished as sqlite_statement()'s. */
+int sqlite_keep(struct backend_session *session, sqlite3_stmt **statement, struct fault *fault,
+                const char *format, ...);
 /* The first column of the first row; `*value` stays as it was where there is no row. */
 int sqlite_number(struct backend_session *session, int64_t *value, struct fault *fault, const char *format,
                   ...);
@@ -235,7 +245,12 @@ int sqlite_count(struct backend_session *session, struct counts *counts, struct 
 /* The type of a peer where the dialect keeps none. */
 struct slice sqlite_default_type(int64_t id);
 
-/* ---- sqlite_apply.c, sqlite_names.c ---- */
+/* ---- sqlite_apply.c ---- */
+
+int sqlite_apply(struct backend_session *session, const struct change *changes, size_t n,
+                 enum durability durability, effect_fn effect, void *arg, struct fault *fault);
+
+/* ---- sqlite_names.c ---- */
 
 struct effects {
         size_t change;
@@ -246,8 +261,6 @@ struct effects {
 /* False: no memory. */
 bool sqlite_effect(const struct effects *effects, enum effect_kind kind, struct slice text, int64_t peer_id);
 
-int sqlite_apply(struct backend_session *session, const struct change *changes, size_t n,
-                 enum durability durability, effect_fn effect, void *arg, struct fault *fault);
 int sqlite_replace_names(struct backend_session *session, const struct peer_names *names,
                          const struct effects *effects, struct fault *fault);
 

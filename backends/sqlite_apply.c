@@ -7,20 +7,6 @@
 
 #include "sqlite.h"
 
-bool sqlite_effect(const struct effects *effects, enum effect_kind kind, struct slice text, int64_t peer_id)
-{
-        const struct effect effect = {
-                .change = effects->change, .kind = kind, .text = text, .peer_id = peer_id
-        };
-
-        return !effects->tell || effects->tell(effects->arg, &effect);
-}
-
-static int fault_memory(const struct backend_session *session, struct fault *fault)
-{
-        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
-}
-
 /* ---- what a peer's columns cannot hold ---- */
 
 /* SQLite makes a number of text that looks like one; only the plain decimal form comes back as it was. */
@@ -132,9 +118,9 @@ static int tell_change(const struct backend_session *session, enum effect_kind k
         if (slice_equal(before, after))
                 return 0;
         if (before.data && !sqlite_effect(effects, kind, before, 0))
-                return fault_memory(session, fault);
+                return sqlite_fault_memory(session, fault);
         if (after.data && !sqlite_effect(effects, kind, after, 0))
-                return fault_memory(session, fault);
+                return sqlite_fault_memory(session, fault);
         return 0;
 }
 

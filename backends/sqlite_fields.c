@@ -185,20 +185,13 @@ static bool bind_nil(const struct backend_session *session, sqlite3_stmt *statem
         return refuses;
 }
 
-static int finish(struct backend_session *session, sqlite3_stmt *statement, struct fault *fault)
-{
-        int rc = sqlite3_step(statement);
-
-        return rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
-}
-
 /* Writes the library's column. `*keep`: it does not hold the value exactly. */
 static int store_column(struct backend_session *session, enum field field, const struct identity *identity,
                         bool *keep, struct fault *fault)
 {
-        SQLITE_STATEMENT update = NULL;
-        int error = sqlite_prepare(session, &update, fault, "UPDATE sessions SET %w = ?1",
-                                   field_infos[field].name);
+        sqlite3_stmt *update = NULL;
+        int error =
+                sqlite_keep(session, &update, fault, "UPDATE sessions SET %w = ?1", field_infos[field].name);
 
         *keep = false;
         if (error)
@@ -207,31 +200,33 @@ static int store_column(struct backend_session *session, enum field field, const
                 bind_field(update, 1, identity, field);
         else
                 *keep = bind_nil(session, update, field);
-        return finish(session, update, fault);
+        return sqlite_run(session, update, fault);
 }
 
 static int store_kept(struct backend_session *session, enum field field, const struct identity *identity,
                       struct fault *fault)
 {
-        SQLITE_STATEMENT put = NULL;
+        sqlite3_stmt *put = NULL;
         char now[EXPRESSION_BYTES];
         int error = sqlite_need_extra(session, EXTRA_FIELDS, fault);
 
         if (!error)
-                error = sqlite_prepare(
+                error = sqlite_keep(
                         session, &put, fault,
-                        "INSERT OR REPLACE INTO gramd_fields (field, value, was) VALUES (%Q, ?1, %s)",
+                        "INSERT INTO gramd_fields (field, value, was) VALUES (%Q, ?1, %s)"
+                        " ON CONFLICT (field) DO UPDATE SET value = excluded.value, was = excluded.was",
                         field_infos[field].name, column_now(session, field, "NULL", now));
         if (error)
                 return error;
         bind_field(put, 1, identity, field);
-        return finish(session, put, fault);
+        return sqlite_run(session, put, fault);
 }
 
 static int store_field(struct backend_session *session, enum field field, const struct identity *identity,
                        struct fault *fault)
 {
         bool keep = identity_has(identity, field) || in_row_zero(session, field);
+        sqlite3_stmt *drop = NULL;
         int error = 0;
 
         if (has_column(session, field))
@@ -242,8 +237,9 @@ static int store_field(struct backend_session *session, enum field field, const 
                 return store_kept(session, field, identity, fault);
         if (!sqlite_has_extra(session, EXTRA_FIELDS))
                 return 0;
-        return sqlite_exec(session, fault, "DELETE FROM gramd_fields WHERE field = %Q",
-                           field_infos[field].name);
+        error = sqlite_keep(session, &drop, fault, "DELETE FROM gramd_fields WHERE field = %Q",
+                            field_infos[field].name);
+        return error ? error : sqlite_run(session, drop, fault);
 }
 
 /*
@@ -276,25 +272,32 @@ static int foresee_migration(struct backend_session *session, struct fault *faul
 /* Libraries keep one row, some of them by its key: the data centre. */
 static int one_row(struct backend_session *session, struct fault *fault)
 {
-        int error = sqlite_exec(session, fault,
-                                "DELETE FROM sessions WHERE dc_id <> (SELECT min(dc_id) FROM sessions)");
+        static const char drop_others[] =
+                "DELETE FROM sessions WHERE dc_id <> (SELECT min(dc_id) FROM sessions)";
+        static const char make_one[] =
+                "INSERT INTO sessions (dc_id) SELECT 2 WHERE NOT EXISTS (SELECT 1 FROM sessions)";
+        sqlite3_stmt *statement = NULL;
+        int error = sqlite_keep(session, &statement, fault, drop_others);
 
-        if (!error && session->dialect->may_lack_session)
-                error = sqlite_exec(
-                        session, fault,
-                        "INSERT INTO sessions (dc_id) SELECT 2 WHERE NOT EXISTS (SELECT 1 FROM sessions)");
-        return error;
+        if (!error)
+                error = sqlite_run(session, statement, fault);
+        if (error || !session->dialect->may_lack_session)
+                return error;
+        error = sqlite_keep(session, &statement, fault, make_one);
+        return error ? error : sqlite_run(session, statement, fault);
 }
 
 int sqlite_store_fields(struct backend_session *session, unsigned fields, const struct identity *identity,
                         struct fault *fault)
 {
+        const unsigned of_address = FIELD_BIT(FIELD_DC_ID) | FIELD_BIT(FIELD_TEST_MODE) |
+                                    FIELD_BIT(FIELD_SERVER_ADDRESS) | FIELD_BIT(FIELD_PORT);
         int error = one_row(session, fault);
 
         for (int i = 0; !error && i < FIELD_COUNT; i++)
                 if (fields & FIELD_BIT(i))
                         error = store_field(session, (enum field)i, identity, fault);
-        return error ? error : foresee_migration(session, fault);
+        return error || !(fields & of_address) ? error : foresee_migration(session, fault);
 }
 
 int sqlite_settle_fields(struct backend_session *session, const struct identity *identity,

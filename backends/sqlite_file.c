@@ -72,7 +72,7 @@ static unsigned char *make_image(const struct backend_session *session, const st
         if (!error) {
                 data = sqlite3_serialize(image.db, "main", &size, 0);
                 if (!data)
-                        fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+                        sqlite_fault_memory(session, fault);
         }
         sqlite3_close(image.db);
         if (data && library->wal) /* the file format's read and write versions */
@@ -162,7 +162,7 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
         file_name(name, session->name, "");
         if (asprintf(&session->path, "%s/%s", session->env->config->data_dir, name) < 0) {
                 session->path = NULL;
-                return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+                return sqlite_fault_memory(session, fault);
         }
         if (fstatat(session->env->dir, name, &stat, AT_SYMLINK_NOFOLLOW) != 0) {
                 if (errno != ENOENT)

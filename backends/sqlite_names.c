@@ -68,9 +68,13 @@ static bool sort(struct old_names *old)
         return old->kept;
 }
 
-static int fault_memory(const struct backend_session *session, struct fault *fault)
+bool sqlite_effect(const struct effects *effects, enum effect_kind kind, struct slice text, int64_t peer_id)
 {
-        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+        const struct effect effect = {
+                .change = effects->change, .kind = kind, .text = text, .peer_id = peer_id
+        };
+
+        return !effects->tell || effects->tell(effects->arg, &effect);
 }
 
 static int read_old(struct backend_session *session, int64_t owner, struct old_names *old,
@@ -94,7 +98,7 @@ static int read_old(struct backend_session *session, int64_t owner, struct old_n
         }
         error = sqlite_done(session, rows, rc, fault);
         if (!error && (!room || !sort(old)))
-                error = fault_memory(session, fault);
+                error = sqlite_fault_memory(session, fault);
         return error;
 }
 
@@ -117,7 +121,7 @@ static int take(struct backend_session *session, struct slice name, const struct
                 owner = sqlite3_column_int64(statement, 0);
         error = sqlite_done(session, statement, rc, fault);
         if (!error && !sqlite_effect(effects, EFFECT_OWNER, name, owner))
-                error = fault_memory(session, fault);
+                error = sqlite_fault_memory(session, fault);
         if (!error)
                 error = sqlite_statement(session, STATEMENT_NAME_TAKE, &statement, fault);
         if (error)
@@ -201,7 +205,7 @@ static int add_new(struct backend_session *session, const struct peer_names *nam
                 if (same)
                         old->kept[same - old->items] = true;
                 else if (!sqlite_effect(effects, EFFECT_USERNAME, names->names[i], 0))
-                        error = fault_memory(session, fault);
+                        error = sqlite_fault_memory(session, fault);
                 if (!error && (!same || old->odd))
                         error = insert(session, names->names[i], names, effects, fault);
                 if (error)
@@ -219,7 +223,7 @@ static int drop_lost(struct backend_session *session, const struct peer_names *n
                 if (old->kept[i])
                         continue;
                 if (!sqlite_effect(effects, EFFECT_USERNAME, old->items[i], 0))
-                        error = fault_memory(session, fault);
+                        error = sqlite_fault_memory(session, fault);
                 else if (!old->odd)
                         error = delete_name(session, old->items[i], names->peer_id, fault);
                 if (error)

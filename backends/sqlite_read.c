@@ -32,11 +32,6 @@ bool sqlite_read_peer(const struct backend_session *session, sqlite3_stmt *state
         return peer->type.data && peer->type.len > 0;
 }
 
-static int fault_memory(const struct backend_session *session, struct fault *fault)
-{
-        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
-}
-
 /* Does the row answer the lookup, as its parts are read? An index finds what its column's affinity makes
  * equal. */
 static bool answers(const struct lookup *lookup, const struct match *match)
@@ -69,7 +64,7 @@ static int find_by(struct backend_session *session, enum statement which, const 
                         match->has_row_time = sqlite_integer(rows, 6, &match->row_time);
                 if (answers(lookup, match) && !found(arg, match)) {
                         sqlite_done(session, rows, SQLITE_ROW, fault);
-                        return fault_memory(session, fault);
+                        return sqlite_fault_memory(session, fault);
                 }
         }
         return sqlite_done(session, rows, rc, fault);
@@ -91,7 +86,7 @@ static int find_orphan(struct backend_session *session, const struct lookup *loo
         error = sqlite_done(session, rows, rc, fault);
         if (rc != SQLITE_ROW)
                 return error;
-        return found(arg, &match) ? 0 : fault_memory(session, fault);
+        return found(arg, &match) ? 0 : sqlite_fault_memory(session, fault);
 }
 
 static int find_username(struct backend_session *session, const struct lookup *lookup, struct match *match,
@@ -155,7 +150,7 @@ int sqlite_scan_peers(struct backend_session *session, const int64_t *after, siz
                         continue;
                 if (!found(arg, &peer)) {
                         sqlite_done(session, rows, rc, fault);
-                        return fault_memory(session, fault);
+                        return sqlite_fault_memory(session, fault);
                 }
                 limit--;
         }
@@ -191,7 +186,7 @@ int sqlite_scan_usernames(struct backend_session *session, struct slice after, i
                         continue;
                 if (!found(arg, name, owner, sqlite_integer(rows, 2, &time) ? &time : NULL)) {
                         sqlite_done(session, rows, rc, fault);
-                        return fault_memory(session, fault);
+                        return sqlite_fault_memory(session, fault);
                 }
                 limit--;
         }
@@ -260,7 +255,7 @@ int sqlite_load_states(struct backend_session *session, struct state **states, s
                                          "session '%s': more than %d update states", session->name,
                                          BACKEND_STATES_MAX);
                 if (!grow(states, *n))
-                        return fault_memory(session, fault);
+                        return sqlite_fault_memory(session, fault);
                 read_state(session, rows, &(*states)[(*n)++]);
         }
         session->n_states = *n;

@@ -331,12 +331,21 @@ int sqlite_run(struct backend_session *session, sqlite3_stmt *statement, struct 
         return sqlite_done(session, statement, sqlite3_step(statement), fault);
 }
 
+static void forget_kept(struct kept_statement *kept)
+{
+        sqlite3_finalize(kept->statement);
+        sqlite3_free(kept->sql);
+        *kept = (struct kept_statement){ 0 };
+}
+
 void sqlite_forget_statements(struct backend_session *session)
 {
         for (size_t i = 0; i < STATEMENT_COUNT; i++) {
                 sqlite3_finalize(session->statements[i]);
                 session->statements[i] = NULL;
         }
+        for (size_t i = 0; i < KEPT_STATEMENTS; i++)
+                forget_kept(&session->kept[i]);
 }
 
 static void roll_back(struct backend_session *session)
@@ -358,7 +367,7 @@ int sqlite_enter(struct backend_session *session, struct fault *fault)
         if (!sqlite3_get_autocommit(session->db))
                 roll_back(session);
         if (!sqlite3_get_autocommit(session->db))
-                return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+                return sqlite_fault_memory(session, fault);
         return 0;
 }
 
@@ -422,6 +431,37 @@ int sqlite_prepare(struct backend_session *session, sqlite3_stmt **statement, st
         error = prepare(session, statement, fault, format, args);
         va_end(args);
         return error;
+}
+
+int sqlite_keep(struct backend_session *session, sqlite3_stmt **statement, struct fault *fault,
+                const char *format, ...)
+{
+        struct kept_statement *kept;
+        va_list args;
+        char *sql;
+        int rc;
+
+        va_start(args, format);
+        sql = sqlite3_vmprintf(format, args);
+        va_end(args);
+        for (size_t i = 0; sql && i < KEPT_STATEMENTS; i++) {
+                if (!session->kept[i].sql || strcmp(session->kept[i].sql, sql) != 0)
+                        continue;
+                sqlite3_free(sql);
+                *statement = session->kept[i].statement;
+                return 0;
+        }
+        kept = &session->kept[session->next_kept++ % KEPT_STATEMENTS];
+        forget_kept(kept);
+        kept->sql = sql;
+        rc = sql ? sqlite3_prepare_v3(session->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &kept->statement, NULL)
+                 : SQLITE_NOMEM;
+        if (rc != SQLITE_OK) {
+                forget_kept(kept);
+                return sqlite_fault(session, rc, NULL, fault);
+        }
+        *statement = kept->statement;
+        return 0;
 }
 
 int sqlite_number(struct backend_session *session, int64_t *value, struct fault *fault, const char *format,
@@ -518,4 +558,9 @@ int sqlite_fault(struct backend_session *session, int rc, const char *doing, str
         }
         return fault_set(fault, error, "session '%s': %s%s%s%s", session->name, doing ? doing : "",
                          doing ? ": " : "", why, detail);
+}
+
+int sqlite_fault_memory(const struct backend_session *session, struct fault *fault)
+{
+        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
 }
