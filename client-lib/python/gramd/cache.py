@@ -64,10 +64,23 @@ class Generations(Generic[K, V]):
         if self._old:
             self._old.pop(key, None)
 
+    def put_all(self, items: dict[K, V]) -> None:
+        if len(self.young) + len(items) > self._limit:
+            for key, value in items.items():
+                self.put(key, value)
+            return
+        self.young.update(items)
+        for key in self._old.keys() & items.keys():
+            del self._old[key]
+
     def pop(self, key: K) -> Optional[V]:
         young = self.young.pop(key, None)
         old = self._old.pop(key, None) if self._old else None
         return old if young is None else young
+
+    def some(self, keys: Iterable[K]) -> list[tuple[K, V]]:
+        """What there is of these; nothing is counted as used."""
+        return [(key, table[key]) for table in (self.young, self._old) for key in table.keys() & keys]
 
     def drop(self, keys: Iterable[K]) -> None:
         for table in (self.young, self._old):
@@ -197,8 +210,9 @@ class Cache:
 
     # ---- writing ----
 
-    def writing_peers(self, rows: Sequence[Sequence[Any]]) -> int:
-        """Peers are being written: forget them. The mark goes to `wrote_peers`."""
+    def writing_peers(self, rows: Sequence[Sequence[Any]], alone: bool = False) -> int:
+        """Peers are being written: forget them. The mark goes to `wrote_peers`. `alone`: nothing else is under
+        way whose answer could tell of them."""
         ids = [row[0] for row in rows]
         named = {row[3]: row[0] for row in rows if len(row) > 4 and row[3] is not None}
         called = [row[4] if len(row) > 4 else row[3] for row in rows]
@@ -206,21 +220,25 @@ class Cache:
         self.peers.drop(ids)
         self._phones.drop(phones)
         self._claim(named)
+        if alone:
+            return self.touch(())
         return self.touch([*ids, *["@" + name for name in named], *["+" + phone for phone in phones]])
 
     def wrote_peers(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
         """They have been written: known again, where nobody else wrote them meanwhile."""
         now, since = int(time.time()), time.monotonic()
+        if not self._live or self._serial != mark:  # else nothing has been touched since
+            rows = [row for row in rows if self.untouched(row[0], mark)]
+        entries = {}
         for row in rows:
-            if not self.untouched(row[0], mark):
-                continue
             if len(row) == 5:
                 entry = Entry(Peer._make((*row, now)), row, since)
             elif len(row) == 4:
                 entry = Entry(Peer._make((*row[:3], None, row[3], now)), row, since)
             else:
                 entry = Entry(Peer._make(row[:6]))
-            self.peers.put(row[0], entry)
+            entries[row[0]] = entry
+        self.peers.put_all(entries)
 
     def writing_usernames(self, rows: Sequence[Sequence[Any]]) -> int:
         keys: list[Any] = []
@@ -270,12 +288,10 @@ class Cache:
 
     def _claim(self, named: dict[str, int]) -> None:
         self._names.drop(named)
-        for name, peer_id in named.items():
-            former = self._claims.get(name)
-            if former != peer_id:
-                if former is not None:
-                    self._must_repeat(former)
-                self._claims.put(name, peer_id)
+        for name, former in self._claims.some(named):
+            if former != named[name]:
+                self._must_repeat(former)
+        self._claims.put_all(named)
 
     def _lose_names(self, peer_id: int) -> None:
         """Names lead to the very entry that is known, so a copy of it has none."""

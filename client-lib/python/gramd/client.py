@@ -231,6 +231,11 @@ class Client:
         """What is asked meanwhile leaves in one system call."""
         return contextlib.nullcontext() if self._connection is None else self._connection.together()
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing is unanswered."""
+        return not self._requests
+
     def _new_id(self) -> int:
         while True:
             identifier = self._next_id

@@ -382,7 +382,7 @@ class Session:
         if cache is None:
             return self._call("update_peers", rows, outcome=outcome)
         try:
-            mark = cache.writing_peers(rows)
+            mark = cache.writing_peers(rows, alone=self.client.quiet)
         except (IndexError, TypeError) as error:
             raise errors.BadRequest(f"update_peers: a row that is none: {error}") from error
         return self._call(

@@ -278,13 +278,43 @@ def peer(number: int, **more: Any) -> gramd.Peer:
     return gramd.Peer(number, **{**row, "last_update_on": int(time.time()), **more})  # type: ignore[arg-type]
 
 
-def test_the_answers_of_two_writes_in_the_wrong_order(cache: Cache) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_answers_of_two_writes_in_the_wrong_order(cache: Cache, alone: bool) -> None:
     old, new = (1, 1, "user", None, None), (1, 2, "user", None, None)
-    first, second = cache.writing_peers([old]), cache.writing_peers([new])
+    first, second = cache.writing_peers([old], alone), cache.writing_peers([new])
     cache.wrote_peers([new], second)
     cache.wrote_peers([old], first)
     entry = cache.peers.get(1)
     assert entry is not None and entry.peer.access_hash == 2 and repeats(cache, new)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_peers_that_others_wrote_under_way(cache: Cache, alone: bool) -> None:
+    mark = cache.writing_peers([A, B], alone)
+    cache.changed({"peers": [A[0]]})
+    cache.wrote_peers([A, B], mark)
+    assert cache.peers.get(A[0]) is None and repeats(cache, B)
+    mark = cache.writing_peers([A, B], alone)
+    cache.stop()
+    cache.start()
+    cache.wrote_peers([A, B], mark)
+    assert cache.peers.get(B[0]) is None
+
+
+async def test_a_write_behind_a_question(fake: FakeGramd) -> None:
+    """Its answer is older than the write."""
+    async with fake, gramd.Client(fake.path) as client, await client.open("acc", cache=True) as session:
+        await session.update_peers([(1, 1, "user", None, None)])
+        assert session.cache is not None
+        session.cache.forget()
+        asked = asyncio.ensure_future(session.get_peer_by_id(1))
+        await asyncio.sleep(0)
+        written = asyncio.ensure_future(session.update_peers([(1, 2, "user", None, None)]))
+        assert (await asked).access_hash == 1
+        entry = session.cache.peers.get(1)
+        assert entry is None or entry.peer.access_hash == 2
+        await written
+        assert (await session.get_peer_by_id(1)).access_hash == 2
 
 
 def test_fields_that_changed_under_way(cache: Cache) -> None:
