@@ -402,7 +402,7 @@ def test_nobody_waits_for_a_write(daemon: Daemon) -> None:
 
 
 def test_saving_tells_what_is_not_stored_and_tries_again(daemon: Daemon) -> None:
-    session = GramdSession("acc", timeout=0.5)
+    session = GramdSession("acc", timeout=2)
     session.process_entities(met(user(1), user(2)))
     session.save()
     daemon.kill()
@@ -419,7 +419,7 @@ def test_saving_tells_what_is_not_stored_and_tries_again(daemon: Daemon) -> None
 
 
 def test_what_waits_to_be_stored_is_bounded(daemon: Daemon) -> None:
-    session = GramdSession("acc", timeout=0.5)
+    session = GramdSession("acc", timeout=2)
     session.save()
     session.process_entities(met(user(1)))
     daemon.freeze()

@@ -383,6 +383,31 @@ START_TEST(reads_see_the_writes_sent_before_them)
 }
 END_TEST
 
+START_TEST(writes_that_come_together_are_one_transaction)
+{
+        DAEMON d = daemon_start(.config = caches[_i]);
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        long long before = wire_number(wire_call(c, "stats()"), "commits_total");
+        uint8_t bytes[3000];
+        size_t len = 0;
+
+        for (uint32_t id = 1001; id <= 1020; id++) {
+                size_t n;
+                uint8_t *request = wire_pack(id, &n, "update_peers(%d, [[%u, 1, 'user', nil, nil]])", s, id);
+
+                ck_assert_uint_le(len + n, sizeof(bytes));
+                memcpy(bytes + len, request, n);
+                len += n;
+                free(request);
+        }
+        wire_raw(c, bytes, len);
+        for (uint32_t id = 1001; id <= 1020; id++)
+                expect_text(wire_answer(c, id), "nil");
+        ck_assert_int_eq(wire_number(wire_call(c, "stats()"), "commits_total"), before + 1);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -397,6 +422,7 @@ int main(void)
                 the_newest_of_several_answers,
                 repeats_renew_the_time,
                 reads_see_the_writes_sent_before_them,
+                writes_that_come_together_are_one_transaction,
                 NULL,
         };
 
