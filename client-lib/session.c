@@ -398,12 +398,18 @@ void session_settle(struct gram_session *session)
 
 /* ---- all of a client's ---- */
 
+/* A session whose close is only to be told of yet is not opened again. */
+static bool is_closed(const struct gram_session *session)
+{
+        return session->closing && list_empty(&session->lane.sent) && list_empty(&session->lane.waiting);
+}
+
 bool sessions_want_connection(const struct gram_client *client)
 {
         for (const struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
                 const struct gram_session *session = LIST_OWNER(link, const struct gram_session, all);
 
-                if (session->state != SESSION_ENDED)
+                if (session->state != SESSION_ENDED && !is_closed(session))
                         return true;
         }
         return false;
@@ -453,7 +459,7 @@ static int64_t session_due_ms(const struct gram_session *session)
 {
         int64_t due = NEVER_MS;
 
-        if (session->state == SESSION_WANTED && connection_up(session->client))
+        if (session->state == SESSION_WANTED && connection_up(session->client) && !is_closed(session))
                 due = session->open_at_ms;
         if (session->state == SESSION_OPEN)
                 due = session->lease_ask_ms;
@@ -471,7 +477,8 @@ void sessions_tick(struct gram_client *client, int64_t now)
                 struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
                 int64_t due;
 
-                if (connection_up(client) && session->state == SESSION_WANTED && session->open_at_ms <= now)
+                if (connection_up(client) && session->state == SESSION_WANTED && !is_closed(session) &&
+                    session->open_at_ms <= now)
                         session_ask(session, now);
                 lease_check(session, now);
                 due = session_due_ms(session);

@@ -211,8 +211,8 @@ class Cache:
     # ---- writing ----
 
     def writing_peers(self, rows: Sequence[Sequence[Any]], alone: bool = False) -> int:
-        """Peers are being written: forget them. The mark goes to `wrote_peers`. `alone`: nothing else is under
-        way whose answer could tell of them."""
+        """Peers are being written: forget them. The mark goes to `wrote_peers`. `alone`: no answer is under
+        way that could tell of them."""
         ids = [row[0] for row in rows]
         named = {row[3]: row[0] for row in rows if len(row) > 4 and row[3] is not None}
         called = [row[4] if len(row) > 4 else row[3] for row in rows]
