@@ -259,6 +259,7 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
                         connection_end(connection);
                 frame = next;
         }
+        queue_run_due(connection->server);
         connection->dispatching = false;
         return done;
 }

@@ -262,6 +262,6 @@ void session_job_done(struct job *base)
         else if (is_fenced(job))
                 session_fenced(session, job->write_error ? job->write_fault.text : job->late_fault.text);
         else
-                queue_wake(session);
+                queue_run(session);
         session_job_free(job);
 }

@@ -190,6 +190,12 @@ void queue_wake(struct session *session)
                 link_append(&session->server->due, &session->due);
 }
 
+void queue_run_due(struct server *server)
+{
+        while (!link_empty(&server->due))
+                queue_run(LINK_OF(server->due.next, struct session, due));
+}
+
 void queue_run(struct session *session)
 {
         struct link *at;
@@ -311,7 +317,7 @@ static void confirm_done(struct job *base)
         if (job->error == BACKEND_E_FENCED)
                 session_fenced(session, job->fault.text);
         else if (job->error == 0)
-                queue_wake(session);
+                queue_run(session);
         else
                 session_check_idle(session);
         identity_wipe(&job->opened.identity);

@@ -5,11 +5,10 @@
  * The work on one open session. Loop thread only.
  *
  * A *lane* is one connection's line of requests on one session; within a lane things happen in order. An
- * *operation* (op) is a request waiting in its lane. A session has one job under way at a time; when it has
- * come back, at the end of the loop's turn, the next one takes from every lane its leading reads, then the
- * writes behind them. All writes of a job are one transaction: that is the group commit. A read behind a
- * write of its own lane waits for the job after; reads that the cache can answer, and that have no such write
- * before them, never come here.
+ * *operation* (op) is a request waiting in its lane. A session has one job under way at a time; when it comes
+ * back, the next one takes from every lane its leading reads, then the writes behind them. All writes of a
+ * job are one transaction: that is the group commit. A read behind a write of its own lane waits for the
+ * job after; reads that the cache can answer, and that have no such write before them, never come here.
  */
 
 #include "dispatch.h"
@@ -130,8 +129,12 @@ void op_start(struct op *op);
  */
 bool call_is_next(struct call *call, size_t answer);
 
-/* The next job is made when the loop's turn ends, of all that has come until then. */
+/*
+ * The next job is made when all messages of a read have been looked at: what one client sends together is one
+ * transaction. Not when the turn ends, so that the backend works while other clients are read.
+ */
 void queue_wake(struct session *session);
+void queue_run_due(struct server *server);
 /* It is made now, if there is one to make. */
 void queue_run(struct session *session);
 bool queue_is_empty(const struct session *session);

@@ -33,14 +33,12 @@ int server_backend(struct slice name)
 
 /* ---- turns of the loop ---- */
 
-/* All that came in this turn goes to the backends together, then the answers leave. */
 static void on_turn_end(uv_prepare_t *prepare)
 {
         struct server *server = prepare->data;
 
         while (!link_empty(&server->due) || !link_empty(&server->unflushed)) {
-                while (!link_empty(&server->due))
-                        queue_run(LINK_OF(server->due.next, struct session, due));
+                queue_run_due(server);
                 if (!link_empty(&server->unflushed))
                         connection_flush(LINK_OF(server->unflushed.next, struct connection, unflushed));
         }

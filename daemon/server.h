@@ -46,7 +46,7 @@ struct server {
         struct sessions sessions;
 
         struct link connections; /* struct connection */
-        struct link due;         /* sessions that get a job when this turn ends */
+        struct link due;         /* sessions that have something new to do */
         struct link unflushed;   /* connections with answers of this turn */
         size_t n_connections;
         size_t n_monitors;
