@@ -74,8 +74,9 @@ enum statement {
         STATEMENT_NILS_PUT,
         STATEMENT_NILS_DELETE,
         STATEMENT_COUNT,
-        KEPT_STATEMENTS = 8, /* a `save` takes five */
 };
+
+enum { KEPT_STATEMENTS = 8 }; /* a `save` takes three */
 
 struct backend_session {
         struct backend_env *env;

@@ -398,7 +398,7 @@ void session_settle(struct gram_session *session)
 
 /* ---- all of a client's ---- */
 
-/* A session whose close is only to be told of yet is not opened again. */
+/* Its close is only to be told of yet: it is not opened again. */
 static bool is_closed(const struct gram_session *session)
 {
         return session->closing && list_empty(&session->lane.sent) && list_empty(&session->lane.waiting);
@@ -455,11 +455,16 @@ void sessions_lost(struct gram_client *client)
                 client->by_handle[i] = NULL;
 }
 
+static bool may_open(const struct gram_session *session)
+{
+        return session->state == SESSION_WANTED && connection_up(session->client) && !is_closed(session);
+}
+
 static int64_t session_due_ms(const struct gram_session *session)
 {
         int64_t due = NEVER_MS;
 
-        if (session->state == SESSION_WANTED && connection_up(session->client) && !is_closed(session))
+        if (may_open(session))
                 due = session->open_at_ms;
         if (session->state == SESSION_OPEN)
                 due = session->lease_ask_ms;
@@ -477,8 +482,7 @@ void sessions_tick(struct gram_client *client, int64_t now)
                 struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
                 int64_t due;
 
-                if (connection_up(client) && session->state == SESSION_WANTED && !is_closed(session) &&
-                    session->open_at_ms <= now)
+                if (may_open(session) && session->open_at_ms <= now)
                         session_ask(session, now);
                 lease_check(session, now);
                 due = session_due_ms(session);

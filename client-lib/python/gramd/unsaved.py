@@ -28,20 +28,35 @@ ROWS_AT_ONCE = 5000
 """In one request; and who writes while that many wait to be sent has to wait too."""
 
 
+class _Rows:
+    """By their ids: of what is written twice, only the last counts."""
+
+    def __init__(self) -> None:
+        self.new: Table = {}  # to be sent
+        self.sent: Table = {}  # being stored
+
+    def put_back(self, rows: Sequence[Row]) -> None:
+        """What was not stored, where nothing was written since."""
+        older = {row[0]: row for row in rows if self.sent.get(row[0]) is row}
+        newer = self.new.copy()
+        self.new.clear()
+        self.new.update(older)
+        self.new.update(newer)
+
+
 class Unsaved:
-    """Peers and states of one session, by their ids: of what is written twice only the last is sent."""
+    """Peers and states of one session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._loop = session.client.loop
         self._lock = threading.Lock()
-        self._peers: Table = {}
-        self._states: Table = {}
-        self._sent: Table = {}  # peers that are being stored
+        self._peers = _Rows()
+        self._states = _Rows()
         self._scheduled = False
         self._held = False  # it is time, but an answer is still to come
         self._unanswered = 0
-        self._error: Optional[BaseException] = None  # of those that were sent together
+        self._error: Optional[BaseException] = None  # that the next who waits is told
         self._waiting: list[Outcome] = []
 
     # ---- in the caller's thread ----
@@ -49,7 +64,7 @@ class Unsaved:
     def put_peers(self, rows: Sequence[Row]) -> bool:
         """False: too much waits to be sent already, so wait for `sent`."""
         self._check()
-        cache, peers = self._session.cache, self._peers
+        cache, peers = self._session.cache, self._peers.new
         with self._lock:
             if cache is not None:
                 new = cache.unwritten(rows, peek=True)
@@ -66,16 +81,16 @@ class Unsaved:
     def put_state(self, row: Row) -> None:
         self._check()
         with self._lock:
-            self._states[row[0]] = row
+            self._states.new[row[0]] = row
             self._schedule()
 
     def peer(self, peer_id: int) -> Optional[Row]:
         """As it was written; to be asked before the cache."""
-        return self._peers.get(peer_id) or self._sent.get(peer_id)
+        return self._peers.new.get(peer_id) or self._peers.sent.get(peer_id)
 
     @property
     def waits(self) -> bool:
-        return bool(self._peers or self._states)
+        return bool(self._peers.new or self._states.new)
 
     def _check(self) -> None:
         if self._session.ended is not None:
@@ -117,49 +132,51 @@ class Unsaved:
         session = self._session
         with session.client.together():
             with self._lock:
-                peers, states = list(self._peers.values()), list(self._states.values())
-                for start in range(0, len(peers), ROWS_AT_ONCE):
-                    self._ask(session.send_peers, self._peers, peers[start : start + ROWS_AT_ONCE])
-                if states:
-                    self._ask(session.send_states, self._states, states)
-                self._sent.update(self._peers)
-                self._peers.clear()
-                self._states.clear()
+                self._send_rows(session.send_peers, self._peers)
+                self._send_rows(session.send_states, self._states)
             if save:
                 self._ask(session.send_save)
 
-    def _ask(self, send: Callable[..., Any], table: Optional[Table] = None, rows: Sequence[Row] = ()) -> None:
-        self._unanswered += 1
-        outcome = Outcome(lambda done: self._answered(done.error, table, rows))
-        try:
-            send(*(() if table is None else (rows,)), outcome=outcome)
-        except errors.Error as error:  # it cannot be asked at all
-            self._loop.call_soon(self._answered, error, None, ())
+    def _send_rows(self, send: Callable[..., Any], rows: _Rows) -> None:
+        new = list(rows.new.values())
+        rows.sent.update(rows.new)
+        for start in range(0, len(new), ROWS_AT_ONCE):
+            self._ask(send, new[start : start + ROWS_AT_ONCE], of=rows)
+        rows.new.clear()  # behind the cache, which has forgotten them
 
-    def _answered(self, error: Optional[BaseException], table: Optional[Table], rows: Sequence[Row]) -> None:
-        if error is not None:
+    def _ask(self, send: Callable[..., Any], *rows: Sequence[Row], of: Optional[_Rows] = None) -> None:
+        self._unanswered += 1
+        outcome = Outcome(lambda done: self._answered(done.error, of, *rows))
+        try:
+            send(*rows, outcome=outcome)
+        except errors.Error as error:  # it cannot be asked at all
+            self._loop.call_soon(self._answered, error, None)
+
+    def _answered(self, error: Optional[BaseException], of: Optional[_Rows], *rows: Sequence[Row]) -> None:
+        again = of is not None and isinstance(error, TRANSIENT)
+        if error is not None and (self._waiting or not again):
             self._error = self._error or error
-            if table is not None and isinstance(error, TRANSIENT):
-                log.warning("session %s: not stored until the next save: %s", self._session.name, error)
-                with self._lock:
-                    newer = table.copy()
-                    table.clear()
-                    table.update({row[0]: row for row in rows})
-                    table.update(newer)
-            else:
-                log.error("session %s: what was written is not stored: %s", self._session.name, error)
+        if of is not None and again:
+            log.warning("session %s: not stored until the next save: %s", self._session.name, error)
+            with self._lock:
+                of.put_back(*rows)
+        elif error is not None:
+            log.error("session %s: what was written is not stored: %s", self._session.name, error)
         self._unanswered -= 1
         if not self._unanswered:
             self._tell()
 
     def _tell(self) -> None:
-        self._sent.clear()  # the cache knows them now
-        error, self._error = self._error, None
+        """All that was sent is answered."""
+        self._peers.sent.clear()  # the cache knows them now
+        self._states.sent.clear()
         waiting, self._waiting = self._waiting, []
-        for outcome in waiting:
-            if error is None:
-                outcome.set_result(None)
-            else:
-                outcome.set_exception(error)
+        if waiting:
+            error, self._error = self._error, None
+            for outcome in waiting:
+                if error is None:
+                    outcome.set_result(None)
+                else:
+                    outcome.set_exception(error)
         if self._held:
             self._loop.call_soon(self._send)
