@@ -119,7 +119,8 @@ void op_start(struct op *op)
                 return;
         }
         link_append(&op->lane->ops, &op->link);
-        queue_wake(session);
+        if (!session->busy && link_empty(&session->due)) /* else the job under way is followed by the next */
+                link_append(&session->server->due, &session->due);
 }
 
 bool call_is_next(struct call *call, size_t answer)
@@ -182,12 +183,6 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
 static void on_retry(struct timer *timer)
 {
         queue_run(LINK_OF(timer, struct session, idle));
-}
-
-void queue_wake(struct session *session)
-{
-        if (link_empty(&session->due))
-                link_append(&session->server->due, &session->due);
 }
 
 void queue_run_due(struct server *server)

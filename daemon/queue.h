@@ -120,7 +120,7 @@ struct op *op_new(struct call *call, enum op_kind kind, size_t extra, size_t ans
 void *op_extra(struct op *op);
 struct slice op_slice(const struct call *call, struct op *op, struct slice slice);
 
-/* Hands it to its lane; it runs as soon as it may. */
+/* Hands it to its lane; it runs as soon as it may, after queue_run_due(). */
 void op_start(struct op *op);
 
 /*
@@ -130,12 +130,12 @@ void op_start(struct op *op);
 bool call_is_next(struct call *call, size_t answer);
 
 /*
- * The next job is made when all messages of a read have been looked at: what one client sends together is one
- * transaction. Not when the turn ends, so that the backend works while other clients are read.
+ * Makes the jobs that op_start() asked for: when all messages of a read have been looked at, so that what one
+ * client sends together is one transaction. Not later, so that the backend works while other clients are
+ * read.
  */
-void queue_wake(struct session *session);
 void queue_run_due(struct server *server);
-/* It is made now, if there is one to make. */
+/* Makes the next job if there is one to make. */
 void queue_run(struct session *session);
 bool queue_is_empty(const struct session *session);
 

@@ -14,7 +14,6 @@
 
 #include "connection.h"
 #include "ownership.h"
-#include "queue.h"
 
 enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128, CONFIRM_MS = 250, SERVER_TIMERS = 3 };
 
@@ -33,15 +32,12 @@ int server_backend(struct slice name)
 
 /* ---- turns of the loop ---- */
 
-static void on_turn_end(uv_prepare_t *prepare)
+static void on_flush(uv_prepare_t *prepare)
 {
         struct server *server = prepare->data;
 
-        while (!link_empty(&server->due) || !link_empty(&server->unflushed)) {
-                queue_run_due(server);
-                if (!link_empty(&server->unflushed))
-                        connection_flush(LINK_OF(server->unflushed.next, struct connection, unflushed));
-        }
+        while (!link_empty(&server->unflushed))
+                connection_flush(LINK_OF(server->unflushed.next, struct connection, unflushed));
 }
 
 static void on_reap(uv_idle_t *idle)
@@ -245,10 +241,10 @@ static int start_loop(struct server *server)
         link_init(&server->due);
         link_init(&server->unflushed);
         uv_pipe_init(&server->loop, &server->listening, 0);
-        uv_prepare_init(&server->loop, &server->turn_end);
+        uv_prepare_init(&server->loop, &server->flush);
         uv_idle_init(&server->loop, &server->reap);
         uv_timer_init(&server->loop, &server->watchdog);
-        server->listening.data = server->turn_end.data = server->reap.data = server;
+        server->listening.data = server->flush.data = server->reap.data = server;
         for (int i = 0; i < 3; i++) {
                 uv_signal_init(&server->loop, &server->signals[i]);
                 server->signals[i].data = server;
@@ -367,7 +363,7 @@ static int start(struct server *server)
         raise_descriptor_limit(server);
         if (start_backends(server) < 0 || start_listening(server) < 0)
                 return -1;
-        uv_prepare_start(&server->turn_end, on_turn_end);
+        uv_prepare_start(&server->flush, on_flush);
         start_watchdog(server);
         server->started = unix_now();
         log_write(server->log, LOG_INFO, "gramd " GRAMD_VERSION " serves %s, sessions in %s",

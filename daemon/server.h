@@ -46,7 +46,7 @@ struct server {
         struct sessions sessions;
 
         struct link connections; /* struct connection */
-        struct link due;         /* sessions that have something new to do */
+        struct link due;         /* sessions with new work from the read that is looked at */
         struct link unflushed;   /* connections with answers of this turn */
         size_t n_connections;
         size_t n_monitors;
@@ -54,8 +54,8 @@ struct server {
         int64_t started; /* unix seconds */
 
         uv_pipe_t listening;
-        uv_prepare_t turn_end; /* before the loop sleeps: all answers of the turn leave */
-        uv_idle_t reap;        /* frees dropped caches bit by bit */
+        uv_prepare_t flush; /* before the loop sleeps: all answers of the turn leave */
+        uv_idle_t reap;     /* frees dropped caches bit by bit */
         uv_signal_t signals[3];
         uv_timer_t watchdog;
         struct timer grace;  /* while stopping: for clients that do not read */
