@@ -26,10 +26,10 @@ packages-all := $(packages-test) clang clang-format clang-tidy cppcheck shellche
 # ---- what is built from what ----
 
 PROTO := $(wildcard proto/*.c)
-BACKENDS := $(wildcard backends/*.c)
-DAEMON := $(wildcard daemon/*.c)
+BACKENDS := $(wildcard backends/*.c backends/*/*.c)
+DAEMON := $(wildcard daemon/*.c daemon/*/*.c)
 CLIENT := $(wildcard client-lib/*.c)
-CTL := $(wildcard client-lib/ctl/*.c)
+CTL := $(wildcard ctl/*.c)
 EXAMPLES := $(wildcard client-lib/examples/*.c)
 SUPPORT := $(wildcard tests/support/*.c)
 
@@ -87,7 +87,7 @@ $(BUILD)/obj/%.o: %.c $(FLAGS_STAMP)
 
 # The driver's headers are not ours to warn about.
 DRIVER_FLAGS = $(subst -I,-isystem ,$(shell pkg-config --cflags libmongoc-1.0))
-$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard backends/mongo*.c tests/support/mongo*.c)): CPPFLAGS += $(DRIVER_FLAGS)
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard backends/mongo/*.c tests/support/mongo*.c)): CPPFLAGS += $(DRIVER_FLAGS)
 
 $(BUILD)/pic/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
@@ -243,7 +243,7 @@ INSTALLED := $(BUILD)/gramd:755:bin $(BUILD)/gramctl:755:bin \
 	systemd/sysusers.d/gramd.conf:644:lib/sysusers.d \
 	systemd/mongodb.conf:644:share/doc/gramd $(BUILD)/gramd.conf:644:share/doc/gramd \
 	daemon/gramd.8:644:share/man/man8 $(BUILD)/gramd.conf.5:644:share/man/man5 \
-	client-lib/ctl/gramctl.1:644:share/man/man1
+	ctl/gramctl.1:644:share/man/man1
 
 field = $(word $(2),$(subst :, ,$(1)))
 target = $(DESTDIR)$(PREFIX)/$(call field,$(1),3)/$(notdir $(call field,$(1),1))
@@ -276,7 +276,7 @@ $(BUILD)/gramd.conf.5: $(BUILD)/gramd.conf daemon/options.awk daemon/gramd.conf.
 
 # ---- housekeeping ----
 
-SOURCES = $(shell find backends client-lib daemon proto tests -name '*.[ch]')
+SOURCES = $(shell find backends client-lib ctl daemon proto tests -name '*.[ch]')
 
 .PHONY: format lint coverage valgrind fuzz
 format: packages-all ## lay the sources out with clang-format

@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "server.h"
 
 enum { EXIT_OK = 0, EXIT_START = 1, EXIT_USAGE = 2 };

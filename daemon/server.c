@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "connection.h"
-#include "ownership.h"
+#include "session/opening.h"
+#include "wire/connection.h"
 
 enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128, CONFIRM_MS = 250, SERVER_TIMERS = 3 };
 

@@ -9,17 +9,17 @@
 #include <uv.h>
 
 #include "../backends/backend.h"
-#include "access.h"
-#include "cache.h"
-#include "config.h"
-#include "dispatch.h"
-#include "link.h"
-#include "listener.h"
-#include "log.h"
-#include "metrics.h"
-#include "session.h"
-#include "store.h"
-#include "timers.h"
+#include "../proto/link.h"
+#include "base/listener.h"
+#include "base/log.h"
+#include "base/store.h"
+#include "base/timers.h"
+#include "cache/cache.h"
+#include "config/access.h"
+#include "config/config.h"
+#include "methods/dispatch.h"
+#include "methods/metrics.h"
+#include "session/session.h"
 
 enum {
         SERVER_READ_BYTES = 64 * 1024,

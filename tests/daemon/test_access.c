@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../daemon/access.h"
+#include "../../daemon/config/access.h"
 
 enum { READ = RIGHT_READ, WRITE = RIGHT_WRITE, ADMIN = RIGHT_ADMIN };
 enum { ALICE = 54321, BOB = 54322, BOTS = 54330, OPS = 54331 };

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "../../daemon/arena.h"
+#include "../../daemon/base/arena.h"
 #include "../support/program.h"
 
 START_TEST(what_is_put_there_stays)

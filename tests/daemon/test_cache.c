@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../daemon/cache.h"
+#include "../../daemon/cache/cache.h"
 
 enum { NOW = 1700000000, LATE_LOG = 64 };
 

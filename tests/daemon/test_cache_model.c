@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../daemon/cache.h"
+#include "../../daemon/cache/cache.h"
 
 enum { PEERS = 9, NAMES = 6, PHONES = 4, SESSIONS = 2, NOW = 1700000000 };
 

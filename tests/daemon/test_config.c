@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../daemon/config.h"
+#include "../../daemon/config/config.h"
 
 static struct config config;
 static struct config_error error;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../daemon/glob.h"
+#include "../../daemon/config/glob.h"
 
 START_TEST(patterns)
 {

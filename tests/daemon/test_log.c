@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../daemon/log.h"
+#include "../../daemon/base/log.h"
 
 static int pipe_fds[2];
 static char line[16384];

@@ -3,7 +3,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "../../daemon/states.h"
+#include "../../daemon/session/states.h"
 #include "../support/program.h"
 
 enum { IDS = 60 };

@@ -3,8 +3,8 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "../../daemon/link.h"
-#include "../../daemon/timers.h"
+#include "../../daemon/base/timers.h"
+#include "../../proto/link.h"
 #include "../support/program.h"
 
 enum { MANY = 500 };

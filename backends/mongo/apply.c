@@ -1,0 +1,492 @@
+/*
+ * A batch: its changes are brought together per document in memory, so that of each document only what comes
+ * last is written, and then written by collection and kind, one command each: documents that are not there
+ * are inserted, others updated under the filter on their fence. There is no transaction: until all of it has
+ * succeeded nothing is acknowledged, and what was stored by halves is right when the batch is repeated.
+ */
+
+#include "mongo.h"
+
+#include <stdlib.h>
+
+#include "instance.h"
+
+/* ---- peers ---- */
+
+/* One document of the collection peers, as the batch finds it and leaves it. */
+struct row {
+        int64_t id;
+        bool exists;
+        int64_t fence; /* that it has */
+        struct peer before;
+        char *text;             /* what `before` borrows */
+        const struct peer *put; /* the batch's last word on it; NULL: only its time, or nothing */
+        int64_t time;           /* last_update_on to be */
+        bool has_time;
+        bool done; /* inserted before anything was read */
+};
+
+struct rows {
+        struct row *items; /* ascending by id */
+        size_t n;
+};
+
+static int by_id(const void *a, const void *b)
+{
+        int64_t left = ((const struct row *)a)->id, right = ((const struct row *)b)->id;
+
+        return (left > right) - (left < right);
+}
+
+static struct row *row_of(const struct rows *rows, int64_t id)
+{
+        const struct row key = { .id = id };
+
+        return bsearch(&key, rows->items, rows->n, sizeof(key), by_id);
+}
+
+static void free_rows(struct rows *rows)
+{
+        for (size_t i = 0; i < rows->n; i++)
+                free(rows->items[i].text);
+        free(rows->items);
+}
+#define ROWS __attribute__((cleanup(free_rows))) struct rows
+
+static bool collect_ids(const struct mongo_batch *batch, struct rows *rows)
+{
+        size_t n = 0, kept = 0;
+
+        for (size_t i = 0; i < batch->n; i++)
+                if (batch->changes[i].kind == CHANGE_PEERS || batch->changes[i].kind == CHANGE_PEER_TIMES)
+                        n += batch->changes[i].n;
+        rows->items = calloc(n + 1, sizeof(*rows->items));
+        if (!rows->items)
+                return false;
+        for (size_t i = 0; i < batch->n; i++) {
+                const struct change *change = &batch->changes[i];
+
+                for (size_t j = 0; change->kind == CHANGE_PEERS && j < change->n; j++)
+                        rows->items[rows->n++].id = change->peers[j].id;
+                for (size_t j = 0; change->kind == CHANGE_PEER_TIMES && j < change->n; j++)
+                        rows->items[rows->n++].id = change->times[j].id;
+        }
+        if (rows->n > 1)
+                qsort(rows->items, rows->n, sizeof(*rows->items), by_id);
+        for (size_t i = 0; i < rows->n; i++)
+                if (kept == 0 || rows->items[kept - 1].id != rows->items[i].id)
+                        rows->items[kept++] = rows->items[i];
+        rows->n = kept;
+        return true;
+}
+
+static struct slice keep(char **to, struct slice text)
+{
+        struct slice copy = { *to, text.len };
+
+        if (!text.data)
+                return SLICE_NONE;
+        memcpy(*to, text.data, text.len);
+        *to += text.len;
+        return copy;
+}
+
+static bool on_stored(void *arg, const bson_t *document)
+{
+        struct rows *rows = arg;
+        struct peer peer;
+        struct row *row;
+        char *at;
+
+        mongo_peer_of(document, &peer);
+        row = row_of(rows, peer.id);
+        if (!row || row->exists)
+                return true;
+        row->text = at = malloc(peer.type.len + peer.username.len + peer.phone_number.len + 1);
+        if (!at)
+                return false;
+        row->exists = true;
+        row->fence = mongo_number_of(document, MONGO_FENCE, 0);
+        row->before = peer;
+        row->before.type = keep(&at, peer.type);
+        row->before.username = keep(&at, peer.username);
+        row->before.phone_number = keep(&at, peer.phone_number);
+        return true;
+}
+
+static void append_id(bson_t *array, const char *key, const void *values, size_t i)
+{
+        bson_append_int64(array, key, -1, ((const struct row *)values)[i].id);
+}
+
+static bool tell(const struct mongo_batch *batch, size_t change, enum effect_kind kind, struct slice lost,
+                 struct slice gained)
+{
+        struct effect effect = { .change = change, .kind = kind, .text = lost };
+
+        if (slice_equal(lost, gained))
+                return true;
+        if (lost.data && !batch->effect(batch->arg, &effect))
+                return false;
+        effect.text = gained;
+        return !gained.data || batch->effect(batch->arg, &effect);
+}
+
+static bool put(const struct mongo_batch *batch, size_t change, struct row *row, const struct peer *peer)
+{
+        const struct peer *before = row->put ? row->put : &row->before;
+        bool told = tell(batch, change, EFFECT_USERNAME, before->username, peer->username) &&
+                    tell(batch, change, EFFECT_PHONE, before->phone_number, peer->phone_number);
+
+        row->put = peer;
+        row->time = peer->last_update_on;
+        row->has_time = false;
+        return told;
+}
+
+static void touch(struct row *row, int64_t time)
+{
+        int64_t now = row->put || row->has_time ? row->time : row->before.last_update_on;
+
+        if ((!row->exists && !row->put) || now >= time)
+                return;
+        row->time = time;
+        row->has_time = true;
+}
+
+/* What the batch makes of the rows, told of as it goes. */
+static bool settle_rows(const struct mongo_batch *batch, struct rows *rows)
+{
+        for (size_t i = 0; i < batch->n; i++) {
+                const struct change *change = &batch->changes[i];
+
+                for (size_t j = 0; change->kind == CHANGE_PEERS && j < change->n; j++)
+                        if (!put(batch, i, row_of(rows, change->peers[j].id), &change->peers[j]))
+                                return false;
+                for (size_t j = 0; change->kind == CHANGE_PEER_TIMES && j < change->n; j++)
+                        touch(row_of(rows, change->times[j].id), change->times[j].last_update_on);
+        }
+        return true;
+}
+
+static void append_peer(bson_t *set, const struct row *row, int64_t fence)
+{
+        const struct peer *peer = row->put;
+
+        if (peer && peer->has_access_hash)
+                BSON_APPEND_INT64(set, "access_hash", peer->access_hash);
+        else if (peer)
+                BSON_APPEND_NULL(set, "access_hash");
+        if (peer) {
+                mongo_append_text(set, "type", peer->type);
+                mongo_append_text(set, "username", peer->username);
+                mongo_append_text(set, "phone_number", peer->phone_number);
+        }
+        BSON_APPEND_INT64(set, "last_update_on", row->time);
+        BSON_APPEND_INT64(set, MONGO_FENCE, fence);
+}
+
+static bson_t *new_document(const struct row *row, int64_t fence)
+{
+        bson_t *document = bson_new();
+
+        BSON_APPEND_INT64(document, "_id", row->id);
+        append_peer(document, row, fence);
+        return document;
+}
+
+static void on_there(void *arg, size_t i)
+{
+        ((struct row *)arg)[i].done = false;
+}
+
+/*
+ * Most often a peer that comes this far is a new one: it is inserted unseen, which saves reading. What turns
+ * out to be there is read and updated like any other.
+ */
+static int insert_unseen(const struct mongo_batch *batch, struct row *rows, size_t n)
+{
+        bson_t *documents[MONGO_AT_ONCE] = { NULL };
+        int result;
+
+        for (size_t i = 0; i < n; i++) {
+                documents[i] = new_document(&rows[i], batch->session->fence);
+                rows[i].done = true;
+        }
+        result = mongo_insert_new(batch, "peers", documents, n, on_there, rows);
+        for (size_t i = 0; i < n; i++)
+                bson_destroy(documents[i]);
+        return result;
+}
+
+/* The batch's last word on each row, before anything is known of what is stored. */
+static void find_last(const struct mongo_batch *batch, const struct rows *rows)
+{
+        for (size_t i = 0; i < batch->n; i++)
+                for (size_t j = 0; batch->changes[i].kind == CHANGE_PEERS && j < batch->changes[i].n; j++) {
+                        const struct peer *peer = &batch->changes[i].peers[j];
+                        struct row *row = row_of(rows, peer->id);
+
+                        row->put = peer;
+                        row->time = peer->last_update_on;
+                }
+}
+
+static bool has_times(const struct mongo_batch *batch)
+{
+        for (size_t i = 0; i < batch->n; i++)
+                if (batch->changes[i].kind == CHANGE_PEER_TIMES)
+                        return true;
+        return false;
+}
+
+static int insert_all_unseen(const struct mongo_batch *batch, const struct rows *rows)
+{
+        int result = 0;
+
+        find_last(batch, rows);
+        for (size_t i = 0; !result && i < rows->n; i += MONGO_AT_ONCE)
+                result = insert_unseen(batch, &rows->items[i],
+                                       rows->n - i < MONGO_AT_ONCE ? rows->n - i : MONGO_AT_ONCE);
+        for (size_t i = 0; i < rows->n; i++)
+                rows->items[i].put = NULL; /* told of, and set again, below */
+        return result;
+}
+
+/* What is stored of the rows that are not done. */
+static int read_stored(const struct mongo_batch *batch, struct rows *rows)
+{
+        struct row *ids = calloc(rows->n + 1, sizeof(*ids));
+        size_t n = 0, there = 0;
+        int result;
+
+        if (!ids)
+                return mongo_no_memory(batch->fault);
+        for (size_t i = 0; i < rows->n; i++)
+                if (!rows->items[i].done)
+                        ids[n++].id = rows->items[i].id;
+        result = mongo_find_in(batch->session, batch->client, "peers", "_id", append_id, ids, n, on_stored,
+                               rows, batch->fault);
+        free(ids);
+        for (size_t i = 0; i < rows->n; i++)
+                there += rows->items[i].exists;
+        batch->session->expect_new = there < rows->n - there;
+        return result;
+}
+
+static int read_rows(const struct mongo_batch *batch, struct rows *rows)
+{
+        int result = 0;
+
+        if (!collect_ids(batch, rows))
+                return mongo_no_memory(batch->fault);
+        if (batch->session->expect_new && !has_times(batch))
+                result = insert_all_unseen(batch, rows);
+        if (!result)
+                result = read_stored(batch, rows);
+        if (!result && !settle_rows(batch, rows))
+                result = mongo_no_memory(batch->fault);
+        return result;
+}
+
+/* It is stored as it is to be, and by this owner: nobody's late write can replace it. */
+static bool is_stored(const struct row *row, int64_t fence)
+{
+        return row->exists && row->fence == fence && row->put && peer_same(row->put, &row->before) &&
+               row->time == row->before.last_update_on;
+}
+
+static int write_rows(const struct mongo_batch *batch, const struct rows *rows)
+{
+        MONGO_WRITES inserts = { .batch = batch, .collection = "peers" };
+        MONGO_WRITES updates = { .batch = batch, .collection = "peers" };
+        int64_t fence = batch->session->fence;
+        int result = 0;
+
+        for (size_t i = 0; !result && i < rows->n; i++) {
+                const struct row *row = &rows->items[i];
+                MONGO_BSON filter = NULL;
+                MONGO_BSON document = NULL;
+
+                if (row->done || (!row->put && !row->has_time) || is_stored(row, fence))
+                        continue;
+                if (!row->exists) {
+                        document = new_document(row, fence);
+                        result = mongo_writes_insert(&inserts, document);
+                } else {
+                        bson_t set;
+
+                        document = bson_new();
+                        filter = BCON_NEW("_id", BCON_INT64(row->id));
+                        mongo_append_fence(filter, fence);
+                        bson_append_document_begin(document, "$set", -1, &set);
+                        append_peer(&set, row, fence);
+                        bson_append_document_end(document, &set);
+                        result = mongo_writes_update(&updates, filter, document, true);
+                }
+        }
+        if (!result)
+                result = mongo_writes_flush(&inserts);
+        return result ? result : mongo_writes_flush(&updates);
+}
+
+/* ---- update states ---- */
+
+struct last_state {
+        int64_t id;
+        size_t order;
+        const struct state *state; /* NULL: gone */
+};
+
+static int by_state(const void *a, const void *b)
+{
+        const struct last_state *left = a, *right = b;
+
+        if (left->id != right->id)
+                return left->id < right->id ? -1 : 1;
+        return left->order < right->order ? -1 : 1;
+}
+
+static struct last_state *collect_states(const struct mongo_batch *batch, size_t *n)
+{
+        struct last_state *last;
+        size_t room = 0, kept = 0;
+
+        *n = 0;
+        for (size_t i = 0; i < batch->n; i++)
+                if (batch->changes[i].kind == CHANGE_STATES || batch->changes[i].kind == CHANGE_STATES_GONE)
+                        room += batch->changes[i].n;
+        last = calloc(room + 1, sizeof(*last));
+        for (size_t i = 0; last && i < batch->n; i++) {
+                const struct change *change = &batch->changes[i];
+
+                for (size_t j = 0; change->kind == CHANGE_STATES && j < change->n; j++, ++*n)
+                        last[*n] = (struct last_state){ change->states[j].id, *n, &change->states[j] };
+                for (size_t j = 0; change->kind == CHANGE_STATES_GONE && j < change->n; j++, ++*n)
+                        last[*n] = (struct last_state){ change->ids[j], *n, NULL };
+        }
+        if (last && *n > 1)
+                qsort(last, *n, sizeof(*last), by_state);
+        for (size_t i = 0; last && i < *n; i++)
+                if (i + 1 == *n || last[i].id != last[i + 1].id)
+                        last[kept++] = last[i];
+        *n = kept;
+        return last;
+}
+
+static void append_state(bson_t *update, const struct state *state, int64_t fence)
+{
+        static const char *const parts[STATE_PARTS] = { "pts", "qts", "date", "seq" };
+        bson_t set;
+
+        bson_append_document_begin(update, "$set", -1, &set);
+        for (int part = 0; part < STATE_PARTS; part++)
+                if (state->present & 1u << part)
+                        bson_append_int64(&set, parts[part], -1, state->part[part]);
+                else
+                        bson_append_null(&set, parts[part], -1);
+        BSON_APPEND_INT64(&set, MONGO_FENCE, fence);
+        bson_append_document_end(update, &set);
+}
+
+static int write_states(const struct mongo_batch *batch)
+{
+        MONGO_WRITES puts = { .batch = batch, .collection = "update_state" };
+        MONGO_WRITES deletes = { .batch = batch, .collection = "update_state" };
+        size_t n;
+        struct last_state *last = collect_states(batch, &n);
+        int result = last ? 0 : mongo_no_memory(batch->fault);
+
+        for (size_t i = 0; !result && i < n; i++) {
+                MONGO_BSON filter = BCON_NEW("_id", BCON_INT64(last[i].id));
+                MONGO_BSON update = bson_new();
+
+                mongo_append_fence(filter, batch->session->fence);
+                if (last[i].state)
+                        append_state(update, last[i].state, batch->session->fence);
+                result = last[i].state ? mongo_writes_upsert(&puts, filter, update)
+                                       : mongo_writes_delete(&deletes, filter);
+        }
+        free(last);
+        if (!result)
+                result = mongo_writes_flush(&puts);
+        return result ? result : mongo_writes_flush(&deletes);
+}
+
+/* ---- identity ---- */
+
+static int write_identity(const struct mongo_batch *batch, const struct change *change)
+{
+        struct backend_session *session = batch->session;
+        unsigned zeroes = FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT);
+        unsigned fields = change->fields;
+        bool ends_fresh = session->fresh && (fields & zeroes);
+        MONGO_WRITES writes = { .batch = batch, .collection = "session" };
+        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0), MONGO_OWNER, BCON_UTF8(session->owner),
+                                     MONGO_FENCE, BCON_INT64(session->fence));
+        MONGO_BSON update = bson_new();
+        bson_t set;
+        int result;
+
+        bson_append_document_begin(update, "$set", -1, &set);
+        mongo_identity_append(&set, change->identity, ends_fresh ? fields | zeroes : fields);
+        if (ends_fresh)
+                BSON_APPEND_BOOL(&set, MONGO_FRESH, false);
+        bson_append_document_end(update, &set);
+        result = mongo_writes_update(&writes, filter, update, true);
+        if (!result)
+                result = mongo_writes_flush(&writes);
+        if (!result && ends_fresh)
+                session->fresh = false;
+        return result;
+}
+
+/* ---- the batch ---- */
+
+static bool has(const struct mongo_batch *batch, enum change_kind one, enum change_kind other)
+{
+        for (size_t i = 0; i < batch->n; i++)
+                if (batch->changes[i].n > 0 &&
+                    (batch->changes[i].kind == one || batch->changes[i].kind == other))
+                        return true;
+        return false;
+}
+
+static int apply(const struct mongo_batch *batch)
+{
+        ROWS rows = { 0 };
+        void *names = NULL;
+        int result = 0;
+
+        if (has(batch, CHANGE_PEERS, CHANGE_PEER_TIMES))
+                result = read_rows(batch, &rows);
+        if (!result && has(batch, CHANGE_NAMES, CHANGE_NAME_TIMES))
+                result = mongo_apply_names(batch, &names);
+        /* Nothing has been written so far but new peers. */
+        if (!result)
+                result = write_rows(batch, &rows);
+        if (!result && names)
+                result = mongo_write_names(batch, names);
+        if (!result && has(batch, CHANGE_STATES, CHANGE_STATES_GONE))
+                result = write_states(batch);
+        for (size_t i = 0; !result && i < batch->n; i++)
+                if (batch->changes[i].kind == CHANGE_IDENTITY && batch->changes[i].fields)
+                        result = write_identity(batch, &batch->changes[i]);
+        mongo_free_names(names);
+        return result;
+}
+
+int mongo_apply(struct backend_session *session, const struct change *changes, size_t n,
+                enum durability durability, effect_fn effect, void *arg, struct fault *fault)
+{
+        MONGO_USE use = mongo_use_begin(session->env, fault);
+        const struct mongo_batch batch = { session, use.client, changes, n, effect, arg, fault };
+        int result = use.client ? apply(&batch) : BACKEND_E_UNAVAILABLE;
+
+        (void)durability; /* always the disks of the majority */
+        if (!result && mongo_instance_left(session->env->instance, atomic_load(&session->epoch)) <= 0)
+                result = fault_set(fault, BACKEND_E_UNAVAILABLE,
+                                   "session '%s': the right to it is being confirmed; repeat the write",
+                                   session->name);
+        return result;
+}

@@ -1,0 +1,451 @@
+/*
+ * The instance's thread registers the document, renews it, and tries again when that fails; with the first
+ * success the pool is made. The loop asks for the term's end by two atomics, in an order that never lets the
+ * end of a new instance's term pass for an old one's: `epoch` is cleared before and set before `end_ms`.
+ */
+
+#include "instance_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RETRY_MS = 250, FIRST_WAIT_MS = 5000 };
+
+/* ---- what the loop asks ---- */
+
+int64_t mongo_instance_left(const struct mongo_instance *instance, uint64_t epoch)
+{
+        int64_t end = atomic_load(&instance->end_ms);
+        int64_t now = mongo_boot_ms();
+
+        if (atomic_load(&instance->epoch) != epoch)
+                return -1;
+        return end > now ? end - now : 0;
+}
+
+/* ---- away and back ---- */
+
+static void complain(struct mongo_instance *instance, const char *why)
+{
+        const struct backend_config *config = instance->env->config;
+        char text[600];
+
+        if (instance->told_away)
+                return;
+        instance->told_away = true;
+        snprintf(text, sizeof(text), "MongoDB at %s cannot be used now: %s", instance->env->where, why);
+        config->log(config->log_arg, 0, text);
+}
+
+static void rejoice(struct mongo_instance *instance)
+{
+        const struct backend_config *config = instance->env->config;
+        char text[600];
+
+        if (!instance->told_away)
+                return;
+        instance->told_away = false;
+        snprintf(text, sizeof(text), "MongoDB at %s can be used again", instance->env->where);
+        config->log(config->log_arg, 2, text);
+}
+
+void mongo_instance_failed(struct mongo_instance *instance, const char *why)
+{
+        pthread_mutex_lock(&instance->lock);
+        if (!atomic_load(&instance->away))
+                snprintf(instance->why, sizeof(instance->why), "%s", why);
+        atomic_store(&instance->away, true);
+        instance->hurry = true;
+        pthread_cond_signal(&instance->wake);
+        pthread_mutex_unlock(&instance->lock);
+}
+
+bool mongo_instance_is_away(struct mongo_instance *instance, struct fault *fault)
+{
+        if (!atomic_load(&instance->away))
+                return false;
+        pthread_mutex_lock(&instance->lock);
+        fault_set(fault, BACKEND_E_UNAVAILABLE, "MongoDB at %s cannot be used now: %s", instance->env->where,
+                  instance->why);
+        pthread_mutex_unlock(&instance->lock);
+        return true;
+}
+
+int mongo_instance_term(struct mongo_instance *instance, struct mongo_term *term, struct fault *fault)
+{
+        struct timespec until;
+        uint64_t epoch;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += FIRST_WAIT_MS / 1000;
+        pthread_mutex_lock(&instance->lock);
+        while (!instance->tried_once &&
+               pthread_cond_timedwait(&instance->tried, &instance->lock, &until) != ETIMEDOUT)
+                continue;
+        epoch = atomic_load(&instance->epoch);
+        memcpy(term->id, instance->current, sizeof(term->id));
+        pthread_mutex_unlock(&instance->lock);
+        term->epoch = epoch;
+        term->term_ms = instance->term_ms;
+        if (epoch != 0 && mongo_instance_left(instance, epoch) > 0)
+                return 0;
+        if (mongo_instance_is_away(instance, fault))
+                return BACKEND_E_UNAVAILABLE;
+        return fault_set(fault, BACKEND_E_UNAVAILABLE,
+                         "MongoDB at %s: this daemon's right to its sessions is being confirmed",
+                         instance->env->where);
+}
+
+/* ---- the document ---- */
+
+static void new_id(char id[MONGO_ID_BYTES])
+{
+        bson_oid_t oid;
+        char text[25];
+        unsigned salt = 0;
+
+        bson_oid_init(&oid, NULL);
+        bson_oid_to_string(&oid, text);
+        if (getentropy(&salt, sizeof(salt)) < 0)
+                salt = (unsigned)getpid();
+        snprintf(id, MONGO_ID_BYTES, "%s%08x", text, salt);
+}
+
+/* 1: there is a document of this id already, from an attempt whose answer was lost. */
+static int insert(struct mongo_instance *instance, bson_error_t *error)
+{
+        MONGO_COLLECTION collection = mongo_instances(instance->client);
+        MONGO_BSON document = BCON_NEW(
+                "_id", BCON_UTF8(instance->id), "host", BCON_UTF8(instance->host), "boot_id",
+                BCON_UTF8(instance->boot_id), "data", BCON_UTF8(instance->place), "pid", BCON_INT64(getpid()),
+                "uid", BCON_INT64(getuid()), "started", BCON_INT64((int64_t)time(NULL)), "term_ms",
+                BCON_INT64(instance->term_ms), "counter", BCON_INT64(instance->counter));
+
+        if (mongoc_collection_insert_one(collection, document, NULL, NULL, error))
+                return 0;
+        return mongo_is_duplicate(error) ? 1 : -1;
+}
+
+/* 1: the document is gone, or somebody has marked it dead. */
+static int renew(struct mongo_instance *instance, bson_error_t *error)
+{
+        MONGO_COLLECTION collection = mongo_instances(instance->client);
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(instance->id), "dead", "{", "$ne", BCON_BOOL(true), "}",
+                                     "counter", "{", "$lt", BCON_INT64(++instance->counter), "}");
+        MONGO_BSON update = BCON_NEW("$set", "{", "counter", BCON_INT64(instance->counter), "}");
+        bson_t reply;
+        int result = -1;
+
+        if (mongoc_collection_update_one(collection, filter, update, NULL, &reply, error))
+                result = mongo_number_of(&reply, "matchedCount", 0) == 1 ? 0 : 1;
+        bson_destroy(&reply);
+        return result;
+}
+
+/* ---- the thread ---- */
+
+/* Sessions must not be believed ours any more; the next attempt makes a new instance. */
+static void bury(struct mongo_instance *instance)
+{
+        atomic_store(&instance->end_ms, 0);
+        atomic_store(&instance->epoch, 0);
+        instance->registered = false;
+        instance->id[0] = '\0';
+}
+
+static void register_as(struct mongo_instance *instance)
+{
+        pthread_mutex_lock(&instance->lock);
+        memcpy(instance->current, instance->id, sizeof(instance->current));
+        atomic_store(&instance->epoch, ++instance->last_epoch);
+        pthread_mutex_unlock(&instance->lock);
+        instance->registered = true;
+}
+
+static bool attempt(struct mongo_instance *instance, bson_error_t *error)
+{
+        int64_t start = mongo_boot_ms();
+        int result;
+
+        if (!instance->client)
+                instance->client = mongoc_client_new_from_uri(instance->uri);
+        if (!instance->client) {
+                snprintf(error->message, sizeof(error->message), "no connection can be made");
+                return false;
+        }
+        mongoc_client_set_error_api(instance->client, MONGOC_ERROR_API_VERSION_2);
+        if (!instance->registered) {
+                if (!instance->id[0]) {
+                        new_id(instance->id);
+                        instance->counter = 1;
+                }
+                result = insert(instance, error);
+                if (result < 0)
+                        return false;
+                if (result == 0) {
+                        register_as(instance);
+                        atomic_store(&instance->end_ms, start + instance->term_ms);
+                        return true;
+                }
+                register_as(instance); /* its term begins with the renewal below */
+        }
+        result = renew(instance, error);
+        if (result == 0)
+                atomic_store(&instance->end_ms, start + instance->term_ms);
+        if (result <= 0)
+                return result == 0;
+        bury(instance);
+        snprintf(error->message, sizeof(error->message),
+                 "this daemon was taken for dead by another; it takes up its sessions again");
+        return false;
+}
+
+static void make_pool(struct mongo_instance *instance)
+{
+        struct backend_env *env = instance->env;
+        mongoc_client_pool_t *pool;
+
+        if (atomic_load(&env->pool))
+                return;
+        pool = mongoc_client_pool_new(env->uri);
+        if (pool)
+                mongoc_client_pool_set_error_api(pool, MONGOC_ERROR_API_VERSION_2);
+        atomic_store(&env->pool, pool);
+}
+
+static struct owed *take_owed(struct mongo_instance *instance)
+{
+        struct owed *owed;
+
+        pthread_mutex_lock(&instance->lock);
+        owed = instance->owed;
+        if (owed)
+                instance->owed = owed->next;
+        pthread_mutex_unlock(&instance->lock);
+        return owed;
+}
+
+static void put_owed(struct mongo_instance *instance, struct owed *owed)
+{
+        pthread_mutex_lock(&instance->lock);
+        owed->next = instance->owed;
+        instance->owed = owed;
+        pthread_mutex_unlock(&instance->lock);
+}
+
+static void release_owed(struct mongo_instance *instance)
+{
+        struct owed *owed;
+        bson_error_t error;
+
+        while ((owed = take_owed(instance))) {
+                if (mongo_instance_release(instance->client, owed->database, owed->owner, owed->fence,
+                                           &error)) {
+                        put_owed(instance, owed);
+                        return;
+                }
+                free(owed);
+        }
+}
+
+/* One attempt and what follows from it. True: all is well until the next renewal is due. */
+static bool step(struct mongo_instance *instance)
+{
+        bson_error_t error = { 0 };
+        bool good = attempt(instance, &error);
+
+        if (good) {
+                make_pool(instance);
+                atomic_store(&instance->away, false);
+                rejoice(instance);
+                release_owed(instance);
+        } else {
+                complain(instance, error.message);
+                if (instance->client) /* the next attempt starts from the names of the hosts */
+                        mongoc_client_destroy(instance->client);
+                instance->client = NULL;
+        }
+        pthread_mutex_lock(&instance->lock);
+        if (!good && !atomic_load(&instance->away)) {
+                snprintf(instance->why, sizeof(instance->why), "%.*s", (int)sizeof(instance->why) - 1,
+                         error.message);
+                atomic_store(&instance->away, true);
+        }
+        instance->tried_once = true;
+        pthread_cond_broadcast(&instance->tried);
+        pthread_mutex_unlock(&instance->lock);
+        return good;
+}
+
+static void *run(void *arg)
+{
+        struct mongo_instance *instance = arg;
+
+        pthread_mutex_lock(&instance->lock);
+        while (!instance->stopping) {
+                struct timespec until;
+                int64_t wait_ms;
+
+                instance->hurry = false;
+                pthread_mutex_unlock(&instance->lock);
+                clock_gettime(CLOCK_MONOTONIC, &until);
+                wait_ms = step(instance) ? instance->term_ms / 3 : RETRY_MS;
+                if (wait_ms == RETRY_MS)
+                        clock_gettime(CLOCK_MONOTONIC, &until);
+                until.tv_sec += wait_ms / 1000;
+                until.tv_nsec += wait_ms % 1000 * 1000000;
+                until.tv_sec += until.tv_nsec / 1000000000;
+                until.tv_nsec %= 1000000000;
+                pthread_mutex_lock(&instance->lock);
+                while (!instance->stopping && !instance->hurry &&
+                       pthread_cond_timedwait(&instance->wake, &instance->lock, &until) != ETIMEDOUT)
+                        continue;
+        }
+        pthread_mutex_unlock(&instance->lock);
+        return NULL;
+}
+
+/* ---- sessions that are let go ---- */
+
+int mongo_instance_release(mongoc_client_t *client, const char *database, const char *owner, int64_t fence,
+                           bson_error_t *error)
+{
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, database, "session");
+        MONGO_BSON filter =
+                BCON_NEW("_id", BCON_INT32(0), MONGO_OWNER, BCON_UTF8(owner), MONGO_FENCE, BCON_INT64(fence));
+        MONGO_BSON update = BCON_NEW("$unset", "{", MONGO_OWNER, BCON_UTF8(""), "}");
+
+        return mongoc_collection_update_one(collection, filter, update, NULL, NULL, error) ? 0 : -1;
+}
+
+void mongo_instance_owe(struct mongo_instance *instance, const struct backend_session *session)
+{
+        const char *owners[] = { session->owner, session->tried_owner };
+        const int64_t fences[] = { session->fence, session->tried_fence };
+
+        for (int i = 0; i < 2; i++) {
+                struct owed *owed = owners[i][0] ? calloc(1, sizeof(*owed)) : NULL;
+
+                if (!owed)
+                        continue;
+                memcpy(owed->database, session->database, sizeof(owed->database));
+                memcpy(owed->owner, owners[i], sizeof(owed->owner));
+                owed->fence = fences[i];
+                put_owed(instance, owed);
+        }
+        pthread_mutex_lock(&instance->lock);
+        instance->hurry = true;
+        pthread_cond_signal(&instance->wake);
+        pthread_mutex_unlock(&instance->lock);
+}
+
+/* ---- start and stop ---- */
+
+static void read_boot_id(char *text, size_t size)
+{
+        FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+        if (!file || !fgets(text, (int)size, file))
+                new_id(text); /* nobody's */
+        text[strcspn(text, "\n")] = '\0';
+        if (file)
+                fclose(file);
+}
+
+/* A path alone may mean several directories, in containers of one kernel. */
+static void describe_place(struct mongo_instance *instance)
+{
+        const char *path = instance->env->config->data_dir;
+        struct stat stat = { 0 };
+
+        lstat(path, &stat);
+        snprintf(instance->place, sizeof(instance->place), "%s %llx:%llx", path,
+                 (unsigned long long)stat.st_dev, (unsigned long long)stat.st_ino);
+}
+
+static void limit(mongoc_uri_t *uri, const char *option, int64_t most)
+{
+        if (mongoc_uri_get_option_as_int32(uri, option, INT32_MAX) > most)
+                mongoc_uri_set_option_as_int32(uri, option, (int32_t)most);
+}
+
+static void init_sync(struct mongo_instance *instance)
+{
+        pthread_condattr_t attributes;
+
+        pthread_mutex_init(&instance->lock, NULL);
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&instance->wake, &attributes);
+        pthread_cond_init(&instance->tried, &attributes);
+        pthread_condattr_destroy(&attributes);
+}
+
+static void instance_free(struct mongo_instance *instance)
+{
+        struct owed *owed;
+
+        while ((owed = take_owed(instance)))
+                free(owed);
+        pthread_mutex_destroy(&instance->lock);
+        pthread_cond_destroy(&instance->wake);
+        pthread_cond_destroy(&instance->tried);
+        mongoc_uri_destroy(instance->uri);
+        if (instance->client)
+                mongoc_client_destroy(instance->client);
+        free(instance);
+}
+
+struct mongo_instance *mongo_instance_start(struct backend_env *env)
+{
+        struct mongo_instance *instance = calloc(1, sizeof(*instance));
+
+        if (!instance)
+                return NULL;
+        instance->env = env;
+        instance->term_ms = env->config->mongo_term_ms;
+        instance->uri = mongoc_uri_copy(env->uri);
+        limit(instance->uri, MONGOC_URI_SOCKETTIMEOUTMS, instance->term_ms / 3);
+        limit(instance->uri, MONGOC_URI_CONNECTTIMEOUTMS, instance->term_ms / 3);
+        limit(instance->uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, instance->term_ms / 3);
+        gethostname(instance->host, sizeof(instance->host) - 1);
+        read_boot_id(instance->boot_id, sizeof(instance->boot_id));
+        describe_place(instance);
+        init_sync(instance);
+        if (pthread_create(&instance->thread, NULL, run, instance) == 0)
+                return instance;
+        instance_free(instance);
+        return NULL;
+}
+
+/* With every session released nobody asks for the document again; else it has to say that it is dead. */
+static void say_goodbye(struct mongo_instance *instance)
+{
+        MONGO_COLLECTION collection = NULL;
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(instance->id));
+        MONGO_BSON dead = BCON_NEW("$set", "{", "dead", BCON_BOOL(true), "}");
+
+        if (!instance->client || !instance->registered || atomic_load(&instance->away))
+                return;
+        release_owed(instance);
+        collection = mongo_instances(instance->client);
+        if (instance->owed)
+                mongoc_collection_update_one(collection, filter, dead, NULL, NULL, NULL);
+        else
+                mongoc_collection_delete_one(collection, filter, NULL, NULL, NULL);
+}
+
+void mongo_instance_stop(struct mongo_instance *instance)
+{
+        pthread_mutex_lock(&instance->lock);
+        instance->stopping = true;
+        pthread_cond_signal(&instance->wake);
+        pthread_mutex_unlock(&instance->lock);
+        pthread_join(instance->thread, NULL);
+        say_goodbye(instance);
+        instance_free(instance);
+}

@@ -1,0 +1,75 @@
+#ifndef GRAMD_BACKENDS_MONGO_INSTANCE_PARTS_H
+#define GRAMD_BACKENDS_MONGO_INSTANCE_PARTS_H
+
+/* What mongo_instance.c (our own instance) and mongo_rival.c (the others) share. */
+
+#include <pthread.h>
+#include <time.h>
+
+#include "instance.h"
+
+enum { WATCHES_MAX = 64, PLACE_BYTES = 4400 };
+
+/* Another instance, seen unchanged since. */
+struct watched {
+        char id[MONGO_ID_BYTES];
+        int64_t counter;
+        int64_t since_ms;
+};
+
+/* A session that is still to be released. */
+struct owed {
+        struct owed *next;
+        char database[MONGO_NAME_MAX + 1];
+        char owner[MONGO_ID_BYTES];
+        int64_t fence;
+};
+
+struct mongo_instance {
+        struct backend_env *env;
+        mongoc_uri_t *uri; /* with timeouts that fit the term */
+        mongoc_client_t *client;
+        int64_t term_ms;
+        char host[256];
+        char boot_id[64];
+        char place[PLACE_BYTES]; /* the data directory: whoever holds its lock is there alone */
+
+        /* The thread's own. */
+        char id[MONGO_ID_BYTES];
+        int64_t counter;
+        bool registered;
+        bool told_away;
+
+        _Atomic int64_t end_ms; /* of CLOCK_BOOTTIME */
+        _Atomic uint64_t epoch; /* 0: no instance now */
+        _Atomic bool away;
+
+        pthread_t thread;
+        pthread_mutex_t lock; /* of what follows; never held over anything that takes time */
+        pthread_cond_t wake;  /* the thread's */
+        pthread_cond_t tried; /* the first attempt has ended */
+        bool stopping;
+        bool hurry; /* something failed: do not wait for the next renewal */
+        bool tried_once;
+        uint64_t last_epoch;
+        char current[MONGO_ID_BYTES]; /* the id of `epoch` */
+        char why[256];                /* the last failure */
+        struct owed *owed;
+        struct watched watched[WATCHES_MAX];
+};
+
+/* It counts the time that the machine sleeps. */
+static inline int64_t mongo_boot_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static inline mongoc_collection_t *mongo_instances(mongoc_client_t *client)
+{
+        return mongoc_client_get_collection(client, MONGO_OWN_DATABASE, "instances");
+}
+
+#endif

@@ -1,0 +1,316 @@
+/*
+ * Sessions in a MongoDB deployment, in the layout of Pyrofork's MongoStorage: one database a session, with
+ * the collections session, peers, usernames and update_state. Here is the environment: what the URI says,
+ * the pool of connections, and what an error of the driver means for a client. The deployment need not be
+ * there: file sessions are served without it, and mongo_instance.c notices when it comes.
+ */
+
+#include "mongo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "instance.h"
+
+enum { TIMEOUT_MS = 5000, JOBS_MAX = 8, DEADLINE_MS = 10000 };
+
+int mongo_no_memory(struct fault *fault)
+{
+        return fault_set(fault, BACKEND_E_STORAGE, "out of memory");
+}
+
+/* ---- errors ---- */
+
+/* The server's codes that mean: not this server, or not now. */
+static bool is_passing(uint32_t code)
+{
+        static const uint32_t codes[] = { 6,   7,   18,  50,   64,    89,    91,    100,   112,   133,  189,
+                                          202, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436 };
+
+        for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+                if (codes[i] == code)
+                        return true;
+        return false;
+}
+
+static int error_of(const bson_error_t *error)
+{
+        enum { INVALID_NAMESPACE = 73, DIFFERS_IN_CASE = 13297 };
+
+        switch (error->domain) {
+        case MONGOC_ERROR_CLIENT:
+        case MONGOC_ERROR_STREAM:
+        case MONGOC_ERROR_PROTOCOL:
+        case MONGOC_ERROR_SERVER_SELECTION:
+        case MONGOC_ERROR_WRITE_CONCERN: return BACKEND_E_UNAVAILABLE;
+        default: break;
+        }
+        if (error->code == INVALID_NAMESPACE || error->code == DIFFERS_IN_CASE)
+                return BACKEND_E_NAME;
+        return is_passing(error->code) ? BACKEND_E_UNAVAILABLE : BACKEND_E_STORAGE;
+}
+
+int mongo_fault(struct backend_env *env, const char *name, const bson_error_t *error, struct fault *fault)
+{
+        int result = error_of(error);
+
+        fault_set(fault, result, "%s%s%sMongoDB at %s: %s", name ? "session '" : "", name ? name : "",
+                  name ? "': " : "", env->where, error->message);
+        if (result == BACKEND_E_UNAVAILABLE)
+                mongo_instance_failed(env->instance, error->message);
+        return result;
+}
+
+bool mongo_is_duplicate(const bson_error_t *error)
+{
+        return error->code == MONGOC_ERROR_DUPLICATE_KEY;
+}
+
+/* ---- connections ---- */
+
+mongoc_client_t *mongo_client_take(struct backend_env *env, struct fault *fault)
+{
+        mongoc_client_pool_t *pool = atomic_load(&env->pool);
+
+        if (mongo_instance_is_away(env->instance, fault))
+                return NULL;
+        if (!pool) {
+                fault_set(fault, BACKEND_E_UNAVAILABLE, "MongoDB at %s has not been reached yet", env->where);
+                return NULL;
+        }
+        return mongoc_client_pool_pop(pool);
+}
+
+void mongo_client_give(struct backend_env *env, mongoc_client_t *client)
+{
+        mongoc_client_pool_push(atomic_load(&env->pool), client);
+}
+
+struct mongo_use mongo_use_begin(struct backend_env *env, struct fault *fault)
+{
+        return (struct mongo_use){ env, mongo_client_take(env, fault) };
+}
+
+void mongo_use_end(struct mongo_use *use)
+{
+        if (use->client)
+                mongo_client_give(use->env, use->client);
+}
+
+/* ---- what documents are made of ---- */
+
+void mongo_append_fence(bson_t *filter, int64_t fence)
+{
+        BCON_APPEND(filter, MONGO_FENCE, "{", "$not", "{", "$gt", BCON_INT64(fence), "}", "}");
+}
+
+void mongo_append_text(bson_t *document, const char *key, struct slice text)
+{
+        if (text.data)
+                bson_append_utf8(document, key, -1, text.data, (int)text.len);
+        else
+                bson_append_null(document, key, -1);
+}
+
+bool mongo_read_number(const bson_iter_t *iter, int64_t *number)
+{
+        switch (bson_iter_type(iter)) {
+        case BSON_TYPE_INT32:
+        case BSON_TYPE_INT64:
+        case BSON_TYPE_BOOL: *number = bson_iter_as_int64(iter); return true;
+        case BSON_TYPE_DOUBLE: {
+                double value = bson_iter_double(iter);
+
+                if (!(value >= -9.2e18 && value <= 9.2e18))
+                        return false;
+                *number = (int64_t)value;
+                return true;
+        }
+        default: return false;
+        }
+}
+
+struct slice mongo_read_text(const bson_iter_t *iter, size_t max)
+{
+        uint32_t len;
+        const char *text;
+        struct slice slice;
+
+        if (bson_iter_type(iter) != BSON_TYPE_UTF8)
+                return SLICE_NONE;
+        text = bson_iter_utf8(iter, &len);
+        slice = (struct slice){ text, len };
+        return len <= max && slice_is_utf8(slice) ? slice : SLICE_NONE;
+}
+
+int64_t mongo_number_of(const bson_t *document, const char *key, int64_t fallback)
+{
+        bson_iter_t iter;
+        int64_t number;
+
+        return bson_iter_init_find(&iter, document, key) && mongo_read_number(&iter, &number) ? number
+                                                                                              : fallback;
+}
+
+bool mongo_peer_of(const bson_t *document, struct peer *peer)
+{
+        bson_iter_t iter;
+        bool has_id = false;
+
+        *peer = (struct peer){ 0 };
+        if (!bson_iter_init(&iter, document))
+                return false;
+        while (bson_iter_next(&iter)) {
+                const char *key = bson_iter_key(&iter);
+
+                if (strcmp(key, "_id") == 0)
+                        has_id = mongo_read_number(&iter, &peer->id);
+                else if (strcmp(key, "access_hash") == 0)
+                        peer->has_access_hash = mongo_read_number(&iter, &peer->access_hash);
+                else if (strcmp(key, "type") == 0)
+                        peer->type = mongo_read_text(&iter, PEER_TYPE_MAX_BYTES);
+                else if (strcmp(key, "username") == 0)
+                        peer->username = mongo_read_text(&iter, TEXT_MAX_BYTES);
+                else if (strcmp(key, "phone_number") == 0)
+                        peer->phone_number = mongo_read_text(&iter, TEXT_MAX_BYTES);
+                else if (strcmp(key, "last_update_on") == 0)
+                        mongo_read_number(&iter, &peer->last_update_on);
+        }
+        return has_id && peer->type.data && peer->type.len > 0;
+}
+
+/* ---- the environment ---- */
+
+static void set_where_silent(mongoc_uri_t *uri, const char *option)
+{
+        if (!mongoc_uri_has_option(uri, option))
+                mongoc_uri_set_option_as_int32(uri, option, TIMEOUT_MS);
+}
+
+/* The settings of the URI hold, but for what durability and ownership rest on. */
+static void settle_uri(mongoc_uri_t *uri)
+{
+        mongoc_write_concern_t *write = mongoc_write_concern_new();
+        mongoc_read_prefs_t *read = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
+
+        mongoc_write_concern_set_w(write, MONGOC_WRITE_CONCERN_W_MAJORITY);
+        mongoc_write_concern_set_journal(write, true);
+        mongoc_uri_set_write_concern(uri, write);
+        mongoc_uri_set_read_prefs_t(uri, read);
+        mongoc_write_concern_destroy(write);
+        mongoc_read_prefs_destroy(read);
+        set_where_silent(uri, MONGOC_URI_SOCKETTIMEOUTMS);
+        set_where_silent(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS);
+        set_where_silent(uri, MONGOC_URI_CONNECTTIMEOUTMS);
+        if (!mongoc_uri_has_option(uri, MONGOC_URI_MAXPOOLSIZE))
+                mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, JOBS_MAX);
+        if (!mongoc_uri_get_appname(uri))
+                mongoc_uri_set_appname(uri, "gramd");
+}
+
+static char *hosts_of(const mongoc_uri_t *uri)
+{
+        const mongoc_host_list_t *host = mongoc_uri_get_hosts(uri);
+        const char *service = mongoc_uri_get_srv_hostname(uri);
+        char text[512] = "";
+
+        if (service)
+                return strdup(service);
+        for (size_t len = 0; host && len < sizeof(text) - 1; host = host->next)
+                len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len ? "," : "",
+                                        host->host_and_port);
+        return strdup(text);
+}
+
+/* The driver's own words may quote the URI: they are for people only where it holds nothing secret. */
+static int refuse_uri(const struct backend_config *config, const bson_error_t *error, struct fault *fault)
+{
+        bool secret = strchr(config->mongo_uri, '@') != NULL;
+
+        return fault_set(fault, BACKEND_E_STORAGE, "option `mongo`: not a usable MongoDB URI%s%s",
+                         secret ? "" : ": ", secret ? "" : error->message);
+}
+
+static void on_driver_log(mongoc_log_level_t level, const char *domain, const char *text, void *arg)
+{
+        const struct backend_config *config = arg;
+
+        (void)domain;
+        if (level <= MONGOC_LOG_LEVEL_WARNING)
+                config->log(config->log_arg, 3, text);
+}
+
+static int mongo_start(const struct backend_config *config, struct backend_env **env, struct fault *fault)
+{
+        struct backend_env *fresh;
+        bson_error_t error;
+
+        if (!config->mongo_uri)
+                return 0;
+        mongoc_init();
+        mongoc_log_set_handler(on_driver_log, (void *)(uintptr_t)config);
+        fresh = calloc(1, sizeof(*fresh));
+        if (!fresh)
+                return mongo_no_memory(fault);
+        fresh->config = config;
+        fresh->uri = mongoc_uri_new_with_error(config->mongo_uri, &error);
+        if (!fresh->uri) {
+                free(fresh);
+                return refuse_uri(config, &error, fault);
+        }
+        settle_uri(fresh->uri);
+        fresh->where = hosts_of(fresh->uri);
+        fresh->instance = mongo_instance_start(fresh);
+        if (!fresh->where || !fresh->instance) {
+                mongoc_uri_destroy(fresh->uri);
+                free(fresh->where);
+                free(fresh);
+                return mongo_no_memory(fault);
+        }
+        *env = fresh;
+        return 0;
+}
+
+static void mongo_stop(struct backend_env *env)
+{
+        mongo_instance_stop(env->instance);
+        if (atomic_load(&env->pool))
+                mongoc_client_pool_destroy(atomic_load(&env->pool));
+        mongoc_log_set_handler(NULL, NULL);
+        mongoc_uri_destroy(env->uri);
+        free(env->where);
+        free(env);
+}
+
+static int64_t mongo_lease(const struct backend_session *session)
+{
+        return mongo_instance_left(session->env->instance, atomic_load(&session->epoch));
+}
+
+/* Every write has reached the disks of the majority before it was answered. */
+static int mongo_sync(struct backend_session *session, struct fault *fault)
+{
+        (void)session;
+        (void)fault;
+        return 0;
+}
+
+const struct backend backend_mongo = {
+        .name = "mongo",
+        .max_jobs = JOBS_MAX,
+        .deadline_ms = DEADLINE_MS,
+        .start = mongo_start,
+        .stop = mongo_stop,
+        .open = mongo_open,
+        .confirm = mongo_confirm,
+        .lease = mongo_lease,
+        .close = mongo_close,
+        .remove = mongo_remove,
+        .find = mongo_find,
+        .scan_peers = mongo_scan_peers,
+        .scan_usernames = mongo_scan_usernames,
+        .count = mongo_count,
+        .apply = mongo_apply,
+        .sync = mongo_sync,
+        .list = mongo_list,
+};

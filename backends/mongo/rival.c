@@ -1,0 +1,137 @@
+/*
+ * Other instances, whose sessions are wanted here. A live one changes its document every third of its term;
+ * one that has been watched unchanged for 4/3 of it is marked dead, by compare-and-swap on what was
+ * watched, and from then on cannot renew. Only then may its sessions be taken.
+ */
+
+#include "instance_parts.h"
+
+#include <stdlib.h>
+
+struct seen {
+        bool exists;
+        bool dead;
+        int64_t counter; /* -1 where there is no document */
+        int64_t term_ms;
+        struct fault_holder holder;
+        char boot_id[64];
+        char place[PLACE_BYTES];
+};
+
+static void copy_text(const bson_t *document, const char *key, char *text, size_t size)
+{
+        bson_iter_t iter;
+        struct slice found = SLICE_NONE;
+
+        if (bson_iter_init_find(&iter, document, key))
+                found = mongo_read_text(&iter, size - 1);
+        if (found.data)
+                memcpy(text, found.data, found.len);
+        text[found.data ? found.len : 0] = '\0';
+}
+
+static int look(struct mongo_instance *instance, mongoc_client_t *client, const char *owner,
+                struct seen *seen, struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongo_instances(client);
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(owner));
+        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
+        const bson_t *document;
+        bson_error_t error;
+        int result = 0;
+
+        seen->counter = -1;
+        if (mongoc_cursor_next(cursor, &document)) {
+                seen->exists = true;
+                seen->dead = mongo_number_of(document, "dead", 0) != 0;
+                seen->counter = mongo_number_of(document, "counter", 0);
+                seen->term_ms = mongo_number_of(document, "term_ms", seen->term_ms);
+                seen->holder.pid = mongo_number_of(document, "pid", 0);
+                seen->holder.uid = mongo_number_of(document, "uid", 0);
+                copy_text(document, "host", seen->holder.host, sizeof(seen->holder.host));
+                copy_text(document, "boot_id", seen->boot_id, sizeof(seen->boot_id));
+                copy_text(document, "data", seen->place, sizeof(seen->place));
+        } else if (mongoc_cursor_error(cursor, &error)) {
+                result = mongo_fault(instance->env, NULL, &error, fault);
+        }
+        mongoc_cursor_destroy(cursor);
+        return result;
+}
+
+/* Has it been seen as it is now for 4/3 of its term? Else the watch runs, from the first sight of it. */
+static bool watched_out(struct mongo_instance *instance, const char *owner, const struct seen *seen)
+{
+        int64_t now = mongo_boot_ms();
+        struct watched *slot = &instance->watched[0];
+        bool out = false;
+
+        pthread_mutex_lock(&instance->lock);
+        for (size_t i = 0; i < WATCHES_MAX; i++) {
+                struct watched *at = &instance->watched[i];
+
+                if (strcmp(at->id, owner) == 0) {
+                        slot = at;
+                        break;
+                }
+                if (at->since_ms < slot->since_ms)
+                        slot = at;
+        }
+        if (strcmp(slot->id, owner) == 0 && slot->counter == seen->counter) {
+                out = now - slot->since_ms >= seen->term_ms + (seen->term_ms + 2) / 3;
+        } else {
+                snprintf(slot->id, sizeof(slot->id), "%s", owner);
+                slot->counter = seen->counter;
+                slot->since_ms = now;
+        }
+        pthread_mutex_unlock(&instance->lock);
+        return out;
+}
+
+/* By compare-and-swap on what was seen; with the majority's word. 1: it has changed meanwhile. */
+static int mark_dead(mongoc_client_t *client, const char *owner, const struct seen *seen, bson_error_t *error)
+{
+        MONGO_COLLECTION collection = mongo_instances(client);
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(owner), "counter", BCON_INT64(seen->counter));
+        MONGO_BSON update = BCON_NEW("$set", "{", "dead", BCON_BOOL(true), "}");
+        MONGO_BSON missing = BCON_NEW("_id", BCON_UTF8(owner), "dead", BCON_BOOL(true), "counter",
+                                      BCON_INT64(0), "term_ms", BCON_INT64(seen->term_ms));
+        bson_t reply;
+        int result = -1;
+
+        if (!seen->exists) {
+                if (mongoc_collection_insert_one(collection, missing, NULL, NULL, error))
+                        return 0;
+                return mongo_is_duplicate(error) ? 1 : -1;
+        }
+        if (mongoc_collection_update_one(collection, filter, update, NULL, &reply, error))
+                result = mongo_number_of(&reply, "matchedCount", 0) == 1 ? 0 : 1;
+        bson_destroy(&reply);
+        return result;
+}
+
+int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *client, const char *owner,
+                           int64_t term_ms, int64_t since, struct fault *fault)
+{
+        struct seen seen = { .term_ms = term_ms, .holder.since = since };
+        bson_error_t error;
+        int result;
+        bool here;
+
+        result = look(instance, client, owner, &seen, fault);
+        if (result)
+                return result;
+        /* An instance of this very data directory has ended: this daemon holds its lock. */
+        here = seen.exists && strcmp(seen.boot_id, instance->boot_id) == 0 &&
+               strcmp(seen.place, instance->place) == 0;
+        result = 1;
+        if (seen.dead || here || watched_out(instance, owner, &seen))
+                result = mark_dead(client, owner, &seen, &error);
+        if (result < 0)
+                return mongo_fault(instance->env, NULL, &error, fault);
+        if (result == 0)
+                return 0;
+        fault_set(fault, BACKEND_E_BUSY, "the session is held by gramd on host %s",
+                  seen.holder.host[0] ? seen.holder.host : "(unknown)");
+        fault->holder = seen.holder;
+        return BACKEND_E_BUSY;
+}

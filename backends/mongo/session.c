@@ -1,0 +1,437 @@
+/*
+ * A session is its document `_id: 0` in the collection `session`: it names the owning instance and a fence,
+ * and is taken by compare-and-swap on both. Fences come from a counter in the database `gramd`, so that
+ * they rise even where the document has been deleted and made again.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "../dialect.h"
+#include "instance.h"
+
+enum { CANNOT_TAKE = 8 }; /* rounds with others who want it at the same time */
+
+/* What the document says of its owner. */
+struct held {
+        bool exists;
+        char owner[MONGO_ID_BYTES]; /* empty: nobody */
+        int64_t fence;              /* 0: never owned */
+        int64_t term_ms;
+        int64_t since;
+        bool indexed;
+};
+
+/* ---- names ---- */
+
+static int check_name(struct backend_env *env, struct slice name, struct backend_session *session,
+                      struct fault *fault)
+{
+        static const char *const reserved[] = { "admin", "local", "config", MONGO_OWN_DATABASE };
+        const char *prefix = env->config->mongo_prefix ? env->config->mongo_prefix : "";
+
+        if (strlen(prefix) + name.len > MONGO_NAME_MAX)
+                return fault_set(fault, BACKEND_E_NAME,
+                                 "session '%.*s': a MongoDB database's name has at most %d bytes",
+                                 (int)name.len, name.data, MONGO_NAME_MAX - (int)strlen(prefix));
+        memcpy(session->name, name.data, name.len);
+        snprintf(session->database, sizeof(session->database), "%s%s", prefix, session->name);
+        if (strpbrk(session->name, "/\\. \"$*<>:|?"))
+                return fault_set(fault, BACKEND_E_NAME,
+                                 "session '%s': MongoDB allows none of / \\ . \" $ * < > : | ? and no space "
+                                 "in a database's name",
+                                 session->name);
+        for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+                if (strcasecmp(session->name, reserved[i]) == 0 ||
+                    strcasecmp(session->database, reserved[i]) == 0)
+                        return fault_set(fault, BACKEND_E_NAME,
+                                         "session '%s': a database of MongoDB's own or "
+                                         "of gramd's own has this name",
+                                         session->name);
+        return 0;
+}
+
+/* Not a session's database, though there is something in it. */
+static int check_database(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        mongoc_database_t *database = mongoc_client_get_database(client, session->database);
+        bson_error_t error;
+        char **names = mongoc_database_get_collection_names_with_opts(database, NULL, &error);
+        bool others = false, own = false;
+        int result = 0;
+
+        for (size_t i = 0; names && names[i]; i++) {
+                if (strcmp(names[i], "session") == 0)
+                        own = true;
+                else if (strncmp(names[i], "system.", 7) != 0)
+                        others = true;
+        }
+        if (!names)
+                result = mongo_fault(session->env, session->name, &error, fault);
+        else if (others && !own)
+                result =
+                        fault_set(fault, BACKEND_E_NAME,
+                                  "session '%s': the database `%s` holds something else: it has collections, "
+                                  "but no `session`",
+                                  session->name, session->database);
+        bson_strfreev(names);
+        mongoc_database_destroy(database);
+        return result;
+}
+
+/* ---- the document ---- */
+
+static void copy_owner(const bson_t *document, char owner[MONGO_ID_BYTES])
+{
+        bson_iter_t iter;
+        struct slice text = SLICE_NONE;
+
+        if (bson_iter_init_find(&iter, document, MONGO_OWNER))
+                text = mongo_read_text(&iter, MONGO_ID_BYTES - 1);
+        if (text.data)
+                memcpy(owner, text.data, text.len);
+        owner[text.data ? text.len : 0] = '\0';
+}
+
+static int look(struct backend_session *session, mongoc_client_t *client, struct held *held,
+                struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "session");
+        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0));
+        MONGO_BSON options = BCON_NEW("projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE,
+                                      BCON_INT32(1), MONGO_TERM, BCON_INT32(1), MONGO_SINCE, BCON_INT32(1),
+                                      MONGO_INDEXED, BCON_INT32(1), "}");
+        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
+        const bson_t *document;
+        bson_error_t error;
+        int result = 0;
+
+        *held = (struct held){ 0 };
+        if (mongoc_cursor_next(cursor, &document)) {
+                held->exists = true;
+                held->fence = mongo_number_of(document, MONGO_FENCE, 0);
+                held->term_ms = mongo_number_of(document, MONGO_TERM, session->env->config->mongo_term_ms);
+                held->since = mongo_number_of(document, MONGO_SINCE, 0);
+                held->indexed = mongo_number_of(document, MONGO_INDEXED, 0) != 0;
+                copy_owner(document, held->owner);
+        } else if (mongoc_cursor_error(cursor, &error)) {
+                result = mongo_fault(session->env, session->name, &error, fault);
+        }
+        mongoc_cursor_destroy(cursor);
+        return result;
+}
+
+/* A fence that nobody has had, above `above`. */
+static int next_fence(struct backend_session *session, mongoc_client_t *client, int64_t above, int64_t *fence,
+                      struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, MONGO_OWN_DATABASE, "fences");
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(session->database));
+        bson_error_t error;
+
+        for (;;) {
+                MONGO_BSON update = BCON_NEW("$inc", "{", "fence", BCON_INT64(1), "}");
+                MONGO_BSON raise = BCON_NEW("$max", "{", "fence", BCON_INT64(above), "}");
+                MONGO_BSON upsert = BCON_NEW("upsert", BCON_BOOL(true));
+                mongoc_find_and_modify_opts_t *options = mongoc_find_and_modify_opts_new();
+                bson_t reply;
+                bson_iter_t iter, value;
+                bool done;
+
+                mongoc_find_and_modify_opts_set_update(options, update);
+                mongoc_find_and_modify_opts_set_flags(options, MONGOC_FIND_AND_MODIFY_UPSERT |
+                                                                       MONGOC_FIND_AND_MODIFY_RETURN_NEW);
+                done = mongoc_collection_find_and_modify_with_opts(collection, filter, options, &reply,
+                                                                   &error);
+                mongoc_find_and_modify_opts_destroy(options);
+                *fence = 0;
+                if (done && bson_iter_init(&iter, &reply) &&
+                    bson_iter_find_descendant(&iter, "value.fence", &value))
+                        mongo_read_number(&value, fence);
+                bson_destroy(&reply);
+                if (!done)
+                        return mongo_fault(session->env, session->name, &error, fault);
+                if (*fence > above)
+                        return 0;
+                /* The counter was lost, or the database comes from a backup. */
+                if (!mongoc_collection_update_one(collection, filter, raise, upsert, NULL, &error))
+                        return mongo_fault(session->env, session->name, &error, fault);
+        }
+}
+
+/* ---- taking ---- */
+
+/* The document's owner becomes we: what is stored then is read. 1: it is not as it was. */
+static int swap(struct backend_session *session, mongoc_client_t *client, const struct held *held,
+                const struct mongo_term *term, int64_t fence, struct opened *opened, struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "session");
+        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0));
+        MONGO_BSON update = BCON_NEW("$set", "{", MONGO_OWNER, BCON_UTF8(term->id), MONGO_FENCE,
+                                     BCON_INT64(fence), MONGO_TERM, BCON_INT64(term->term_ms), MONGO_SINCE,
+                                     BCON_INT64((int64_t)time(NULL)), MONGO_INDEXED, BCON_BOOL(true), "}");
+        mongoc_find_and_modify_opts_t *options = mongoc_find_and_modify_opts_new();
+        bson_iter_t iter;
+        bson_t reply, document;
+        bson_error_t error;
+        const uint8_t *bytes;
+        uint32_t len;
+        int result = 1;
+
+        /* `null` also matches a field that is not there. */
+        mongo_append_text(filter, MONGO_OWNER, held->owner[0] ? slice_of(held->owner) : SLICE_NONE);
+        if (held->fence)
+                BSON_APPEND_INT64(filter, MONGO_FENCE, held->fence);
+        else
+                BSON_APPEND_NULL(filter, MONGO_FENCE);
+        snprintf(session->tried_owner, sizeof(session->tried_owner), "%s", term->id);
+        session->tried_fence = fence;
+        mongoc_find_and_modify_opts_set_update(options, update);
+        mongoc_find_and_modify_opts_set_flags(options, MONGOC_FIND_AND_MODIFY_RETURN_NEW);
+        if (!mongoc_collection_find_and_modify_with_opts(collection, filter, options, &reply, &error)) {
+                result = mongo_fault(session->env, session->name, &error, fault);
+        } else if (bson_iter_init_find(&iter, &reply, "value") && BSON_ITER_HOLDS_DOCUMENT(&iter)) {
+                bson_iter_document(&iter, &len, &bytes);
+                if (bson_init_static(&document, bytes, len)) {
+                        mongo_identity_read(&document, &opened->identity, &session->fresh);
+                        memcpy(session->owner, term->id, sizeof(session->owner));
+                        session->fence = fence;
+                        atomic_store(&session->epoch, term->epoch);
+                        session->tried_owner[0] = '\0';
+                        result = 0;
+                }
+        }
+        bson_destroy(&reply);
+        mongoc_find_and_modify_opts_destroy(options);
+        return result;
+}
+
+/* 1: somebody else has made it meanwhile. */
+static int create(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "session");
+        MONGO_BSON document = bson_new();
+        bson_error_t error;
+
+        mongo_identity_append_new(document);
+        if (mongoc_collection_insert_one(collection, document, NULL, NULL, &error))
+                return 0;
+        return mongo_is_duplicate(&error) ? 1 : mongo_fault(session->env, session->name, &error, fault);
+}
+
+/* One round of open. 1: somebody else was faster, look again. */
+static int take(struct backend_session *session, mongoc_client_t *client, bool may_create,
+                struct opened *opened, struct fault *fault)
+{
+        struct mongo_instance *instance = session->env->instance;
+        struct mongo_term term;
+        struct held held;
+        int64_t fence;
+        int result = mongo_instance_term(instance, &term, fault);
+
+        if (!result)
+                result = look(session, client, &held, fault);
+        if (result)
+                return result;
+        if (!held.exists) {
+                result = check_database(session, client, fault);
+                if (!result && !may_create)
+                        result = fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s' in MongoDB",
+                                           session->name);
+                if (!result)
+                        result = create(session, client, fault);
+                opened->created = result == 0;
+                return result ? result : 1;
+        }
+        if (held.owner[0] && strcmp(held.owner, term.id) != 0)
+                result =
+                        mongo_instance_contend(instance, client, held.owner, held.term_ms, held.since, fault);
+        if (!result && !held.indexed)
+                result = mongo_make_indexes(session, client, fault);
+        if (!result)
+                result = next_fence(session, client, held.fence, &fence, fault);
+        return result ? result : swap(session, client, &held, &term, fence, opened, fault);
+}
+
+static void fill(const struct backend_session *session, struct opened *opened)
+{
+        opened->dialect = "mongo";
+        opened->version = 1;
+        opened->fence = session->fence;
+        opened->keeps_address = false;
+}
+
+/* What has been taken, or perhaps has, is let go of sooner or later. */
+static void let_go(struct backend_session *session)
+{
+        if (session->owner[0] || session->tried_owner[0])
+                mongo_instance_owe(session->env->instance, session);
+        free(session);
+}
+
+/* There is one layout here. A library names its own all the same: it need not know where its sessions are. */
+static bool is_dialect(struct slice name)
+{
+        for (const struct library *library = libraries; library->name; library++)
+                if (slice_is(name, library->name))
+                        return true;
+        return slice_is(name, "mongo");
+}
+
+int mongo_open(struct backend_env *env, const struct open_options *options, struct backend_session **session,
+               struct opened *opened, struct fault *fault)
+{
+        struct backend_session *fresh;
+        MONGO_USE use = { 0 };
+        int result;
+
+        if (options->dialect.data && !is_dialect(options->dialect))
+                return fault_set(fault, BACKEND_E_OPTION, "dialect '%.*s' is not known",
+                                 (int)options->dialect.len, options->dialect.data);
+        fresh = calloc(1, sizeof(*fresh));
+        if (!fresh)
+                return mongo_no_memory(fault);
+        fresh->env = env;
+        result = check_name(env, options->name, fresh, fault);
+        if (!result) {
+                struct mongo_term term;
+
+                result = mongo_instance_term(env->instance, &term,
+                                             fault); /* at the start, waits for the pool */
+        }
+        if (!result) {
+                use = mongo_use_begin(env, fault);
+                result = use.client ? 1 : BACKEND_E_UNAVAILABLE;
+        }
+        for (int round = 0; result == 1 && round < CANNOT_TAKE; round++)
+                result = take(fresh, use.client, options->create, opened, fault);
+        if (result == 1)
+                result = fault_set(fault, BACKEND_E_BUSY, "session '%s': others are taking it", fresh->name);
+        if (!result)
+                result = mongo_read_states(fresh, use.client, opened, fault);
+        if (result) {
+                let_go(fresh);
+                return result;
+        }
+        fill(fresh, opened);
+        *session = fresh;
+        return 0;
+}
+
+/* ---- confirming ---- */
+
+static int fenced(const struct backend_session *session, struct fault *fault)
+{
+        return fault_set(fault, BACKEND_E_FENCED, "session '%s': another host owns it now", session->name);
+}
+
+int mongo_session_doubt(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        struct held held;
+        int result = look(session, client, &held, fault);
+
+        if (result)
+                return result;
+        if (strcmp(held.owner, session->owner) != 0 || held.fence != session->fence)
+                return fenced(session, fault);
+        return fault_set(fault, BACKEND_E_UNAVAILABLE,
+                         "session '%s': documents have changed under the write; repeat it", session->name);
+}
+
+/*
+ * Still ours? Then it gets a fence of its own again: writes that were given up, and may still be under way
+ * somewhere, cannot replace what is written from now on.
+ */
+int mongo_confirm(struct backend_session *session, struct opened *opened, struct fault *fault)
+{
+        MONGO_USE use = mongo_use_begin(session->env, fault);
+        struct mongo_term term;
+        struct held held;
+        int64_t fence;
+        bool ours;
+        int result = use.client ? mongo_instance_term(session->env->instance, &term, fault)
+                                : BACKEND_E_UNAVAILABLE;
+
+        if (!result)
+                result = look(session, use.client, &held, fault);
+        if (result)
+                return result;
+        ours = (strcmp(held.owner, session->owner) == 0 && held.fence == session->fence) ||
+               (session->tried_owner[0] && strcmp(held.owner, session->tried_owner) == 0 &&
+                held.fence == session->tried_fence);
+        if (!ours)
+                return fenced(session, fault);
+        result = next_fence(session, use.client, held.fence, &fence, fault);
+        if (!result)
+                result = swap(session, use.client, &held, &term, fence, opened, fault);
+        if (result == 1)
+                return fenced(session, fault);
+        if (!result)
+                result = mongo_read_states(session, use.client, opened, fault);
+        if (!result)
+                fill(session, opened);
+        return result;
+}
+
+/* ---- the end ---- */
+
+int mongo_close(struct backend_session *session, struct fault *fault)
+{
+        MONGO_USE use = mongo_use_begin(session->env, fault);
+        bson_error_t error;
+        int result = use.client ? 0 : BACKEND_E_UNAVAILABLE;
+
+        if (!result &&
+            mongo_instance_release(use.client, session->database, session->owner, session->fence, &error))
+                result = mongo_fault(session->env, session->name, &error, fault);
+        if (!result)
+                session->owner[0] = '\0';
+        let_go(session);
+        return result;
+}
+
+static int remove_all(struct backend_session *session, mongoc_client_t *client, const char *name,
+                      struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, name);
+        MONGO_BSON filter = bson_new();
+        bson_error_t error;
+
+        mongo_append_fence(filter, session->fence);
+        if (mongoc_collection_delete_many(collection, filter, NULL, NULL, &error))
+                return 0;
+        return mongo_fault(session->env, session->name, &error, fault);
+}
+
+/* The session's document goes last: a removal that was broken off is still a session, and can be repeated. */
+int mongo_remove(struct backend_session *session, bool remove_peers, struct fault *fault)
+{
+        MONGO_USE use = mongo_use_begin(session->env, fault);
+        MONGO_COLLECTION collection = NULL;
+        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0), MONGO_OWNER, BCON_UTF8(session->owner),
+                                     MONGO_FENCE, BCON_INT64(session->fence));
+        bson_error_t error;
+        bson_t reply;
+        int64_t removed;
+        int result = use.client ? 0 : BACKEND_E_UNAVAILABLE;
+
+        if (!result && remove_peers)
+                result = remove_all(session, use.client, "peers", fault);
+        if (!result && remove_peers)
+                result = remove_all(session, use.client, "usernames", fault);
+        if (!result)
+                result = remove_all(session, use.client, "update_state", fault);
+        if (result)
+                return result;
+        collection = mongoc_client_get_collection(use.client, session->database, "session");
+        if (!mongoc_collection_delete_one(collection, filter, NULL, &reply, &error))
+                result = mongo_fault(session->env, session->name, &error, fault);
+        removed = mongo_number_of(&reply, "deletedCount", 0);
+        bson_destroy(&reply);
+        if (!result && removed == 0)
+                result = mongo_session_doubt(session, use.client, fault);
+        if (!result)
+                free(session);
+        return result;
+}

@@ -1,0 +1,322 @@
+/*
+ * The identity fields: the one row of `sessions`, and gramd_fields for those that have no column there
+ * or that their column cannot hold. A row of gramd_fields remembers what gramd left in the library's column
+ * (`was`); when the column says something else, the library has written since, and the row is void.
+ */
+
+#include <stdio.h>
+
+#include "../../proto/datacentre.h"
+#include "sqlite.h"
+
+static bool has_column(const struct backend_session *session, enum field field)
+{
+        return session->columns & FIELD_BIT(field);
+}
+
+/* Where Telethon keeps the own user's id. */
+static bool in_row_zero(const struct backend_session *session, enum field field)
+{
+        return field == FIELD_USER_ID && session->peers.own_row_zero && !has_column(session, field);
+}
+
+/* ---- reading ---- */
+
+static bool read_number(const struct field_info *info, sqlite3_stmt *statement, int at, int64_t *value)
+{
+        if (!sqlite_integer(statement, at, value))
+                return false;
+        if (info->type == FIELD_BOOL)
+                *value = *value != 0;
+        return *value >= info->min && *value <= info->max;
+}
+
+/* False: a value that cannot be served. */
+static bool read_cell(enum field field, sqlite3_stmt *statement, int at, struct identity *identity)
+{
+        const struct field_info *info = &field_infos[field];
+        int type = sqlite3_column_type(statement, at);
+        struct slice text;
+        int64_t number;
+
+        if (type == SQLITE_NULL) {
+                if (!info->never_nil)
+                        identity_set_nil(identity, field);
+                return !info->never_nil;
+        }
+        switch (info->type) {
+        case FIELD_KEY:
+                if (type != SQLITE_BLOB)
+                        return false;
+                if (sqlite3_column_bytes(statement, at) == 0)
+                        identity_set_nil(identity, field);
+                else if (sqlite3_column_bytes(statement, at) == AUTH_KEY_BYTES)
+                        identity_set_key(identity, sqlite3_column_blob(statement, at));
+                else
+                        return false;
+                return true;
+        case FIELD_TEXT:
+                text = sqlite_text(statement, at, TEXT_MAX_BYTES);
+                return text.data && identity_set_address(identity, text);
+        case FIELD_NUMBER:
+        case FIELD_BOOL:
+                if (!read_number(info, statement, at, &number))
+                        return false;
+                identity_set_number(identity, field, number);
+                return true;
+        }
+        return false;
+}
+
+static int refuse_cell(const struct backend_session *session, enum field field, struct fault *fault)
+{
+        return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file has a %s that cannot be one",
+                         session->name, field_infos[field].name);
+}
+
+static int load_row(struct backend_session *session, struct identity *identity, struct fault *fault)
+{
+        SQLITE_STATEMENT row = NULL;
+        int error = sqlite_prepare(session, &row, fault, "SELECT * FROM sessions ORDER BY dc_id LIMIT 1");
+        int rc;
+
+        if (error)
+                return error;
+        rc = sqlite3_step(row);
+        if (rc == SQLITE_DONE && session->dialect->may_lack_session)
+                return 0;
+        if (rc == SQLITE_DONE)
+                return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file holds no session",
+                                 session->name);
+        if (rc != SQLITE_ROW)
+                return sqlite_fault(session, rc, NULL, fault);
+        for (int at = 0; at < sqlite3_column_count(row); at++) {
+                enum field field = field_by_name(slice_of(sqlite3_column_name(row, at)));
+
+                if (field != FIELD_COUNT && !read_cell(field, row, at, identity))
+                        return refuse_cell(session, field, fault);
+        }
+        return 0;
+}
+
+enum { EXPRESSION_BYTES = 96 };
+
+/* What the library's column holds now, as SQL; `otherwise` for fields without one. */
+static const char *column_now(const struct backend_session *session, enum field field, const char *otherwise,
+                              char text[EXPRESSION_BYTES])
+{
+        if (in_row_zero(session, field))
+                return "(SELECT hash FROM entities WHERE id = 0)";
+        if (!has_column(session, field))
+                return otherwise;
+        snprintf(text, EXPRESSION_BYTES, "(SELECT %s FROM sessions ORDER BY dc_id LIMIT 1)",
+                 field_infos[field].name);
+        return text;
+}
+
+static int load_kept(struct backend_session *session, struct identity *identity, struct fault *fault)
+{
+        int error = 0;
+
+        for (int i = 0; !error && i < FIELD_COUNT; i++) {
+                SQLITE_STATEMENT row = NULL;
+                char now[EXPRESSION_BYTES];
+
+                error = sqlite_prepare(session, &row, fault,
+                                       "SELECT value FROM gramd_fields WHERE field = %Q AND was IS %s",
+                                       field_infos[i].name, column_now(session, (enum field)i, "was", now));
+                if (!error && sqlite3_step(row) == SQLITE_ROW && !read_cell((enum field)i, row, 0, identity))
+                        error = refuse_cell(session, (enum field)i, fault);
+        }
+        return error;
+}
+
+static int load_row_zero(struct backend_session *session, struct identity *identity, struct fault *fault)
+{
+        SQLITE_STATEMENT row = NULL;
+        int error = sqlite_prepare(session, &row, fault, "SELECT hash FROM entities WHERE id = 0");
+
+        if (!error && sqlite3_step(row) == SQLITE_ROW)
+                read_cell(FIELD_USER_ID, row, 0, identity);
+        return error;
+}
+
+int sqlite_load_fields(struct backend_session *session, struct identity *identity, struct fault *fault)
+{
+        int error = load_row(session, identity, fault);
+
+        if (!error && in_row_zero(session, FIELD_USER_ID))
+                error = load_row_zero(session, identity, fault);
+        if (!error && sqlite_has_extra(session, EXTRA_FIELDS))
+                error = load_kept(session, identity, fault);
+        return error;
+}
+
+/* ---- writing ---- */
+
+static void bind_field(sqlite3_stmt *statement, int at, const struct identity *identity, enum field field)
+{
+        if (!identity_has(identity, field))
+                sqlite3_bind_null(statement, at);
+        else if (field_infos[field].type == FIELD_KEY)
+                sqlite3_bind_blob(statement, at, identity->auth_key, AUTH_KEY_BYTES, SQLITE_STATIC);
+        else if (field_infos[field].type == FIELD_TEXT)
+                sqlite_bind_slice(statement, at, slice_of(identity->server_address));
+        else
+                sqlite3_bind_int64(statement, at, identity->number[field]);
+}
+
+/* What stands for nil in a column that refuses NULL, or whose library does. */
+static bool bind_nil(const struct backend_session *session, sqlite3_stmt *statement, enum field field)
+{
+        enum field_type type = field_infos[field].type;
+        bool refuses = session->not_null & FIELD_BIT(field);
+
+        if (type == FIELD_KEY && (refuses || session->dialect->empty_key)) {
+                sqlite3_bind_zeroblob(statement, 1, 0);
+                return false; /* reads back as nil by itself */
+        }
+        if (!refuses)
+                sqlite3_bind_null(statement, 1);
+        else if (type == FIELD_TEXT)
+                sqlite3_bind_text(statement, 1, "", 0, SQLITE_STATIC);
+        else
+                sqlite3_bind_int64(statement, 1, 0);
+        return refuses;
+}
+
+/* Writes the library's column. `*keep`: it does not hold the value exactly. */
+static int store_column(struct backend_session *session, enum field field, const struct identity *identity,
+                        bool *keep, struct fault *fault)
+{
+        sqlite3_stmt *update = NULL;
+        int error =
+                sqlite_keep(session, &update, fault, "UPDATE sessions SET %w = ?1", field_infos[field].name);
+
+        *keep = false;
+        if (error)
+                return error;
+        if (identity_has(identity, field))
+                bind_field(update, 1, identity, field);
+        else
+                *keep = bind_nil(session, update, field);
+        return sqlite_run(session, update, fault);
+}
+
+static int store_kept(struct backend_session *session, enum field field, const struct identity *identity,
+                      struct fault *fault)
+{
+        sqlite3_stmt *put = NULL;
+        char now[EXPRESSION_BYTES];
+        int error = sqlite_need_extra(session, EXTRA_FIELDS, fault);
+
+        if (!error)
+                error = sqlite_keep(
+                        session, &put, fault,
+                        "INSERT INTO gramd_fields (field, value, was) VALUES (%Q, ?1, %s)"
+                        " ON CONFLICT (field) DO UPDATE SET value = excluded.value, was = excluded.was",
+                        field_infos[field].name, column_now(session, field, "NULL", now));
+        if (error)
+                return error;
+        bind_field(put, 1, identity, field);
+        return sqlite_run(session, put, fault);
+}
+
+static int store_field(struct backend_session *session, enum field field, const struct identity *identity,
+                       struct fault *fault)
+{
+        bool keep = identity_has(identity, field) || in_row_zero(session, field);
+        sqlite3_stmt *drop = NULL;
+        int error = 0;
+
+        if (has_column(session, field))
+                error = store_column(session, field, identity, &keep, fault);
+        if (error)
+                return error;
+        if (keep)
+                return store_kept(session, field, identity, fault);
+        if (!sqlite_has_extra(session, EXTRA_FIELDS))
+                return 0;
+        error = sqlite_keep(session, &drop, fault, "DELETE FROM gramd_fields WHERE field = %Q",
+                            field_infos[field].name);
+        return error ? error : sqlite_run(session, drop, fault);
+}
+
+/*
+ * An address that waits for its column remembers what the library's migration will fill in for the data
+ * centre of the session: by that it is told from one that the library has chosen itself.
+ */
+static int foresee_migration(struct backend_session *session, struct fault *fault)
+{
+        const struct datacentre *dc;
+        int64_t dc_id = 0;
+        int64_t test = 0;
+        int error;
+
+        if (!sqlite_has_extra(session, EXTRA_FIELDS) || has_column(session, FIELD_SERVER_ADDRESS))
+                return 0;
+        error = sqlite_number(session, &dc_id, fault, "SELECT dc_id FROM sessions");
+        if (!error)
+                error = sqlite_number(session, &test, fault, "SELECT test_mode FROM sessions");
+        if (error)
+                return error;
+        dc = datacentre_find(dc_id, test != 0);
+        if (!dc)
+                return 0;
+        return sqlite_exec(session, fault,
+                           "UPDATE gramd_fields SET was = %Q WHERE field = 'server_address';"
+                           "UPDATE gramd_fields SET was = %d WHERE field = 'port'",
+                           dc->address, dc->port);
+}
+
+/* Libraries keep one row, some of them by its key: the data centre. */
+static int one_row(struct backend_session *session, struct fault *fault)
+{
+        static const char drop_others[] =
+                "DELETE FROM sessions WHERE dc_id <> (SELECT min(dc_id) FROM sessions)";
+        static const char make_one[] =
+                "INSERT INTO sessions (dc_id) SELECT 2 WHERE NOT EXISTS (SELECT 1 FROM sessions)";
+        sqlite3_stmt *statement = NULL;
+        int error = sqlite_keep(session, &statement, fault, drop_others);
+
+        if (!error)
+                error = sqlite_run(session, statement, fault);
+        if (error || !session->dialect->may_lack_session)
+                return error;
+        error = sqlite_keep(session, &statement, fault, make_one);
+        return error ? error : sqlite_run(session, statement, fault);
+}
+
+int sqlite_store_fields(struct backend_session *session, unsigned fields, const struct identity *identity,
+                        struct fault *fault)
+{
+        const unsigned of_address = FIELD_BIT(FIELD_DC_ID) | FIELD_BIT(FIELD_TEST_MODE) |
+                                    FIELD_BIT(FIELD_SERVER_ADDRESS) | FIELD_BIT(FIELD_PORT);
+        int error = one_row(session, fault);
+
+        for (int i = 0; !error && i < FIELD_COUNT; i++)
+                if (fields & FIELD_BIT(i))
+                        error = store_field(session, (enum field)i, identity, fault);
+        return error || !(fields & of_address) ? error : foresee_migration(session, fault);
+}
+
+int sqlite_settle_fields(struct backend_session *session, const struct identity *identity,
+                         struct fault *fault)
+{
+        unsigned waiting = 0;
+        int error = 0;
+
+        if (!sqlite_has_extra(session, EXTRA_FIELDS))
+                return 0;
+        for (int i = 0; !error && i < FIELD_COUNT; i++) {
+                int64_t there = 0;
+
+                if (!has_column(session, (enum field)i))
+                        continue;
+                error = sqlite_number(session, &there, fault, "SELECT 1 FROM gramd_fields WHERE field = %Q",
+                                      field_infos[i].name);
+                if (there)
+                        waiting |= FIELD_BIT(i);
+        }
+        return error || !waiting ? error : sqlite_store_fields(session, waiting, identity, fault);
+}

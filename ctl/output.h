@@ -1,0 +1,33 @@
+#ifndef GRAMD_CTL_OUTPUT_H
+#define GRAMD_CTL_OUTPUT_H
+
+/*
+ * What gramctl prints, for people and as JSON. Names and texts come from others: control characters in them
+ * never reach a terminal, and JSON is always whole.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "../client-lib/gram.h"
+
+/* Text with its control characters as \xNN. */
+void print_text(FILE *file, const char *text);
+
+void json_text(const char *text); /* NULL: null */
+
+/* `"key": ` and a value, with the comma that belongs before it where not `first`. */
+void json_key(const char *key, bool first);
+void json_key_text(const char *key, const char *text, bool first);
+void json_key_int(const char *key, int64_t value, bool first);
+void json_number(double value);
+void json_holder(const struct gram_holder *holder); /* NULL: null */
+
+/* "bot (pid 12, uid 1000) on host since 2026-11-21 10:00:00" */
+void print_holder(FILE *file, const struct gram_holder *holder);
+
+/* Local time; `-` for 0. */
+void print_time(FILE *file, int64_t seconds);
+
+#endif

@@ -1,0 +1,376 @@
+/*
+ * What the cache remembers, and when it may be believed.
+ *
+ * A peer stands in the index of usernames only while a lookup has shown that its own username leads to it
+ * alone; likewise for phone numbers. Whatever else is known of a name (that it leads to nobody, to
+ * several peers, or through the usernames table) is an alias: the list of candidates. Which of them wins
+ * is decided at each lookup, by the times as they are then; where one of the candidates' peers has
+ * left the cache, the alias is a miss. So a peer's time changes in one place, and names are forgotten
+ * only when somebody gains or loses one.
+ *
+ * What cannot be recorded for want of memory is forgotten instead: a miss is never wrong.
+ */
+
+#include "cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "entry.h"
+
+enum {
+        CANDIDATES_MAX = 16, /* a name that leads to more is looked up in the backend every time */
+};
+
+struct cache *cache_new(struct cache_pool *pool, cache_late_fn late, void *arg)
+{
+        struct cache *cache = malloc(sizeof(*cache));
+
+        if (!cache)
+                return NULL;
+        cache->shelf = shelf_new(pool, late, arg);
+        if (!cache->shelf) {
+                free(cache);
+                return NULL;
+        }
+        return cache;
+}
+
+void cache_drop(struct cache *cache)
+{
+        if (!cache)
+                return;
+        shelf_drop(cache->shelf);
+        free(cache);
+}
+
+/* ---- peers ---- */
+
+/* The peer as the bytes of its answer, in the pool's scratch buffer; absent: no memory. */
+static struct slice pack(struct cache_pool *pool, const struct peer *peer)
+{
+        struct buffer *scratch = &pool->scratch;
+
+        buffer_truncate(scratch, 0);
+        peer_write(scratch, peer);
+        return scratch->failed ? SLICE_NONE : (struct slice){ (const char *)scratch->data, scratch->len };
+}
+
+/* NULL: no memory, or a row longer than the cache holds. */
+static struct entry *peer_new(struct shelf *shelf, const struct peer *peer)
+{
+        struct slice packed = pack(shelf->pool, peer);
+        const uint8_t *start = (const uint8_t *)packed.data;
+        struct cursor cursor;
+        size_t name_at, phone_at;
+        struct peer_row *row;
+
+        if (!packed.data || packed.len > ENTRY_MAX_BYTES)
+                return NULL;
+        cursor = (struct cursor){ start + 1, start + packed.len };
+        for (int part = 0; part < 3; part++)
+                cursor_skip(&cursor, NULL);
+        name_at = (size_t)(cursor.at - start);
+        cursor_skip(&cursor, NULL);
+        phone_at = (size_t)(cursor.at - start);
+        if (name_at > UINT8_MAX)
+                return NULL;
+        row = entry_new(shelf, ENTRY_PEER, sizeof(*row) + packed.len);
+        if (!row)
+                return NULL;
+        memcpy(row->packed, packed.data, packed.len);
+        row->row.entry.len = (uint16_t)packed.len;
+        row->row.entry.name_at = (uint8_t)name_at;
+        row->row.entry.phone_at = (uint16_t)phone_at;
+        return &row->row.entry;
+}
+
+struct entry *shelf_find_peer(const struct shelf *shelf, int64_t id)
+{
+        struct entry *entry = shelf_find_id(shelf, BY_ID, id);
+
+        return entry && entry->kind == ENTRY_PEER ? entry : NULL;
+}
+
+void shelf_forget_text(struct shelf *shelf, enum cache_index index, struct slice text)
+{
+        struct entry *entry = text.data ? shelf_find_text(shelf, index, text) : NULL;
+
+        if (entry && entry->kind == ENTRY_PEER)
+                entry_unlist(entry, index);
+        else if (entry)
+                entry_free(entry);
+}
+
+/* The peer had `before` and has `now`: what is known of either is wrong if they differ. True: they do not. */
+static bool keeps_text(struct shelf *shelf, enum cache_index index, const struct entry *before,
+                       struct slice now)
+{
+        struct slice text = entry_text(before, index);
+
+        if (slice_equal(text, now))
+                return true;
+        shelf_forget_text(shelf, index, text);
+        shelf_forget_text(shelf, index, now);
+        return false;
+}
+
+struct entry *shelf_replace_peer(struct shelf *shelf, struct entry *old, const struct peer *peer)
+{
+        struct entry *entry = peer_new(shelf, peer);
+        bool by_name = false, by_phone = false;
+
+        if (old && old->kind == ENTRY_PEER) {
+                by_name = keeps_text(shelf, BY_NAME, old, peer->username) && old->by_name;
+                by_phone = keeps_text(shelf, BY_PHONE, old, peer->phone_number) && old->by_phone;
+        }
+        if (old)
+                entry_free(old);
+        if (!entry)
+                return NULL;
+        entry_insert(entry);
+        if (by_name)
+                entry_list(entry, BY_NAME);
+        if (by_phone)
+                entry_list(entry, BY_PHONE);
+        return entry;
+}
+
+/* ---- lookups ---- */
+
+static enum cache_answer counted(const struct shelf *shelf, enum cache_answer answer)
+{
+        if (answer == CACHE_MISS)
+                shelf->pool->misses++;
+        else
+                shelf->pool->hits++;
+        return answer;
+}
+
+void cache_announce_id(const struct cache *cache, int64_t id)
+{
+        shelf_announce_id(cache->shelf, BY_ID, id);
+}
+
+enum cache_answer cache_by_id(struct cache *cache, int64_t id, struct cache_hit *hit)
+{
+        struct entry *entry = shelf_find_id(cache->shelf, BY_ID, id);
+
+        if (!entry)
+                return counted(cache->shelf, CACHE_MISS);
+        entry_use(entry);
+        if (entry->kind == ENTRY_ABSENT)
+                return counted(cache->shelf, CACHE_ABSENT);
+        *hit = (struct cache_hit){ .packed = entry_packed(entry) };
+        return counted(cache->shelf, CACHE_HIT);
+}
+
+/* Of those that a name or number leads to, the one that answers. */
+struct contest {
+        size_t winner; /* SIZE_MAX: nobody yet */
+        int64_t time;
+        int64_t id;
+        bool from_table;
+};
+
+/* The newest, of equals by its own username, then the lowest id. */
+static void compete(struct contest *contest, size_t number, int64_t id, int64_t time, bool from_table)
+{
+        bool better = time > contest->time;
+
+        if (time == contest->time)
+                better = from_table == contest->from_table ? id < contest->id : !from_table;
+        if (contest->winner == SIZE_MAX || better)
+                *contest = (struct contest){ number, time, id, from_table };
+}
+
+static enum cache_answer by_alias(const struct shelf *shelf, const struct alias *alias,
+                                  enum cache_index index, struct cache_hit *hit)
+{
+        struct contest contest = { .winner = SIZE_MAX };
+        struct slice text = entry_text(&alias->entry, index);
+
+        for (size_t i = 0; i < alias->n; i++) {
+                const struct candidate *candidate = &alias->candidates[i];
+                struct entry *entry = shelf_find_peer(shelf, candidate->peer_id);
+
+                if (!entry)
+                        return CACHE_MISS;
+                if (candidate->from_table ? alias->rows_epoch != shelf->rows_epoch
+                                          : !slice_equal(entry_text(entry, index), text))
+                        return CACHE_MISS;
+                entry_use(entry);
+                compete(&contest, i, candidate->peer_id, entry_time(entry), candidate->from_table);
+                if (contest.winner == i)
+                        *hit = (struct cache_hit){ entry_packed(entry), candidate->from_table,
+                                                   candidate->has_row_time, candidate->row_time };
+        }
+        return alias->n ? CACHE_HIT : CACHE_ABSENT;
+}
+
+static enum cache_answer by_text(const struct shelf *shelf, enum cache_index index, struct slice text,
+                                 struct cache_hit *hit)
+{
+        struct entry *entry = shelf_find_text(shelf, index, text);
+
+        if (!entry)
+                return counted(shelf, CACHE_MISS);
+        entry_use(entry);
+        if (entry->kind != ENTRY_PEER)
+                return counted(shelf, by_alias(shelf, (struct alias *)entry, index, hit));
+        *hit = (struct cache_hit){ .packed = entry_packed(entry) };
+        return counted(shelf, CACHE_HIT);
+}
+
+enum cache_answer cache_by_username(struct cache *cache, struct slice username, struct cache_hit *hit)
+{
+        return by_text(cache->shelf, BY_NAME, username, hit);
+}
+
+enum cache_answer cache_by_phone(struct cache *cache, struct slice phone, struct cache_hit *hit)
+{
+        return by_text(cache->shelf, BY_PHONE, phone, hit);
+}
+
+/* ---- what the backend found ---- */
+
+int64_t cache_peer_time(const struct cache *cache, int64_t id, int64_t stored)
+{
+        const struct entry *entry = shelf_find_peer(cache->shelf, id);
+
+        return entry ? entry_time(entry) : stored;
+}
+
+int64_t cache_names_time(const struct cache *cache, int64_t peer_id, int64_t stored)
+{
+        const struct entry *entry = shelf_find_id(cache->shelf, BY_OWNER, peer_id);
+
+        return entry ? entry_time(entry) : stored;
+}
+
+/* A match as it is now: rows may be newer here than in the backend. */
+static struct match current(const struct cache *cache, const struct match *match)
+{
+        struct match now = *match;
+
+        now.peer.last_update_on = cache_peer_time(cache, now.peer.id, now.peer.last_update_on);
+        if (now.from_table && now.has_row_time)
+                now.row_time = cache_names_time(cache, now.peer.id, now.row_time);
+        return now;
+}
+
+static struct entry *remember_peer(struct shelf *shelf, const struct peer *peer)
+{
+        struct entry *entry = shelf_find_id(shelf, BY_ID, peer->id);
+        struct peer known;
+
+        if (!entry || entry->kind != ENTRY_PEER)
+                return shelf_replace_peer(shelf, entry, peer);
+        entry_peer(entry, &known);
+        if (peer_same(&known, peer)) {
+                entry_use(entry);
+                return entry;
+        }
+        entry_evict(entry);
+        return shelf_replace_peer(shelf, NULL, peer);
+}
+
+static void remember_absence(struct shelf *shelf, int64_t id)
+{
+        struct entry *old = shelf_find_id(shelf, BY_ID, id);
+        struct absence *absence = entry_new(shelf, ENTRY_ABSENT, sizeof(*absence));
+
+        if (old)
+                entry_evict(old);
+        if (!absence)
+                return;
+        absence->id = id;
+        entry_insert(&absence->entry);
+}
+
+static void remember_alias(struct shelf *shelf, enum cache_index index, struct slice text,
+                           const struct match *matches, size_t n)
+{
+        size_t size = sizeof(struct alias) + n * sizeof(struct candidate) + text.len;
+        struct alias *alias;
+
+        if (size > ENTRY_MAX_BYTES)
+                return;
+        alias = entry_new(shelf, index == BY_NAME ? ENTRY_NAME : ENTRY_PHONE, size);
+        if (!alias)
+                return;
+        alias->n = (uint32_t)n;
+        alias->rows_epoch = shelf->rows_epoch;
+        for (size_t i = 0; i < n; i++)
+                alias->candidates[i] = (struct candidate){ matches[i].peer.id, matches[i].row_time,
+                                                           matches[i].from_table, matches[i].has_row_time };
+        memcpy(&alias->candidates[n], text.data, text.len);
+        alias->entry.len = (uint16_t)text.len;
+        entry_insert(&alias->entry);
+}
+
+/* Do all of them mean one peer, and is the text its own? */
+static bool one_owner(const struct match *matches, size_t n)
+{
+        bool own = false;
+
+        for (size_t i = 0; i < n; i++) {
+                if (matches[i].peer.id != matches[0].peer.id)
+                        return false;
+                own |= !matches[i].from_table;
+        }
+        return own;
+}
+
+static void remember_text(struct shelf *shelf, enum cache_index index, struct slice text,
+                          const struct match *matches, size_t n)
+{
+        struct entry *entry = NULL;
+
+        for (size_t i = 0; i < n; i++)
+                entry = remember_peer(shelf, &matches[i].peer);
+        shelf_forget_text(shelf, index, text);
+        if (!one_owner(matches, n))
+                remember_alias(shelf, index, text, matches, n);
+        else if (entry && slice_equal(entry_text(entry, index), text))
+                entry_list(entry, index);
+}
+
+enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, const struct match *matches,
+                              size_t n, struct cache_hit *hit)
+{
+        struct shelf *shelf = cache->shelf;
+        enum cache_index index = lookup->kind == LOOKUP_USERNAME ? BY_NAME : BY_PHONE;
+        struct match known[CANDIDATES_MAX], best = { 0 };
+        struct contest contest = { .winner = SIZE_MAX };
+        bool settled = true;
+
+        for (size_t i = 0; i < n; i++) {
+                struct match match;
+
+                if (!matches[i].peer.type.data) {
+                        settled = false; /* a name that waits for its peer */
+                        continue;
+                }
+                match = current(cache, &matches[i]);
+                compete(&contest, i, match.peer.id, match.peer.last_update_on, match.from_table);
+                if (contest.winner == i)
+                        best = match;
+                if (i < CANDIDATES_MAX)
+                        known[i] = match;
+        }
+        if (lookup->kind == LOOKUP_ID && n == 0)
+                remember_absence(shelf, lookup->id);
+        else if (lookup->kind == LOOKUP_ID)
+                remember_peer(shelf, &best.peer);
+        else if (n > CANDIDATES_MAX || !settled)
+                shelf_forget_text(shelf, index, lookup->text);
+        else
+                remember_text(shelf, index, lookup->text, known, n);
+        pool_evict(shelf->pool, EVICT_STEP);
+        if (contest.winner == SIZE_MAX)
+                return CACHE_ABSENT;
+        *hit = (struct cache_hit){ pack(shelf->pool, &best.peer), best.from_table, best.has_row_time,
+                                   best.row_time };
+        return hit->packed.data ? CACHE_HIT : CACHE_MISS;
+}

@@ -1,0 +1,273 @@
+/*
+ * What becomes of the cache's entries: their order, what of them is late, eviction, and the shelves of
+ * sessions that are gone, which are emptied bit by bit.
+ *
+ * A use only marks its entry. Whether it was used is asked when its turn to be evicted comes: it then starts
+ * again as the newest. Moving it at each use would touch three other entries, and memory is what a cached
+ * read waits for.
+ */
+
+#include "entry.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- entries ---- */
+
+static enum cache_index home(const struct entry *entry)
+{
+        static const enum cache_index homes[] = {
+                [ENTRY_PEER] = BY_ID,   [ENTRY_ABSENT] = BY_ID,   [ENTRY_NAMES] = BY_OWNER,
+                [ENTRY_NAME] = BY_NAME, [ENTRY_PHONE] = BY_PHONE,
+        };
+
+        return homes[entry->kind];
+}
+
+static void order_remove(struct entry *entry)
+{
+        struct cache_pool *pool = entry->shelf->pool;
+
+        *(entry->older ? &entry->older->newer : &pool->oldest) = entry->newer;
+        *(entry->newer ? &entry->newer->older : &pool->newest) = entry->older;
+}
+
+static void order_add(struct entry *entry)
+{
+        struct cache_pool *pool = entry->shelf->pool;
+
+        entry->older = pool->newest;
+        entry->newer = NULL;
+        *(pool->newest ? &pool->newest->newer : &pool->oldest) = entry;
+        pool->newest = entry;
+}
+
+void *entry_new(struct shelf *shelf, enum entry_kind kind, size_t size)
+{
+        struct entry *entry = block_new(shelf->pool, size);
+
+        if (!entry)
+                return NULL;
+        entry->shelf = shelf;
+        entry->kind = kind & 7u;
+        if (!table_ready(shelf->pool, &shelf->tables[home(entry)], home(entry))) {
+                block_free(shelf->pool, entry);
+                return NULL;
+        }
+        return entry;
+}
+
+void entry_insert(struct entry *entry)
+{
+        table_insert(entry, home(entry));
+        order_add(entry);
+        entry->shelf->pool->entries++;
+}
+
+void entry_use(struct entry *entry)
+{
+        entry->used = true;
+}
+
+void entry_free(struct entry *entry)
+{
+        struct cache_pool *pool = entry->shelf->pool;
+
+        entry_unlist(entry, BY_NAME);
+        entry_unlist(entry, BY_PHONE);
+        if (entry->late)
+                row_set_late((struct row *)entry, false);
+        table_remove(entry, home(entry));
+        order_remove(entry);
+        pool->entries--;
+        block_free(pool, entry);
+}
+
+void entry_evict(struct entry *entry)
+{
+        const struct shelf *shelf = entry->shelf;
+
+        if (entry->late && shelf->on_late)
+                shelf->on_late(shelf->arg, entry->kind == ENTRY_NAMES,
+                               (struct row_time){ entry_id(entry), entry_time(entry) });
+        entry_free(entry);
+}
+
+void entry_list(struct entry *entry, enum cache_index index)
+{
+        struct shelf *shelf = entry->shelf;
+        bool listed = index == BY_NAME ? entry->by_name : entry->by_phone;
+
+        if (listed || !table_ready(shelf->pool, &shelf->tables[index], index))
+                return;
+        table_insert(entry, index);
+        if (index == BY_NAME)
+                entry->by_name = true;
+        else
+                entry->by_phone = true;
+}
+
+void entry_unlist(struct entry *entry, enum cache_index index)
+{
+        if (!(index == BY_NAME ? entry->by_name : entry->by_phone))
+                return;
+        table_remove(entry, index);
+        if (index == BY_NAME)
+                entry->by_name = false;
+        else
+                entry->by_phone = false;
+}
+
+void row_set_late(struct row *row, bool late)
+{
+        struct row **first = &row->entry.shelf->late[row->entry.kind == ENTRY_NAMES];
+
+        if (row->entry.late == late)
+                return;
+        row->entry.late = late;
+        if (late) {
+                row->late_before = NULL;
+                row->late_behind = *first;
+                if (*first)
+                        (*first)->late_before = row;
+                *first = row;
+                return;
+        }
+        *(row->late_before ? &row->late_before->late_behind : first) = row->late_behind;
+        if (row->late_behind)
+                row->late_behind->late_before = row->late_before;
+        row->entry.late_by = 0;
+}
+
+/* ---- shelves ---- */
+
+struct shelf *shelf_new(struct cache_pool *pool, cache_late_fn on_late, void *arg)
+{
+        struct shelf *shelf = block_new(pool, sizeof(*shelf));
+
+        if (!shelf)
+                return NULL;
+        shelf->pool = pool;
+        shelf->on_late = on_late;
+        shelf->arg = arg;
+        return shelf;
+}
+
+void shelf_drop(struct shelf *shelf)
+{
+        shelf->on_late = NULL;
+        shelf->empty_index = 0;
+        shelf->empty_bucket = SIZE_MAX;
+        shelf->next_dropped = shelf->pool->dropped;
+        shelf->pool->dropped = shelf;
+}
+
+/*
+ * Frees one entry or passes an empty bucket; false: nothing is left. From the last bucket to the first: a
+ * table that shrinks meanwhile moves nothing behind the place.
+ */
+static bool empty_step(struct shelf *shelf)
+{
+        struct table *table = &shelf->tables[shelf->empty_index];
+        struct entry *entry;
+
+        if (!table->count) {
+                table_free(shelf->pool, table);
+                shelf->empty_bucket = SIZE_MAX;
+                return ++shelf->empty_index < CACHE_INDEXES;
+        }
+        if (shelf->empty_bucket >= table->buckets)
+                shelf->empty_bucket = table->buckets - 1;
+        entry = table_bucket(table, shelf->empty_bucket);
+        if (entry)
+                entry_free(entry);
+        else
+                shelf->empty_bucket--;
+        return true;
+}
+
+void shelf_empty(struct shelf *shelf)
+{
+        shelf->empty_index = 0;
+        shelf->empty_bucket = SIZE_MAX;
+        while (empty_step(shelf))
+                continue;
+}
+
+/* ---- the pool ---- */
+
+struct cache_pool *cache_pool_new(size_t budget_bytes)
+{
+        struct cache_pool *pool = calloc(1, sizeof(*pool));
+
+        if (!pool || sodium_init() < 0) {
+                free(pool);
+                return NULL;
+        }
+        pool->budget = budget_bytes;
+        pool->bytes = block_bytes(pool);
+        randombytes_buf(pool->text_key, sizeof(pool->text_key));
+        randombytes_buf(pool->id_key, sizeof(pool->id_key));
+        pool->id_key[1] |= 1;
+        pool->id_key[2] |= 1;
+        return pool;
+}
+
+void cache_pool_free(struct cache_pool *pool)
+{
+        if (!pool)
+                return;
+        while (cache_pool_reap(pool, SIZE_MAX))
+                continue;
+        buffer_deinit(&pool->scratch);
+        free(pool);
+}
+
+bool pool_evict(struct cache_pool *pool, size_t entries)
+{
+        for (; pool->bytes > pool->budget && pool->oldest && entries; entries--) {
+                struct entry *entry = pool->oldest;
+
+                if (entry->used) {
+                        entry->used = false;
+                        order_remove(entry);
+                        order_add(entry);
+                } else {
+                        entry_evict(entry);
+                        pool->evictions++;
+                }
+        }
+        return pool->bytes > pool->budget && pool->oldest;
+}
+
+bool cache_pool_reap(struct cache_pool *pool, size_t entries)
+{
+        for (; pool->dropped && entries; entries--) {
+                struct shelf *shelf = pool->dropped;
+
+                if (!empty_step(shelf)) {
+                        pool->dropped = shelf->next_dropped;
+                        block_free(pool, shelf);
+                }
+        }
+        return pool_evict(pool, entries) || pool->dropped;
+}
+
+void cache_pool_set_budget(struct cache_pool *pool, size_t budget_bytes)
+{
+        pool->budget = budget_bytes;
+        pool_evict(pool, EVICT_STEP);
+}
+
+void cache_pool_stats(const struct cache_pool *pool, struct cache_stats *stats)
+{
+        *stats = (struct cache_stats){
+                .bytes = pool->bytes,
+                .budget = pool->budget,
+                .entries = pool->entries,
+                .hits = pool->hits,
+                .misses = pool->misses,
+                .evictions = pool->evictions,
+        };
+}

@@ -1,0 +1,397 @@
+/*
+ * The configuration comes together here: defaults, then the file, then the environment, then the
+ * flags, each over what was before. What is true of single options stands in config_option.c.
+ */
+
+#include "config.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "option.h"
+
+enum { TEXT_MAX = 8192 };
+
+static const char default_file[] = "/etc/gramd/gramd.conf";
+
+static const struct action_flag {
+        const char *name;
+        enum config_action action;
+        bool at_once; /* whatever else there is */
+        const char *help;
+} action_flags[] = {
+        { "check-config", CONFIG_CHECK, false, "Read the configuration, say whether it is right, and end." },
+        { "print-config", CONFIG_PRINT, false, "Print the configuration as it would be used, and end." },
+        { "version", CONFIG_VERSION, true, "Print the version, and end." },
+        { "help", CONFIG_HELP, true, "Print this, and end." },
+};
+
+static int fail(struct config_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int fail(struct config_error *error, const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(error->text, sizeof(error->text), format, args);
+        va_end(args);
+        return -1;
+}
+
+/* Sets an option from somewhere else than a file; `origin` is the flag or variable. */
+static int set(struct config *config, const struct config_option *option, const char *origin,
+               const char *text, struct config_error *error)
+{
+        char why[256], shown[256];
+
+        if (config_option_set(option, config, text, why, sizeof(why)))
+                return 0;
+        if (option->type == OPTION_URI)
+                config_mask_uri(text, shown, sizeof(shown));
+        else
+                snprintf(shown, sizeof(shown), "%s", text);
+        return fail(error, "%s %s: %s", origin, shown, why);
+}
+
+/* ---- flags ---- */
+
+struct flags {
+        const char *config_file;
+        const char *values[CONFIG_OPTIONS]; /* NULL: not given */
+};
+
+/* One flag and perhaps its value; `*used` says how many arguments those were. */
+static int read_flag(struct flags *flags, char **arguments, enum config_action *action, int *used,
+                     struct config_error *error)
+{
+        const char *name = arguments[0] + 2, *value = strchr(arguments[0], '=');
+        struct slice key = { name, value ? (size_t)(value++ - name) : strlen(name) };
+        const struct config_option *option = config_option_find(key);
+        bool is_switch = option && option->type == OPTION_SWITCH;
+
+        *used = 1;
+        for (size_t i = 0; i < sizeof(action_flags) / sizeof(action_flags[0]); i++) {
+                if (slice_is(key, action_flags[i].name)) {
+                        *action = action_flags[i].action;
+                        return value ? fail(error, "--%s takes no value", action_flags[i].name) : 0;
+                }
+        }
+        if (!option && !slice_is(key, "config"))
+                return fail(error, "unknown flag '--%.*s' (see --help)", (int)key.len, key.data);
+        if (!value && is_switch) {
+                value = "yes";
+        } else if (!value) {
+                value = arguments[1];
+                if (!value || strncmp(value, "--", 2) == 0)
+                        return fail(error, "--%.*s: its value is missing", (int)key.len, key.data);
+                *used = 2;
+        }
+        if (option)
+                flags->values[option - config_options] = value;
+        else
+                flags->config_file = value;
+        return 0;
+}
+
+static bool is_at_once(enum config_action action)
+{
+        for (size_t i = 0; i < sizeof(action_flags) / sizeof(action_flags[0]); i++) {
+                if (action_flags[i].action == action)
+                        return action_flags[i].at_once;
+        }
+        return false;
+}
+
+static int read_flags(struct flags *flags, int argc, char **argv, enum config_action *action,
+                      struct config_error *error)
+{
+        for (int i = 1, used; i < argc && !is_at_once(*action); i += used) {
+                char shown[256];
+
+                if (strncmp(argv[i], "--", 2) != 0 || !argv[i][2]) {
+                        config_mask_uri(argv[i], shown, sizeof(shown));
+                        return fail(error, "'%s' is not a flag (see --help)", shown);
+                }
+                if (read_flag(flags, argv + i, action, &used, error) != 0)
+                        return -1;
+        }
+        return 0;
+}
+
+static int apply_flags(struct config *config, const struct flags *flags, struct config_error *error)
+{
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+                char origin[64];
+
+                snprintf(origin, sizeof(origin), "--%s", config_options[i].name);
+                if (flags->values[i] && set(config, &config_options[i], origin, flags->values[i], error) != 0)
+                        return -1;
+        }
+        return 0;
+}
+
+/* ---- environment and defaults ---- */
+
+static const char *environment(const char *name)
+{
+        const char *value = getenv(name);
+
+        return value && *value ? value : NULL;
+}
+
+/* The passwd entry of the user that runs this: its name or its home; empty where there is none. */
+static void own_passwd(bool home, char *out, size_t size)
+{
+        char buffer[4096];
+        struct passwd passwd, *found = NULL;
+
+        *out = '\0';
+        if (getpwuid_r(geteuid(), &passwd, buffer, sizeof(buffer), &found) == 0 && found)
+                snprintf(out, size, "%s", home ? found->pw_dir : found->pw_name);
+}
+
+static int default_socket(struct config *config, struct config_error *error)
+{
+        const struct config_option *option = config_option_find(slice_of("socket"));
+        const char *runtime = environment("XDG_RUNTIME_DIR");
+        char text[4096];
+
+        own_passwd(false, text, sizeof(text));
+        if (geteuid() == 0 || strcmp(text, "gramd") == 0)
+                return set(config, option, "socket", "/run/gramd/gramd.sock", error);
+        if (!runtime)
+                return 0;
+        snprintf(text, sizeof(text), "%s/gramd.sock", runtime);
+        return set(config, option, "$XDG_RUNTIME_DIR: socket", text, error);
+}
+
+static int default_data(struct config *config, struct config_error *error)
+{
+        const struct config_option *option = config_option_find(slice_of("data"));
+        const char *state = environment("STATE_DIRECTORY"), *home = environment("HOME");
+        char text[4096], passwd_home[2048];
+
+        if (state) { /* the first, where the unit has several */
+                snprintf(text, sizeof(text), "%.*s", (int)strcspn(state, ":"), state);
+                return set(config, option, "$STATE_DIRECTORY", text, error);
+        }
+        if (!home) {
+                own_passwd(true, passwd_home, sizeof(passwd_home));
+                home = passwd_home;
+        }
+        if (!*home)
+                return fail(error, "no data directory: there is no home directory; give --data DIR");
+        snprintf(text, sizeof(text), "%s/.local/state/gramd", home);
+        return set(config, option, "$HOME: data", text, error);
+}
+
+static int read_all(struct config *config, const struct flags *flags, struct config_error *error)
+{
+        const char *path = flags->config_file ? flags->config_file : default_file;
+        const char *socket = environment("GRAMD_SOCKET");
+
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+                if (config_options[i].fallback &&
+                    set(config, &config_options[i], "default", config_options[i].fallback, error) != 0)
+                        return -1;
+        }
+        if (config_file_read(config, path, !flags->config_file, error) != 0)
+                return -1;
+        if (socket &&
+            set(config, config_option_find(slice_of("socket")), "$GRAMD_SOCKET", socket, error) != 0)
+                return -1;
+        if (apply_flags(config, flags, error) != 0)
+                return -1;
+        if (!config->socket && default_socket(config, error) != 0)
+                return -1;
+        return config->data ? 0 : default_data(config, error);
+}
+
+int config_init(struct config *config, int argc, char **argv, enum config_action *action,
+                struct config_error *error)
+{
+        struct flags flags = { 0 };
+
+        *config = (struct config){ 0 };
+        *action = CONFIG_RUN;
+        error->text[0] = '\0';
+        if (read_flags(&flags, argc, argv, action, error) != 0)
+                return -1;
+        return is_at_once(*action) ? 0 : read_all(config, &flags, error);
+}
+
+void config_deinit(struct config *config)
+{
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++)
+                config_option_free(&config_options[i], config);
+        free(config->config_file);
+        access_deinit(&config->access);
+        *config = (struct config){ 0 };
+}
+
+/* ---- reload ---- */
+
+int config_reload(const struct config *running, int argc, char **argv, struct config *fresh,
+                  struct config_error *error)
+{
+        enum config_action action;
+        size_t len = 0;
+
+        if (config_init(fresh, argc, argv, &action, error) != 0)
+                return -1;
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+                const struct config_option *option = &config_options[i];
+
+                if (!option->reloads && !config_option_equal(option, running, fresh))
+                        len += (size_t)snprintf(fresh->restart + len, sizeof(fresh->restart) - len, "%s%s",
+                                                len ? ", " : "", option->name);
+        }
+        return 0;
+}
+
+void config_adopt(struct config *running, struct config *fresh)
+{
+        struct access access = running->access;
+
+        running->access = fresh->access;
+        fresh->access = access;
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+                if (config_options[i].reloads)
+                        config_option_swap(&config_options[i], running, fresh);
+        }
+}
+
+/* ---- for people ---- */
+
+/* `text` in lines of at most 78 columns, each behind `indent`. */
+static void print_wrapped(const char *indent, const char *text)
+{
+        size_t room = 78 - strlen(indent);
+
+        while (*text) {
+                size_t len = strlen(text);
+
+                if (len > room) {
+                        for (len = room; len && text[len] != ' '; len--)
+                                continue;
+                        len = len ? len : room;
+                }
+                printf("%s%.*s\n", indent, (int)len, text);
+                text += len;
+                text += strspn(text, " ");
+        }
+}
+
+static void print_rule(void *arg, const char *who, const char *text)
+{
+        (void)arg;
+        printf("%s = %s\n", who, text);
+}
+
+void config_print(const struct config *config)
+{
+        char text[TEXT_MAX];
+
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+                const struct config_option *option = &config_options[i];
+                bool secret = config_option_get(option, config, text, sizeof(text));
+
+                print_wrapped("# ", option->help);
+                if (secret)
+                        print_wrapped("# ", "It holds a password, which is not printed:");
+                printf("%s%s =%s%s\n\n", secret || !*text ? "# " : "", option->name, *text ? " " : "", text);
+        }
+        print_wrapped("# ",
+                      "Who may do what: 'user NAME', 'group NAME' or 'everyone' = read, write or admin, "
+                      "'on' sessions, 'in' backends. Without a rule everyone reads and writes.");
+        printf("[access]\n");
+        access_each(&config->access, print_rule, NULL);
+}
+
+void config_help(void)
+{
+        printf("gramd keeps the sessions of Telegram client programs.\n\nUsage: gramd [FLAG]...\n\n");
+        printf("  --config FILE\n");
+        print_wrapped("        ", "The configuration file, in which every option below can stand without its "
+                                  "dashes. Default: /etc/gramd/gramd.conf, where it exists.");
+        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+                const struct config_option *option = &config_options[i];
+                const char *argument = config_option_argument(option);
+
+                printf("  --%s%s%s\n", option->name, argument ? " " : "", argument ? argument : "");
+                print_wrapped("        ", option->help);
+                if (option->fallback && argument)
+                        printf("        Default: %s.\n", option->fallback);
+        }
+        for (size_t i = 0; i < sizeof(action_flags) / sizeof(action_flags[0]); i++) {
+                printf("  --%s\n", action_flags[i].name);
+                print_wrapped("        ", action_flags[i].help);
+        }
+}
+
+/* ---- secrets in URIs ---- */
+
+struct masked {
+        char *text;
+        size_t len, size;
+};
+
+static void put(struct masked *masked, const char *text, size_t len)
+{
+        size_t room = masked->size - masked->len - 1;
+
+        len = len < room ? len : room;
+        memcpy(masked->text + masked->len, text, len);
+        masked->len += len;
+        masked->text[masked->len] = '\0';
+}
+
+static bool is_secret(const char *name, size_t len)
+{
+        /* Session tokens and the like, and every …Password. */
+        static const char properties[] = "authMechanismProperties", password[] = "password";
+
+        return (len == sizeof(properties) - 1 && strncasecmp(name, properties, len) == 0) ||
+               (len >= sizeof(password) - 1 &&
+                strncasecmp(name + len - (sizeof(password) - 1), password, sizeof(password) - 1) == 0);
+}
+
+/*
+ * A password that was not percent-encoded may hold any of "/?@": everything up to the last '@' is taken
+ * for it, rather too much than too little.
+ */
+void config_mask_uri(const char *uri, char *text, size_t size)
+{
+        struct masked masked = { .text = text, .size = size };
+        const char *authority = strstr(uri, "://"), *at = strrchr(uri, '@'), *colon;
+
+        if (!size)
+                return;
+        *text = '\0';
+        authority = authority ? authority + 3 : uri;
+        colon = strchr(authority, ':');
+        if (at && colon && colon < at) {
+                put(&masked, uri, (size_t)(colon + 1 - uri));
+                put(&masked, "***", 3);
+                uri = at;
+        }
+        while (*uri) {
+                size_t len = strcspn(uri, "?&"), name = strcspn(uri, "=?&");
+
+                if (uri[name] == '=' && is_secret(uri, name)) {
+                        put(&masked, uri, name + 1);
+                        put(&masked, "***", 3);
+                } else {
+                        put(&masked, uri, len);
+                }
+                put(&masked, uri + len, uri[len] ? 1 : 0);
+                uri += len + (uri[len] ? 1 : 0);
+        }
+}

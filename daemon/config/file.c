@@ -1,0 +1,275 @@
+/*
+ * inih takes the lines apart, but sees them through a reader of ours. As the library comes, it splits
+ * a line of more than 200 bytes and reads its rest as a line of its own, takes an indented line for a
+ * continuation of the one before, a colon for an equals sign, says nothing of sections without keys,
+ * and counts lines for itself only. So the reader trims every line, looks at what inih would let pass,
+ * and hands a long line over in pieces, which the library's own continuation rule gives back to us
+ * piece by piece.
+ */
+
+#include "file.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "option.h"
+
+enum { LINE_MAX_BYTES = 65536 };
+
+static const char spaces[] = " \t\r\n\v\f";
+
+struct file {
+        const char *path;
+        FILE *stream;
+        struct config *config;
+        struct config_error *error;
+        int status;
+
+        unsigned line; /* the one that is being read */
+        char *raw;     /* the line, trimmed, and without its comment */
+        size_t raw_size;
+        const char *rest; /* what inih has not been given of it yet */
+
+        char section[16];
+        char key[256];
+        char *value; /* of this line, as far as it has come; NULL: the line gave none */
+        size_t value_len;
+        unsigned set_in_line[CONFIG_OPTIONS]; /* 0: not set */
+};
+
+/* The first error counts. */
+static void fail(struct file *file, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void fail(struct file *file, const char *format, ...)
+{
+        char *text = file->error->text;
+        size_t size = sizeof(file->error->text);
+        int len;
+        va_list args;
+
+        if (file->status)
+                return;
+        file->status = -1;
+        len = snprintf(text, size, "%s:%u: ", file->path, file->line);
+        if (len < 0 || (size_t)len >= size)
+                return;
+        va_start(args, format);
+        vsnprintf(text + len, size - (size_t)len, format, args);
+        va_end(args);
+}
+
+/* ---- a whole key and value ---- */
+
+static void set_option(struct file *file, const struct config_option *option)
+{
+        unsigned *set_in_line = &file->set_in_line[option - config_options];
+        char why[256], shown[256];
+
+        if (*set_in_line) {
+                fail(file, "'%s' is already set in line %u", option->name, *set_in_line);
+                return;
+        }
+        *set_in_line = file->line;
+        if (config_option_set(option, file->config, file->value, why, sizeof(why)))
+                return;
+        if (option->type == OPTION_URI)
+                config_mask_uri(file->value, shown, sizeof(shown));
+        else
+                snprintf(shown, sizeof(shown), "%s", file->value);
+        fail(file, "%s = %s: %s", option->name, shown, why);
+}
+
+static void set_access(struct file *file)
+{
+        char why[256];
+
+        if (config_option_find(slice_of(file->key)))
+                fail(file, "option '%s' belongs above the first section", file->key);
+        else if (!*file->value)
+                fail(file, "'%s' has no rights", file->key);
+        else if (!access_add(&file->config->access, file->key, file->value, why, sizeof(why)))
+                fail(file, "%s = %s: %s", file->key, file->value, why);
+}
+
+/* The line is over: what it said counts. */
+static void finish_line(struct file *file)
+{
+        const struct config_option *option;
+
+        if (!file->value || file->status)
+                return;
+        option = config_option_find(slice_of(file->key));
+        if (*file->section)
+                set_access(file);
+        else if (option)
+                set_option(file, option);
+        else
+                fail(file, "unknown option '%s'", file->key);
+        free(file->value);
+        file->value = NULL;
+}
+
+/* inih's handler. The second time for one line, it is the next piece of its value. */
+static int on_value(void *arg, const char *section, const char *name, const char *value)
+{
+        struct file *file = arg;
+        size_t len = strlen(value);
+        char *more;
+
+        if (!file->value) {
+                snprintf(file->section, sizeof(file->section), "%s", section);
+                snprintf(file->key, sizeof(file->key), "%s", name);
+                file->value_len = 0;
+        }
+        more = realloc(file->value, file->value_len + len + 1);
+        if (!more) {
+                fail(file, "no memory");
+                return 0;
+        }
+        file->value = more;
+        memcpy(more + file->value_len, value, len + 1);
+        file->value_len += len;
+        return 1;
+}
+
+/* ---- lines, as inih gets them ---- */
+
+static char *trim(char *text)
+{
+        size_t len;
+
+        text += strspn(text, spaces);
+        for (len = strlen(text); len && strchr(spaces, text[len - 1]); len--)
+                text[len - 1] = '\0';
+        return text;
+}
+
+static void cut_comment(char *text)
+{
+        for (char *at = text; (at = strchr(at, ';')); at++) {
+                if (at > text && strchr(spaces, at[-1])) {
+                        *at = '\0';
+                        return;
+                }
+        }
+}
+
+/* What inih would read in a way of its own. */
+static void check_line(struct file *file, const char *line)
+{
+        size_t name = strcspn(line, "=:");
+
+        if (*line == '[') {
+                if (strcmp(line, "[access]") != 0)
+                        fail(file, "unknown section '%s' ([access])", line);
+        } else if (line[name] != '=') {
+                /* Its first word only: what follows may be a secret. */
+                fail(file, "expected 'option = value' or '[section]', not '%.*s'",
+                     (int)strcspn(line, " \t=:"), line);
+        } else if (name == 0) {
+                fail(file, "the option's name is missing before '='");
+        } else if (name >= 100) {
+                fail(file, "the name before '=' is too long");
+        }
+}
+
+/* The next line that says something, or NULL. */
+static const char *next_line(struct file *file)
+{
+        for (;;) {
+                ssize_t len = getline(&file->raw, &file->raw_size, file->stream);
+                char *line = file->raw;
+
+                file->line++;
+                if (len < 0) {
+                        if (ferror(file->stream))
+                                fail(file, "%s", strerror(errno));
+                        return NULL;
+                }
+                if (strlen(line) != (size_t)len)
+                        fail(file, "holds a zero byte");
+                else if (len > LINE_MAX_BYTES)
+                        fail(file, "the line is too long (%d bytes at most)", LINE_MAX_BYTES);
+                if (file->status)
+                        return NULL;
+                if (file->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
+                        line += 3;
+                line = trim(line);
+                if (!*line || strchr(";#", *line))
+                        continue;
+                cut_comment(line);
+                line = trim(line);
+                check_line(file, line);
+                return file->status ? NULL : line;
+        }
+}
+
+/* How much of `rest` fits; the library drops spaces at a piece's ends and reads ';' and '#' there as
+ * comments. */
+static size_t piece(const char *rest, size_t room)
+{
+        size_t len = strlen(rest);
+
+        if (len <= room)
+                return len;
+        for (len = room; len; len--) {
+                if (!strchr(" \t;#", rest[len]) && !strchr(" \t", rest[len - 1]))
+                        return len;
+        }
+        return 0;
+}
+
+/* inih's reader: puts at most `size` bytes, NUL included, into `out`; NULL ends the file. */
+static char *read_piece(char *out, int size, void *arg)
+{
+        struct file *file = arg;
+        bool first = !file->rest || !*file->rest;
+        size_t len;
+
+        if (first) {
+                finish_line(file);
+                file->rest = file->status ? NULL : next_line(file);
+                if (!file->rest)
+                        return NULL;
+        }
+        /* A space in front makes it a continuation. */
+        len = piece(file->rest, (size_t)size - 2);
+        if (!len) {
+                fail(file, "the line is too long");
+                return NULL;
+        }
+        snprintf(out, (size_t)size, "%s%.*s", first ? "" : " ", (int)len, file->rest);
+        file->rest += len;
+        return out;
+}
+
+int config_file_read(struct config *config, const char *path, bool optional, struct config_error *error)
+{
+        struct file file = { .path = path, .config = config, .error = error };
+        int rc;
+
+        file.stream = fopen(path, "re");
+        if (!file.stream && optional && errno == ENOENT)
+                return 0;
+        if (file.stream)
+                config->config_file = strdup(path);
+        if (!config->config_file) {
+                snprintf(error->text, sizeof(error->text), "%s: %s", path, strerror(errno));
+                if (file.stream)
+                        fclose(file.stream);
+                return -1;
+        }
+        rc = ini_parse_stream(read_piece, &file, on_value, &file);
+        if (rc == -2)
+                fail(&file, "no memory");
+        else if (rc)
+                fail(&file, "expected 'option = value' or '[section]'");
+        fclose(file.stream);
+        free(file.raw);
+        free(file.value);
+        return file.status;
+}

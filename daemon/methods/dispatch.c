@@ -1,0 +1,332 @@
+/*
+ * The way in. A message becomes a call: method found by name, parameters checked against its shape, handle
+ * and rights looked up. The handler then answers, or defers.
+ */
+
+#include "dispatch.h"
+
+#include <assert.h>
+
+#include "../server.h"
+#include "../session/queue.h"
+#include "../wire/connection.h"
+#include "methods.h"
+
+/* The right column's letters are explained in dispatch.h. */
+const struct method methods[] = {
+        { "hello", "m", RIGHT_NONE, false, method_hello },
+        { "ping", "x", RIGHT_NONE, false, method_ping },
+        { "open", "sM", RIGHT_NONE, false, method_open },
+        { "close", "h", RIGHT_NONE, false, method_close },
+        { "lease", "h", RIGHT_READ, false, method_lease },
+        { "save", "h", RIGHT_WRITE, false, method_save },
+        { "delete", "h|M", RIGHT_WRITE, false, method_delete },
+        { "info", "h", RIGHT_READ, false, method_info },
+        { "get", "ha", RIGHT_READ, true, method_get },
+        { "set", "hm", RIGHT_WRITE, true, method_set },
+        { "update_peers", "ha", RIGHT_WRITE, false, method_update_peers },
+        { "update_usernames", "ha", RIGHT_WRITE, false, method_update_usernames },
+        { "get_peer_by_id", "hi", RIGHT_READ, false, method_get_peer_by_id },
+        { "get_peer_by_username", "hs|I", RIGHT_READ, false, method_get_peer_by_username },
+        { "get_peer_by_phone_number", "hs", RIGHT_READ, false, method_get_peer_by_phone_number },
+        { "get_peers", "ha", RIGHT_READ, false, method_get_peers },
+        { "scan_peers", "hIi", RIGHT_READ, false, method_scan_peers },
+        { "scan_usernames", "hAi", RIGHT_READ, false, method_scan_usernames },
+        { "update_states", "ha|B", RIGHT_WRITE, false, method_update_states },
+        { "get_states", "h|A", RIGHT_READ, false, method_get_states },
+        { "remove_states", "ha", RIGHT_WRITE, false, method_remove_states },
+        { "export_string", "hs", RIGHT_WRITE, true, method_export_string },
+        { "import_string", "hs|M", RIGHT_WRITE, true, method_import_string },
+        { "watch", "hb", RIGHT_READ, false, method_watch },
+        { "sessions", "S|M", RIGHT_ADMIN, false, method_sessions },
+        { "clients", "", RIGHT_ADMIN, false, method_clients },
+        { "disconnect", "i", RIGHT_ADMIN, false, method_disconnect },
+        { "stats", "", RIGHT_ADMIN, false, method_stats },
+        { "monitor", "b", RIGHT_ADMIN, false, method_monitor },
+};
+const size_t n_methods = sizeof(methods) / sizeof(methods[0]);
+
+/* Far from perfect, and good enough: most of the names have a slot to themselves. */
+static unsigned slot_of(struct slice name)
+{
+        const uint8_t *text = (const uint8_t *)name.data;
+
+        return (unsigned)(name.len + 3u * text[0] + 5u * text[name.len / 2] + 11u * text[name.len - 1]) %
+               METHOD_SLOTS;
+}
+
+void method_index_init(struct method_index *index)
+{
+        memset(index, 0, sizeof(*index));
+        for (size_t i = 0; i < n_methods; i++) {
+                bool optional = false;
+                unsigned slot;
+
+                index->names[i] = slice_of(methods[i].name);
+                for (const char *at = methods[i].shape; *at; at++) {
+                        if (*at == '|') {
+                                optional = true;
+                                continue;
+                        }
+                        index->most[i]++;
+                        if (!optional)
+                                index->least[i]++;
+                }
+                slot = slot_of(index->names[i]);
+                while (index->slots[slot])
+                        slot = (slot + 1) % METHOD_SLOTS;
+                index->slots[slot] = (uint8_t)(i + 1);
+        }
+}
+
+static const struct method *find_method(const struct method_index *index, struct slice name)
+{
+        if (name.len == 0)
+                return NULL;
+        for (unsigned slot = slot_of(name); index->slots[slot]; slot = (slot + 1) % METHOD_SLOTS)
+                if (slice_equal(name, index->names[index->slots[slot] - 1]))
+                        return &methods[index->slots[slot] - 1];
+        return NULL;
+}
+
+/* ---- parameters ---- */
+
+static bool take(struct cursor *params, char letter, struct param *param)
+{
+        bool optional = letter < 'a';
+
+        if (optional && cursor_nil(params))
+                return true;
+        param->given = true;
+        switch (letter | 0x20) {
+        case 'i': return cursor_int(params, &param->integer);
+        case 's': return cursor_str(params, SIZE_MAX, &param->text);
+        case 'b': return cursor_bool(params, &param->boolean);
+        case 'x': cursor_skip(params, &param->text); return true;
+        case 'a':
+                if (cursor_peek(params) != CURSOR_ARRAY)
+                        return false;
+                break;
+        case 'm':
+                if (cursor_peek(params) != CURSOR_MAP)
+                        return false;
+                break;
+        default: assert(false);
+        }
+        struct slice whole;
+
+        cursor_skip(params, &whole);
+        param->cursor =
+                (struct cursor){ (const uint8_t *)whole.data, (const uint8_t *)whole.data + whole.len };
+        return letter == 'a' || letter == 'A' ? cursor_array(&param->cursor, &param->count)
+                                              : cursor_map(&param->cursor, &param->count);
+}
+
+static const char *letter_name(char letter)
+{
+        switch (letter | 0x20) {
+        case 'i': return "an integer";
+        case 's': return "a str";
+        case 'b': return "a bool";
+        case 'a': return "an array";
+        default: return "a map";
+        }
+}
+
+/* The first parameter of most methods. A handle of this connection's, or the request is answered. */
+static bool take_handle(struct call *call, struct cursor *params)
+{
+        int64_t number;
+
+        if (!cursor_int(params, &number)) {
+                answer_error(&call->request, WIRE_BAD_REQUEST, "%s: the session handle must be an integer",
+                             call->request.method->name);
+                return false;
+        }
+        call->handle = connection_handle(call->connection, number);
+        if (!call->handle) {
+                answer_error(&call->request, WIRE_BAD_SESSION,
+                             "%s: %lld is no session handle that is open on this connection",
+                             call->request.method->name, (long long)number);
+                return false;
+        }
+        call->session = call->handle->session;
+        call->request.session = call->session;
+        call->lane = call->handle->lane;
+        return true;
+}
+
+static bool wrong_count(struct call *call, unsigned least, unsigned most, unsigned count)
+{
+        const char *name = call->request.method->name;
+
+        if (count >= least && count <= most)
+                return false;
+        if (least == most)
+                answer_error(&call->request, WIRE_BAD_REQUEST, "%s takes %u parameters, not %u", name, least,
+                             count);
+        else
+                answer_error(&call->request, WIRE_BAD_REQUEST, "%s takes %u to %u parameters, not %u", name,
+                             least, most, count);
+        return true;
+}
+
+static bool take_params(struct call *call, const struct message *message)
+{
+        const struct method *method = call->request.method;
+        const struct method_index *index = &call->server->method_index;
+        const char *letter = method->shape;
+        struct cursor params = message->params;
+        struct param *param = call->params;
+
+        if (wrong_count(call, index->least[method - methods], index->most[method - methods],
+                        message->n_params))
+                return false;
+        for (uint32_t taken = 1; taken <= message->n_params; letter++) {
+                if (*letter == '|')
+                        continue;
+                if (*letter == 'h') {
+                        if (!take_handle(call, &params))
+                                return false;
+                } else if (!take(&params, *letter, param++)) {
+                        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: parameter %u must be %s%s",
+                                     method->name, taken, letter_name(*letter),
+                                     *letter < 'a' ? " or nil" : "");
+                        return false;
+                }
+                taken++;
+        }
+        return true;
+}
+
+static bool permitted(struct call *call)
+{
+        const struct method *method = call->request.method;
+        unsigned rights;
+
+        if (method->right == RIGHT_NONE)
+                return true;
+        rights = call->handle ? call->handle->rights
+                              : access_rights(&call->server->config->access, &call->connection->credentials,
+                                              SLICE_NONE, NULL);
+        if (rights & method->right)
+                return true;
+        answer_error(&call->request, WIRE_DENIED, "%s needs the right `%s`, which uid %u does not have here",
+                     method->name,
+                     method->right == RIGHT_ADMIN   ? "admin"
+                     : method->right == RIGHT_WRITE ? "write"
+                                                    : "read",
+                     (unsigned)call->connection->credentials.uid);
+        return false;
+}
+
+/* ---- the way in ---- */
+
+static void run_method(struct call *call, const struct message *message)
+{
+        if (!take_params(call, message) || !permitted(call))
+                return;
+        if (call->session && call->request.method->handle != method_close &&
+            call->request.method->handle != method_lease && !session_is_ours(call->session)) {
+                answer_error(&call->request, WIRE_UNAVAILABLE, "the right to the session is being confirmed");
+                return;
+        }
+        if (call->lane && !call->lane->at_front && call->lane->n_ops >= call->server->config->max_in_flight) {
+                answer_error(&call->request, WIRE_OVERLOADED,
+                             "%llu requests on this session wait for their answers: take some first",
+                             (unsigned long long)call->server->config->max_in_flight);
+                return;
+        }
+        call->request.method->handle(call);
+}
+
+bool dispatch(struct connection *connection, struct slice frame)
+{
+        struct server *server = connection->server;
+        struct message message;
+        struct call call;
+
+        if (!message_read(frame, &message) || message.kind == MESSAGE_RESPONSE) {
+                dispatch_violation(connection, message_peek_id((const uint8_t *)frame.data, frame.len),
+                                   FRAME_E_INVALID);
+                return false;
+        }
+        memset(&call, 0, sizeof(call));
+        call.server = server;
+        call.connection = connection;
+        call.frame = frame;
+        call.request.connection = connection;
+        call.request.server = server;
+        call.request.id = message.id;
+        call.request.is_notification = message.kind == MESSAGE_NOTIFICATION;
+        call.request.is_open = true;
+        link_init(&call.request.link);
+        call.request.started_ns = server->n_monitors ? uv_hrtime() : 0;
+        call.request.method = find_method(&server->method_index, message.method);
+        connection->n_requests++;
+        server->metrics.counters[METRIC_REQUESTS]++;
+        if (!call.request.method) {
+                char text[QUOTE_BYTES];
+
+                answer_error(&call.request, WIRE_UNKNOWN_METHOD, "there is no method `%s`",
+                             quote(message.method, text));
+        } else {
+                if (call.request.method->secret)
+                        connection->secret_in = connection->secret_out = true;
+                run_method(&call, &message);
+        }
+        assert(!call.request.is_open);
+        return true;
+}
+
+void dispatch_announce(struct connection *connection, struct slice frame)
+{
+        struct message message;
+        struct handle *handle;
+        int64_t number, id;
+
+        if (!message_read(frame, &message) || !slice_is(message.method, "get_peer_by_id") ||
+            !cursor_int(&message.params, &number) || !cursor_int(&message.params, &id))
+                return;
+        handle = connection_handle(connection, number);
+        if (handle && handle->session->cache)
+                cache_announce_id(handle->session->cache, id);
+}
+
+void dispatch_again(struct request *request, struct slice frame)
+{
+        struct message message;
+        struct call call;
+        bool read = message_read(frame, &message);
+
+        assert(read);
+        (void)read;
+        memset(&call, 0, sizeof(call));
+        call.server = request->server;
+        call.connection = request->connection;
+        call.frame = frame;
+        request_take(request, &call.request);
+        if (call.connection)
+                run_method(&call, &message);
+        else
+                answer_nil(&call.request); /* nobody is there to hear it */
+        assert(!call.request.is_open);
+}
+
+void dispatch_violation(struct connection *connection, uint32_t id, int frame_error)
+{
+        struct server *server = connection->server;
+        char who[160];
+        const char *text = frame_error == FRAME_E_TOO_LARGE ? "a message larger than max-message"
+                           : frame_error == FRAME_E_TOO_DEEP
+                                   ? "a message nested deeper than 8 levels"
+                                   : "bytes that are no MessagePack-RPC request or notification";
+
+        server->metrics.counters[METRIC_VIOLATIONS]++;
+        log_write(server->log, LOG_WARNING, "%s sent %s: closing its connection",
+                  connection_describe(connection, who, sizeof(who)), text);
+        message_write_error(
+                connection_out(connection), id,
+                wire_error_name(frame_error == FRAME_E_INVALID ? WIRE_BAD_REQUEST : WIRE_TOO_LARGE),
+                slice_of(text), SLICE_NONE);
+}

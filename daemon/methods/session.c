@@ -1,0 +1,278 @@
+/* A session as a whole: open, close, lease, save, delete, info, watch; and what options maps have in common.
+ */
+
+#include "../server.h"
+#include "../session/opening.h"
+#include "../session/queue.h"
+#include "../session/watch.h"
+#include "../wire/connection.h"
+#include "methods.h"
+
+enum { LINGER_MAX_S = 24 * 60 * 60, INFO_BYTES = 1024 };
+#define WAIT_MAX_MS INT64_C(86400000)
+
+/* ---- options maps ---- */
+
+bool option_key(struct call *call, struct cursor *cursor, struct slice *key)
+{
+        if (cursor_str(cursor, SIZE_MAX, key))
+                return true;
+        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: the keys of the map must be str",
+                     call->request.method->name);
+        return false;
+}
+
+void option_unknown(struct call *call, struct slice key)
+{
+        char text[QUOTE_BYTES];
+
+        answer_error(&call->request, WIRE_BAD_REQUEST, "%s knows no `%s`", call->request.method->name,
+                     quote(key, text));
+}
+
+void option_wrong(struct call *call, struct slice key, struct cursor value, const char *must_be)
+{
+        char text[QUOTE_BYTES], sent[QUOTE_BYTES];
+
+        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: `%s` must be %s, not %s",
+                     call->request.method->name, quote(key, text), must_be, quote_value(value, sent));
+}
+
+/* ---- open ---- */
+
+struct open_call {
+        struct opening_options options;
+        struct slice backend;
+};
+
+/* Each takes its value and says what it must be; nil counts as left out. */
+static const char *take_backend(struct cursor *value, struct open_call *open)
+{
+        return cursor_str(value, SIZE_MAX, &open->backend) ? NULL : "a str";
+}
+
+static const char *take_create(struct cursor *value, struct open_call *open)
+{
+        return cursor_bool(value, &open->options.create) ? NULL : "a bool";
+}
+
+static const char *take_mode(struct cursor *value, struct open_call *open)
+{
+        struct slice mode;
+
+        if (!cursor_str(value, SIZE_MAX, &mode) ||
+            (!slice_is(mode, "shared") && !slice_is(mode, "exclusive")))
+                return "\"shared\" or \"exclusive\"";
+        open->options.exclusive = slice_is(mode, "exclusive");
+        return NULL;
+}
+
+static const char *take_wait(struct cursor *value, struct open_call *open)
+{
+        int64_t wait;
+
+        if (!cursor_int_in(value, 0, WAIT_MAX_MS, &wait))
+                return "milliseconds, 0 to 86400000";
+        open->options.wait_ms = (uint64_t)wait;
+        return NULL;
+}
+
+static const char *take_dialect(struct cursor *value, struct open_call *open)
+{
+        return cursor_str(value, PEER_TYPE_MAX_BYTES, &open->options.dialect) ? NULL : "a dialect's name";
+}
+
+static const char *take_linger(struct cursor *value, struct open_call *open)
+{
+        int64_t linger;
+
+        if (!cursor_int_in(value, 0, LINGER_MAX_S, &linger))
+                return "seconds, 0 to 86400";
+        open->options.linger_ms = (uint64_t)linger * 1000;
+        return NULL;
+}
+
+static const struct {
+        const char *key;
+        const char *(*take)(struct cursor *value, struct open_call *open);
+} open_options_table[] = {
+        { "backend", take_backend }, { "create", take_create },   { "mode", take_mode },
+        { "wait", take_wait },       { "dialect", take_dialect }, { "linger", take_linger },
+};
+
+static bool take_open_option(struct call *call, struct cursor *cursor, struct open_call *open)
+{
+        struct slice key;
+        struct cursor value;
+
+        if (!option_key(call, cursor, &key))
+                return false;
+        value = *cursor;
+        for (size_t i = 0; i < sizeof(open_options_table) / sizeof(open_options_table[0]); i++) {
+                const char *must_be;
+
+                if (!slice_is(key, open_options_table[i].key))
+                        continue;
+                if (cursor_nil(cursor))
+                        return true;
+                must_be = open_options_table[i].take(cursor, open);
+                if (must_be)
+                        option_wrong(call, key, value, must_be);
+                return !must_be;
+        }
+        option_unknown(call, key);
+        return false;
+}
+
+void method_open(struct call *call)
+{
+        struct open_call open = { .options = { .create = true } };
+        struct slice name = call->params[0].text;
+        struct param *options = &call->params[1];
+        const struct config *config = call->server->config;
+        char text[QUOTE_BYTES];
+        int backend;
+
+        for (uint32_t i = 0; i < options->count; i++)
+                if (!take_open_option(call, &options->cursor, &open))
+                        return;
+        if (!session_name_valid(name)) {
+                answer_error(&call->request, name.len > NAME_MAX_BYTES ? WIRE_TOO_LARGE : WIRE_BAD_REQUEST,
+                             "open: `%s` is no session name: 1 to 200 bytes, no `/`, no control characters, "
+                             "no leading `.`",
+                             quote(name, text));
+                return;
+        }
+        backend = server_backend(open.backend.data ? open.backend : slice_of(config->backend));
+        if (backend < 0 || !call->server->backend_envs[backend]) {
+                answer_error(&call->request, WIRE_BAD_REQUEST, "open: this daemon has no backend `%s`",
+                             quote(open.backend, text));
+                return;
+        }
+        if (call->connection->n_handles + call->connection->n_openings >= config->max_sessions) {
+                answer_error(&call->request, WIRE_TOO_LARGE,
+                             "this connection has as many sessions open as max-sessions allows");
+                return;
+        }
+        ownership_open(call, backend, name, &open.options);
+}
+
+void method_close(struct call *call)
+{
+        if (call->lane->n_writes > 0 && !call_is_next(call, 0))
+                return;
+        handle_close(call->handle);
+        call->request.session = NULL;
+        answer_nil(&call->request);
+}
+
+void method_lease(struct call *call)
+{
+        const struct backend *backend = backends[call->session->backend];
+        int64_t left;
+
+        if (!backend->lease) {
+                answer_nil(&call->request); /* it belongs to this host alone */
+                return;
+        }
+        left = call->session->stored ? backend->lease(call->session->stored) : 0;
+        pack_int(answer_begin(&call->request), left > 0 ? left : 0);
+        answer_end(&call->request);
+}
+
+/* ---- save, delete, info ---- */
+
+static unsigned prepare_save(struct op *op, struct identity *next)
+{
+        (void)op;
+        identity_set_number(next, FIELD_DATE, unix_now());
+        return FIELD_BIT(FIELD_DATE);
+}
+
+void method_save(struct call *call)
+{
+        struct op *op = op_new(call, OP_WRITE, 0, 0);
+
+        if (!op)
+                return;
+        op->write.prepare = prepare_save;
+        op->write.to_disk = true;
+        op_start(op);
+}
+
+void method_delete(struct call *call)
+{
+        struct param *options = &call->params[0];
+        bool remove_peers = true;
+        struct op *op;
+
+        for (uint32_t i = 0; i < options->count; i++) {
+                struct slice key;
+
+                if (!option_key(call, &options->cursor, &key))
+                        return;
+                if (!slice_is(key, "remove_peers")) {
+                        option_unknown(call, key);
+                        return;
+                }
+                if (!cursor_nil(&options->cursor) && !cursor_bool(&options->cursor, &remove_peers)) {
+                        option_wrong(call, key, options->cursor, "a bool");
+                        return;
+                }
+        }
+        op = op_new(call, OP_DELETE, 0, 0);
+        if (!op)
+                return;
+        op->remove_peers = remove_peers;
+        op_start(op);
+}
+
+static void answer_info(struct op *op, const struct found *found)
+{
+        const struct session *session = op->lane->session;
+        struct buffer *out = answer_begin(&op->request);
+
+        pack_map(out, 10);
+        pack_cstr(out, "name");
+        pack_str(out, session->name);
+        pack_cstr(out, "backend");
+        pack_cstr(out, backends[session->backend]->name);
+        pack_cstr(out, "dialect");
+        pack_cstr(out, session->dialect);
+        pack_cstr(out, "version");
+        pack_int(out, session->version);
+        pack_cstr(out, "peers");
+        pack_int(out, found->counts.peers);
+        pack_cstr(out, "usernames");
+        pack_int(out, found->counts.usernames);
+        pack_cstr(out, "states");
+        pack_int(out, (int64_t)session->states.n);
+        pack_cstr(out, "bytes");
+        pack_int(out, found->counts.bytes);
+        pack_cstr(out, "handles");
+        pack_int(out, (int64_t)session->n_handles);
+        pack_cstr(out, "fence");
+        pack_int(out, session->fence);
+        answer_end(&op->request);
+}
+
+void method_info(struct call *call)
+{
+        struct op *op;
+
+        if (!call_is_next(call, INFO_BYTES))
+                return;
+        op = op_new(call, OP_COUNT, 0, INFO_BYTES);
+        if (!op)
+                return;
+        op->answer = answer_info;
+        op_start(op);
+}
+
+void method_watch(struct call *call)
+{
+        if (!call_is_next(call, 0))
+                return;
+        watch_set(call->handle, call->params[0].boolean);
+        answer_nil(&call->request);
+}

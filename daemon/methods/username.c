@@ -1,0 +1,222 @@
+/* The usernames table: which names lead to which peers besides their own usernames. */
+
+#include <stdlib.h>
+
+#include "../server.h"
+#include "../session/queue.h"
+#include "../wire/connection.h"
+#include "methods.h"
+
+/* ---- update_usernames ---- */
+
+/* How much the list needs in the op; false: a row is wrong, and the call answered. */
+static bool measure(struct call *call, size_t *n_names)
+{
+        struct param *list = &call->params[0];
+        struct cursor cursor = list->cursor;
+
+        *n_names = 0;
+        for (uint32_t i = 0; i < list->count; i++) {
+                uint32_t parts, names;
+                int64_t number;
+                struct slice name;
+                bool right = cursor_array(&cursor, &parts) && (parts == 2 || parts == 3) &&
+                             cursor_int(&cursor, &number) && cursor_array(&cursor, &names);
+
+                for (uint32_t k = 0; right && k < names; k++)
+                        right = cursor_str(&cursor, TEXT_MAX_BYTES, &name);
+                if (right && parts == 3)
+                        right = cursor_nil(&cursor) || cursor_int(&cursor, &number);
+                if (!right) {
+                        answer_error(&call->request, WIRE_BAD_REQUEST,
+                                     "update_usernames: row %u is not [peer_id, [username, ...](, "
+                                     "last_update_on)]",
+                                     i);
+                        return false;
+                }
+                *n_names += names;
+        }
+        return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+        return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+/* Sorted, none twice; returns how many are left. */
+static size_t unique_names(struct slice *names, size_t n)
+{
+        size_t kept = 0;
+
+        qsort(names, n, sizeof(struct slice), by_name);
+        for (size_t i = 0; i < n; i++)
+                if (kept == 0 || !slice_equal(names[kept - 1], names[i]))
+                        names[kept++] = names[i];
+        return kept;
+}
+
+/* Reads what measure() has checked, from the op's own copy. */
+static void read_names(struct call *call, struct op *op, struct peer_names *rows, struct slice *names)
+{
+        struct param *list = &call->params[0];
+        struct cursor cursor = list->cursor;
+
+        for (uint32_t i = 0; i < list->count; i++) {
+                uint32_t parts, count;
+
+                rows[i] = (struct peer_names){ .names = names, .last_update_on = unix_now() };
+                cursor_array(&cursor, &parts);
+                cursor_int(&cursor, &rows[i].peer_id);
+                cursor_array(&cursor, &count);
+                for (uint32_t k = 0; k < count; k++) {
+                        cursor_str(&cursor, TEXT_MAX_BYTES, &names[k]);
+                        names[k] = op_slice(call, op, names[k]);
+                }
+                rows[i].n_names = unique_names(names, count);
+                names += count;
+                if (parts == 3 && !cursor_nil(&cursor))
+                        cursor_int(&cursor, &rows[i].last_update_on);
+        }
+}
+
+struct numbered {
+        int64_t peer_id;
+        uint32_t row;
+};
+
+static int by_peer(const void *a, const void *b)
+{
+        const struct numbered *left = a, *right = b;
+
+        if (left->peer_id != right->peer_id)
+                return left->peer_id < right->peer_id ? -1 : 1;
+        return left->row < right->row ? -1 : 1;
+}
+
+static int by_row(const void *a, const void *b)
+{
+        const struct numbered *left = a, *right = b;
+
+        return left->row < right->row ? -1 : 1;
+}
+
+/* Of a peer that comes twice the last row counts. The order stays. Returns how many are left. */
+static size_t last_of_each(struct peer_names *rows, struct numbered *order, size_t n)
+{
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n; i++)
+                order[i] = (struct numbered){ rows[i].peer_id, (uint32_t)i };
+        qsort(order, n, sizeof(*order), by_peer);
+        for (size_t i = 0; i < n; i++)
+                if (i + 1 == n || order[i].peer_id != order[i + 1].peer_id)
+                        order[kept++] = order[i];
+        qsort(order, kept, sizeof(*order), by_row);
+        for (size_t i = 0; i < kept; i++)
+                rows[i] = rows[order[i].row];
+        return kept;
+}
+
+/* The op's rows in the order that its `extra` bytes hold: rows, names, and the order while sorting. */
+struct layout {
+        struct peer_names *rows;
+        struct slice *names;
+        struct numbered *order;
+};
+
+static size_t layout_size(size_t n_rows, size_t n_names)
+{
+        return n_rows * (sizeof(struct peer_names) + sizeof(struct numbered)) +
+               n_names * sizeof(struct slice);
+}
+
+static unsigned prepare_names(struct op *op, struct identity *next)
+{
+        struct cache *cache = op->lane->session->cache;
+        const struct change *change = &op->write.change;
+
+        (void)next;
+        /* A name may pass from one peer to another within the list: so all of them repeat, or none does. */
+        for (size_t i = 0; i < change->n; i++)
+                if (cache_repeats_names(cache, &change->names[i]) != CACHE_REPEAT)
+                        return 0;
+        for (size_t i = 0; i < change->n; i++)
+                cache_touch_names(cache, change->names[i].peer_id, change->names[i].last_update_on);
+        answer_nil(&op->request);
+        return OP_ANSWERED;
+}
+
+void method_update_usernames(struct call *call)
+{
+        uint32_t n = call->params[0].count;
+        bool settled = call->lane->n_ops == 0; /* else what is cached may be about to change */
+        struct layout layout;
+        size_t n_names;
+        struct op *op;
+
+        if (!measure(call, &n_names))
+                return;
+        op = op_new(call, OP_WRITE, layout_size(n, n_names), 0);
+        if (!op)
+                return;
+        layout.rows = op_extra(op);
+        layout.names = (struct slice *)(layout.rows + n);
+        layout.order = (struct numbered *)(layout.names + n_names);
+        read_names(call, op, layout.rows, layout.names);
+        op->write.change = (struct change){ .kind = CHANGE_NAMES, .names = layout.rows };
+        op->write.change.n = last_of_each(layout.rows, layout.order, n);
+        op->write.has_change = op->write.change.n > 0;
+        op->write.prepare = settled ? prepare_names : NULL;
+        op_start(op);
+}
+
+/* ---- scan_usernames ---- */
+
+static void answer_usernames(struct op *op, const struct found *found)
+{
+        struct cache *cache = op->lane->session->cache;
+        struct buffer *out = answer_begin(&op->request);
+        size_t at = pack_array_begin(out), n = 0;
+
+        for (; n < found->n && answer_has_room(&op->request, out, n, ROW_BYTES); n++) {
+                const struct found_username *row = &found->usernames[n];
+
+                pack_array(out, 3);
+                pack_str(out, row->username);
+                pack_int(out, row->peer_id);
+                if (row->has_time)
+                        pack_int(out, cache_names_time(cache, row->peer_id, row->last_update_on));
+                else
+                        pack_nil(out);
+        }
+        pack_array_end(out, at, (uint32_t)n);
+        answer_end(&op->request);
+}
+
+void method_scan_usernames(struct call *call)
+{
+        struct param *after = &call->params[0];
+        const struct param *limit = &call->params[1];
+        struct slice name = SLICE_NONE;
+        int64_t id = 0;
+        struct op *op;
+
+        if (after->given && (after->count != 2 || !cursor_str(&after->cursor, TEXT_MAX_BYTES, &name) ||
+                             !cursor_int(&after->cursor, &id))) {
+                answer_error(&call->request, WIRE_BAD_REQUEST,
+                             "scan_usernames: the first parameter after the session must be [username, "
+                             "peer_id] or nil");
+                return;
+        }
+        if (!scan_limit(call, limit) || !call_is_next(call, (size_t)limit->integer * ROW_BYTES))
+                return;
+        op = op_new(call, OP_SCAN_USERNAMES, 0, (size_t)limit->integer * ROW_BYTES);
+        if (!op)
+                return;
+        op->scan.after_name = op_slice(call, op, name);
+        op->scan.after_id = id;
+        op->scan.limit = (size_t)limit->integer;
+        op->answer = answer_usernames;
+        op_start(op);
+}

@@ -1,0 +1,163 @@
+/*
+ * Making a job: reads and writes leave their lanes for it, writes learn what they mean now that all before
+ * them is known.
+ */
+
+#include "job.h"
+
+#include <stdlib.h>
+
+#include "../server.h"
+
+struct session_job *session_job_new(struct session *session)
+{
+        struct session_job *job = calloc(1, sizeof(*job));
+
+        if (!job)
+                return NULL;
+        job->session = session;
+        job->stored = session->stored;
+        job->backend = backends[session->backend];
+        link_init(&job->reads);
+        link_init(&job->writes);
+        identity_init(&job->next);
+        job->since_ms = uv_now(&session->server->loop);
+        if (session->server->config->fsync == FSYNC_ALWAYS)
+                job->durability = DURABLE_DISK;
+        return job;
+}
+
+void session_job_free(struct session_job *job)
+{
+        identity_wipe(&job->next);
+        free(job->late[0]);
+        free(job->late[1]);
+        free(job->lookups);
+        free(job->matches);
+        free(job->usernames);
+        free(job->changes);
+        free(job->effects);
+        arena_deinit(&job->arena);
+        free(job);
+}
+
+static void take_op(struct session_job *job, struct op *op)
+{
+        link_remove(&op->link);
+        if (op->arrived_ms < job->since_ms)
+                job->since_ms = op->arrived_ms;
+}
+
+static void move_op(struct session_job *job, struct op *op, struct link *list)
+{
+        take_op(job, op);
+        link_append(list, &op->link);
+}
+
+bool session_job_add_read(struct session_job *job, struct op *op)
+{
+        if (job->delete)
+                return false;
+        if (op->kind == OP_FIND) {
+                op->first_match = job->n_lookups; /* until the matches are there: its first lookup */
+                for (size_t i = 0; i < op->find.n_lookups; i++) {
+                        struct lookup *grown = array_grow(job->lookups, job->n_lookups, &job->lookups_cap,
+                                                          sizeof(struct lookup));
+
+                        if (!grown) {
+                                job->n_lookups = op->first_match;
+                                return false;
+                        }
+                        job->lookups = grown;
+                        job->lookups[job->n_lookups++] = op->find.lookups[i];
+                }
+        }
+        move_op(job, op, &job->reads);
+        return true;
+}
+
+static bool is_nothing_yet(const struct session_job *job)
+{
+        return link_empty(&job->reads) && link_empty(&job->writes) && !job->delete;
+}
+
+/* What the write means now that all before it is known. False: it was answered, and is gone. */
+static bool prepare(struct session_job *job, struct op *op)
+{
+        unsigned fields;
+
+        if (!op->write.prepare)
+                return true;
+        fields = op->write.prepare(op, &job->next);
+        if (fields == OP_ANSWERED) {
+                op_free(op);
+                return false;
+        }
+        op->write.fields = fields;
+        job->fields |= fields;
+        return true;
+}
+
+bool session_job_add_write(struct session_job *job, struct op *op)
+{
+        bool is_states = op->write.has_change && (op->write.change.kind == CHANGE_STATES ||
+                                                  op->write.change.kind == CHANGE_STATES_GONE);
+        struct change *grown;
+
+        if (op->kind == OP_DELETE) {
+                if (!is_nothing_yet(job))
+                        return false;
+                take_op(job, op);
+                job->delete = op;
+                return true;
+        }
+        /* A write of states looks at the stored ones while it is prepared: one such write a job. */
+        if (job->delete || (is_states && job->keeps))
+                return false;
+        grown = array_grow(job->changes, job->n_changes + 1, &job->changes_cap, sizeof(struct change));
+        if (!grown)
+                return false;
+        job->changes = grown;
+        if (!job->has_identity && !identity_copy(&job->next, &job->session->identity))
+                return false;
+        job->has_identity = true;
+        if (!prepare(job, op))
+                return true;
+        move_op(job, op, &job->writes);
+        job->keeps |= is_states;
+        op->first_match = job->n_changes; /* a write's place among the changes */
+        if (op->write.has_change)
+                job->changes[job->n_changes++] = op->write.change;
+        if (op->write.to_disk)
+                job->durability = DURABLE_DISK;
+        return true;
+}
+
+bool session_job_submit(struct session_job *job)
+{
+        struct session *session = job->session;
+
+        if (job->fields)
+                job->changes[job->n_changes++] = (struct change){
+                        .kind = CHANGE_IDENTITY, .fields = job->fields, .identity = &job->next, .n = 1
+                };
+        for (int names = 0; names < 2; names++) {
+                job->late[names] = session->late[names];
+                job->n_late[names] = session->n_late[names];
+                session->late[names] = NULL;
+                session->n_late[names] = session->late_cap[names] = 0;
+        }
+        if (session->sync_due) {
+                job->sync = session->unsynced;
+                session->sync_due = session->unsynced = false;
+        }
+        if (is_nothing_yet(job) && job->n_late[0] + job->n_late[1] == 0 && !job->sync) {
+                session_job_free(job);
+                return false;
+        }
+        session->job = job;
+        if (job->delete)
+                session->stored = NULL; /* a worker is about to free it */
+        session_job_off(session, &job->job, session_job_run, session_job_done, job->since_ms);
+        return true;
+}

@@ -1,0 +1,79 @@
+#ifndef GRAMD_DAEMON_SESSION_JOB_H
+#define GRAMD_DAEMON_SESSION_JOB_H
+
+/*
+ * One round of work on a session, in three files: job.c makes it on the loop from what queue.c collected,
+ * job_work.c does it on a worker, job_result.c, on the loop again, makes it known to cache, watchers and
+ * clients.
+ */
+
+#include "../base/arena.h"
+#include "../base/store.h"
+#include "queue.h"
+
+/* An effect as the backend told it, with a text of our own. */
+struct noted {
+        struct effect effect;
+        struct slice text;
+};
+
+struct session_job {
+        struct job job;
+        struct session *session;
+        struct backend_session *stored;
+        const struct backend *backend;
+        struct arena arena;
+
+        struct row_time *late[2];
+        size_t n_late[2];
+
+        struct link reads; /* ops */
+        struct link writes;
+        struct op *delete;
+
+        struct lookup *lookups;
+        size_t n_lookups, lookups_cap;
+        struct match *matches;
+        size_t n_matches, matches_cap;
+        size_t n_found; /* of the matches, those of lookups; scans' lie behind */
+        struct found_username *usernames;
+        size_t n_usernames, usernames_cap;
+        bool no_memory;
+
+        struct change *changes;
+        size_t n_changes, changes_cap;
+        struct noted *effects;
+        size_t n_effects, effects_cap;
+        struct identity next;
+        unsigned fields;   /* that differ from the session's */
+        bool has_identity; /* `next` is a copy of the session's identity */
+        bool keeps;        /* has states: a write that keeps what is stored waits */
+        enum durability durability;
+        bool sync;
+        uint64_t since_ms; /* when the first of its requests came */
+
+        int late_error, read_error, write_error, sync_error, delete_error;
+        struct fault late_fault, read_fault, write_fault, sync_fault;
+};
+
+struct session_job *session_job_new(struct session *session); /* NULL: no memory */
+void session_job_free(struct session_job *job);
+
+/* Takes the op out of its lane. False: it has to wait for the next job. */
+bool session_job_add_read(struct session_job *job, struct op *op);
+bool session_job_add_write(struct session_job *job, struct op *op);
+
+/* Off to a worker. False: there was nothing to do, and the job is gone. */
+bool session_job_submit(struct session_job *job);
+
+/* Those who asked are told that it takes too long; what comes of it is taken in when it is back. */
+void session_job_overdue(struct session_job *job, const char *text);
+
+void session_job_run(struct job *job);  /* job_work.c, on a worker */
+void session_job_done(struct job *job); /* job_result.c, on the loop */
+
+/* queue.c's, for jobs. */
+void op_free(struct op *op); /* its request is answered */
+void queue_fail_all(struct session *session, enum wire_error error, const char *text);
+
+#endif

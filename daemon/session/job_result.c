@@ -1,0 +1,267 @@
+/*
+ * What came of a job: into the cache and the session first, then to the watchers, then to those who asked.
+ */
+
+#include "job.h"
+
+#include "../server.h"
+#include "../wire/connection.h"
+#include "watch.h"
+
+static void fail_ops(struct link *ops, const char *text)
+{
+        for (struct link *at = ops->next; at != ops; at = at->next)
+                answer_error(&LINK_OF(at, struct op, link)->request, WIRE_UNAVAILABLE, "%s", text);
+}
+
+void session_job_overdue(struct session_job *job, const char *text)
+{
+        fail_ops(&job->reads, text);
+        fail_ops(&job->writes, text);
+        if (job->delete)
+                answer_error(&job->delete->request, WIRE_UNAVAILABLE, "%s", text);
+}
+
+static void answer_reads(struct session_job *job)
+{
+        size_t match = 0;
+
+        while (!link_empty(&job->reads)) {
+                struct op *op = LINK_OF(job->reads.next, struct op, link);
+                struct found found = { .counts = op->counts };
+
+                if (!op->request.is_open || job->read_error) {
+                        if (op->request.is_open)
+                                answer_fault(&op->request, job->read_error, &job->read_fault);
+                        op_free(op);
+                        continue;
+                }
+                if (op->kind == OP_FIND) {
+                        size_t end = op->first_match + op->find.n_lookups;
+
+                        found.matches = &job->matches[match];
+                        for (; match < job->n_found && job->matches[match].lookup < end; match++, found.n++)
+                                job->matches[match].lookup -= op->first_match;
+                } else if (op->kind == OP_SCAN_PEERS) {
+                        found.matches = &job->matches[op->first_match];
+                        found.n = op->n_found;
+                } else if (op->kind == OP_SCAN_USERNAMES) {
+                        found.usernames = &job->usernames[op->first_match];
+                        found.n = op->n_found;
+                }
+                op->answer(op, &found);
+                op_free(op);
+        }
+}
+
+/* What the op's change did besides, as texts: forgotten in the cache, and kept for the watchers. */
+static void take_effects(struct session_job *job, struct op *op, size_t *at, struct changed *changed)
+{
+        struct cache *cache = job->session->cache;
+        struct slice *texts;
+        size_t end = *at;
+
+        while (end < job->n_effects && job->effects[end].effect.change == op->first_match)
+                end++;
+        texts = arena_alloc(&job->arena, (end - *at) * sizeof(struct slice) + 1);
+        changed->all = !texts;
+        for (int phones = 0; phones < 2; phones++) {
+                size_t n = 0;
+
+                for (size_t i = *at; i < end; i++) {
+                        const struct noted *noted = &job->effects[i];
+
+                        if (noted->effect.kind != (phones ? EFFECT_PHONE : EFFECT_USERNAME))
+                                continue;
+                        if (phones)
+                                cache_forget_phone(cache, noted->text);
+                        else
+                                cache_forget_username(cache, noted->text);
+                        if (texts)
+                                texts[n++] = noted->text;
+                }
+                if (phones) {
+                        changed->phones = texts;
+                        changed->n_phones = n;
+                } else {
+                        changed->usernames = texts;
+                        changed->n_usernames = n;
+                        texts = texts ? texts + n : NULL;
+                }
+        }
+        for (; *at < end; ++*at)
+                if (job->effects[*at].effect.kind == EFFECT_OWNER)
+                        cache_forget_names(cache, job->effects[*at].effect.peer_id);
+}
+
+/* The op's own rows: into memory, and for the watchers. */
+static void take_change(struct session *session, const struct op *op, struct changed *changed)
+{
+        const struct change *change = &op->write.change;
+
+        switch (change->kind) {
+        case CHANGE_PEERS:
+                for (size_t i = 0; i < change->n; i++)
+                        cache_stored_peer(session->cache, &change->peers[i]);
+                changed->peers = change->peers;
+                changed->n_peers = op->write.n_told;
+                break;
+        case CHANGE_NAMES:
+                for (size_t i = 0; i < change->n; i++)
+                        cache_stored_names(session->cache, &change->names[i]);
+                break;
+        case CHANGE_STATES:
+                states_put(&session->states, change->states, change->n);
+                changed->states = change->states;
+                changed->n_states = change->n;
+                break;
+        case CHANGE_STATES_GONE:
+                states_drop(&session->states, change->ids, change->n);
+                changed->states_gone = change->ids;
+                changed->n_states = change->n;
+                break;
+        default: break;
+        }
+        session->server->metrics.counters[METRIC_ROWS_STORED] += change->n;
+        for (size_t i = 0; i < op->write.n_repeats; i++)
+                cache_touch_peer(session->cache, op->write.repeats[i].id,
+                                 op->write.repeats[i].last_update_on);
+        session->server->metrics.counters[METRIC_ROWS_REPEATED] += op->write.n_repeats;
+}
+
+static void take_identity(struct session_job *job)
+{
+        struct identity former = job->session->identity;
+
+        if (!job->fields)
+                return;
+        job->session->identity = job->next;
+        job->next = former; /* wiped with the job */
+}
+
+static void answer_writes(struct session_job *job)
+{
+        struct session *session = job->session;
+        size_t effect = 0;
+
+        if (!job->write_error)
+                take_identity(job);
+        while (!link_empty(&job->writes)) {
+                struct op *op = LINK_OF(job->writes.next, struct op, link);
+                struct changed changed = { .fields = op->write.fields };
+
+                session->server->metrics.counters[METRIC_WRITES]++;
+                if (job->write_error) {
+                        if (op->request.is_open)
+                                answer_fault(&op->request, job->write_error, &job->write_fault);
+                        op_free(op);
+                        continue;
+                }
+                if (op->write.has_change) {
+                        take_effects(job, op, &effect, &changed);
+                        take_change(session, op, &changed);
+                }
+                watch_tell(session, op->lane, op->handle_number, &changed);
+                if (op->request.is_open && op->answer)
+                        op->answer(op, NULL);
+                else if (op->request.is_open)
+                        answer_nil(&op->request);
+                op_free(op);
+        }
+}
+
+static void log_fault(const struct session *session, enum log_level level, const char *what, const char *why)
+{
+        char who[300];
+
+        log_write(session->server->log, level, "%s: %s: %s", session_describe(session, who, sizeof(who)),
+                  what, why);
+}
+
+static void on_fsync(struct timer *timer)
+{
+        struct session *session = LINK_OF(timer, struct session, fsync);
+
+        session->sync_due = true;
+        queue_run(session);
+}
+
+/* What is committed and not on the disk will be within a second. */
+static void plan_sync(struct session_job *job)
+{
+        struct session *session = job->session;
+        struct server *server = session->server;
+
+        if (job->sync_error) {
+                log_fault(session, LOG_ERROR, "what was written last second may not survive a loss of power",
+                          job->sync_fault.text);
+                session->unsynced = true;
+        }
+        if (job->n_changes > 0 && !job->write_error && !job->sync)
+                session->unsynced = job->durability == DURABLE_SYSTEM;
+        if (session->unsynced && server->config->fsync == FSYNC_EVERYSEC && !session->fsync.slot)
+                timer_start(&server->timers, &session->fsync, 1000, on_fsync);
+}
+
+static void finish_delete(struct session_job *job)
+{
+        struct session *session = job->session;
+        struct op *op = job->delete;
+        struct handle *deleter = NULL;
+
+        if (job->delete_error) {
+                if (op->request.is_open)
+                        answer_fault(&op->request, job->delete_error, &job->write_fault);
+                op_free(op);
+                if (job->delete_error == BACKEND_E_FENCED)
+                        session_fenced(session, job->write_fault.text);
+                else
+                        queue_run(session);
+                return;
+        }
+        log_fault(session, LOG_INFO, "deleted", "at its client's wish");
+        if (op->request.connection)
+                deleter = connection_handle(op->request.connection, op->handle_number);
+        if (op->request.is_open)
+                answer_nil(&op->request);
+        op_free(op);
+        queue_fail_all(session, WIRE_BAD_SESSION, "the session was deleted");
+        session_removed(session, deleter);
+}
+
+static bool is_fenced(const struct session_job *job)
+{
+        return job->write_error == BACKEND_E_FENCED || job->late_error == BACKEND_E_FENCED;
+}
+
+void session_job_done(struct job *base)
+{
+        struct session_job *job = (struct session_job *)base;
+        struct session *session = job->session;
+
+        session->server->metrics.counters[METRIC_JOBS]++;
+        session->server->metrics.counters[METRIC_COMMITS] += job->n_changes > 0 && !job->write_error;
+        session->server->metrics.counters[METRIC_SYNCS] += job->sync && !job->sync_error;
+        if (job->late_error)
+                log_fault(session, LOG_WARNING, "times of known peers were not stored", job->late_fault.text);
+        if (job->write_error)
+                log_fault(session, LOG_ERROR, "a write failed", job->write_fault.text);
+        if (job->read_error)
+                log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
+        answer_reads(job);
+        answer_writes(job);
+        plan_sync(job);
+        session->job = NULL;
+        session_job_back(session);
+        if (job->delete &&job->delete_error)
+                session->stored = job->stored;
+        if (job->write_error || job->delete_error || job->late_error)
+                session_doubt(session);
+        if (job->delete)
+                finish_delete(job);
+        else if (is_fenced(job))
+                session_fenced(session, job->write_error ? job->write_fault.text : job->late_fault.text);
+        else
+                queue_run(session);
+        session_job_free(job);
+}

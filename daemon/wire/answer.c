@@ -1,0 +1,275 @@
+/*
+ * The way out: results, errors and violations become MessagePack-RPC answers in their connection's buffer,
+ * and everybody who counts or watches requests is told.
+ */
+
+#include "answer.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "../methods/dispatch.h"
+#include "../server.h"
+#include "connection.h"
+
+/* ---- words ---- */
+
+static const char *const wire_names[] = {
+        [WIRE_BAD_REQUEST] = "bad_request",
+        [WIRE_UNKNOWN_METHOD] = "unknown_method",
+        [WIRE_BAD_SESSION] = "bad_session",
+        [WIRE_NOT_FOUND] = "not_found",
+        [WIRE_EXPIRED] = "expired",
+        [WIRE_OVERLOADED] = "overloaded",
+        [WIRE_BUSY] = "busy",
+        [WIRE_FENCED] = "fenced",
+        [WIRE_EXISTS] = "exists",
+        [WIRE_DENIED] = "denied",
+        [WIRE_TOO_LARGE] = "too_large",
+        [WIRE_UNAVAILABLE] = "unavailable",
+        [WIRE_STORAGE] = "storage",
+        [WIRE_CORRUPT] = "corrupt",
+};
+
+/* By the negative of a BACKEND_E_…. */
+static const enum wire_error wire_of_backend[] = {
+        [-BACKEND_E_NOT_FOUND] = WIRE_NOT_FOUND,     [-BACKEND_E_BUSY] = WIRE_BUSY,
+        [-BACKEND_E_STORAGE] = WIRE_STORAGE,         [-BACKEND_E_CORRUPT] = WIRE_CORRUPT,
+        [-BACKEND_E_UNAVAILABLE] = WIRE_UNAVAILABLE, [-BACKEND_E_FENCED] = WIRE_FENCED,
+        [-BACKEND_E_NAME] = WIRE_BAD_REQUEST,        [-BACKEND_E_TOO_LARGE] = WIRE_TOO_LARGE,
+        [-BACKEND_E_OPTION] = WIRE_BAD_REQUEST,
+};
+
+const char *wire_error_name(enum wire_error error)
+{
+        return wire_names[error];
+}
+
+enum wire_error wire_error_of(int backend_error)
+{
+        return wire_of_backend[-backend_error];
+}
+
+const char *quote(struct slice sent, char text[QUOTE_BYTES])
+{
+        size_t len = sent.len < QUOTE_BYTES - 4 ? sent.len : QUOTE_BYTES - 4;
+
+        if (!sent.data || !slice_is_utf8(sent))
+                return "(no text)";
+        while (len < sent.len && len > 0 && ((uint8_t)sent.data[len] & 0xc0) == 0x80)
+                len--; /* not in the middle of a character */
+        for (size_t i = 0; i < len; i++)
+                text[i] = (uint8_t)sent.data[i] < 0x20 ? '?' : sent.data[i];
+        strcpy(text + len, len < sent.len ? "..." : "");
+        return text;
+}
+
+const char *quote_value(struct cursor value, char text[QUOTE_BYTES])
+{
+        static const char *const types[] = {
+                [CURSOR_END] = "nothing", [CURSOR_NIL] = "nil",
+                [CURSOR_BOOL] = "a bool", [CURSOR_FLOAT] = "a float",
+                [CURSOR_BIN] = "a bin",   [CURSOR_ARRAY] = "an array",
+                [CURSOR_MAP] = "a map",   [CURSOR_EXT] = "an ext",
+                [CURSOR_STR] = "a str",   [CURSOR_INT] = "an integer beyond 64 bits",
+        };
+        int64_t number;
+        struct slice sent;
+
+        if (cursor_int(&value, &number))
+                snprintf(text, QUOTE_BYTES, "%lld", (long long)number);
+        else if (cursor_str(&value, SIZE_MAX, &sent))
+                return quote(sent, text);
+        else
+                return types[cursor_peek(&value)];
+        return text;
+}
+
+/* ---- deferred requests ---- */
+
+void request_defer(struct request *from, struct request *to, size_t bytes)
+{
+        struct connection *connection = from->connection;
+
+        assert(from->is_open);
+        *to = *from;
+        to->bytes = bytes;
+        from->is_open = false;
+        link_append(&connection->deferred, &to->link);
+        connection->n_deferred++;
+        connection->deferred_bytes += bytes;
+}
+
+static void forget_deferred(struct request *request)
+{
+        if (!request->connection || link_empty(&request->link))
+                return;
+        link_remove(&request->link);
+        request->connection->n_deferred--;
+        request->connection->deferred_bytes -= request->bytes;
+        connection_out(request->connection); /* the turn's end looks whether reading may go on */
+}
+
+void request_take(struct request *from, struct request *to)
+{
+        assert(from->is_open);
+        *to = *from;
+        to->bytes = 0;
+        link_init(&to->link);
+        forget_deferred(from);
+        from->is_open = false;
+}
+
+void request_orphan(struct request *request)
+{
+        forget_deferred(request);
+        request->connection = NULL;
+}
+
+/* ---- the way out ---- */
+
+static void tell_monitors(struct request *request, const char *error)
+{
+        struct server *server = request->server;
+        int64_t microseconds = (int64_t)((uv_hrtime() - request->started_ns) / 1000);
+
+        for (struct link *at = server->connections.next; at != &server->connections; at = at->next) {
+                struct connection *monitor = LINK_OF(at, struct connection, link);
+                struct buffer *out;
+
+                if (!monitor->monitoring || connection_is_behind(monitor))
+                        continue;
+                out = connection_out(monitor);
+                message_begin_notification(out, "request", 1);
+                pack_map(out, 6);
+                pack_cstr(out, "time");
+                pack_int(out, unix_now());
+                pack_cstr(out, "client");
+                pack_str(out, slice_of(request->connection ? request->connection->client : NULL));
+                pack_cstr(out, "method");
+                pack_cstr(out, request->method->name);
+                pack_cstr(out, "session");
+                pack_str(out, request->session ? request->session->name : SLICE_NONE);
+                pack_cstr(out, "microseconds");
+                pack_int(out, microseconds);
+                pack_cstr(out, "error");
+                pack_str(out, slice_of(error));
+        }
+}
+
+static void finish(struct request *request, const char *error)
+{
+        request->is_open = false;
+        forget_deferred(request);
+        if (error)
+                request->server->metrics.counters[METRIC_ERRORS]++;
+        if (request->started_ns && request->method)
+                tell_monitors(request, error);
+}
+
+/* Where the answer goes: the client, or nowhere. */
+static struct buffer *out_of(struct request *request)
+{
+        assert(request->is_open);
+        if (request->connection && !request->is_notification)
+                return connection_out(request->connection);
+        buffer_truncate(&request->server->sink, 0);
+        return &request->server->sink;
+}
+
+struct buffer *answer_begin(struct request *request)
+{
+        struct buffer *out = out_of(request);
+
+        request->answer_at = out->len;
+        out->limit = out->len + request->server->config->max_message_bytes;
+        message_begin_result(out, request->id);
+        return out;
+}
+
+void answer_end(struct request *request)
+{
+        bool lost = !request->connection || request->is_notification;
+        struct buffer *out = lost ? &request->server->sink : &request->connection->out;
+
+        assert(request->is_open);
+        out->limit = 0;
+        if (out->full && !lost) {
+                buffer_truncate(out, request->answer_at);
+                answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
+        } else {
+                finish(request, NULL); /* without memory for it the connection ends: connection_flush() */
+        }
+}
+
+void answer_cancel(struct request *request)
+{
+        struct buffer *out = out_of(request);
+
+        out->limit = 0;
+        if (out != &request->server->sink && (out->full || !out->failed))
+                buffer_truncate(out, request->answer_at);
+}
+
+bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row)
+{
+        return n == 0 || out->len - request->answer_at + row <= request->server->config->max_message_bytes;
+}
+
+void answer_nil(struct request *request)
+{
+        pack_nil(answer_begin(request));
+        answer_end(request);
+}
+
+void answer_detail(struct request *request, enum wire_error error, struct slice detail, const char *text)
+{
+        message_write_error(out_of(request), request->id, wire_names[error], slice_of(text), detail);
+        finish(request, wire_names[error]);
+}
+
+void answer_error(struct request *request, enum wire_error error, const char *format, ...)
+{
+        char text[512];
+        va_list list;
+
+        va_start(list, format);
+        vsnprintf(text, sizeof(text), format, list);
+        va_end(list);
+        answer_detail(request, error, SLICE_NONE, text);
+}
+
+/* A holder on another machine: its clients are not known here. */
+static void pack_far_holder(struct buffer *out, const struct fault_holder *holder)
+{
+        pack_map(out, 1);
+        pack_cstr(out, "holder");
+        pack_map(out, 5);
+        pack_cstr(out, "pid");
+        pack_int(out, holder->pid);
+        pack_cstr(out, "uid");
+        pack_int(out, holder->uid);
+        pack_cstr(out, "client");
+        pack_cstr(out, "gramd");
+        pack_cstr(out, "host");
+        pack_cstr(out, holder->host);
+        pack_cstr(out, "since");
+        pack_int(out, holder->since);
+}
+
+void answer_fault(struct request *request, int backend_error, const struct fault *fault)
+{
+        struct buffer detail = { 0 };
+
+        if (fault->holder.host[0]) {
+                pack_far_holder(&detail, &fault->holder);
+        } else if (fault->file[0]) {
+                pack_map(&detail, 1);
+                pack_cstr(&detail, "file");
+                pack_cstr(&detail, fault->file);
+        }
+        answer_detail(request, wire_error_of(backend_error),
+                      (struct slice){ (const char *)detail.data, detail.len }, fault->text);
+        buffer_deinit(&detail);
+}
