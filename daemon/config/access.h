@@ -24,14 +24,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "../../proto/contract.h"
 #include "../../proto/slice.h"
-
-enum right {
-        RIGHT_NONE = 0,
-        RIGHT_READ = 1,
-        RIGHT_WRITE = 2,
-        RIGHT_ADMIN = 4,
-};
 
 struct access_rule;
 

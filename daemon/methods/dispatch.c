@@ -12,39 +12,8 @@
 #include "../wire/connection.h"
 #include "methods.h"
 
-/* The right column's letters are explained in dispatch.h. */
-const struct method methods[] = {
-        { "hello", "m", RIGHT_NONE, false, method_hello },
-        { "ping", "x", RIGHT_NONE, false, method_ping },
-        { "open", "sM", RIGHT_NONE, false, method_open },
-        { "close", "h", RIGHT_NONE, false, method_close },
-        { "lease", "h", RIGHT_READ, false, method_lease },
-        { "save", "h", RIGHT_WRITE, false, method_save },
-        { "delete", "h|M", RIGHT_WRITE, false, method_delete },
-        { "info", "h", RIGHT_READ, false, method_info },
-        { "get", "ha", RIGHT_READ, true, method_get },
-        { "set", "hm", RIGHT_WRITE, true, method_set },
-        { "update_peers", "ha", RIGHT_WRITE, false, method_update_peers },
-        { "update_usernames", "ha", RIGHT_WRITE, false, method_update_usernames },
-        { "get_peer_by_id", "hi", RIGHT_READ, false, method_get_peer_by_id },
-        { "get_peer_by_username", "hs|I", RIGHT_READ, false, method_get_peer_by_username },
-        { "get_peer_by_phone_number", "hs", RIGHT_READ, false, method_get_peer_by_phone_number },
-        { "get_peers", "ha", RIGHT_READ, false, method_get_peers },
-        { "scan_peers", "hIi", RIGHT_READ, false, method_scan_peers },
-        { "scan_usernames", "hAi", RIGHT_READ, false, method_scan_usernames },
-        { "update_states", "ha|B", RIGHT_WRITE, false, method_update_states },
-        { "get_states", "h|A", RIGHT_READ, false, method_get_states },
-        { "remove_states", "ha", RIGHT_WRITE, false, method_remove_states },
-        { "export_string", "hs", RIGHT_WRITE, true, method_export_string },
-        { "import_string", "hs|M", RIGHT_WRITE, true, method_import_string },
-        { "watch", "hb", RIGHT_READ, false, method_watch },
-        { "sessions", "S|M", RIGHT_ADMIN, false, method_sessions },
-        { "clients", "", RIGHT_ADMIN, false, method_clients },
-        { "disconnect", "i", RIGHT_ADMIN, false, method_disconnect },
-        { "stats", "", RIGHT_ADMIN, false, method_stats },
-        { "monitor", "b", RIGHT_ADMIN, false, method_monitor },
-};
-const size_t n_methods = sizeof(methods) / sizeof(methods[0]);
+#define HANDLER(constant, name, shape, right, traits) [METHOD_##constant] = method_##name,
+static void (*const handlers[METHOD_COUNT])(struct call *call) = { CONTRACT_METHODS(HANDLER) };
 
 /* Far from perfect, and good enough: most of the names have a slot to themselves. */
 static unsigned slot_of(struct slice name)
@@ -57,8 +26,11 @@ static unsigned slot_of(struct slice name)
 
 void method_index_init(struct method_index *index)
 {
+        static_assert(METHOD_COUNT < METHOD_SLOTS / 2, "a search ends at a free slot, and soon");
+        static_assert(METHOD_COUNT < UINT8_MAX, "a slot holds a method's number plus one");
+
         memset(index, 0, sizeof(*index));
-        for (size_t i = 0; i < n_methods; i++) {
+        for (size_t i = 0; i < METHOD_COUNT; i++) {
                 bool optional = false;
                 unsigned slot;
 
@@ -226,8 +198,8 @@ static void run_method(struct call *call, const struct message *message)
 {
         if (!take_params(call, message) || !permitted(call))
                 return;
-        if (call->session && call->request.method->handle != method_close &&
-            call->request.method->handle != method_lease && !session_is_ours(call->session)) {
+        if (call->session && !(call->request.method->traits & METHOD_UNCONFIRMED) &&
+            !session_is_ours(call->session)) {
                 answer_error(&call->request, WIRE_UNAVAILABLE, "the right to the session is being confirmed");
                 return;
         }
@@ -237,7 +209,7 @@ static void run_method(struct call *call, const struct message *message)
                              (unsigned long long)call->server->config->max_in_flight);
                 return;
         }
-        call->request.method->handle(call);
+        handlers[call->request.method - methods](call);
 }
 
 bool dispatch(struct connection *connection, struct slice frame)
@@ -271,7 +243,7 @@ bool dispatch(struct connection *connection, struct slice frame)
                 answer_error(&call.request, WIRE_UNKNOWN_METHOD, "there is no method `%s`",
                              quote(message.method, text));
         } else {
-                if (call.request.method->secret)
+                if (call.request.method->traits & METHOD_SECRET)
                         connection->secret_in = connection->secret_out = true;
                 run_method(&call, &message);
         }
@@ -281,12 +253,16 @@ bool dispatch(struct connection *connection, struct slice frame)
 
 void dispatch_announce(struct connection *connection, struct slice frame)
 {
+        const struct method *method;
         struct message message;
         struct handle *handle;
         int64_t number, id;
 
-        if (!message_read(frame, &message) || !slice_is(message.method, "get_peer_by_id") ||
-            !cursor_int(&message.params, &number) || !cursor_int(&message.params, &id))
+        if (!message_read(frame, &message))
+                return;
+        method = find_method(&connection->server->method_index, message.method);
+        if (!method || !(method->traits & METHOD_BY_PEER_ID) || !cursor_int(&message.params, &number) ||
+            !cursor_int(&message.params, &id))
                 return;
         handle = connection_handle(connection, number);
         if (handle && handle->session->cache)
@@ -327,6 +303,6 @@ void dispatch_violation(struct connection *connection, uint32_t id, int frame_er
                   connection_describe(connection, who, sizeof(who)), text);
         message_write_error(
                 connection_out(connection), id,
-                wire_error_name(frame_error == FRAME_E_INVALID ? WIRE_BAD_REQUEST : WIRE_TOO_LARGE),
+                wire_error_names[frame_error == FRAME_E_INVALID ? WIRE_BAD_REQUEST : WIRE_TOO_LARGE],
                 slice_of(text), SLICE_NONE);
 }

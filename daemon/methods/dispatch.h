@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_METHODS_DISPATCH_H
 
 /*
- * From a message to its method. The method table is the one list of what the daemon can do; parameters are
- * checked against its shapes before a handler runs. Loop thread only.
+ * From a message to its method: found in the table of proto/contract.h, its parameters checked against their
+ * shape before the handler runs. Loop thread only.
  */
 
 #include "../config/access.h"
@@ -35,29 +35,13 @@ struct call {
         struct param params[CALL_PARAMS_MAX]; /* behind the handle */
 };
 
-/* One row of the method table. */
-struct method {
-        const char *name;
-        /*
-         * A letter a parameter: h handle, i integer, s str, b bool, a array, m map, x anything; a capital
-         * takes nil too; those behind | may be left out.
-         */
-        const char *shape;
-        enum right right; /* on the handle's session, or `admin`; what depends on more, the handler asks */
-        bool secret;      /* key material among the parameters or in the answer */
-        void (*handle)(struct call *call);
-};
-
-enum { METHODS_MAX = 32, METHOD_SLOTS = 128 };
-
-extern const struct method methods[];
-extern const size_t n_methods;
+enum { METHOD_SLOTS = 128 };
 
 /* What is derived from the table once, at the start: an index by name, and the counts of parameters. */
 struct method_index {
-        struct slice names[METHODS_MAX];
-        uint8_t least[METHODS_MAX];
-        uint8_t most[METHODS_MAX];
+        struct slice names[METHOD_COUNT];
+        uint8_t least[METHOD_COUNT];
+        uint8_t most[METHOD_COUNT];
         uint8_t slots[METHOD_SLOTS]; /* a method's number plus one; 0: free */
 };
 

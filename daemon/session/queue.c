@@ -103,7 +103,7 @@ void op_free(struct op *op)
         lane->n_writes -= changes(op);
         if (op->kind == OP_WRITE && op->write.free_values)
                 op->write.free_values(op->write.values);
-        if (op->request.method->secret)
+        if (op->request.method->traits & METHOD_SECRET)
                 explicit_bzero(op->bytes, op->n_bytes);
         free(op);
         lane_release(lane);

@@ -15,23 +15,6 @@
 
 /* ---- words ---- */
 
-static const char *const wire_names[] = {
-        [WIRE_BAD_REQUEST] = "bad_request",
-        [WIRE_UNKNOWN_METHOD] = "unknown_method",
-        [WIRE_BAD_SESSION] = "bad_session",
-        [WIRE_NOT_FOUND] = "not_found",
-        [WIRE_EXPIRED] = "expired",
-        [WIRE_OVERLOADED] = "overloaded",
-        [WIRE_BUSY] = "busy",
-        [WIRE_FENCED] = "fenced",
-        [WIRE_EXISTS] = "exists",
-        [WIRE_DENIED] = "denied",
-        [WIRE_TOO_LARGE] = "too_large",
-        [WIRE_UNAVAILABLE] = "unavailable",
-        [WIRE_STORAGE] = "storage",
-        [WIRE_CORRUPT] = "corrupt",
-};
-
 /* By the negative of a BACKEND_E_…. */
 static const enum wire_error wire_of_backend[] = {
         [-BACKEND_E_NOT_FOUND] = WIRE_NOT_FOUND,     [-BACKEND_E_BUSY] = WIRE_BUSY,
@@ -40,11 +23,6 @@ static const enum wire_error wire_of_backend[] = {
         [-BACKEND_E_NAME] = WIRE_BAD_REQUEST,        [-BACKEND_E_TOO_LARGE] = WIRE_TOO_LARGE,
         [-BACKEND_E_OPTION] = WIRE_BAD_REQUEST,
 };
-
-const char *wire_error_name(enum wire_error error)
-{
-        return wire_names[error];
-}
 
 enum wire_error wire_error_of(int backend_error)
 {
@@ -225,8 +203,8 @@ void answer_nil(struct request *request)
 
 void answer_detail(struct request *request, enum wire_error error, struct slice detail, const char *text)
 {
-        message_write_error(out_of(request), request->id, wire_names[error], slice_of(text), detail);
-        finish(request, wire_names[error]);
+        message_write_error(out_of(request), request->id, wire_error_names[error], slice_of(text), detail);
+        finish(request, wire_error_names[error]);
 }
 
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)

@@ -7,33 +7,14 @@
  */
 
 #include "../../backends/backend.h"
+#include "../../proto/contract.h"
 #include "../../proto/link.h"
 #include "../../proto/message.h"
 
 struct connection;
-struct method;
 struct server;
 struct session;
 
-/* The protocol's errors, in its table's order. */
-enum wire_error {
-        WIRE_BAD_REQUEST,
-        WIRE_UNKNOWN_METHOD,
-        WIRE_BAD_SESSION,
-        WIRE_NOT_FOUND,
-        WIRE_EXPIRED,
-        WIRE_OVERLOADED,
-        WIRE_BUSY,
-        WIRE_FENCED,
-        WIRE_EXISTS,
-        WIRE_DENIED,
-        WIRE_TOO_LARGE,
-        WIRE_UNAVAILABLE,
-        WIRE_STORAGE,
-        WIRE_CORRUPT,
-};
-
-const char *wire_error_name(enum wire_error error);
 enum wire_error wire_error_of(int backend_error);
 
 /*

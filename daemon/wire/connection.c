@@ -384,7 +384,7 @@ static bool refuse(struct connection *connection)
         if (server->n_connections < server->config->max_clients)
                 return false;
         server->metrics.counters[METRIC_CONNECTIONS_REFUSED]++;
-        message_write_error(&connection->out, 0, wire_error_name(WIRE_OVERLOADED), slice_of(full),
+        message_write_error(&connection->out, 0, wire_error_names[WIRE_OVERLOADED], slice_of(full),
                             SLICE_NONE);
         log_write(server->log, LOG_WARNING, "refused a client with pid %d: max-clients is %llu",
                   (int)connection->credentials.pid, (unsigned long long)server->config->max_clients);
