@@ -1,78 +1,139 @@
 /*
- * Everything comes together here, in the order of start-up; the end takes it apart in the reverse order: no
+ * Everything comes together here, in the order of start-up. The end takes it apart in the reverse order: no
  * new clients, no new requests, answers to what is under way, sessions closed to plain files, clients gone.
  */
 
 #include "server.h"
 
-#include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/listener.h"
+#include "methods/dispatch.h"
+#include "methods/methods.h"
+#include "reload.h"
+#include "session/advance.h"
 #include "session/opening.h"
-#include "wire/connection.h"
+#include "session/watch.h"
 
-enum { BACKLOG = 1024, GRACE_MS = 2000, REAPED_AT_ONCE = 128, CONFIRM_MS = 250, SERVER_TIMERS = 3 };
+enum {
+        BACKLOG = 1024,
+        GRACE_MS = 2000,
+        REAPED_AT_ONCE = 128, /* cache entries a turn */
+        SERVER_TIMERS = 3,    /* grace, clients.retry, sessions.confirming */
+};
 
-int64_t unix_now(void)
+struct server {
+        uv_loop_t loop;
+        struct config *config;
+        struct log *log;
+
+        struct store store;
+        struct timers timers;
+        struct counters counters;
+        struct cache_pool *cache_pool;
+        struct backend_config backend_config;
+        struct storages storages;
+        struct wire wire;
+        struct sessions sessions;
+        struct clients clients;
+        struct context context;
+        struct reload reload;
+
+        uv_pipe_t listening;
+        uv_prepare_t turn; /* before the loop sleeps */
+        uv_idle_t reap;    /* keeps the loop from sleeping while dropped cache entries are to be freed */
+        uv_signal_t signals[3];
+        uv_timer_t watchdog;
+        struct timer grace; /* while stopping: for clients that do not read */
+        struct listener listener;
+        int data_lock;
+        char *data_dir;
+        bool stopping;
+        bool stopped;
+};
+
+/* ---- what happens to connections ---- */
+
+static struct server *server_of(const struct connection *connection)
 {
-        return (int64_t)time(NULL);
+        return connection->wire->owner;
 }
 
-int server_backend(struct slice name)
+static bool on_message(struct connection *connection, struct slice frame, struct slice next)
 {
-        for (int i = 0; backends[i]; i++)
-                if (slice_is(name, backends[i]->name))
-                        return i;
-        return -1;
+        struct context *context = &server_of(connection)->context;
+
+        if (next.data)
+                dispatch_prefetch(context, client_of(connection), next);
+        return dispatch(context, client_of(connection), frame);
 }
 
-/* ---- turns of the loop ---- */
-
-static void on_flush(uv_prepare_t *prepare)
+static void on_violation(struct connection *connection, uint32_t id, int frame_error)
 {
-        struct server *server = prepare->data;
-
-        while (!link_empty(&server->unflushed))
-                connection_flush(LINK_OF(server->unflushed.next, struct connection, unflushed));
+        dispatch_violation(&server_of(connection)->context, client_of(connection), id, frame_error);
 }
 
-static void on_reap(uv_idle_t *idle)
+/* Requests that came together are one transaction, and the backend works while other clients are read. */
+static void on_read(struct wire *wire)
 {
-        struct server *server = idle->data;
-
-        if (!cache_pool_reap(server->cache_pool, REAPED_AT_ONCE))
-                uv_idle_stop(idle);
+        sessions_advance(&((struct server *)wire->owner)->sessions);
 }
 
-void server_reap(struct server *server)
+static void on_written(struct connection *connection)
 {
-        if (!uv_is_closing((uv_handle_t *)&server->reap))
-                uv_idle_start(&server->reap, on_reap);
+        watch_catch_up(client_of(connection));
 }
 
-static void on_connection(uv_stream_t *listening, int status)
+static void on_ended(struct connection *connection)
 {
-        struct server *server = listening->data;
-
-        if (status < 0)
-                log_write(server->log, LOG_WARNING, "cannot accept a client: %s", uv_strerror(status));
-        else
-                connection_accept(server);
+        openings_end_of_client(client_of(connection));
 }
 
-static void on_watchdog(uv_timer_t *timer)
+static void on_ending(struct connection *connection)
 {
-        (void)timer;
-        sd_notify(0, "WATCHDOG=1");
+        handles_close(client_of(connection), false);
 }
+
+static void on_dropped(struct connection *connection)
+{
+        struct client *client = client_of(connection);
+
+        openings_abandon(client);
+        handles_close(client, true);
+        client_leave(client);
+}
+
+static void on_closed(struct connection *connection)
+{
+        client_free(client_of(connection));
+}
+
+static void on_answered(const struct request *request, const char *error)
+{
+        monitors_tell(&((struct server *)request->wire->owner)->clients, request, error);
+}
+
+static const struct wire_events wire_events = {
+        .message = on_message,
+        .violation = on_violation,
+        .read = on_read,
+        .written = on_written,
+        .ended = on_ended,
+        .ending = on_ending,
+        .dropped = on_dropped,
+        .closed = on_closed,
+        .answered = on_answered,
+};
 
 /* ---- the end ---- */
 
-static void on_handle(uv_handle_t *handle, void *arg)
+static void close_handle(uv_handle_t *handle, void *arg)
 {
         (void)arg;
         if (!uv_is_closing(handle))
@@ -84,145 +145,100 @@ static void on_grace(struct timer *timer)
         struct server *server = LINK_OF(timer, struct server, grace);
 
         log_write(server->log, LOG_WARNING,
-                  "%zu clients did not read their answers: closing their connections", server->n_connections);
-        while (!link_empty(&server->connections))
-                connection_drop(LINK_OF(server->connections.next, struct connection, link));
+                  "%zu clients did not read their answers: closing their connections", server->clients.n);
+        while (!link_empty(&server->clients.list))
+                connection_drop(&LINK_OF(server->clients.list.next, struct client, link)->connection);
 }
 
-void server_check_stopped(struct server *server)
+/* While stopping: closes the loop's handles when nothing is left to wait for. */
+static void check_stopped(struct server *server)
 {
-        if (!server->stopping || server->stopped || server->sessions.count > 0 || server->store.pending > 0)
+        if (server->sessions.count > 0 || server->store.pending > 0)
                 return;
-        if (server->n_connections > 0) {
+        if (server->clients.n > 0) {
                 if (!server->grace.slot)
                         timer_start(&server->timers, &server->grace, GRACE_MS, on_grace);
                 return;
         }
         server->stopped = true;
         timer_stop(&server->timers, &server->grace);
-        timer_stop(&server->timers, &server->confirming);
-        timer_stop(&server->timers, &server->accept);
-        uv_walk(&server->loop, on_handle, NULL);
+        timer_stop(&server->timers, &server->sessions.confirming);
+        timer_stop(&server->timers, &server->clients.retry);
+        uv_walk(&server->loop, close_handle, NULL);
 }
 
 static void stop(struct server *server)
 {
-        struct link *at;
-
         if (server->stopping)
                 return;
-        server->stopping = true;
+        server->stopping = server->clients.stopping = true;
         sd_notify(0, "STOPPING=1");
-        log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->n_connections,
+        log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->clients.n,
                   server->sessions.count);
         uv_close((uv_handle_t *)&server->listening, NULL);
         listener_remove(&server->listener);
-        for (at = server->connections.next; at != &server->connections; at = at->next)
-                connection_end(LINK_OF(at, struct connection, link));
-        at = server->sessions.list.next;
-        while (at != &server->sessions.list) {
-                struct session *session = LINK_OF(at, struct session, link);
-
-                at = at->next;
-                session_check_idle(session);
-        }
-        server_check_stopped(server);
+        for (struct link *at = server->clients.list.next; at != &server->clients.list; at = at->next)
+                connection_end(&LINK_OF(at, struct client, link)->connection);
+        sessions_stop(&server->sessions);
 }
 
-/* ---- reload ---- */
+/* ---- turns of the loop ---- */
 
-struct reload_job {
-        struct job job;
-        struct server *server;
-        struct config fresh;
-        struct config_error error;
-        int failed;
-};
-
-static void reload_run(struct job *job)
+static void on_reap(uv_idle_t *idle)
 {
-        struct reload_job *reload = (struct reload_job *)job;
-        struct server *server = reload->server;
+        struct server *server = idle->data;
 
-        reload->failed =
-                config_reload(server->config, server->argc, server->argv, &reload->fresh, &reload->error);
+        if (!cache_pool_reap(server->cache_pool, REAPED_AT_ONCE))
+                uv_idle_stop(idle);
 }
 
-/* Rights follow the new rules at once, also of handles that are open. */
-static void renew_rights(struct server *server)
+/* Before the loop sleeps: what woke up goes on, answers leave, and it is looked at whether all has ended. */
+static void on_turn(uv_prepare_t *prepare)
 {
-        for (struct link *at = server->sessions.list.next; at != &server->sessions.list; at = at->next) {
-                struct session *session = LINK_OF(at, struct session, link);
+        struct server *server = prepare->data;
 
-                for (struct link *of = session->handles.next; of != &session->handles; of = of->next) {
-                        struct handle *handle = LINK_OF(of, struct handle, link);
-
-                        handle->rights =
-                                access_rights(&server->config->access, &handle->connection->credentials,
-                                              session->name, backends[session->backend]->name);
-                }
-        }
+        do {
+                sessions_advance(&server->sessions);
+                wire_flush(&server->wire);
+        } while (!link_empty(&server->sessions.due));
+        if (cache_pool_has_surplus(server->cache_pool))
+                uv_idle_start(&server->reap, on_reap);
+        if (server->stopping && !server->stopped)
+                check_stopped(server);
 }
 
-static void start_reload(struct server *server);
-
-static void reload_done(struct job *job)
+static void on_connection(uv_stream_t *listening, int status)
 {
-        struct reload_job *reload = (struct reload_job *)job;
-        struct server *server = reload->server;
+        struct server *server = listening->data;
 
-        if (reload->failed) {
-                log_write(server->log, LOG_ERROR, "the configuration stays as it was: %s",
-                          reload->error.text);
-        } else {
-                config_adopt(server->config, &reload->fresh);
-                server->log->level = server->config->log_level;
-                cache_pool_set_budget(server->cache_pool, server->config->cache_bytes);
-                server_reap(server);
-                renew_rights(server);
-                log_write(server->log, LOG_INFO, "configuration read again%s%s",
-                          reload->fresh.restart[0] ? "; these need a restart: " : "", reload->fresh.restart);
-        }
-        config_deinit(&reload->fresh);
-        free(reload);
-        server->reloading = false;
-        sd_notify(0, "READY=1");
-        if (server->reload_again && !server->stopping)
-                start_reload(server);
-        server_check_stopped(server);
+        if (status < 0)
+                log_write(server->log, LOG_WARNING, "cannot accept a client: %s", uv_strerror(status));
+        else
+                clients_accept(&server->clients);
 }
 
-static void start_reload(struct server *server)
+static void on_watchdog(uv_timer_t *timer)
 {
-        struct reload_job *job;
-        struct timespec now;
+        (void)timer;
+        sd_notify(0, "WATCHDOG=1");
+}
 
-        if (server->reloading || server->stopping) {
-                server->reload_again = true;
-                return;
-        }
-        job = calloc(1, sizeof(*job));
-        if (!job) {
-                log_write(server->log, LOG_ERROR, "the configuration stays as it was: out of memory");
-                return;
-        }
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
-                   (long long)now.tv_sec * 1000000 + (long long)now.tv_nsec / 1000);
-        job->server = server;
-        server->reloading = true;
-        server->reload_again = false;
-        store_submit(&server->store, NULL, &job->job, reload_run, reload_done);
+static void on_adopted(struct reload *reload)
+{
+        struct server *server = LINK_OF(reload, struct server, reload);
+
+        cache_pool_set_budget(server->cache_pool, server->config->cache_bytes);
+        handles_renew_rights(&server->sessions);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
 {
         struct server *server = signal->data;
 
-        if (number == SIGHUP)
-                start_reload(server);
-        else
+        if (number != SIGHUP)
                 stop(server);
+        else if (!server->stopping)
+                reload_start(&server->reload);
 }
 
 /* ---- the start ---- */
@@ -235,16 +251,11 @@ static int start_loop(struct server *server)
                 return -1;
         timers_init(&server->timers, &server->loop);
         store_init(&server->store, &server->loop);
-        sessions_init(&server->sessions);
-        method_index_init(&server->method_index);
-        link_init(&server->connections);
-        link_init(&server->due);
-        link_init(&server->unflushed);
         uv_pipe_init(&server->loop, &server->listening, 0);
-        uv_prepare_init(&server->loop, &server->flush);
+        uv_prepare_init(&server->loop, &server->turn);
         uv_idle_init(&server->loop, &server->reap);
         uv_timer_init(&server->loop, &server->watchdog);
-        server->listening.data = server->flush.data = server->reap.data = server;
+        server->listening.data = server->turn.data = server->reap.data = server;
         for (int i = 0; i < 3; i++) {
                 uv_signal_init(&server->loop, &server->signals[i]);
                 server->signals[i].data = server;
@@ -252,6 +263,53 @@ static int start_loop(struct server *server)
         }
         signal(SIGPIPE, SIG_IGN);
         return 0;
+}
+
+/* Each floor gets what it needs of those below. */
+static void wire_up(struct server *server, int argc, char **argv)
+{
+        server->wire.loop = &server->loop;
+        server->wire.config = server->config;
+        server->wire.counters = &server->counters;
+        server->wire.events = &wire_events;
+        server->wire.owner = server;
+        server->sessions = (struct sessions){
+                .config = server->config,
+                .log = server->log,
+                .counters = &server->counters,
+                .store = &server->store,
+                .timers = &server->timers,
+                .cache_pool = server->cache_pool,
+                .storages = &server->storages,
+        };
+        server->clients = (struct clients){
+                .wire = &server->wire,
+                .log = server->log,
+                .timers = &server->timers,
+                .listening = (uv_stream_t *)&server->listening,
+        };
+        server->context = (struct context){
+                .config = server->config,
+                .log = server->log,
+                .counters = &server->counters,
+                .store = &server->store,
+                .storages = &server->storages,
+                .sessions = &server->sessions,
+                .clients = &server->clients,
+                .started = unix_now(),
+        };
+        server->reload = (struct reload){
+                .config = server->config,
+                .log = server->log,
+                .store = &server->store,
+                .argc = argc,
+                .argv = argv,
+                .adopted = on_adopted,
+        };
+        wire_init(&server->wire);
+        sessions_init(&server->sessions);
+        link_init(&server->clients.list);
+        method_index_init(&server->context.method_index);
 }
 
 /* A file session takes two descriptors, a client one. */
@@ -272,59 +330,35 @@ static void backend_log(void *arg, int level, const char *text)
         log_write(arg, (enum log_level)level, "%s", text);
 }
 
-/* Sessions that others may have taken, or whose last write is in doubt, though nobody asks for them. */
-static void on_confirming(struct timer *timer)
-{
-        struct server *server = LINK_OF(timer, struct server, confirming);
-        struct link *at = server->sessions.list.next;
-
-        while (at != &server->sessions.list) {
-                struct session *session = LINK_OF(at, struct session, link);
-
-                at = at->next;
-                session_confirm(session);
-        }
-        timer_start(&server->timers, timer, CONFIRM_MS, on_confirming);
-}
-
 static int start_backends(struct server *server)
 {
-        struct fault fault = { 0 };
-        unsigned workers = (unsigned)server->config->workers;
+        const struct config *config = server->config;
+        unsigned workers = (unsigned)config->workers;
         char why[600];
 
-        server->data_lock = data_directory_lock(server->config->data, &server->data_dir, why, sizeof(why));
+        server->data_lock = data_directory_lock(config->data, &server->data_dir, why, sizeof(why));
         if (server->data_lock < 0) {
                 log_write(server->log, LOG_ERROR, "%s", why);
                 return -1;
         }
         server->backend_config = (struct backend_config){
                 .data_dir = server->data_dir,
-                .mongo_uri = server->config->mongo,
-                .mongo_prefix = server->config->mongo_prefix,
-                .mongo_term_ms = (int64_t)server->config->mongo_term_ms,
-                .page_cache_bytes = server->config->page_cache_bytes,
-                .memory_max_bytes = server->config->memory_max_bytes,
+                .mongo_uri = config->mongo,
+                .mongo_prefix = config->mongo_prefix,
+                .mongo_term_ms = (int64_t)config->mongo_term_ms,
+                .page_cache_bytes = config->page_cache_bytes,
+                .memory_max_bytes = config->memory_max_bytes,
                 .log = backend_log,
                 .log_arg = server->log,
         };
-        for (int i = 0; backends[i] && i < SERVER_BACKENDS_MAX; i++) {
-                if (backends[i]->start(&server->backend_config, &server->backend_envs[i], &fault) < 0) {
-                        log_write(server->log, LOG_ERROR, "cannot start the backend %s: %s",
-                                  backends[i]->name, fault.text);
-                        return -1;
-                }
-                store_gate(&server->gates[i], backends[i]->max_jobs);
-                if (server->backend_envs[i])
-                        workers += backends[i]->max_jobs;
-                if (server->backend_envs[i] && backends[i]->lease)
-                        timer_start(&server->timers, &server->confirming, CONFIRM_MS, on_confirming);
-        }
+        if (storages_start(&server->storages, &server->backend_config, server->log, &workers) < 0)
+                return -1;
         store_set_workers(workers);
-        if (server->backend_envs[server_backend(slice_of(server->config->backend))])
+        sessions_watch_doubt(&server->sessions);
+        if (storages_find(&server->storages, slice_of(config->backend)))
                 return 0;
         log_write(server->log, LOG_ERROR, "the default backend %s is not set up: option `%s` is missing",
-                  server->config->backend, server->config->backend);
+                  config->backend, config->backend);
         return -1;
 }
 
@@ -355,7 +389,6 @@ static void start_watchdog(struct server *server)
 
 static int start(struct server *server)
 {
-        server->cache_pool = cache_pool_new(server->config->cache_bytes);
         if (!server->cache_pool || !timers_reserve(&server->timers, SERVER_TIMERS)) {
                 log_write(server->log, LOG_ERROR, "out of memory");
                 return -1;
@@ -363,9 +396,8 @@ static int start(struct server *server)
         raise_descriptor_limit(server);
         if (start_backends(server) < 0 || start_listening(server) < 0)
                 return -1;
-        uv_prepare_start(&server->flush, on_flush);
+        uv_prepare_start(&server->turn, on_turn);
         start_watchdog(server);
-        server->started = unix_now();
         log_write(server->log, LOG_INFO, "gramd " GRAMD_VERSION " serves %s, sessions in %s",
                   server->listener.path ? server->listener.path : "an inherited socket", server->data_dir);
         sd_notify(0, "READY=1");
@@ -375,21 +407,18 @@ static int start(struct server *server)
 /* What start() made, and the loop's end has left. */
 static void take_apart(struct server *server)
 {
-        uv_walk(&server->loop, on_handle, NULL);
+        uv_walk(&server->loop, close_handle, NULL);
         uv_run(&server->loop, UV_RUN_DEFAULT);
         uv_loop_close(&server->loop);
         sessions_deinit(&server->sessions);
         timers_deinit(&server->timers);
-        for (int i = 0; i < SERVER_BACKENDS_MAX; i++)
-                if (server->backend_envs[i])
-                        backends[i]->stop(server->backend_envs[i]);
+        storages_stop(&server->storages);
         if (server->cache_pool) {
                 while (cache_pool_reap(server->cache_pool, REAPED_AT_ONCE))
                         ;
                 cache_pool_free(server->cache_pool);
         }
-        buffer_deinit(&server->sink);
-        explicit_bzero(server->read_buffer, sizeof(server->read_buffer));
+        wire_deinit(&server->wire);
         listener_remove(&server->listener);
         if (server->listener.lock >= 0)
                 close(server->listener.lock);
@@ -408,13 +437,13 @@ int server_run(struct config *config, struct log *log, int argc, char **argv)
                 return -1;
         server->config = config;
         server->log = log;
-        server->argc = argc;
-        server->argv = argv;
         server->data_lock = server->listener.lock = -1;
         if (start_loop(server) < 0) {
                 free(server);
                 return -1;
         }
+        server->cache_pool = cache_pool_new(config->cache_bytes);
+        wire_up(server, argc, argv);
         result = start(server);
         if (result == 0) {
                 uv_run(&server->loop, UV_RUN_DEFAULT);

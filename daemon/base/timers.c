@@ -107,6 +107,11 @@ void timers_release(struct timers *timers, size_t n)
         timers->reserved -= n;
 }
 
+uint64_t timers_now(const struct timers *timers)
+{
+        return uv_now(timers->uv.loop);
+}
+
 void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, timer_fn fire)
 {
         if (timer->slot)

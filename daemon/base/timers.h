@@ -39,6 +39,9 @@ void timers_deinit(struct timers *timers); /* its uv_timer_t is closed by then *
 bool timers_reserve(struct timers *timers, size_t n);
 void timers_release(struct timers *timers, size_t n);
 
+/* The loop's clock, in milliseconds. It does not go on during a turn of the loop. */
+uint64_t timers_now(const struct timers *timers);
+
 /* Starts or moves it. */
 void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, timer_fn fire);
 void timer_stop(struct timers *timers, struct timer *timer);

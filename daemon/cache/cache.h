@@ -47,6 +47,8 @@ void cache_pool_stats(const struct cache_pool *pool, struct cache_stats *stats);
  * a call, so that a big session does not hold up the loop. True: there is more to do.
  */
 bool cache_pool_reap(struct cache_pool *pool, size_t entries);
+/* There is something to reap. */
+bool cache_pool_has_surplus(const struct cache_pool *pool);
 
 struct cache *cache_new(struct cache_pool *pool, cache_late_fn late, void *arg);
 void cache_drop(struct cache *cache); /* takes it; rows still late are lost: cache_take_late() first */

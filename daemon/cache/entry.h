@@ -175,8 +175,8 @@ void entry_unlist(struct entry *entry, enum cache_index index);
 
 void row_set_late(struct row *row, bool late);
 
-/* While the pool is over its budget, looks at up to `entries`, and evicts those not used; true: still is. */
-bool pool_evict(struct cache_pool *pool, size_t entries);
+/* While the pool is over its budget, looks at up to `entries` and evicts those that were not used. */
+void pool_evict(struct cache_pool *pool, size_t entries);
 
 /* ---- cache.c ---- */
 

@@ -224,7 +224,7 @@ void cache_pool_free(struct cache_pool *pool)
         free(pool);
 }
 
-bool pool_evict(struct cache_pool *pool, size_t entries)
+void pool_evict(struct cache_pool *pool, size_t entries)
 {
         for (; pool->bytes > pool->budget && pool->oldest && entries; entries--) {
                 struct entry *entry = pool->oldest;
@@ -238,7 +238,11 @@ bool pool_evict(struct cache_pool *pool, size_t entries)
                         pool->evictions++;
                 }
         }
-        return pool->bytes > pool->budget && pool->oldest;
+}
+
+bool cache_pool_has_surplus(const struct cache_pool *pool)
+{
+        return pool->dropped || (pool->bytes > pool->budget && pool->oldest);
 }
 
 bool cache_pool_reap(struct cache_pool *pool, size_t entries)
@@ -251,7 +255,8 @@ bool cache_pool_reap(struct cache_pool *pool, size_t entries)
                         block_free(pool, shelf);
                 }
         }
-        return pool_evict(pool, entries) || pool->dropped;
+        pool_evict(pool, entries);
+        return cache_pool_has_surplus(pool);
 }
 
 void cache_pool_set_budget(struct cache_pool *pool, size_t budget_bytes)

@@ -6,10 +6,8 @@
 #include "dispatch.h"
 
 #include <assert.h>
+#include <string.h>
 
-#include "../server.h"
-#include "../session/queue.h"
-#include "../wire/connection.h"
 #include "methods.h"
 
 #define HANDLER(constant, name, shape, right, traits) [METHOD_##constant] = method_##name,
@@ -115,7 +113,7 @@ static bool take_handle(struct call *call, struct cursor *params)
                              call->request.method->name);
                 return false;
         }
-        call->handle = connection_handle(call->connection, number);
+        call->handle = handle_find(call->client, number);
         if (!call->handle) {
                 answer_error(&call->request, WIRE_BAD_SESSION,
                              "%s: %lld is no session handle that is open on this connection",
@@ -123,7 +121,7 @@ static bool take_handle(struct call *call, struct cursor *params)
                 return false;
         }
         call->session = call->handle->session;
-        call->request.session = call->session;
+        call->request.session = call->session->name;
         call->lane = call->handle->lane;
         return true;
 }
@@ -146,7 +144,7 @@ static bool wrong_count(struct call *call, unsigned least, unsigned most, unsign
 static bool take_params(struct call *call, const struct message *message)
 {
         const struct method *method = call->request.method;
-        const struct method_index *index = &call->server->method_index;
+        const struct method_index *index = &call->context->method_index;
         const char *letter = method->shape;
         struct cursor params = message->params;
         struct param *param = call->params;
@@ -179,7 +177,7 @@ static bool permitted(struct call *call)
         if (method->right == RIGHT_NONE)
                 return true;
         rights = call->handle ? call->handle->rights
-                              : access_rights(&call->server->config->access, &call->connection->credentials,
+                              : access_rights(&call->context->config->access, &call->client->credentials,
                                               SLICE_NONE, NULL);
         if (rights & method->right)
                 return true;
@@ -188,7 +186,7 @@ static bool permitted(struct call *call)
                      method->right == RIGHT_ADMIN   ? "admin"
                      : method->right == RIGHT_WRITE ? "write"
                                                     : "read",
-                     (unsigned)call->connection->credentials.uid);
+                     (unsigned)call->client->credentials.uid);
         return false;
 }
 
@@ -203,40 +201,47 @@ static void run_method(struct call *call, const struct message *message)
                 answer_error(&call->request, WIRE_UNAVAILABLE, "the right to the session is being confirmed");
                 return;
         }
-        if (call->lane && !call->lane->at_front && call->lane->n_ops >= call->server->config->max_in_flight) {
+        if (call->lane && !call->lane->at_front &&
+            call->lane->n_ops >= call->context->config->max_in_flight) {
                 answer_error(&call->request, WIRE_OVERLOADED,
                              "%llu requests on this session wait for their answers: take some first",
-                             (unsigned long long)call->server->config->max_in_flight);
+                             (unsigned long long)call->context->config->max_in_flight);
                 return;
         }
         handlers[call->request.method - methods](call);
 }
 
-bool dispatch(struct connection *connection, struct slice frame)
+static void call_init(struct call *call, struct context *context, struct client *client, struct slice frame)
 {
-        struct server *server = connection->server;
+        memset(call, 0, sizeof(*call));
+        call->context = context;
+        call->client = client;
+        call->frame = frame;
+}
+
+bool dispatch(struct context *context, struct client *client, struct slice frame)
+{
         struct message message;
         struct call call;
 
         if (!message_read(frame, &message) || message.kind == MESSAGE_RESPONSE) {
-                dispatch_violation(connection, message_peek_id((const uint8_t *)frame.data, frame.len),
+                dispatch_violation(context, client, message_peek_id((const uint8_t *)frame.data, frame.len),
                                    FRAME_E_INVALID);
                 return false;
         }
-        memset(&call, 0, sizeof(call));
-        call.server = server;
-        call.connection = connection;
-        call.frame = frame;
-        call.request.connection = connection;
-        call.request.server = server;
-        call.request.id = message.id;
-        call.request.is_notification = message.kind == MESSAGE_NOTIFICATION;
-        call.request.is_open = true;
+        call_init(&call, context, client, frame);
+        call.request = (struct request){
+                .wire = client->connection.wire,
+                .connection = &client->connection,
+                .method = find_method(&context->method_index, message.method),
+                .started_ns = client->connection.wire->monitored ? uv_hrtime() : 0,
+                .id = message.id,
+                .is_notification = message.kind == MESSAGE_NOTIFICATION,
+                .is_open = true,
+        };
         link_init(&call.request.link);
-        call.request.started_ns = server->n_monitors ? uv_hrtime() : 0;
-        call.request.method = find_method(&server->method_index, message.method);
-        connection->n_requests++;
-        server->metrics.counters[METRIC_REQUESTS]++;
+        client->n_requests++;
+        counters_add(context->counters, COUNT_REQUESTS, 1);
         if (!call.request.method) {
                 char text[QUOTE_BYTES];
 
@@ -244,14 +249,14 @@ bool dispatch(struct connection *connection, struct slice frame)
                              quote(message.method, text));
         } else {
                 if (call.request.method->traits & METHOD_SECRET)
-                        connection->secret_in = connection->secret_out = true;
+                        client->connection.secret_in = client->connection.secret_out = true;
                 run_method(&call, &message);
         }
         assert(!call.request.is_open);
         return true;
 }
 
-void dispatch_announce(struct connection *connection, struct slice frame)
+void dispatch_prefetch(struct context *context, struct client *client, struct slice frame)
 {
         const struct method *method;
         struct message message;
@@ -260,16 +265,41 @@ void dispatch_announce(struct connection *connection, struct slice frame)
 
         if (!message_read(frame, &message))
                 return;
-        method = find_method(&connection->server->method_index, message.method);
+        method = find_method(&context->method_index, message.method);
         if (!method || !(method->traits & METHOD_BY_PEER_ID) || !cursor_int(&message.params, &number) ||
             !cursor_int(&message.params, &id))
                 return;
-        handle = connection_handle(connection, number);
+        handle = handle_find(client, number);
         if (handle && handle->session->cache)
                 cache_announce_id(handle->session->cache, id);
 }
 
-void dispatch_again(struct request *request, struct slice frame)
+void dispatch_violation(struct context *context, struct client *client, uint32_t id, int frame_error)
+{
+        char who[CLIENT_TEXT_BYTES];
+        const char *text = frame_error == FRAME_E_TOO_LARGE ? "a message larger than max-message"
+                           : frame_error == FRAME_E_TOO_DEEP
+                                   ? "a message nested deeper than 8 levels"
+                                   : "bytes that are no MessagePack-RPC request or notification";
+
+        counters_add(context->counters, COUNT_VIOLATIONS, 1);
+        log_write(context->log, LOG_WARNING, "%s sent %s: closing its connection",
+                  client_describe(client, who), text);
+        message_write_error(
+                connection_out(&client->connection), id,
+                wire_error_names[frame_error == FRAME_E_INVALID ? WIRE_BAD_REQUEST : WIRE_TOO_LARGE],
+                slice_of(text), SLICE_NONE);
+}
+
+/* ---- calls that wait ---- */
+
+struct op *call_defer(struct call *call, enum op_kind kind, size_t extra, size_t answer)
+{
+        return op_new(call->lane, call->handle->number, &call->request, call->frame, kind, extra, answer);
+}
+
+/* The op's turn has come: its frame goes through its method as if it had just arrived. */
+static void run_again(void *arg, struct request *request, struct slice frame)
 {
         struct message message;
         struct call call;
@@ -277,32 +307,26 @@ void dispatch_again(struct request *request, struct slice frame)
 
         assert(read);
         (void)read;
-        memset(&call, 0, sizeof(call));
-        call.server = request->server;
-        call.connection = request->connection;
-        call.frame = frame;
+        call_init(&call, arg, request->connection ? client_of(request->connection) : NULL, frame);
         request_take(request, &call.request);
-        if (call.connection)
+        if (call.client)
                 run_method(&call, &message);
         else
-                answer_nil(&call.request); /* nobody is there to hear it */
+                answer_nil(&call.request); /* nobody waits for it */
         assert(!call.request.is_open);
 }
 
-void dispatch_violation(struct connection *connection, uint32_t id, int frame_error)
+bool call_is_next(struct call *call, size_t answer)
 {
-        struct server *server = connection->server;
-        char who[160];
-        const char *text = frame_error == FRAME_E_TOO_LARGE ? "a message larger than max-message"
-                           : frame_error == FRAME_E_TOO_DEEP
-                                   ? "a message nested deeper than 8 levels"
-                                   : "bytes that are no MessagePack-RPC request or notification";
+        struct op *op;
 
-        server->metrics.counters[METRIC_VIOLATIONS]++;
-        log_write(server->log, LOG_WARNING, "%s sent %s: closing its connection",
-                  connection_describe(connection, who, sizeof(who)), text);
-        message_write_error(
-                connection_out(connection), id,
-                wire_error_names[frame_error == FRAME_E_INVALID ? WIRE_BAD_REQUEST : WIRE_TOO_LARGE],
-                slice_of(text), SLICE_NONE);
+        if ((call->lane->n_writes == 0 && !call->session->in_doubt) || call->lane->at_front)
+                return true;
+        op = call_defer(call, OP_AGAIN, 0, answer);
+        if (!op)
+                return false;
+        op->again.run = run_again;
+        op->again.arg = call->context;
+        op_start(op);
+        return false;
 }

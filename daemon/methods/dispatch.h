@@ -6,11 +6,8 @@
  * shape before the handler runs. Loop thread only.
  */
 
-#include "../config/access.h"
-#include "../wire/answer.h"
-
-struct handle;
-struct lane;
+#include "../session/handle.h"
+#include "context.h"
 
 enum { CALL_PARAMS_MAX = 4 };
 
@@ -26,39 +23,34 @@ struct param {
 /* What a handler is given. Slices and cursors borrow the connection's input: gone when it returns. */
 struct call {
         struct request request;
-        struct server *server;
-        struct connection *connection;
+        struct context *context;
+        struct client *client;
         struct slice frame;
-        struct handle *handle; /* of methods whose first parameter is one */
+        struct handle *handle; /* this and the next two: of methods whose first parameter is a handle */
         struct session *session;
         struct lane *lane;
         struct param params[CALL_PARAMS_MAX]; /* behind the handle */
 };
 
-enum { METHOD_SLOTS = 128 };
-
-/* What is derived from the table once, at the start: an index by name, and the counts of parameters. */
-struct method_index {
-        struct slice names[METHOD_COUNT];
-        uint8_t least[METHOD_COUNT];
-        uint8_t most[METHOD_COUNT];
-        uint8_t slots[METHOD_SLOTS]; /* a method's number plus one; 0: free */
-};
-
 void method_index_init(struct method_index *index);
 
-/* One whole frame of this connection's. False: it is no message, the connection must end (it has been told).
+/* One whole message of a client. False: it is no request and no notification, and the client has been told.
  */
-bool dispatch(struct connection *connection, struct slice frame);
+bool dispatch(struct context *context, struct client *client, struct slice frame);
 
-/* The frame will be dispatched after another one: what it looks up is on its way into the processor
- * meanwhile. */
-void dispatch_announce(struct connection *connection, struct slice frame);
+/* A message that will be dispatched soon: prefetches the peer that it looks up. */
+void dispatch_prefetch(struct context *context, struct client *client, struct slice frame);
 
-/* A frame that broke a limit, or cannot be read: the last answer of this connection. */
-void dispatch_violation(struct connection *connection, uint32_t id, int frame_error);
+/* Answers bytes that are no message, or a message over a limit. */
+void dispatch_violation(struct context *context, struct client *client, uint32_t id, int frame_error);
 
-/* A deferred request's turn has come: its frame goes through its method as if it had just arrived. */
-void dispatch_again(struct request *request, struct slice frame);
+/*
+ * False: writes of this client are before the call. Its request has been deferred, and the call comes again
+ * when they are done. `answer` as in op_new().
+ */
+bool call_is_next(struct call *call, size_t answer);
+
+/* op_new() for the call's request. */
+struct op *call_defer(struct call *call, enum op_kind kind, size_t extra, size_t answer);
 
 #endif

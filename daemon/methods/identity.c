@@ -4,9 +4,6 @@
 
 #include "../../proto/datacentre.h"
 #include "../../proto/session_string.h"
-#include "../server.h"
-#include "../session/queue.h"
-#include "../wire/connection.h"
 #include "methods.h"
 
 enum {
@@ -176,7 +173,7 @@ static unsigned prepare_values(struct op *op, struct identity *next)
 
 static void start_values(struct call *call, struct values *values, op_answer_fn answer)
 {
-        struct op *op = op_new(call, OP_WRITE, 0, 0);
+        struct op *op = call_defer(call, OP_WRITE, 0, 0);
 
         if (!op) {
                 values_free(values);

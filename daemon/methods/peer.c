@@ -2,9 +2,7 @@
 
 #include <stdlib.h>
 
-#include "../server.h"
-#include "../session/queue.h"
-#include "../wire/connection.h"
+#include "../base/clock.h"
 #include "methods.h"
 
 enum { MAX_AGE_DEFAULT_S = 8 * 60 * 60, LIST_MAX = 1000 };
@@ -100,14 +98,14 @@ static void look_up(struct call *call, const struct lookup *lookup, int64_t max_
                 answer_lookup(&call->request, lookup, answer, &hit, max_age);
                 return;
         }
-        op = op_new(call, OP_FIND, sizeof(*lookup), ROW_BYTES);
+        op = call_defer(call, OP_FIND, sizeof(*lookup), ROW_BYTES);
         if (!op)
                 return;
         op->find.lookups = op_extra(op);
         op->find.n_lookups = 1;
         op->find.max_age = max_age;
         op->find.lookups[0] = *lookup;
-        op->find.lookups[0].text = op_slice(call, op, lookup->text);
+        op->find.lookups[0].text = op_slice(op, call->frame, lookup->text);
         op->answer = answer_find;
         op_start(op);
 }
@@ -219,7 +217,7 @@ void method_get_peers(struct call *call)
         }
         if (!call_is_next(call, list->count * ROW_BYTES) || answer_from_cache(call, ids, list->count))
                 return;
-        op = op_new(call, OP_FIND, list->count * sizeof(struct lookup), list->count * ROW_BYTES);
+        op = call_defer(call, OP_FIND, list->count * sizeof(struct lookup), list->count * ROW_BYTES);
         if (!op)
                 return;
         op->find.lookups = op_extra(op);
@@ -262,7 +260,7 @@ void method_scan_peers(struct call *call)
 
         if (!scan_limit(call, limit) || !call_is_next(call, (size_t)limit->integer * ROW_BYTES))
                 return;
-        op = op_new(call, OP_SCAN_PEERS, 0, (size_t)limit->integer * ROW_BYTES);
+        op = call_defer(call, OP_SCAN_PEERS, 0, (size_t)limit->integer * ROW_BYTES);
         if (!op)
                 return;
         op->scan.from_start = !call->params[0].given;
@@ -357,7 +355,7 @@ static void answer_repeats(struct call *call, const struct incoming *incoming)
         for (uint32_t i = 0; i < incoming->n; i++)
                 cache_touch_peer(call->session->cache, incoming->rows[i].id,
                                  incoming->rows[i].last_update_on);
-        call->server->metrics.counters[METRIC_ROWS_REPEATED] += incoming->n;
+        counters_add(call->context->counters, COUNT_ROWS_REPEATED, incoming->n);
         answer_nil(&call->request);
 }
 
@@ -380,9 +378,9 @@ static void fill_op(struct call *call, struct op *op, const struct incoming *inc
                         repeats[op->write.n_repeats++] = (struct row_time){ row.id, row.last_update_on };
                         continue;
                 }
-                row.type = op_slice(call, op, row.type);
-                row.username = op_slice(call, op, row.username);
-                row.phone_number = op_slice(call, op, row.phone_number);
+                row.type = op_slice(op, call->frame, row.type);
+                row.username = op_slice(op, call->frame, row.username);
+                row.phone_number = op_slice(op, call->frame, row.phone_number);
                 *(kinds[i] == CACHE_NEW ? fresh++ : late++) = row;
         }
 }
@@ -403,10 +401,10 @@ static void store_rows(struct call *call, struct incoming *incoming, uint8_t *ki
                 answer_repeats(call, incoming);
                 return;
         }
-        op = op_new(call, OP_WRITE,
-                    (incoming->n_new + incoming->n_late) * sizeof(struct peer) +
-                            (incoming->n - incoming->n_new - incoming->n_late) * sizeof(struct row_time),
-                    0);
+        op = call_defer(call, OP_WRITE,
+                        (incoming->n_new + incoming->n_late) * sizeof(struct peer) +
+                                (incoming->n - incoming->n_new - incoming->n_late) * sizeof(struct row_time),
+                        0);
         if (!op)
                 return;
         fill_op(call, op, incoming, kinds);

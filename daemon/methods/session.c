@@ -1,42 +1,12 @@
-/* A session as a whole: open, close, lease, save, delete, info, watch; and what options maps have in common.
- */
+/* A session as a whole: open, close, lease, save, delete, info, watch. */
 
-#include "../server.h"
+#include "../base/clock.h"
 #include "../session/opening.h"
-#include "../session/queue.h"
 #include "../session/watch.h"
-#include "../wire/connection.h"
 #include "methods.h"
 
 enum { LINGER_MAX_S = 24 * 60 * 60, INFO_BYTES = 1024 };
 #define WAIT_MAX_MS INT64_C(86400000)
-
-/* ---- options maps ---- */
-
-bool option_key(struct call *call, struct cursor *cursor, struct slice *key)
-{
-        if (cursor_str(cursor, SIZE_MAX, key))
-                return true;
-        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: the keys of the map must be str",
-                     call->request.method->name);
-        return false;
-}
-
-void option_unknown(struct call *call, struct slice key)
-{
-        char text[QUOTE_BYTES];
-
-        answer_error(&call->request, WIRE_BAD_REQUEST, "%s knows no `%s`", call->request.method->name,
-                     quote(key, text));
-}
-
-void option_wrong(struct call *call, struct slice key, struct cursor value, const char *must_be)
-{
-        char text[QUOTE_BYTES], sent[QUOTE_BYTES];
-
-        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: `%s` must be %s, not %s",
-                     call->request.method->name, quote(key, text), must_be, quote_value(value, sent));
-}
 
 /* ---- open ---- */
 
@@ -129,9 +99,9 @@ void method_open(struct call *call)
         struct open_call open = { .options = { .create = true } };
         struct slice name = call->params[0].text;
         struct param *options = &call->params[1];
-        const struct config *config = call->server->config;
+        const struct config *config = call->context->config;
+        struct storage *storage;
         char text[QUOTE_BYTES];
-        int backend;
 
         for (uint32_t i = 0; i < options->count; i++)
                 if (!take_open_option(call, &options->cursor, &open))
@@ -143,18 +113,20 @@ void method_open(struct call *call)
                              quote(name, text));
                 return;
         }
-        backend = server_backend(open.backend.data ? open.backend : slice_of(config->backend));
-        if (backend < 0 || !call->server->backend_envs[backend]) {
+        if (!open.backend.data)
+                open.backend = slice_of(config->backend);
+        storage = storages_find(call->context->storages, open.backend);
+        if (!storage) {
                 answer_error(&call->request, WIRE_BAD_REQUEST, "open: this daemon has no backend `%s`",
                              quote(open.backend, text));
                 return;
         }
-        if (call->connection->n_handles + call->connection->n_openings >= config->max_sessions) {
+        if (call->client->handles.n + call->client->n_openings >= config->max_sessions) {
                 answer_error(&call->request, WIRE_TOO_LARGE,
                              "this connection has as many sessions open as max-sessions allows");
                 return;
         }
-        ownership_open(call, backend, name, &open.options);
+        opening_start(call->client, &call->request, call->context->sessions, storage, name, &open.options);
 }
 
 void method_close(struct call *call)
@@ -162,17 +134,16 @@ void method_close(struct call *call)
         if (call->lane->n_writes > 0 && !call_is_next(call, 0))
                 return;
         handle_close(call->handle);
-        call->request.session = NULL;
         answer_nil(&call->request);
 }
 
 void method_lease(struct call *call)
 {
-        const struct backend *backend = backends[call->session->backend];
+        const struct backend *backend = call->session->storage->backend;
         int64_t left;
 
         if (!backend->lease) {
-                answer_nil(&call->request); /* it belongs to this host alone */
+                answer_nil(&call->request); /* the session belongs to this host alone */
                 return;
         }
         left = call->session->stored ? backend->lease(call->session->stored) : 0;
@@ -191,7 +162,7 @@ static unsigned prepare_save(struct op *op, struct identity *next)
 
 void method_save(struct call *call)
 {
-        struct op *op = op_new(call, OP_WRITE, 0, 0);
+        struct op *op = call_defer(call, OP_WRITE, 0, 0);
 
         if (!op)
                 return;
@@ -220,7 +191,7 @@ void method_delete(struct call *call)
                         return;
                 }
         }
-        op = op_new(call, OP_DELETE, 0, 0);
+        op = call_defer(call, OP_DELETE, 0, 0);
         if (!op)
                 return;
         op->remove_peers = remove_peers;
@@ -236,7 +207,7 @@ static void answer_info(struct op *op, const struct found *found)
         pack_cstr(out, "name");
         pack_str(out, session->name);
         pack_cstr(out, "backend");
-        pack_cstr(out, backends[session->backend]->name);
+        pack_cstr(out, session->storage->backend->name);
         pack_cstr(out, "dialect");
         pack_cstr(out, session->dialect);
         pack_cstr(out, "version");
@@ -262,7 +233,7 @@ void method_info(struct call *call)
 
         if (!call_is_next(call, INFO_BYTES))
                 return;
-        op = op_new(call, OP_COUNT, 0, INFO_BYTES);
+        op = call_defer(call, OP_COUNT, 0, INFO_BYTES);
         if (!op)
                 return;
         op->answer = answer_info;
@@ -273,6 +244,6 @@ void method_watch(struct call *call)
 {
         if (!call_is_next(call, 0))
                 return;
-        watch_set(call->handle, call->params[0].boolean);
+        handle_set_watching(call->handle, call->params[0].boolean);
         answer_nil(&call->request);
 }

@@ -2,9 +2,6 @@
 
 #include <stdlib.h>
 
-#include "../server.h"
-#include "../session/queue.h"
-#include "../wire/connection.h"
 #include "methods.h"
 
 /* ---- update_states ---- */
@@ -88,7 +85,7 @@ static void start_states(struct call *call, const struct numbered *rows)
 {
         uint32_t n = call->params[0].count;
         bool keep = call->params[1].boolean;
-        struct op *op = op_new(call, OP_WRITE, n * sizeof(struct state), 0);
+        struct op *op = call_defer(call, OP_WRITE, n * sizeof(struct state), 0);
 
         if (!op)
                 return;
@@ -148,7 +145,7 @@ static bool read_ids(struct call *call, int64_t *ids, size_t *n)
 
 static void start_remove(struct call *call, const int64_t *ids, size_t n)
 {
-        struct op *op = op_new(call, OP_WRITE, n * sizeof(*ids), 0);
+        struct op *op = call_defer(call, OP_WRITE, n * sizeof(*ids), 0);
 
         if (!op)
                 return;

@@ -2,9 +2,7 @@
 
 #include <stdlib.h>
 
-#include "../server.h"
-#include "../session/queue.h"
-#include "../wire/connection.h"
+#include "../base/clock.h"
 #include "methods.h"
 
 /* ---- update_usernames ---- */
@@ -71,7 +69,7 @@ static void read_names(struct call *call, struct op *op, struct peer_names *rows
                 cursor_array(&cursor, &count);
                 for (uint32_t k = 0; k < count; k++) {
                         cursor_str(&cursor, TEXT_MAX_BYTES, &names[k]);
-                        names[k] = op_slice(call, op, names[k]);
+                        names[k] = op_slice(op, call->frame, names[k]);
                 }
                 rows[i].n_names = unique_names(names, count);
                 names += count;
@@ -157,7 +155,7 @@ void method_update_usernames(struct call *call)
 
         if (!measure(call, &n_names))
                 return;
-        op = op_new(call, OP_WRITE, layout_size(n, n_names), 0);
+        op = call_defer(call, OP_WRITE, layout_size(n, n_names), 0);
         if (!op)
                 return;
         layout.rows = op_extra(op);
@@ -211,10 +209,10 @@ void method_scan_usernames(struct call *call)
         }
         if (!scan_limit(call, limit) || !call_is_next(call, (size_t)limit->integer * ROW_BYTES))
                 return;
-        op = op_new(call, OP_SCAN_USERNAMES, 0, (size_t)limit->integer * ROW_BYTES);
+        op = call_defer(call, OP_SCAN_USERNAMES, 0, (size_t)limit->integer * ROW_BYTES);
         if (!op)
                 return;
-        op->scan.after_name = op_slice(call, op, name);
+        op->scan.after_name = op_slice(op, call->frame, name);
         op->scan.after_id = id;
         op->scan.limit = (size_t)limit->integer;
         op->answer = answer_usernames;

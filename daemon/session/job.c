@@ -1,13 +1,11 @@
 /*
- * Making a job: reads and writes leave their lanes for it, writes learn what they mean now that all before
- * them is known.
+ * Making a job. Ops leave their lanes for it. A write is prepared here: all writes before it are known now,
+ * and so is what it changes.
  */
 
 #include "job.h"
 
 #include <stdlib.h>
-
-#include "../server.h"
 
 struct session_job *session_job_new(struct session *session)
 {
@@ -15,14 +13,13 @@ struct session_job *session_job_new(struct session *session)
 
         if (!job)
                 return NULL;
-        job->session = session;
-        job->stored = session->stored;
-        job->backend = backends[session->backend];
+        job->task.session = session;
+        job->backend = session->storage->backend;
         link_init(&job->reads);
         link_init(&job->writes);
         identity_init(&job->next);
-        job->since_ms = uv_now(&session->server->loop);
-        if (session->server->config->fsync == FSYNC_ALWAYS)
+        job->since_ms = timers_now(session->sessions->timers);
+        if (session->sessions->config->fsync == FSYNC_ALWAYS)
                 job->durability = DURABLE_DISK;
         return job;
 }
@@ -76,12 +73,12 @@ bool session_job_add_read(struct session_job *job, struct op *op)
         return true;
 }
 
-static bool is_nothing_yet(const struct session_job *job)
+static bool is_empty(const struct session_job *job)
 {
         return link_empty(&job->reads) && link_empty(&job->writes) && !job->delete;
 }
 
-/* What the write means now that all before it is known. False: it was answered, and is gone. */
+/* False: the op was answered and freed. */
 static bool prepare(struct session_job *job, struct op *op)
 {
         unsigned fields;
@@ -105,7 +102,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         struct change *grown;
 
         if (op->kind == OP_DELETE) {
-                if (!is_nothing_yet(job))
+                if (!is_empty(job))
                         return false;
                 take_op(job, op);
                 job->delete = op;
@@ -118,7 +115,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         if (!grown)
                 return false;
         job->changes = grown;
-        if (!job->has_identity && !identity_copy(&job->next, &job->session->identity))
+        if (!job->has_identity && !identity_copy(&job->next, &job->task.session->identity))
                 return false;
         job->has_identity = true;
         if (!prepare(job, op))
@@ -135,7 +132,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
 
 bool session_job_submit(struct session_job *job)
 {
-        struct session *session = job->session;
+        struct session *session = job->task.session;
 
         if (job->fields)
                 job->changes[job->n_changes++] = (struct change){
@@ -151,13 +148,13 @@ bool session_job_submit(struct session_job *job)
                 job->sync = session->unsynced;
                 session->sync_due = session->unsynced = false;
         }
-        if (is_nothing_yet(job) && job->n_late[0] + job->n_late[1] == 0 && !job->sync) {
+        if (is_empty(job) && job->n_late[0] + job->n_late[1] == 0 && !job->sync) {
                 session_job_free(job);
                 return false;
         }
         session->job = job;
+        session_start_task(session, &job->task, session_job_run, session_job_finish, job->since_ms);
         if (job->delete)
-                session->stored = NULL; /* a worker is about to free it */
-        session_job_off(session, &job->job, session_job_run, session_job_done, job->since_ms);
+                session->stored = NULL; /* the worker is about to free it */
         return true;
 }

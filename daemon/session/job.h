@@ -2,25 +2,22 @@
 #define GRAMD_DAEMON_SESSION_JOB_H
 
 /*
- * One round of work on a session, in three files: job.c makes it on the loop from what queue.c collected,
- * job_work.c does it on a worker, job_result.c, on the loop again, makes it known to cache, watchers and
- * clients.
+ * One round of work on a session, in three files. job.c makes it on the loop, from the ops that queue.c takes
+ * out of their lanes. job_work.c does it on a worker. job_result.c, on the loop again, passes the outcome on
+ * to the cache, the watchers and the clients.
  */
 
 #include "../base/arena.h"
-#include "../base/store.h"
-#include "queue.h"
+#include "op.h"
 
-/* An effect as the backend told it, with a text of our own. */
+/* An effect as the backend reported it, with a copy of its text. */
 struct noted {
         struct effect effect;
         struct slice text;
 };
 
 struct session_job {
-        struct job job;
-        struct session *session;
-        struct backend_session *stored;
+        struct session_task task;
         const struct backend *backend;
         struct arena arena;
 
@@ -63,17 +60,13 @@ void session_job_free(struct session_job *job);
 bool session_job_add_read(struct session_job *job, struct op *op);
 bool session_job_add_write(struct session_job *job, struct op *op);
 
-/* Off to a worker. False: there was nothing to do, and the job is gone. */
+/* Sends it to a worker. False: there was nothing to do, and the job is freed. */
 bool session_job_submit(struct session_job *job);
 
-/* Those who asked are told that it takes too long; what comes of it is taken in when it is back. */
+/* Answers all its requests `unavailable`: it takes too long. Its outcome still counts when it is back. */
 void session_job_overdue(struct session_job *job, const char *text);
 
-void session_job_run(struct job *job);  /* job_work.c, on a worker */
-void session_job_done(struct job *job); /* job_result.c, on the loop */
-
-/* queue.c's, for jobs. */
-void op_free(struct op *op); /* its request is answered */
-void queue_fail_all(struct session *session, enum wire_error error, const char *text);
+void session_job_run(struct job *job);              /* job_work.c, on a worker */
+void session_job_finish(struct session_task *task); /* job_result.c, on the loop */
 
 #endif

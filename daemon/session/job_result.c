@@ -1,11 +1,13 @@
 /*
- * What came of a job: into the cache and the session first, then to the watchers, then to those who asked.
+ * The outcome of a job: into the cache and the session first, then to the watchers, then to the clients. A
+ * client that has its answer finds everybody else told.
  */
 
 #include "job.h"
 
-#include "../server.h"
-#include "../wire/connection.h"
+#include <assert.h>
+
+#include "ending.h"
 #include "watch.h"
 
 static void fail_ops(struct link *ops, const char *text)
@@ -54,10 +56,11 @@ static void answer_reads(struct session_job *job)
         }
 }
 
-/* What the op's change did besides, as texts: forgotten in the cache, and kept for the watchers. */
+/* The effects of the op's change: names and numbers are forgotten in the cache, and listed for the watchers.
+ */
 static void take_effects(struct session_job *job, struct op *op, size_t *at, struct changed *changed)
 {
-        struct cache *cache = job->session->cache;
+        struct cache *cache = job->task.session->cache;
         struct slice *texts;
         size_t end = *at;
 
@@ -94,7 +97,7 @@ static void take_effects(struct session_job *job, struct op *op, size_t *at, str
                         cache_forget_names(cache, job->effects[*at].effect.peer_id);
 }
 
-/* The op's own rows: into memory, and for the watchers. */
+/* The op's own rows: into cache and states, and listed for the watchers. */
 static void take_change(struct session *session, const struct op *op, struct changed *changed)
 {
         const struct change *change = &op->write.change;
@@ -122,26 +125,26 @@ static void take_change(struct session *session, const struct op *op, struct cha
                 break;
         default: break;
         }
-        session->server->metrics.counters[METRIC_ROWS_STORED] += change->n;
+        counters_add(session->sessions->counters, COUNT_ROWS_STORED, change->n);
         for (size_t i = 0; i < op->write.n_repeats; i++)
                 cache_touch_peer(session->cache, op->write.repeats[i].id,
                                  op->write.repeats[i].last_update_on);
-        session->server->metrics.counters[METRIC_ROWS_REPEATED] += op->write.n_repeats;
+        counters_add(session->sessions->counters, COUNT_ROWS_REPEATED, op->write.n_repeats);
 }
 
 static void take_identity(struct session_job *job)
 {
-        struct identity former = job->session->identity;
+        struct identity former = job->task.session->identity;
 
         if (!job->fields)
                 return;
-        job->session->identity = job->next;
+        job->task.session->identity = job->next;
         job->next = former; /* wiped with the job */
 }
 
 static void answer_writes(struct session_job *job)
 {
-        struct session *session = job->session;
+        struct session *session = job->task.session;
         size_t effect = 0;
 
         if (!job->write_error)
@@ -150,7 +153,7 @@ static void answer_writes(struct session_job *job)
                 struct op *op = LINK_OF(job->writes.next, struct op, link);
                 struct changed changed = { .fields = op->write.fields };
 
-                session->server->metrics.counters[METRIC_WRITES]++;
+                counters_add(session->sessions->counters, COUNT_WRITES, 1);
                 if (job->write_error) {
                         if (op->request.is_open)
                                 answer_fault(&op->request, job->write_error, &job->write_fault);
@@ -172,10 +175,33 @@ static void answer_writes(struct session_job *job)
 
 static void log_fault(const struct session *session, enum log_level level, const char *what, const char *why)
 {
-        char who[300];
+        char who[SESSION_TEXT_BYTES];
 
-        log_write(session->server->log, level, "%s: %s: %s", session_describe(session, who, sizeof(who)),
-                  what, why);
+        log_write(session->sessions->log, level, "%s: %s: %s", session_describe(session, who), what, why);
+}
+
+static void log_faults(const struct session_job *job)
+{
+        const struct session *session = job->task.session;
+
+        if (job->late_error)
+                log_fault(session, LOG_WARNING, "times of known peers were not stored", job->late_fault.text);
+        if (job->write_error)
+                log_fault(session, LOG_ERROR, "a write failed", job->write_fault.text);
+        if (job->read_error)
+                log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
+        if (job->sync_error)
+                log_fault(session, LOG_ERROR, "what was written last second may not survive a loss of power",
+                          job->sync_fault.text);
+}
+
+static void count_job(const struct session_job *job)
+{
+        struct counters *counters = job->task.session->sessions->counters;
+
+        counters_add(counters, COUNT_JOBS, 1);
+        counters_add(counters, COUNT_COMMITS, job->n_changes > 0 && !job->write_error);
+        counters_add(counters, COUNT_SYNCS, job->sync && !job->sync_error);
 }
 
 static void on_fsync(struct timer *timer)
@@ -183,85 +209,82 @@ static void on_fsync(struct timer *timer)
         struct session *session = LINK_OF(timer, struct session, fsync);
 
         session->sync_due = true;
-        queue_run(session);
+        session_wake(session);
 }
 
 /* What is committed and not on the disk will be within a second. */
 static void plan_sync(struct session_job *job)
 {
-        struct session *session = job->session;
-        struct server *server = session->server;
+        struct session *session = job->task.session;
+        struct sessions *sessions = session->sessions;
 
-        if (job->sync_error) {
-                log_fault(session, LOG_ERROR, "what was written last second may not survive a loss of power",
-                          job->sync_fault.text);
+        if (job->sync_error)
                 session->unsynced = true;
-        }
         if (job->n_changes > 0 && !job->write_error && !job->sync)
                 session->unsynced = job->durability == DURABLE_SYSTEM;
-        if (session->unsynced && server->config->fsync == FSYNC_EVERYSEC && !session->fsync.slot)
-                timer_start(&server->timers, &session->fsync, 1000, on_fsync);
+        if (session->unsynced && sessions->config->fsync == FSYNC_EVERYSEC && !session->fsync.slot)
+                timer_start(sessions->timers, &session->fsync, 1000, on_fsync);
 }
 
+/* A write failed half-way, or may still happen: nothing that is cached is certain. */
+static void doubt(struct session *session)
+{
+        if (!session->storage->backend->confirm)
+                return;
+        session->in_doubt = session->confirm_wanted = true;
+        cache_forget_all(session->cache);
+        watch_tell_all(session);
+}
+
+/* The one who asked for it, while connected, is answered rather than told of the end. */
 static void finish_delete(struct session_job *job)
 {
-        struct session *session = job->session;
+        struct session *session = job->task.session;
         struct op *op = job->delete;
-        struct handle *deleter = NULL;
+        struct client *client = op->lane->client;
+        struct handle *deleter = client ? handle_find(client, op->handle_number) : NULL;
+        char who[CLIENT_TEXT_BYTES], what[SESSION_TEXT_BYTES];
 
         if (job->delete_error) {
+                session->stored = job->task.stored;
                 if (op->request.is_open)
                         answer_fault(&op->request, job->delete_error, &job->write_fault);
                 op_free(op);
-                if (job->delete_error == BACKEND_E_FENCED)
-                        session_fenced(session, job->write_fault.text);
-                else
-                        queue_run(session);
                 return;
         }
-        log_fault(session, LOG_INFO, "deleted", "at its client's wish");
-        if (op->request.connection)
-                deleter = connection_handle(op->request.connection, op->handle_number);
+        log_write(session->sessions->log, LOG_INFO, "%s deleted by %s", session_describe(session, what),
+                  client ? client_describe(client, who) : "a client that has gone");
         if (op->request.is_open)
                 answer_nil(&op->request);
         op_free(op);
-        queue_fail_all(session, WIRE_BAD_SESSION, "the session was deleted");
-        session_removed(session, deleter);
+        session_deleted(session, deleter);
 }
 
-static bool is_fenced(const struct session_job *job)
+/* The text of the fault that says that another host owns the session; NULL: it does not. */
+static const char *fenced(const struct session_job *job)
 {
-        return job->write_error == BACKEND_E_FENCED || job->late_error == BACKEND_E_FENCED;
+        if (job->write_error == BACKEND_E_FENCED || job->delete_error == BACKEND_E_FENCED)
+                return job->write_fault.text;
+        return job->late_error == BACKEND_E_FENCED ? job->late_fault.text : NULL;
 }
 
-void session_job_done(struct job *base)
+void session_job_finish(struct session_task *task)
 {
-        struct session_job *job = (struct session_job *)base;
-        struct session *session = job->session;
+        struct session_job *job = (struct session_job *)task;
+        struct session *session = task->session;
 
-        session->server->metrics.counters[METRIC_JOBS]++;
-        session->server->metrics.counters[METRIC_COMMITS] += job->n_changes > 0 && !job->write_error;
-        session->server->metrics.counters[METRIC_SYNCS] += job->sync && !job->sync_error;
-        if (job->late_error)
-                log_fault(session, LOG_WARNING, "times of known peers were not stored", job->late_fault.text);
-        if (job->write_error)
-                log_fault(session, LOG_ERROR, "a write failed", job->write_fault.text);
-        if (job->read_error)
-                log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
+        assert(session->state == SESSION_OPEN && session->job == job);
+        session->job = NULL;
+        count_job(job);
+        log_faults(job);
         answer_reads(job);
         answer_writes(job);
         plan_sync(job);
-        session->job = NULL;
-        session_job_back(session);
-        if (job->delete &&job->delete_error)
-                session->stored = job->stored;
         if (job->write_error || job->delete_error || job->late_error)
-                session_doubt(session);
+                doubt(session);
         if (job->delete)
                 finish_delete(job);
-        else if (is_fenced(job))
-                session_fenced(session, job->write_error ? job->write_fault.text : job->late_fault.text);
-        else
-                queue_run(session);
+        if (session->state == SESSION_OPEN && fenced(job))
+                session_fenced(session, fenced(job));
         session_job_free(job);
 }

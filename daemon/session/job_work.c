@@ -1,6 +1,6 @@
 /*
  * The job on its worker, in this order: times that the cache could not keep, reads, writes (one transaction),
- * a sync. What the backend finds and tells is copied: it is gone when the call returns.
+ * a sync. What the backend's callbacks hand over is copied: it is borrowed for the call.
  */
 
 #include "job.h"
@@ -99,8 +99,8 @@ static void store_late(struct session_job *job)
                                 .n = job->n_late[names],
                         };
         if (n > 0)
-                job->late_error = job->backend->apply(job->stored, changes, n, DURABLE_SYSTEM, NULL, NULL,
-                                                      &job->late_fault);
+                job->late_error = job->backend->apply(job->task.stored, changes, n, DURABLE_SYSTEM, NULL,
+                                                      NULL, &job->late_fault);
 }
 
 static int scan(struct session_job *job, struct op *op)
@@ -111,17 +111,18 @@ static int scan(struct session_job *job, struct op *op)
         switch (op->kind) {
         case OP_SCAN_PEERS:
                 op->first_match = job->n_matches;
-                error = job->backend->scan_peers(job->stored, op->scan.from_start ? NULL : &op->scan.after_id,
+                error = job->backend->scan_peers(job->task.stored,
+                                                 op->scan.from_start ? NULL : &op->scan.after_id,
                                                  op->scan.limit, on_peer, job, fault);
                 op->n_found = job->n_matches - op->first_match;
                 return error;
         case OP_SCAN_USERNAMES:
                 op->first_match = job->n_usernames;
-                error = job->backend->scan_usernames(job->stored, op->scan.after_name, op->scan.after_id,
+                error = job->backend->scan_usernames(job->task.stored, op->scan.after_name, op->scan.after_id,
                                                      op->scan.limit, on_username, job, fault);
                 op->n_found = job->n_usernames - op->first_match;
                 return error;
-        case OP_COUNT: return job->backend->count(job->stored, &op->counts, fault);
+        case OP_COUNT: return job->backend->count(job->task.stored, &op->counts, fault);
         default: return 0;
         }
 }
@@ -129,8 +130,8 @@ static int scan(struct session_job *job, struct op *op)
 static void read_all(struct session_job *job)
 {
         if (job->n_lookups > 0) {
-                job->read_error = job->backend->find(job->stored, job->lookups, job->n_lookups, on_match, job,
-                                                     &job->read_fault);
+                job->read_error = job->backend->find(job->task.stored, job->lookups, job->n_lookups, on_match,
+                                                     job, &job->read_fault);
                 if (job->n_matches > 1)
                         qsort(job->matches, job->n_matches, sizeof(struct match), by_lookup);
         }
@@ -150,14 +151,14 @@ void session_job_run(struct job *base)
         read_all(job);
         if (job->n_changes > 0) {
                 job->no_memory = false;
-                job->write_error = job->backend->apply(job->stored, job->changes, job->n_changes,
+                job->write_error = job->backend->apply(job->task.stored, job->changes, job->n_changes,
                                                        job->durability, on_effect, job, &job->write_fault);
                 if (job->n_effects > 1)
                         qsort(job->effects, job->n_effects, sizeof(struct noted), by_change);
         }
         if (job->sync)
-                job->sync_error = job->backend->sync(job->stored, &job->sync_fault);
+                job->sync_error = job->backend->sync(job->task.stored, &job->sync_fault);
         if (job->delete)
                 job->delete_error =
-                        job->backend->remove(job->stored, job->delete->remove_peers, &job->write_fault);
+                        job->backend->remove(job->task.stored, job->delete->remove_peers, &job->write_fault);
 }

@@ -1,25 +1,28 @@
 /*
- * An open that cannot be answered at once is an `opening` in its session's list. What it waits for is told by
- * the session's phase: OPENING (loading, or a file that another program holds), OPEN (handles that do not
- * go with it), CLOSING (it will be loaded again).
+ * An open that cannot be answered at once is an `opening` in its session's list. The session's state tells
+ * what it waits for: a load (CLOSED, LOADING), handles that it does not go with (OPEN), or the end of the
+ * former session (ENDING, CLOSING).
  */
 
 #include "opening.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-#include "../server.h"
-#include "../wire/connection.h"
-#include "queue.h"
+#include "load.h"
 
 enum { BUSY_RETRY_MS = 100 }; /* how often a file that another program holds is tried again */
 
+static const char overdue_text[] = "the backend has not answered in time";
+
 struct opening {
-        struct link link;          /* session->openings */
-        struct link of_connection; /* connection->openings */
+        struct link link;      /* session->openings */
+        struct link of_client; /* client->openings */
         struct session *session;
+        struct client *client; /* NULL: it has gone */
         struct request request;
         struct opening_options options;
         char dialect[PEER_TYPE_MAX_BYTES];
@@ -28,28 +31,33 @@ struct opening {
         bool may_create;
 };
 
+static struct opening *opening_of(const struct link *link)
+{
+        return LINK_OF(link, struct opening, link);
+}
+
 /* ---- answers ---- */
 
-void ownership_pack_holder(const struct handle *holder, struct buffer *out)
+void pack_holder(struct buffer *out, const struct handle *holder)
 {
-        const struct connection *connection = holder->connection;
+        const struct client *client = holder->client;
         char host[256] = "";
 
         gethostname(host, sizeof(host) - 1);
         pack_map(out, 5);
         pack_cstr(out, "pid");
-        pack_int(out, connection->credentials.pid);
+        pack_int(out, client->credentials.pid);
         pack_cstr(out, "uid");
-        pack_int(out, connection->credentials.uid);
+        pack_int(out, client->credentials.uid);
         pack_cstr(out, "client");
-        pack_str(out, slice_of(connection->client));
+        pack_str(out, slice_of(client->name));
         pack_cstr(out, "host");
         pack_cstr(out, host);
         pack_cstr(out, "since");
         pack_int(out, holder->since);
 }
 
-struct handle *ownership_holder(const struct session *session)
+struct handle *session_holder(const struct session *session)
 {
         struct handle *first;
 
@@ -61,35 +69,33 @@ struct handle *ownership_holder(const struct session *session)
 
 static bool held_against(const struct session *session, bool exclusive)
 {
-        return ownership_holder(session) || (exclusive && session->n_handles > 0);
+        return session_holder(session) || (exclusive && session->n_handles > 0);
 }
 
 static bool fits(const struct session *session, bool exclusive)
 {
         if (held_against(session, exclusive))
                 return false;
-        /* The last writes of those who left come before anything of an exclusive holder's: a moment's wait.
-         */
-        return !exclusive || (!session->busy && queue_is_empty(session));
+        /* The last writes of former holders come before anything of an exclusive one. */
+        return !exclusive || (!session->busy && lanes_empty(session));
 }
 
 static void answer_busy(struct request *request, const struct session *session)
 {
-        struct handle *holder = ownership_holder(session);
+        struct handle *holder;
         struct buffer detail = { 0 };
-        char text[256], who[160];
+        char text[CLIENT_TEXT_BYTES + 64], who[CLIENT_TEXT_BYTES];
 
-        if (!holder && !link_empty(&session->handles))
-                holder = LINK_OF(session->handles.next, struct handle, link);
-        if (!holder) {
+        if (link_empty(&session->handles)) {
                 answer_error(request, WIRE_BUSY, "the session is being opened or closed by others");
                 return;
         }
+        holder = LINK_OF(session->handles.next, struct handle, link);
         pack_map(&detail, 1);
         pack_cstr(&detail, "holder");
-        ownership_pack_holder(holder, &detail);
+        pack_holder(&detail, holder);
         snprintf(text, sizeof(text), "the session is held%s by %s", holder->exclusive ? " exclusively" : "",
-                 connection_describe(holder->connection, who, sizeof(who)));
+                 client_describe(holder->client, who));
         answer_detail(request, WIRE_BUSY, (struct slice){ (const char *)detail.data, detail.len }, text);
         buffer_deinit(&detail);
 }
@@ -105,7 +111,7 @@ static void answer_open(struct request *request, const struct handle *handle, bo
         pack_cstr(out, "created");
         pack_bool(out, created);
         pack_cstr(out, "backend");
-        pack_cstr(out, backends[session->backend]->name);
+        pack_cstr(out, session->storage->backend->name);
         pack_cstr(out, "dialect");
         pack_cstr(out, session->dialect);
         pack_cstr(out, "version");
@@ -115,11 +121,11 @@ static void answer_open(struct request *request, const struct handle *handle, bo
         answer_end(request);
 }
 
-/* The session is OPEN and the open fits. */
-static void grant(struct session *session, struct request *request, const struct opening_options *options,
-                  bool created)
+/* The session is OPEN, and the open fits. */
+static void grant(struct session *session, struct client *client, struct request *request,
+                  const struct opening_options *options)
 {
-        struct handle *handle = request->connection ? handle_new(session, request->connection) : NULL;
+        struct handle *handle = client ? handle_new(session, client) : NULL;
 
         if (!handle) {
                 answer_error(request, WIRE_STORAGE, "no memory for another session handle");
@@ -127,136 +133,105 @@ static void grant(struct session *session, struct request *request, const struct
         }
         if (!(handle->rights & RIGHT_READ)) {
                 answer_error(request, WIRE_DENIED, "uid %u has no rights on this session",
-                             (unsigned)request->connection->credentials.uid);
+                             (unsigned)client->credentials.uid);
                 handle_close(handle);
                 return;
         }
         handle->exclusive = options->exclusive;
         if (options->linger_ms > session->linger_ms)
                 session->linger_ms = options->linger_ms;
-        answer_open(request, handle, created);
-        if (handle->connection->ending)
+        answer_open(request, handle, session->created_untold);
+        session->created_untold = false;
+        if (client->connection.ending)
                 handle_close(handle);
 }
 
-/* ---- openings ---- */
+/* ---- those that wait ---- */
 
 static void opening_free(struct opening *opening)
 {
-        timer_stop(&opening->session->server->timers, &opening->timer);
-        timers_release(&opening->session->server->timers, 1);
+        struct timers *timers = opening->session->sessions->timers;
+
+        assert(!opening->request.is_open);
+        timer_stop(timers, &opening->timer);
+        timers_release(timers, 1);
         link_remove(&opening->link);
-        if (!link_empty(&opening->of_connection)) {
-                link_remove(&opening->of_connection);
-                if (opening->request.connection)
-                        opening->request.connection->n_openings--;
-        }
+        link_remove(&opening->of_client);
+        if (opening->client)
+                opening->client->n_openings--;
+        session_wake(opening->session);
         free(opening);
 }
 
 static uint64_t remaining_ms(const struct opening *opening)
 {
-        uint64_t now = uv_now(&opening->session->server->loop);
+        uint64_t now = timers_now(opening->session->sessions->timers);
 
         return opening->deadline_ms > now ? opening->deadline_ms - now : 0;
 }
 
 static void on_deadline(struct timer *timer)
 {
-        struct opening *opening = LINK_OF(timer, struct opening, timer);
-        struct session *session = opening->session;
-
-        if (session->phase != SESSION_OPEN || !held_against(session, opening->options.exclusive))
-                return; /* answered when it is open again, or cannot be had */
-        answer_busy(&opening->request, session);
-        opening_free(opening);
-        session_check_idle(session);
+        session_wake(LINK_OF(timer, struct opening, timer)->session);
 }
 
-static struct opening *opening_of(struct link *link)
+static void look_at(struct session *session, struct opening *opening)
 {
-        return LINK_OF(link, struct opening, link);
+        if (fits(session, opening->options.exclusive)) {
+                grant(session, opening->client, &opening->request, &opening->options);
+                opening_free(opening);
+        } else if (!held_against(session, opening->options.exclusive)) {
+                return; /* for a moment: until the session is at rest */
+        } else if (remaining_ms(opening) == 0) {
+                answer_busy(&opening->request, session);
+                opening_free(opening);
+        } else if (!opening->timer.slot) {
+                timer_start(session->sessions->timers, &opening->timer, remaining_ms(opening), on_deadline);
+        }
 }
 
-/* Whose turn it is gets it; who cannot wait any longer is told; the others wait. */
-static void grant_openings(struct session *session, bool created)
+void openings_grant(struct session *session)
 {
         struct link *at = session->openings.next;
 
+        assert(session->state == SESSION_OPEN);
         while (at != &session->openings) {
                 struct opening *opening = opening_of(at);
 
                 at = at->next;
-                if (fits(session, opening->options.exclusive)) {
-                        struct opening_options options = opening->options;
-                        struct request request;
-
-                        /* Taken out of the list first: granting looks at the list again. */
-                        request_take(&opening->request, &request);
-                        opening_free(opening);
-                        grant(session, &request, &options, created);
-                        created = false;
-                        at = session->openings.next;
-                } else if (!held_against(session, opening->options.exclusive)) {
-                        continue;
-                } else if (remaining_ms(opening) == 0) {
-                        answer_busy(&opening->request, session);
-                        opening_free(opening);
-                } else if (!opening->timer.slot) {
-                        timer_start(&session->server->timers, &opening->timer, remaining_ms(opening),
-                                    on_deadline);
-                }
+                look_at(session, opening);
         }
 }
 
-void ownership_released(struct session *session)
+/* ---- loading for them ---- */
+
+static void on_reload(struct timer *timer)
 {
-        if (session->phase == SESSION_OPEN && !link_empty(&session->openings))
-                grant_openings(session, false);
+        session_wake(LINK_OF(timer, struct session, reload));
 }
 
-/* Loads it for the first in the list; without memory all are refused. True: it is being loaded. */
-static bool load_for_first(struct session *session)
+static void fail_opening(struct opening *opening, int error, const struct fault *fault)
 {
-        while (!link_empty(&session->openings)) {
-                struct opening *first = opening_of(session->openings.next);
-
-                if (session_load(session, first->options.create && first->may_create, first->options.dialect))
-                        return true;
-                answer_error(&first->request, WIRE_STORAGE, "no memory to open the session");
-                opening_free(first);
-        }
-        return false;
-}
-
-static void on_retry(struct timer *timer)
-{
-        struct session *session = LINK_OF(timer, struct session, idle);
-
-        if (!load_for_first(session))
-                session_free(session);
-}
-
-/* Answers one whose load has failed. False: it waits on. */
-static bool fail_opening(struct opening *opening, int error, const struct fault *fault)
-{
-        if (error == BACKEND_E_BUSY && remaining_ms(opening) > 0 && !opening->session->server->stopping)
-                return false;
+        if (error == BACKEND_E_BUSY && remaining_ms(opening) > 0 && !opening->session->sessions->stopping)
+                return; /* it waits on */
         if (error == BACKEND_E_NOT_FOUND && opening->options.create && !opening->may_create)
                 answer_error(&opening->request, WIRE_DENIED, "creating a session needs the right `write`");
         else
                 answer_fault(&opening->request, error, fault);
         opening_free(opening);
-        return true;
 }
 
 static void load_failed(struct session *session, int error, const struct fault *fault)
 {
         /* What another open asked for may still succeed: creating it, or another dialect. */
         bool all = error != BACKEND_E_NOT_FOUND && error != BACKEND_E_OPTION;
-        struct link *at = session->openings.next;
         bool first = true; /* the one that it was loaded for */
+        struct link *at = session->openings.next;
+        char what[SESSION_TEXT_BYTES];
 
+        if (error != BACKEND_E_NOT_FOUND)
+                log_write(session->sessions->log, LOG_WARNING, "cannot open %s: %s",
+                          session_describe(session, what), fault->text);
         while (at != &session->openings) {
                 struct opening *opening = opening_of(at);
 
@@ -265,132 +240,150 @@ static void load_failed(struct session *session, int error, const struct fault *
                         fail_opening(opening, error, fault);
                 first = false;
         }
-        if (link_empty(&session->openings))
-                session_free(session);
-        else if (error == BACKEND_E_BUSY)
-                timer_start(&session->server->timers, &session->idle, BUSY_RETRY_MS, on_retry);
-        else if (!load_for_first(session))
-                session_free(session);
+        if (error == BACKEND_E_BUSY && !link_empty(&session->openings))
+                timer_start(session->sessions->timers, &session->reload, BUSY_RETRY_MS, on_reload);
 }
 
-void ownership_opened(struct session *session, int error, const struct fault *fault, bool created)
+static void log_load(const struct session *session)
+{
+        const struct client *client =
+                link_empty(&session->openings) ? NULL : opening_of(session->openings.next)->client;
+        char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
+
+        log_write(session->sessions->log, LOG_INFO, "%s %s by %s: %s, version %d",
+                  session_describe(session, what), session->created_untold ? "created" : "opened",
+                  client ? client_describe(client, who) : "a client that has gone", session->dialect,
+                  session->version);
+}
+
+static void on_loaded(struct session *session, int error, const struct fault *fault)
 {
         if (error) {
                 load_failed(session, error, fault);
                 return;
         }
-        grant_openings(session, created);
-        session_check_idle(session);
+        log_load(session);
+        openings_grant(session);
 }
 
-static const char overdue_text[] = "the backend does not answer in time";
+bool openings_load(struct session *session)
+{
+        assert(session->state == SESSION_CLOSED);
+        while (!link_empty(&session->openings)) {
+                struct opening *first = opening_of(session->openings.next);
 
-void ownership_overdue(struct session *session)
+                if (session->reload.slot)
+                        return true;
+                if (load_start(session, first->options.create && first->may_create, first->options.dialect,
+                               on_loaded))
+                        return true;
+                answer_error(&first->request, WIRE_STORAGE, "no memory to open the session");
+                opening_free(first);
+        }
+        return false;
+}
+
+void openings_overdue(struct session *session)
 {
         while (!link_empty(&session->openings)) {
                 struct opening *opening = opening_of(session->openings.next);
 
-                answer_error(&opening->request, WIRE_UNAVAILABLE, overdue_text);
+                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", overdue_text);
                 opening_free(opening);
         }
 }
 
-bool ownership_closed(struct session *session)
+/* ---- their clients ---- */
+
+void openings_end_of_client(struct client *client)
 {
-        return load_for_first(session);
-}
+        for (struct link *at = client->openings.next; at != &client->openings; at = at->next) {
+                struct opening *opening = LINK_OF(at, struct opening, of_client);
 
-void ownership_forget(struct connection *connection)
-{
-        struct link *at = connection->openings.next;
-
-        while (at != &connection->openings) {
-                struct opening *opening = LINK_OF(at, struct opening, of_connection);
-                struct session *session = opening->session;
-
-                at = at->next;
                 opening->deadline_ms = 0;
-                if (session->phase != SESSION_OPEN)
-                        continue;
-                answer_busy(&opening->request, session);
-                opening_free(opening);
-                session_check_idle(session);
+                session_wake(opening->session);
         }
 }
 
-void ownership_abandon(struct connection *connection)
+void openings_abandon(struct client *client)
 {
-        while (!link_empty(&connection->openings)) {
-                struct opening *opening = LINK_OF(connection->openings.next, struct opening, of_connection);
+        while (!link_empty(&client->openings)) {
+                struct opening *opening = LINK_OF(client->openings.next, struct opening, of_client);
 
-                link_remove(&opening->of_connection);
-                connection->n_openings--;
+                link_remove(&opening->of_client);
+                opening->client = NULL;
         }
+        client->n_openings = 0;
 }
 
 /* ---- the way in ---- */
 
-static void wait_for(struct call *call, struct session *session, const struct opening_options *options,
-                     bool may_create)
+/* False: it is refused, and answered. */
+static bool permitted(struct client *client, struct request *request, const struct sessions *sessions,
+                      const struct storage *storage, struct slice name, bool exclusive, bool *may_create)
+{
+        unsigned rights =
+                access_rights(&sessions->config->access, &client->credentials, name, storage->backend->name);
+        char text[QUOTE_BYTES];
+
+        *may_create = rights & RIGHT_WRITE;
+        if (rights & RIGHT_READ && (!exclusive || rights & RIGHT_WRITE))
+                return true;
+        answer_error(request, WIRE_DENIED, "uid %u may not open session %s%s",
+                     (unsigned)client->credentials.uid, quote(name, text),
+                     rights & RIGHT_READ ? " exclusively: that needs the right `write`" : "");
+        return false;
+}
+
+static void wait_for(struct session *session, struct client *client, struct request *request,
+                     const struct opening_options *options, bool may_create)
 {
         struct opening *opening = calloc(1, sizeof(*opening));
 
-        if (!opening || !timers_reserve(&call->server->timers, 1)) {
+        if (!opening || !timers_reserve(session->sessions->timers, 1)) {
                 free(opening);
-                answer_error(&call->request, WIRE_STORAGE, "no memory to open the session");
+                answer_error(request, WIRE_STORAGE, "no memory to open the session");
                 return;
         }
         opening->session = session;
+        opening->client = client;
         opening->options = *options;
         opening->may_create = may_create;
         if (options->dialect.data) {
                 memcpy(opening->dialect, options->dialect.data, options->dialect.len);
                 opening->options.dialect.data = opening->dialect;
         }
-        opening->deadline_ms = uv_now(&call->server->loop) + options->wait_ms;
-        request_defer(&call->request, &opening->request, sizeof(*opening));
+        opening->deadline_ms = timers_now(session->sessions->timers) + options->wait_ms;
+        request_defer(request, &opening->request, sizeof(*opening));
         link_append(&session->openings, &opening->link);
-        link_append(&call->connection->openings, &opening->of_connection);
-        call->connection->n_openings++;
+        link_append(&client->openings, &opening->of_client);
+        client->n_openings++;
+        session_wake(session);
 }
 
-void ownership_open(struct call *call, int backend, struct slice name, const struct opening_options *options)
+void opening_start(struct client *client, struct request *request, struct sessions *sessions,
+                   struct storage *storage, struct slice name, const struct opening_options *options)
 {
-        struct server *server = call->server;
-        struct session *session = sessions_find(&server->sessions, backend, name);
-        unsigned rights = access_rights(&server->config->access, &call->connection->credentials, name,
-                                        backends[backend]->name);
+        struct session *session = sessions_find(sessions, storage, name);
+        bool may_create;
 
-        if (!(rights & RIGHT_READ) || (options->exclusive && !(rights & RIGHT_WRITE))) {
-                char text[QUOTE_BYTES];
-
-                answer_error(&call->request, WIRE_DENIED, "uid %u may not open session %s%s",
-                             (unsigned)call->connection->credentials.uid, quote(name, text),
-                             rights & RIGHT_READ ? " exclusively: that needs the right `write`" : "");
+        if (!permitted(client, request, sessions, storage, name, options->exclusive, &may_create))
                 return;
-        }
-        if (session && (session->overdue || (session->phase == SESSION_OPEN && !session_is_ours(session)))) {
-                answer_error(&call->request, WIRE_UNAVAILABLE,
+        if (session && (session->overdue || (session->state == SESSION_OPEN && !session_is_ours(session)))) {
+                answer_error(request, WIRE_UNAVAILABLE, "%s",
                              session->overdue ? overdue_text : "the right to the session is being confirmed");
                 return;
         }
-        if (session && session->phase == SESSION_OPEN && link_empty(&session->openings) &&
+        if (session && session->state == SESSION_OPEN && link_empty(&session->openings) &&
             fits(session, options->exclusive)) {
-                grant(session, &call->request, options, false);
+                grant(session, client, request, options);
                 return;
         }
+        if (!session)
+                session = session_new(sessions, storage, name);
         if (!session) {
-                session = session_new(server, backend, name);
-                if (!session) {
-                        answer_error(&call->request, WIRE_STORAGE, "no memory to open the session");
-                        return;
-                }
+                answer_error(request, WIRE_STORAGE, "no memory to open the session");
+                return;
         }
-        wait_for(call, session, options, rights & RIGHT_WRITE);
-        if (session->phase == SESSION_OPEN) {
-                grant_openings(session, false);
-                session_check_idle(session);
-        } else if (!session->busy && !session->idle.slot && !load_for_first(session)) {
-                session_free(session);
-        }
+        wait_for(session, client, request, options, may_create);
 }

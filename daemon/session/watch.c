@@ -3,10 +3,10 @@
 #include "watch.h"
 
 #include "../../proto/message.h"
-#include "../wire/connection.h"
-#include "queue.h"
 
 enum { TOLD_ONE_BY_ONE = 4096 }; /* more than this in one change: `all` */
+
+static const struct changed everything = { .all = true };
 
 static size_t told(const struct changed *changed)
 {
@@ -38,9 +38,9 @@ static void pack_states(struct buffer *out, const struct changed *changed)
                 pack_int(out, changed->states ? changed->states[i].id : changed->states_gone[i]);
 }
 
-static void tell(struct handle *handle, const struct changed *changed, bool all)
+static void tell(struct handle *handle, const struct changed *changed)
 {
-        struct buffer *out = connection_out(handle->connection);
+        struct buffer *out = connection_out(&handle->client->connection);
 
         message_begin_notification(out, "changed", 2);
         pack_int(out, handle->number);
@@ -54,64 +54,56 @@ static void tell(struct handle *handle, const struct changed *changed, bool all)
         pack_fields(out, changed->fields);
         pack_states(out, changed);
         pack_cstr(out, "all");
-        pack_bool(out, all);
+        pack_bool(out, changed->all);
+}
+
+/* Tells one watcher, or notes that it is owed an `all`. */
+static void tell_or_owe(struct handle *handle, const struct changed *changed)
+{
+        if (connection_is_behind(&handle->client->connection))
+                handle->is_owed_changes = handle->client->is_owed_changes = true;
+        else if (!handle->is_owed_changes)
+                tell(handle, changed);
+}
+
+static void tell_all_but(struct session *session, const struct lane *lane, int64_t number,
+                         const struct changed *changed)
+{
+        if (session->n_watching == 0)
+                return;
+        for (struct link *at = session->handles.next; at != &session->handles; at = at->next) {
+                struct handle *handle = LINK_OF(at, struct handle, link);
+
+                if (handle->watching && (handle->lane != lane || handle->number != number))
+                        tell_or_owe(handle, changed);
+        }
 }
 
 void watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
                 const struct changed *changed)
 {
-        static const struct changed nothing = { 0 };
-        bool all = changed->all || told(changed) > TOLD_ONE_BY_ONE;
-
-        if (session->n_watching == 0 || (told(changed) == 0 && !changed->fields && !all))
-                return;
-        for (struct link *at = session->handles.next; at != &session->handles; at = at->next) {
-                struct handle *handle = LINK_OF(at, struct handle, link);
-
-                if (!handle->watching || (handle->lane == writer_lane && handle->number == writer_number))
-                        continue;
-                if (connection_is_behind(handle->connection))
-                        handle->behind = handle->connection->watcher_behind = true;
-                else if (!handle->behind)
-                        tell(handle, all ? &nothing : changed, all);
-        }
+        if (changed->all || told(changed) > TOLD_ONE_BY_ONE)
+                tell_all_but(session, writer_lane, writer_number, &everything);
+        else if (told(changed) > 0 || changed->fields)
+                tell_all_but(session, writer_lane, writer_number, changed);
 }
 
 void watch_tell_all(struct session *session)
 {
-        static const struct changed nothing = { 0 };
-
-        for (struct link *at = session->handles.next; at != &session->handles; at = at->next) {
-                struct handle *handle = LINK_OF(at, struct handle, link);
-
-                if (!handle->watching || handle->behind)
-                        continue;
-                if (connection_is_behind(handle->connection))
-                        handle->behind = handle->connection->watcher_behind = true;
-                else
-                        tell(handle, &nothing, true);
-        }
+        tell_all_but(session, NULL, 0, &everything);
 }
 
-void watch_set(struct handle *handle, bool watching)
+void watch_catch_up(struct client *client)
 {
-        handle->session->n_watching += (size_t)watching;
-        handle->session->n_watching -= (size_t)handle->watching;
-        handle->watching = watching;
-        handle->behind = false;
-}
+        if (!client->is_owed_changes)
+                return;
+        client->is_owed_changes = false;
+        for (size_t i = 0; i < client->handles.n_slots; i++) {
+                struct handle *handle = client->handles.slots[i].handle;
 
-void watch_catch_up(struct connection *connection)
-{
-        static const struct changed nothing = { 0 };
-
-        connection->watcher_behind = false;
-        for (size_t i = 0; i < connection->handles_cap; i++) {
-                struct handle *handle = connection->handles[i];
-
-                if (handle && handle->behind) {
-                        handle->behind = false;
-                        tell(handle, &nothing, true);
+                if (handle && handle->is_owed_changes) {
+                        handle->is_owed_changes = false;
+                        tell(handle, &everything);
                 }
         }
 }

@@ -2,11 +2,12 @@
 #define GRAMD_DAEMON_SESSION_WATCH_H
 
 /*
- * `changed`: what the others are told of a change, after its commit and before its writer's answer. A watcher
- * that does not read is not told more and more: it is owed one `all` when it has read. Loop thread only.
+ * `changed` notifications: what the watchers are told of a change, after its commit and before its writer's
+ * answer. A watcher that does not read gets no further ones: it is owed a single `all` for when it has read.
+ * Loop thread only.
  */
 
-#include "session.h"
+#include "handle.h"
 
 /* What one request changed. Slices are borrowed for the call. */
 struct changed {
@@ -20,7 +21,7 @@ struct changed {
         const struct state *states;
         const int64_t *states_gone;
         size_t n_states; /* of either */
-        bool all;        /* and more than is said here */
+        bool all;        /* and more than is listed here */
 };
 
 /* To every watching handle but the writer's, which need not be open any more. */
@@ -30,9 +31,7 @@ void watch_tell(struct session *session, const struct lane *writer_lane, int64_t
 /* To every watching handle: forget everything. */
 void watch_tell_all(struct session *session);
 
-void watch_set(struct handle *handle, bool watching);
-
-/* The client has read all: handles that are owed an `all` get it. */
-void watch_catch_up(struct connection *connection);
+/* The client has read everything: its handles that are owed an `all` get it. */
+void watch_catch_up(struct client *client);
 
 #endif

@@ -1,17 +1,11 @@
-/*
- * The way out: results, errors and violations become MessagePack-RPC answers in their connection's buffer,
- * and everybody who counts or watches requests is told.
- */
+/* Results and errors become MessagePack-RPC responses in their connection's buffer. */
 
 #include "answer.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
-
-#include "../methods/dispatch.h"
-#include "../server.h"
-#include "connection.h"
+#include <string.h>
 
 /* ---- words ---- */
 
@@ -26,6 +20,8 @@ static const enum wire_error wire_of_backend[] = {
 
 enum wire_error wire_error_of(int backend_error)
 {
+        assert(backend_error < 0 &&
+               (size_t)-backend_error < sizeof(wire_of_backend) / sizeof(*wire_of_backend));
         return wire_of_backend[-backend_error];
 }
 
@@ -70,7 +66,7 @@ void request_defer(struct request *from, struct request *to, size_t bytes)
 {
         struct connection *connection = from->connection;
 
-        assert(from->is_open);
+        assert(from->is_open && connection);
         *to = *from;
         to->bytes = bytes;
         from->is_open = false;
@@ -86,7 +82,7 @@ static void forget_deferred(struct request *request)
         link_remove(&request->link);
         request->connection->n_deferred--;
         request->connection->deferred_bytes -= request->bytes;
-        connection_out(request->connection); /* the turn's end looks whether reading may go on */
+        connection_out(request->connection); /* at the turn's end, reading may go on */
 }
 
 void request_take(struct request *from, struct request *to)
@@ -107,43 +103,14 @@ void request_orphan(struct request *request)
 
 /* ---- the way out ---- */
 
-static void tell_monitors(struct request *request, const char *error)
-{
-        struct server *server = request->server;
-        int64_t microseconds = (int64_t)((uv_hrtime() - request->started_ns) / 1000);
-
-        for (struct link *at = server->connections.next; at != &server->connections; at = at->next) {
-                struct connection *monitor = LINK_OF(at, struct connection, link);
-                struct buffer *out;
-
-                if (!monitor->monitoring || connection_is_behind(monitor))
-                        continue;
-                out = connection_out(monitor);
-                message_begin_notification(out, "request", 1);
-                pack_map(out, 6);
-                pack_cstr(out, "time");
-                pack_int(out, unix_now());
-                pack_cstr(out, "client");
-                pack_str(out, slice_of(request->connection ? request->connection->client : NULL));
-                pack_cstr(out, "method");
-                pack_cstr(out, request->method->name);
-                pack_cstr(out, "session");
-                pack_str(out, request->session ? request->session->name : SLICE_NONE);
-                pack_cstr(out, "microseconds");
-                pack_int(out, microseconds);
-                pack_cstr(out, "error");
-                pack_str(out, slice_of(error));
-        }
-}
-
 static void finish(struct request *request, const char *error)
 {
         request->is_open = false;
         forget_deferred(request);
         if (error)
-                request->server->metrics.counters[METRIC_ERRORS]++;
+                counters_add(request->wire->counters, COUNT_ERRORS, 1);
         if (request->started_ns && request->method)
-                tell_monitors(request, error);
+                request->wire->events->answered(request, error);
 }
 
 /* Where the answer goes: the client, or nowhere. */
@@ -152,8 +119,8 @@ static struct buffer *out_of(struct request *request)
         assert(request->is_open);
         if (request->connection && !request->is_notification)
                 return connection_out(request->connection);
-        buffer_truncate(&request->server->sink, 0);
-        return &request->server->sink;
+        buffer_truncate(&request->wire->sink, 0);
+        return &request->wire->sink;
 }
 
 struct buffer *answer_begin(struct request *request)
@@ -161,7 +128,7 @@ struct buffer *answer_begin(struct request *request)
         struct buffer *out = out_of(request);
 
         request->answer_at = out->len;
-        out->limit = out->len + request->server->config->max_message_bytes;
+        out->limit = out->len + request->wire->config->max_message_bytes;
         message_begin_result(out, request->id);
         return out;
 }
@@ -169,7 +136,7 @@ struct buffer *answer_begin(struct request *request)
 void answer_end(struct request *request)
 {
         bool lost = !request->connection || request->is_notification;
-        struct buffer *out = lost ? &request->server->sink : &request->connection->out;
+        struct buffer *out = lost ? &request->wire->sink : &request->connection->out;
 
         assert(request->is_open);
         out->limit = 0;
@@ -177,7 +144,8 @@ void answer_end(struct request *request)
                 buffer_truncate(out, request->answer_at);
                 answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
         } else {
-                finish(request, NULL); /* without memory for it the connection ends: connection_flush() */
+                finish(request,
+                       NULL); /* without memory for it the connection ends: flush() in connection.c */
         }
 }
 
@@ -186,13 +154,13 @@ void answer_cancel(struct request *request)
         struct buffer *out = out_of(request);
 
         out->limit = 0;
-        if (out != &request->server->sink && (out->full || !out->failed))
+        if (out != &request->wire->sink && (out->full || !out->failed))
                 buffer_truncate(out, request->answer_at);
 }
 
 bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row)
 {
-        return n == 0 || out->len - request->answer_at + row <= request->server->config->max_message_bytes;
+        return n == 0 || out->len - request->answer_at + row <= request->wire->config->max_message_bytes;
 }
 
 void answer_nil(struct request *request)

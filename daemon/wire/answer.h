@@ -2,53 +2,50 @@
 #define GRAMD_DAEMON_WIRE_ANSWER_H
 
 /*
- * Requests and their answers: each is answered exactly once, now or later. Wire error codes are assigned
- * here, from one table, and nowhere else. Loop thread only.
+ * Requests and their answers: each is answered exactly once, now or later. What a backend's error is on the
+ * wire is decided here and nowhere else. Loop thread only.
  */
 
 #include "../../backends/backend.h"
 #include "../../proto/contract.h"
 #include "../../proto/link.h"
 #include "../../proto/message.h"
-
-struct connection;
-struct server;
-struct session;
+#include "connection.h"
 
 enum wire_error wire_error_of(int backend_error);
 
 /*
- * A request that must be answered exactly once. It starts on dispatch's stack; a handler either answers it
- * there, or moves it into an object of its own with request_defer() and answers later. Where its connection
- * has gone meanwhile (`connection` NULL), or it was a notification, the answer goes nowhere.
+ * It starts on dispatch's stack. A handler answers it there, or moves it into an object of its own with
+ * request_defer() and answers later. The answer goes nowhere where the connection has gone (`connection` is
+ * NULL) or the message was a notification.
  */
 struct request {
-        struct server *server;
+        struct wire *wire;
         struct connection *connection;
-        const struct session *session; /* NULL: its method has no handle */
         const struct method *method;
-        struct link link;    /* connection->deferred */
-        uint64_t started_ns; /* 0: nobody watches */
-        size_t bytes;        /* held for it while deferred */
-        size_t answer_at;    /* where its answer begins in the connection's buffer */
+        struct slice session; /* name of the one it is about; absent: none. Borrowed from the session */
+        struct link link;     /* connection->deferred */
+        uint64_t started_ns;  /* 0: not monitored */
+        size_t bytes;         /* held for it while deferred */
+        size_t answer_at;     /* where its answer begins in the connection's buffer */
         uint32_t id;
         bool is_notification;
-        bool is_open; /* not yet answered */
+        bool is_open; /* not answered yet */
 };
 
-/* What a client sent, made fit for a message: cut short, and nothing but text. */
+/* What a client sent, as text that can stand in a message: cut, without control characters. */
 enum { QUOTE_BYTES = 80 };
 const char *quote(struct slice sent, char text[QUOTE_BYTES]);
-/* A value: text and numbers as they are, of anything else its type. Binary may be a key: never shown. */
+/* Text and numbers as they are; the type of anything else. Binary is never shown: it may be a key. */
 const char *quote_value(struct cursor value, char text[QUOTE_BYTES]);
 
 /* ---- answering ---- */
 
-/* Between the two the caller packs one value. The buffer is never NULL; it may lead nowhere. */
+/* Between begin and end the caller packs one value into the buffer. It is never NULL. */
 struct buffer *answer_begin(struct request *request);
 void answer_end(struct request *request);
-void answer_cancel(struct request *request); /* takes back what was begun: not answered yet */
-/* A page of rows: is there room for one more of at most `row` bytes? Always for the first. */
+void answer_cancel(struct request *request); /* instead of answer_end(): the request is still open */
+/* Does one more row of at most `row` bytes fit into a page of `n` rows? The first always does. */
 bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row);
 void answer_nil(struct request *request);
 
@@ -60,13 +57,13 @@ void answer_fault(struct request *request, int backend_error, const struct fault
 /* ---- requests that are answered later ---- */
 
 /*
- * Moves the request into `to`, which lives until it is answered and for which `bytes` of memory are held. The
- * former is done with.
+ * Moves the request into `to`, which lives until the answer. `bytes` of memory are held for it. `from` must
+ * not be used any more.
  */
 void request_defer(struct request *from, struct request *to, size_t bytes);
-/* Moves a deferred request out, to be answered where it is now. */
+/* Moves a deferred request to where it is answered now. */
 void request_take(struct request *from, struct request *to);
-/* Its connection ends: nobody waits for the answer any more. */
+/* Its connection has gone. It is still to be answered, to nobody. */
 void request_orphan(struct request *request);
 
 #endif

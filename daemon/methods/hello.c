@@ -1,0 +1,120 @@
+/* What a client may ask before it opens anything: hello, ping. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "methods.h"
+
+/* What the client announces of itself. Each takes its value and says what it must be. */
+static const char *take_client(struct cursor *value, struct client *client)
+{
+        struct slice name;
+        char text[QUOTE_BYTES], *copy;
+
+        if (!cursor_str(value, LIMIT_CLIENT_BYTES, &name))
+                return "a str of at most 255 bytes";
+        copy = strdup(quote(name, text));
+        if (!copy)
+                return NULL; /* the lists lack a name */
+        free(client->name);
+        client->name = copy;
+        return NULL;
+}
+
+static const char *take_features(struct cursor *value, struct client *client)
+{
+        uint32_t count;
+        struct slice feature;
+
+        (void)client; /* this daemon knows none that would change what it does */
+        if (!cursor_array(value, &count))
+                return "an array of str";
+        while (count-- > 0)
+                if (!cursor_str(value, SIZE_MAX, &feature))
+                        return "an array of str";
+        return NULL;
+}
+
+static const struct {
+        const char *key;
+        const char *(*take)(struct cursor *value, struct client *client);
+} announcements[] = {
+        { "client", take_client },
+        { "features", take_features },
+};
+
+/* Keys that are not known are passed over: a newer client may announce more. */
+static bool take_announcement(struct call *call, struct cursor *cursor)
+{
+        struct slice key, whole;
+        struct cursor value;
+
+        if (!option_key(call, cursor, &key))
+                return false;
+        value = *cursor;
+        cursor_skip(cursor, &whole);
+        for (size_t i = 0; i < sizeof(announcements) / sizeof(announcements[0]); i++) {
+                struct cursor taken = value;
+                const char *must_be = NULL;
+
+                if (slice_is(key, announcements[i].key))
+                        must_be = announcements[i].take(&taken, call->client);
+                if (must_be) {
+                        option_wrong(call, key, value, must_be);
+                        return false;
+                }
+        }
+        return true;
+}
+
+static void pack_backends(struct buffer *out, const struct storages *storages)
+{
+        uint32_t n = 0;
+
+        for (size_t i = 0; i < storages->n; i++)
+                n += storages->all[i].env != NULL;
+        pack_cstr(out, "backends");
+        pack_array(out, n);
+        for (size_t i = 0; i < storages->n; i++)
+                if (storages->all[i].env)
+                        pack_cstr(out, storages->all[i].backend->name);
+}
+
+void method_hello(struct call *call)
+{
+        const struct config *config = call->context->config;
+        struct param *map = &call->params[0];
+        struct buffer *out;
+
+        for (uint32_t i = 0; i < map->count; i++)
+                if (!take_announcement(call, &map->cursor))
+                        return;
+        out = answer_begin(&call->request);
+        pack_map(out, 10);
+        pack_cstr(out, "server");
+        pack_cstr(out, "gramd");
+        pack_cstr(out, "version");
+        pack_cstr(out, GRAMD_VERSION);
+        pack_cstr(out, "protocol");
+        pack_int(out, 1);
+        pack_cstr(out, "max_message");
+        pack_int(out, (int64_t)config->max_message_bytes);
+        pack_cstr(out, "max_depth");
+        pack_int(out, LIMIT_DEPTH);
+        pack_cstr(out, "max_in_flight");
+        pack_int(out, (int64_t)config->max_in_flight);
+        pack_cstr(out, "max_sessions");
+        pack_int(out, (int64_t)config->max_sessions);
+        pack_backends(out, call->context->storages);
+        pack_cstr(out, "default_backend");
+        pack_cstr(out, config->backend);
+        pack_cstr(out, "features");
+        pack_array(out, 0);
+        answer_end(&call->request);
+}
+
+void method_ping(struct call *call)
+{
+        buffer_append(answer_begin(&call->request), call->params[0].text.data, call->params[0].text.len);
+        answer_end(&call->request);
+}

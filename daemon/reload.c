@@ -1,0 +1,72 @@
+/* Reading may block: files, and the system's database of users. So it is a job. */
+
+#include "reload.h"
+
+#include <stdlib.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+struct reload_job {
+        struct job job;
+        struct reload *reload;
+        struct config fresh;
+        struct config_error error;
+        int failed;
+};
+
+static void run(struct job *base)
+{
+        struct reload_job *job = (struct reload_job *)base;
+        const struct reload *reload = job->reload;
+
+        job->failed = config_reload(reload->config, reload->argc, reload->argv, &job->fresh, &job->error);
+}
+
+static void adopt(struct reload *reload, struct config *fresh)
+{
+        config_adopt(reload->config, fresh);
+        reload->log->level = reload->config->log_level;
+        reload->adopted(reload);
+        log_write(reload->log, LOG_INFO, "configuration read again%s%s",
+                  fresh->restart[0] ? "; these need a restart: " : "", fresh->restart);
+}
+
+static void done(struct job *base)
+{
+        struct reload_job *job = (struct reload_job *)base;
+        struct reload *reload = job->reload;
+
+        if (job->failed)
+                log_write(reload->log, LOG_ERROR, "the configuration stays as it was: %s", job->error.text);
+        else
+                adopt(reload, &job->fresh);
+        config_deinit(&job->fresh);
+        free(job);
+        reload->running = false;
+        sd_notify(0, "READY=1");
+        if (reload->again)
+                reload_start(reload);
+}
+
+void reload_start(struct reload *reload)
+{
+        struct reload_job *job;
+        struct timespec now;
+
+        if (reload->running) {
+                reload->again = true;
+                return;
+        }
+        job = calloc(1, sizeof(*job));
+        if (!job) {
+                log_write(reload->log, LOG_ERROR, "the configuration stays as it was: out of memory");
+                return;
+        }
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
+                   (long long)now.tv_sec * 1000000 + (long long)now.tv_nsec / 1000);
+        job->reload = reload;
+        reload->running = true;
+        reload->again = false;
+        store_submit(reload->store, NULL, &job->job, run, done);
+}

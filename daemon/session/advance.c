@@ -1,0 +1,154 @@
+/*
+ * The one place that looks at a session as a whole. It sits on top of what it calls: opening.c (who gets a
+ * handle), queue.c (its next job), load.c (load, confirm, close).
+ */
+
+#include "advance.h"
+
+#include "load.h"
+#include "opening.h"
+#include "queue.h"
+
+enum { CONFIRM_MS = 250 };
+
+/* ---- an open session ---- */
+
+static uint64_t idle_ms(const struct session *session)
+{
+        if (session->sessions->stopping)
+                return 0;
+        return session->storage->backend->ephemeral ? session->linger_ms
+                                                    : session->sessions->config->idle_close_ms;
+}
+
+static void on_idle(struct timer *timer)
+{
+        struct session *session = LINK_OF(timer, struct session, idle);
+
+        session->close_wanted = true;
+        session_wake(session);
+}
+
+/* At rest: without a handle or an opening, it closes when it has been so for `idle-close`. */
+static void rest(struct session *session)
+{
+        struct timers *timers = session->sessions->timers;
+
+        if (session->n_handles > 0 || !link_empty(&session->openings)) {
+                timer_stop(timers, &session->idle);
+                session->close_wanted = false;
+                return;
+        }
+        if (!session->close_wanted && idle_ms(session) > 0) {
+                if (!session->idle.slot)
+                        timer_start(timers, &session->idle, idle_ms(session), on_idle);
+                return;
+        }
+        session->close_wanted = true;
+        if (session->in_doubt ||
+            !queue_run_late(session)) /* in doubt, times of known rows are not worth a wait */
+                session_move(session, SESSION_ENDING);
+}
+
+static void advance_open(struct session *session)
+{
+        openings_grant(session);
+        if (session->busy)
+                return;
+        if (session->in_doubt) {
+                if (session->confirm_wanted || !lanes_empty(session)) {
+                        confirm_start(session);
+                        return;
+                }
+        } else if (queue_run(session)) {
+                return;
+        }
+        openings_grant(session); /* exclusive ones have waited for this */
+        rest(session);
+}
+
+/* ---- any session ---- */
+
+/* Its job has missed the deadline: nobody is kept waiting for it. */
+static void tell_overdue(struct session *session)
+{
+        session->overdue_told = true;
+        if (session->state == SESSION_OPEN)
+                queue_overdue(session);
+        else
+                openings_overdue(session);
+}
+
+static void advance(struct session *session)
+{
+        if (session->overdue && !session->overdue_told)
+                tell_overdue(session);
+        switch (session->state) {
+        case SESSION_CLOSED:
+                if (!openings_load(session))
+                        session_free(session);
+                break;
+        case SESSION_OPEN: advance_open(session); break;
+        case SESSION_ENDING: close_start(session); break;
+        default: break; /* woken again by the end of its job */
+        }
+}
+
+void sessions_advance(struct sessions *sessions)
+{
+        while (!link_empty(&sessions->due)) {
+                struct session *session = LINK_OF(sessions->due.next, struct session, due);
+
+                link_remove(&session->due);
+                advance(session);
+        }
+}
+
+/* ---- all sessions ---- */
+
+static void on_confirming(struct timer *timer)
+{
+        struct sessions *sessions = LINK_OF(timer, struct sessions, confirming);
+
+        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
+                struct session *session = LINK_OF(at, struct session, link);
+                const struct backend *backend = session->storage->backend;
+
+                if (session->state != SESSION_OPEN || session->busy || !backend->confirm)
+                        continue;
+                if (backend->lease(session->stored) < 0)
+                        session->in_doubt = true;
+                session->confirm_wanted = session->in_doubt;
+                if (session->in_doubt)
+                        session_wake(session);
+        }
+        timer_start(sessions->timers, timer, CONFIRM_MS, on_confirming);
+}
+
+void sessions_init(struct sessions *sessions)
+{
+        link_init(&sessions->list);
+        link_init(&sessions->due);
+        sessions->advance = sessions_advance;
+}
+
+void sessions_watch_doubt(struct sessions *sessions)
+{
+        for (size_t i = 0; i < sessions->storages->n; i++)
+                if (sessions->storages->all[i].env && sessions->storages->all[i].backend->confirm)
+                        timer_start(sessions->timers, &sessions->confirming, CONFIRM_MS, on_confirming);
+}
+
+void sessions_stop(struct sessions *sessions)
+{
+        sessions->stopping = true;
+        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
+                session_wake(LINK_OF(at, struct session, link));
+}
+
+void sessions_deinit(struct sessions *sessions)
+{
+        timer_stop(sessions->timers, &sessions->confirming);
+        while (!link_empty(&sessions->list))
+                session_free(LINK_OF(sessions->list.next, struct session, link));
+}

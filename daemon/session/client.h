@@ -1,0 +1,80 @@
+#ifndef GRAMD_DAEMON_SESSION_CLIENT_H
+#define GRAMD_DAEMON_SESSION_CLIENT_H
+
+/*
+ * Who is connected: one client's connection, credentials, handles and openings, and the list of all clients.
+ * Loop thread only. A client lives from accept to the close of its socket.
+ */
+
+#include "../base/timers.h"
+#include "../config/access.h"
+#include "../wire/connection.h"
+
+struct handle;
+struct log;
+
+/*
+ * The handles of one client, by number: slot i is handle i + 1. A number that was closed rests for a while
+ * before it means another session, so that a client's mistake is told rather than executed.
+ */
+struct handle_table {
+        struct handle_slot {
+                struct handle *handle; /* NULL: closed */
+                uint32_t next_free;    /* a number; 0: none */
+        } * slots;
+        size_t n_slots, cap;
+        size_t n; /* open */
+        uint32_t first_free, last_free;
+};
+
+struct client {
+        struct connection connection;
+        struct clients *clients;
+        struct link link; /* clients->list */
+        uint64_t id;
+        int64_t since;
+        struct credentials credentials;
+        char *name; /* from `hello`, or NULL */
+        uint64_t n_requests;
+
+        struct handle_table handles;
+        struct link openings; /* not yet answered; opening.c's */
+        size_t n_openings;
+
+        bool is_owed_changes; /* a watching handle is owed a `changed`; watch.c's */
+        bool monitoring;      /* gets `request` notifications */
+};
+
+struct clients {
+        struct wire *wire;
+        struct log *log;
+        struct timers *timers;
+        uv_stream_t *listening;
+        struct link list;
+        size_t n;
+        size_t n_monitoring;
+        uint64_t last_id;
+        struct timer retry; /* one waits until there is memory for it */
+        bool stopping;
+};
+
+static inline struct client *client_of(struct connection *connection)
+{
+        return LINK_OF(connection, struct client, connection);
+}
+
+/* Accepts the one that waits. Over `max-clients` it is told so and closed. */
+void clients_accept(struct clients *clients);
+
+void client_set_monitoring(struct client *client, bool on);
+
+/* The connection has gone, and all handles and openings with it. */
+void client_leave(struct client *client);
+/* Its socket is closed. */
+void client_free(struct client *client);
+
+/* For logs: "client NAME (id N, pid N, uid N)". */
+enum { CLIENT_TEXT_BYTES = 320 };
+const char *client_describe(const struct client *client, char text[CLIENT_TEXT_BYTES]);
+
+#endif

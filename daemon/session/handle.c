@@ -1,0 +1,174 @@
+/* Handles, and the table of them that a client's numbers lead to. */
+
+#include "handle.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "../base/clock.h"
+
+/* ---- numbers ---- */
+
+enum { RESTING_MIN = 1024 }; /* closed numbers, before the oldest of them is used again */
+
+static size_t n_free(const struct handle_table *table)
+{
+        return table->n_slots - table->n;
+}
+
+static bool grow(struct handle_table *table)
+{
+        size_t cap = table->cap ? table->cap * 2 : 1;
+        struct handle_slot *slots = realloc(table->slots, cap * sizeof(*slots));
+
+        if (!slots)
+                return false;
+        table->slots = slots;
+        table->cap = cap;
+        return true;
+}
+
+/* 0: no memory, or no number is left. */
+static uint32_t take_number(struct handle_table *table)
+{
+        bool may_grow = table->n_slots < LIMIT_HANDLE - 1;
+        uint32_t number = table->first_free;
+
+        if (may_grow && n_free(table) < RESTING_MIN && (table->n_slots < table->cap || grow(table))) {
+                table->n++;
+                return (uint32_t)++table->n_slots;
+        }
+        if (!number)
+                return 0;
+        table->first_free = table->slots[number - 1].next_free;
+        if (!table->first_free)
+                table->last_free = 0;
+        table->n++;
+        return number;
+}
+
+static void give_number_back(struct handle_table *table, uint32_t number)
+{
+        table->slots[number - 1] = (struct handle_slot){ 0 };
+        if (table->last_free)
+                table->slots[table->last_free - 1].next_free = number;
+        else
+                table->first_free = number;
+        table->last_free = number;
+        table->n--;
+}
+
+struct handle *handle_find(const struct client *client, int64_t number)
+{
+        if (number < 1 || (uint64_t)number > client->handles.n_slots)
+                return NULL;
+        return client->handles.slots[number - 1].handle;
+}
+
+/* ---- handles ---- */
+
+static unsigned rights_of(const struct session *session, const struct client *client)
+{
+        return access_rights(&session->sessions->config->access, &client->credentials, session->name,
+                             session->storage->backend->name);
+}
+
+struct handle *handle_new(struct session *session, struct client *client)
+{
+        struct handle *handle = calloc(1, sizeof(*handle));
+
+        assert(session->state == SESSION_OPEN);
+        if (!handle)
+                return NULL;
+        handle->session = session;
+        handle->client = client;
+        handle->since = unix_now();
+        handle->rights = rights_of(session, client);
+        handle->lane = lane_of(session, client);
+        if (!handle->lane) {
+                free(handle);
+                return NULL;
+        }
+        handle->number = take_number(&client->handles);
+        if (!handle->number) {
+                lane_release(handle->lane);
+                free(handle);
+                return NULL;
+        }
+        client->handles.slots[handle->number - 1] = (struct handle_slot){ .handle = handle };
+        handle->lane->n_handles++;
+        link_append(&session->handles, &handle->link);
+        session->n_handles++;
+        session_wake(session);
+        return handle;
+}
+
+void handle_set_watching(struct handle *handle, bool watching)
+{
+        handle->session->n_watching += watching;
+        handle->session->n_watching -= handle->watching;
+        handle->watching = watching;
+        handle->is_owed_changes = false;
+}
+
+void handle_close(struct handle *handle)
+{
+        struct session *session = handle->session;
+
+        handle_set_watching(handle, false);
+        link_remove(&handle->link);
+        session->n_handles--;
+        give_number_back(&handle->client->handles, (uint32_t)handle->number);
+        handle->lane->n_handles--;
+        lane_release(handle->lane);
+        free(handle);
+        session_wake(session);
+}
+
+void handle_end(struct handle *handle, const char *code, const char *text)
+{
+        struct buffer *out = connection_out(&handle->client->connection);
+
+        message_begin_notification(out, "ended", 3);
+        pack_int(out, handle->number);
+        pack_cstr(out, code);
+        pack_cstr(out, text);
+        handle_close(handle);
+}
+
+/* ---- many of them ---- */
+
+void handles_close(struct client *client, bool all)
+{
+        const struct handle_table *table = &client->handles;
+
+        for (size_t i = 0; i < table->n_slots && table->n > 0; i++)
+                if (table->slots[i].handle && (all || table->slots[i].handle->lane->n_ops == 0))
+                        handle_close(table->slots[i].handle);
+}
+
+void handles_end_of_session(struct session *session, const char *code, const char *text)
+{
+        while (!link_empty(&session->handles))
+                handle_end(LINK_OF(session->handles.next, struct handle, link), code, text);
+}
+
+void handles_end_of_client(struct client *client, const char *code, const char *text)
+{
+        for (size_t i = 0; i < client->handles.n_slots; i++)
+                if (client->handles.slots[i].handle)
+                        handle_end(client->handles.slots[i].handle, code, text);
+}
+
+void handles_renew_rights(struct sessions *sessions)
+{
+        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
+                struct session *session = LINK_OF(at, struct session, link);
+
+                for (struct link *of = session->handles.next; of != &session->handles; of = of->next) {
+                        struct handle *handle = LINK_OF(of, struct handle, link);
+
+                        handle->rights = rights_of(session, handle->client);
+                }
+        }
+}

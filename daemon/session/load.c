@@ -1,0 +1,176 @@
+/*
+ * Each job here asks the backend what a session holds, or gives it back. Nothing else runs on the session
+ * meanwhile.
+ */
+
+#include "load.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ending.h"
+#include "queue.h"
+
+/* ---- load ---- */
+
+struct load {
+        struct session_task task;
+        struct open_options options;
+        char dialect[PEER_TYPE_MAX_BYTES];
+        struct backend_session *stored;
+        struct opened opened;
+        int error;
+        struct fault fault;
+        loaded_fn loaded;
+};
+
+static void load_run(struct job *job)
+{
+        struct load *load = (struct load *)job;
+        const struct storage *storage = load->task.session->storage;
+
+        load->error = storage->backend->open(storage->env, &load->options, &load->stored, &load->opened,
+                                             &load->fault);
+}
+
+static void load_finish(struct session_task *task)
+{
+        struct load *load = (struct load *)task;
+        struct session *session = task->session;
+
+        if (load->error) {
+                session_move(session, SESSION_CLOSED);
+        } else {
+                session->stored = load->stored;
+                session->created_untold = load->opened.created;
+                session_take(session, &load->opened);
+                session_move(session, SESSION_OPEN);
+                counters_add(session->sessions->counters, COUNT_SESSIONS_OPENED, 1);
+        }
+        load->loaded(session, load->error, &load->fault);
+        identity_wipe(&load->opened.identity);
+        free(load->opened.states);
+        free(load);
+}
+
+bool load_start(struct session *session, bool create, struct slice dialect, loaded_fn loaded)
+{
+        struct load *load = calloc(1, sizeof(*load));
+        struct cache *cache = cache_new(session->sessions->cache_pool, queue_late, session);
+
+        if (!load || !cache) {
+                free(load);
+                if (cache)
+                        cache_drop(cache);
+                return false;
+        }
+        assert(dialect.len <= sizeof(load->dialect));
+        session->cache = cache;
+        load->options = (struct open_options){ .name = session->name, .create = create };
+        if (dialect.data) {
+                memcpy(load->dialect, dialect.data, dialect.len);
+                load->options.dialect = (struct slice){ load->dialect, dialect.len };
+        }
+        load->loaded = loaded;
+        identity_init(&load->opened.identity);
+        session_move(session, SESSION_LOADING);
+        session_start_task(session, &load->task, load_run, load_finish,
+                           timers_now(session->sessions->timers));
+        return true;
+}
+
+/* ---- confirm ---- */
+
+struct confirm {
+        struct session_task task;
+        struct opened opened;
+        int error;
+        struct fault fault;
+};
+
+static void confirm_run(struct job *job)
+{
+        struct confirm *confirm = (struct confirm *)job;
+        const struct backend *backend = confirm->task.session->storage->backend;
+
+        confirm->error = backend->confirm(confirm->task.stored, &confirm->opened, &confirm->fault);
+}
+
+static void confirm_finish(struct session_task *task)
+{
+        struct confirm *confirm = (struct confirm *)task;
+        struct session *session = task->session;
+
+        if (confirm->error == 0) {
+                session_take(session, &confirm->opened);
+                session->in_doubt = false;
+        } else if (confirm->error == BACKEND_E_FENCED) {
+                session_fenced(session, confirm->fault.text);
+        } else {
+                lanes_fail(session, wire_error_of(confirm->error), confirm->fault.text);
+        }
+        identity_wipe(&confirm->opened.identity);
+        free(confirm->opened.states);
+        free(confirm);
+}
+
+void confirm_start(struct session *session)
+{
+        struct confirm *confirm = calloc(1, sizeof(*confirm));
+
+        assert(session->state == SESSION_OPEN && session->in_doubt);
+        if (!confirm) {
+                session_wake_later(session);
+                return;
+        }
+        session->confirm_wanted = false;
+        identity_init(&confirm->opened.identity);
+        session_start_task(session, &confirm->task, confirm_run, confirm_finish, lanes_oldest_ms(session));
+}
+
+/* ---- close ---- */
+
+struct closing {
+        struct session_task task;
+        int error;
+        struct fault fault;
+};
+
+static void close_run(struct job *job)
+{
+        struct closing *closing = (struct closing *)job;
+
+        closing->error =
+                closing->task.session->storage->backend->close(closing->task.stored, &closing->fault);
+}
+
+static void close_finish(struct session_task *task)
+{
+        struct closing *closing = (struct closing *)task;
+        struct session *session = task->session;
+        char what[SESSION_TEXT_BYTES];
+
+        session_describe(session, what);
+        if (closing->error)
+                log_write(session->sessions->log, LOG_WARNING, "%s was not closed in order: %s", what,
+                          closing->fault.text);
+        else
+                log_write(session->sessions->log, LOG_INFO, "%s closed", what);
+        free(closing);
+        session_move(session, SESSION_CLOSED);
+}
+
+void close_start(struct session *session)
+{
+        struct closing *closing = calloc(1, sizeof(*closing));
+
+        assert(session->state == SESSION_ENDING && lanes_empty(session));
+        if (!closing) {
+                session_wake_later(session);
+                return;
+        }
+        session_move(session, SESSION_CLOSING);
+        session_start_task(session, &closing->task, close_run, close_finish,
+                           timers_now(session->sessions->timers));
+}

@@ -1,0 +1,164 @@
+/* Lanes and the operations in them. */
+
+#include "op.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char overdue_text[] =
+        "the backend has not answered in time; a write may or may not have happened";
+
+/* ---- lanes ---- */
+
+struct lane *lane_of(struct session *session, struct client *client)
+{
+        struct lane *lane;
+
+        for (struct link *at = session->lanes.next; at != &session->lanes; at = at->next) {
+                lane = LINK_OF(at, struct lane, link);
+                if (lane->client == client)
+                        return lane;
+        }
+        lane = calloc(1, sizeof(*lane));
+        if (!lane)
+                return NULL;
+        lane->session = session;
+        lane->client = client;
+        link_init(&lane->ops);
+        link_append(&session->lanes, &lane->link);
+        return lane;
+}
+
+void lane_release(struct lane *lane)
+{
+        if (lane->n_handles == 0)
+                lane->client = NULL; /* a new handle of the same client starts a lane of its own */
+        if (lane->n_handles > 0 || lane->n_ops > 0 || lane->n_holds > 0)
+                return;
+        link_remove(&lane->link);
+        free(lane);
+}
+
+bool lanes_empty(const struct session *session)
+{
+        for (const struct link *at = session->lanes.next; at != &session->lanes; at = at->next)
+                if (LINK_OF(at, struct lane, link)->n_ops > 0)
+                        return false;
+        return true;
+}
+
+uint64_t lanes_oldest_ms(const struct session *session)
+{
+        uint64_t oldest_ms = timers_now(session->sessions->timers);
+
+        for (const struct link *at = session->lanes.next; at != &session->lanes; at = at->next) {
+                const struct lane *lane = LINK_OF(at, struct lane, link);
+                const struct op *first = LINK_OF(lane->ops.next, struct op, link);
+
+                if (!link_empty(&lane->ops) && first->arrived_ms < oldest_ms)
+                        oldest_ms = first->arrived_ms;
+        }
+        return oldest_ms;
+}
+
+void lanes_fail(struct session *session, enum wire_error error, const char *text)
+{
+        struct link *at = session->lanes.next;
+
+        while (at != &session->lanes) {
+                struct lane *lane = LINK_OF(at, struct lane, link);
+
+                at = at->next;
+                lane->n_holds++;
+                while (!link_empty(&lane->ops)) {
+                        struct op *op = LINK_OF(lane->ops.next, struct op, link);
+
+                        answer_error(&op->request, error, "%s", text);
+                        op_free(op);
+                }
+                lane->n_holds--;
+                lane_release(lane);
+        }
+}
+
+/* ---- ops ---- */
+
+bool op_changes(const struct op *op)
+{
+        return op->kind == OP_WRITE || op->kind == OP_DELETE;
+}
+
+/* What lies behind the copy is aligned for any type. */
+static size_t aligned(size_t bytes)
+{
+        return (bytes + 15) & ~(size_t)15;
+}
+
+struct op *op_new(struct lane *lane, int64_t handle_number, struct request *request, struct slice frame,
+                  enum op_kind kind, size_t extra, size_t answer)
+{
+        size_t size = sizeof(struct op) + aligned(frame.len) + extra;
+        struct op *op = size > extra ? malloc(size) : NULL;
+
+        if (!op) {
+                answer_error(request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                return NULL;
+        }
+        memset(op, 0, sizeof(*op));
+        memcpy(op->bytes, frame.data, frame.len);
+        op->n_bytes = frame.len;
+        op->kind = kind;
+        op->secret = request->method->traits & METHOD_SECRET;
+        op->lane = lane;
+        op->handle_number = handle_number;
+        op->arrived_ms = timers_now(lane->session->sessions->timers);
+        link_init(&op->link);
+        request_defer(request, &op->request, size + answer);
+        lane->n_ops++;
+        lane->n_writes += op_changes(op);
+        return op;
+}
+
+void *op_extra(struct op *op)
+{
+        return op->bytes + aligned(op->n_bytes);
+}
+
+struct slice op_slice(struct op *op, struct slice frame, struct slice slice)
+{
+        if (!slice.data)
+                return slice;
+        assert(slice.data >= frame.data && slice.data + slice.len <= frame.data + frame.len);
+        return (struct slice){ op->bytes + (slice.data - frame.data), slice.len };
+}
+
+void op_free(struct op *op)
+{
+        struct lane *lane = op->lane;
+
+        assert(!op->request.is_open);
+        link_remove(&op->link);
+        lane->n_ops--;
+        lane->n_writes -= op_changes(op);
+        if (op->kind == OP_WRITE && op->write.free_values)
+                op->write.free_values(op->write.values);
+        if (op->secret)
+                explicit_bzero(op->bytes, op->n_bytes);
+        free(op);
+        lane_release(lane);
+}
+
+void op_start(struct op *op)
+{
+        struct session *session = op->lane->session;
+
+        if (session->overdue) {
+                answer_error(&op->request, WIRE_UNAVAILABLE, "%s", overdue_text);
+                op_free(op);
+                return;
+        }
+        link_append(&op->lane->ops, &op->link);
+        if (!session->busy) /* else it is woken when its job is back */
+                session_wake(session);
+}

@@ -1,0 +1,145 @@
+#ifndef GRAMD_DAEMON_SESSION_OP_H
+#define GRAMD_DAEMON_SESSION_OP_H
+
+/*
+ * The requests on an open session that cannot be answered at once. Loop thread only.
+ *
+ * A *lane* is one client's requests on one session: within a lane they take effect in order. An *operation*
+ * (op) is a request that waits in its lane or in a job. A read that the cache can answer, with no write of
+ * its lane before it, never becomes an op.
+ */
+
+#include "../wire/answer.h"
+#include "session.h"
+
+struct client;
+
+struct lane {
+        struct session *session;
+        struct client *client; /* NULL once it has no handle on the session */
+        struct link link;      /* session->lanes */
+        struct link ops;
+        size_t n_handles;
+        size_t n_ops;    /* unanswered: in the lane or in a job */
+        size_t n_writes; /* of these, those that change something */
+        size_t n_holds;  /* somebody walks over it: it is not freed */
+        bool at_front;   /* its first op runs again: nothing is before it */
+};
+
+enum op_kind {
+        OP_AGAIN, /* waits until nothing is before it in its lane; then it goes through its method again */
+        OP_FIND,
+        OP_SCAN_PEERS,
+        OP_SCAN_USERNAMES,
+        OP_COUNT,
+        OP_WRITE,
+        OP_DELETE, /* alone in its job */
+};
+
+/* What a job found for an op. */
+struct found_username {
+        struct slice username;
+        int64_t peer_id;
+        bool has_time;
+        int64_t last_update_on;
+};
+
+struct found {
+        const struct match *matches; /* of OP_FIND (`lookup` counted from the op's first), OP_SCAN_PEERS */
+        const struct found_username *usernames;
+        size_t n;
+        struct counts counts;
+};
+
+struct op;
+/* Answers the op's request from what was found. */
+typedef void (*op_answer_fn)(struct op *op, const struct found *found);
+
+/*
+ * Called when the job is made. `next` is the identity after all writes before this one: it is changed, and
+ * the FIELD_BITs of the change are returned. Or the request is answered, and OP_ANSWERED returned.
+ */
+#define OP_ANSWERED (~0u)
+typedef unsigned (*op_prepare_fn)(struct op *op, struct identity *next);
+
+/* OP_AGAIN: takes the request. `frame` is the op's copy of it. */
+typedef void (*op_again_fn)(void *arg, struct request *request, struct slice frame);
+
+struct op {
+        struct link link;
+        struct lane *lane;
+        int64_t handle_number;
+        struct request request;
+        enum op_kind kind;
+        bool secret; /* holds key material: wiped when it is freed */
+        op_answer_fn answer;
+        union {
+                struct {
+                        op_again_fn run;
+                        void *arg;
+                } again;
+                struct {
+                        struct lookup *lookups;
+                        size_t n_lookups;
+                        int64_t max_age;
+                } find;
+                struct {
+                        bool from_start;
+                        int64_t after_id;
+                        struct slice after_name;
+                        size_t limit;
+                } scan;
+                struct {
+                        op_prepare_fn prepare; /* NULL: `change` is complete */
+                        struct change change;
+                        bool has_change;
+                        bool keep;     /* states: nil parts keep what is stored */
+                        bool to_disk;  /* whatever `fsync` says */
+                        size_t n_told; /* peers: watchers are told of the first so many rows */
+                        const struct row_time *repeats; /* rows that only move their time, in the cache */
+                        size_t n_repeats;
+                        unsigned fields; /* what prepare() changed */
+                        void *values;    /* prepare()'s own */
+                        void (*free_values)(void *values);
+                } write;
+                bool remove_peers;
+        };
+        size_t n_bytes;
+        uint64_t arrived_ms; /* of the loop's clock */
+        /* Set by its job: */
+        size_t first_match;
+        size_t n_found;
+        struct counts counts;
+        char bytes[]; /* a copy of the frame, then the extra bytes */
+};
+
+/* The lane of this client on this session, made where there is none. NULL: no memory. */
+struct lane *lane_of(struct session *session, struct client *client);
+/* A handle was closed, or an op answered. The last of both frees the lane. */
+void lane_release(struct lane *lane);
+
+/* No op waits in a lane of the session, nor in its job. */
+bool lanes_empty(const struct session *session);
+/* When the oldest of the ops came that are first in their lanes; else now. Of the loop's clock. */
+uint64_t lanes_oldest_ms(const struct session *session);
+/* Answers every op that waits in a lane, but not those of the job. */
+void lanes_fail(struct session *session, enum wire_error error, const char *text);
+
+/*
+ * Moves the request into an op with a copy of its frame. `extra` more bytes lie at op_extra(). `answer` is
+ * about the most that the answer will take: it counts for the connection's bound from now on. NULL: no
+ * memory, and the request has been answered.
+ */
+struct op *op_new(struct lane *lane, int64_t handle_number, struct request *request, struct slice frame,
+                  enum op_kind kind, size_t extra, size_t answer);
+void *op_extra(struct op *op);
+/* The slice of the op's copy that is at the same place as `slice` in `frame`. An absent one stays absent. */
+struct slice op_slice(struct op *op, struct slice frame, struct slice slice);
+/* Its request is answered. */
+void op_free(struct op *op);
+bool op_changes(const struct op *op);
+
+/* Appends it to its lane and wakes the session. */
+void op_start(struct op *op);
+
+#endif

@@ -1,0 +1,53 @@
+/* Starting, stopping and finding the backends. */
+
+#include "storage.h"
+
+#include <stdlib.h>
+
+#include "../base/log.h"
+
+int storages_start(struct storages *storages, const struct backend_config *config, struct log *log,
+                   unsigned *workers)
+{
+        struct fault fault = { 0 };
+        size_t n = 0;
+
+        while (backends[n])
+                n++;
+        storages->all = calloc(n, sizeof(*storages->all));
+        if (!storages->all) {
+                log_write(log, LOG_ERROR, "out of memory");
+                return -1;
+        }
+        for (storages->n = 0; storages->n < n; storages->n++) {
+                struct storage *storage = &storages->all[storages->n];
+
+                storage->backend = backends[storages->n];
+                if (storage->backend->start(config, &storage->env, &fault) < 0) {
+                        log_write(log, LOG_ERROR, "cannot start the backend %s: %s", storage->backend->name,
+                                  fault.text);
+                        return -1;
+                }
+                store_gate(&storage->gate, storage->backend->max_jobs);
+                if (storage->env)
+                        *workers += storage->backend->max_jobs;
+        }
+        return 0;
+}
+
+void storages_stop(struct storages *storages)
+{
+        for (size_t i = 0; i < storages->n; i++)
+                if (storages->all[i].env)
+                        storages->all[i].backend->stop(storages->all[i].env);
+        free(storages->all);
+        *storages = (struct storages){ 0 };
+}
+
+struct storage *storages_find(const struct storages *storages, struct slice name)
+{
+        for (size_t i = 0; i < storages->n; i++)
+                if (storages->all[i].env && slice_is(name, storages->all[i].backend->name))
+                        return &storages->all[i];
+        return NULL;
+}
