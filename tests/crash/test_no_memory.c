@@ -1,16 +1,12 @@
 /*
  * Allocations fail in a real daemon, every Nth of them, under a mixed load. It may refuse requests and end
  * connections; it may not die, hang, answer wrongly, or lose what it has acknowledged, and it is whole again
- * when there is memory. The failures come from a library that is built here and preloaded into the daemon:
- * its own, SQLite's and msgpack-c's allocations fail, libuv's do not, which ends a process that has no memory
- * for it.
+ * when there is memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "../support/command.h"
+#include "../support/no_memory.h"
 #include "../support/notation.h"
 #include "../support/program.h"
 #include "../support/wire.h"
@@ -18,37 +14,6 @@
 enum { ROUNDS = 30 };
 
 static const unsigned every[] = { 3, 7, 31, 251, 1021 };
-
-/* While there is a file `failing` in the daemon's directory. */
-static const char library[] =
-        "#define _GNU_SOURCE\n"
-        "#include <dlfcn.h>\n"
-        "#include <errno.h>\n"
-        "#include <stdatomic.h>\n"
-        "#include <stdlib.h>\n"
-        "#include <string.h>\n"
-        "#include <unistd.h>\n"
-        "void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);\n"
-        "static atomic_ulong count;\n"
-        "static unsigned long nth;\n"
-        "__attribute__((constructor)) static void start(void)\n"
-        "{\n"
-        "        nth = strtoul(getenv(\"FAIL_EVERY\"), NULL, 10);\n"
-        "}\n"
-        "static int fails(void *caller)\n"
-        "{\n"
-        "        int error = errno;\n"
-        "        Dl_info info;\n"
-        "        int now = nth && atomic_fetch_add(&count, 1) % nth == nth - 1 &&\n"
-        "                  access(\"failing\", F_OK) == 0 && dladdr(caller, &info) &&\n"
-        "                  !strstr(info.dli_fname, \"libuv\");\n"
-        "        errno = now ? ENOMEM : error;\n"
-        "        return now;\n"
-        "}\n"
-        "#define CALLER __builtin_return_address(0)\n"
-        "void *malloc(size_t n) { return fails(CALLER) ? 0 : __libc_malloc(n); }\n"
-        "void *calloc(size_t n, size_t m) { return fails(CALLER) ? 0 : __libc_calloc(n, m); }\n"
-        "void *realloc(void *p, size_t n) { return fails(CALLER) ? 0 : __libc_realloc(p, n); }\n";
 
 /* ---- the load ---- */
 
@@ -60,24 +25,14 @@ struct load {
         int n_refused;
 };
 
-static void fail_from_now_on(const struct load *load, bool failing)
-{
-        TEST_FREED char *flag = daemon_beside(load->daemon, "failing");
-
-        if (failing)
-                test_write_file(flag, "", 0);
-        else
-                unlink(flag);
-}
-
 static void connect_in_peace(struct load *load)
 {
-        fail_from_now_on(load, false);
+        no_memory_now(load->daemon, false);
         if (!load->c) {
                 load->c = wire_connect(load->daemon);
                 load->s = wire_open(load->c, "'anna', {}");
         }
-        fail_from_now_on(load, true);
+        no_memory_now(load->daemon, true);
 }
 
 /* True: answered with a result that matches. A refusal is one for want of memory, or `may_be` another. */
@@ -147,7 +102,7 @@ static void expect_whole(struct load *load)
         CLIENT c = NULL;
         int s;
 
-        fail_from_now_on(load, false);
+        no_memory_now(load->daemon, false);
         wire_end(&load->c);
         daemon_stop(load->daemon);
         daemon_resume(load->daemon);
@@ -163,30 +118,21 @@ static void expect_whole(struct load *load)
 
 START_TEST(without_memory_it_refuses_and_goes_on)
 {
-        TEST_FREED char *number = test_format("%u", every[_i]);
         TEST_FREED char *last = test_format("[[%d, ...", ROUNDS);
-        TEST_FREED char *path = NULL;
         struct load load = { 0 };
-        char directory[4096];
 
-        ck_assert_ptr_nonnull(getcwd(directory, sizeof(directory)));
-        test_write_file("failing.c", library, strlen(library));
-        free(command("%s -shared -fPIC -O1 -o failing.so failing.c -ldl",
-                     getenv("CC") ? getenv("CC") : "cc"));
-        path = test_format("%s/failing.so", directory);
-        setenv("FAIL_EVERY", number, 1);
-        setenv("LD_PRELOAD", path, 1);
+        no_memory_every(every[_i]);
         DAEMON d = daemon_start();
         load.daemon = d;
         for (int n = 1; n < ROUNDS; n++) {
                 connect_in_peace(&load);
                 one_round(&load, n);
         }
-        fail_from_now_on(&load, false);
+        no_memory_now(load.daemon, false);
         if (every[_i] < 100)
                 ck_assert_int_gt(load.n_refused, 0); /* else nothing has failed */
         connect_in_peace(&load);
-        fail_from_now_on(&load, false);
+        no_memory_now(load.daemon, false);
         expect(load.c, "nil", "update_peers(%d, [[%d, 1, 'user', nil, nil]])", load.s, ROUNDS);
         expect(load.c, last, "scan_peers(%d, %d, 1)", load.s, ROUNDS - 1);
         expect_whole(&load);

@@ -10,6 +10,7 @@
 #include "../support/mongo_peek.h"
 #include "../support/mongo_proxy.h"
 #include "../support/mongo_server.h"
+#include "../support/no_memory.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
@@ -163,6 +164,37 @@ START_TEST(a_suspended_owner_learns_that_it_is_none)
 }
 END_TEST
 
+START_TEST(a_former_owner_that_has_no_memory_for_closing_closes_later)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("poor");
+        TEST_FREED char *log = NULL, *expected = NULL;
+
+        if (!server)
+                return;
+        if (test_memory_factor() > 1) {
+                test_skipped("a daemon whose allocations fail", "an allocator that is not a sanitizer's");
+                return;
+        }
+        no_memory_in("close_start", 3);
+        DAEMON a = START(server->uri, TERM);
+        no_memory_end();
+        DAEMON b = START(server->uri, TERM);
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        daemon_freeze(a);
+        open_waiting(cb, name);
+        daemon_thaw(a);
+        expect_text(wire_told(ca), "ended(1, 'fenced', ...)");
+        daemon_stop(a); /* it waits until every session is closed */
+        log = daemon_log(a);
+        expected = test_format("session %s (mongo) closed", name);
+        ck_assert_ptr_nonnull(strstr(log, expected));
+}
+END_TEST
+
 START_TEST(an_outage_longer_than_the_term)
 {
         MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
@@ -250,6 +282,7 @@ int main(void)
         tcase_add_loop_test(tcase, a_dead_owner_is_replaced_after_its_term, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, the_same_data_directory_goes_on_at_once, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_suspended_owner_learns_that_it_is_none);
+        tcase_add_test(tcase, a_former_owner_that_has_no_memory_for_closing_closes_later);
         tcase_add_loop_test(tcase, an_outage_longer_than_the_term, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_write_that_lands_late);
         srunner_run_all(runner, CK_ENV);

@@ -24,6 +24,37 @@ static void expect_plain_files(struct daemon *d)
         ck_assert_msg(glob(pattern, 0, NULL, &found) == GLOB_NOMATCH, "left behind: %s", found.gl_pathv[0]);
 }
 
+START_TEST(the_log_names_who_opened_created_and_deleted)
+{
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+        CLIENT c = wire_connect(d);
+        TEST_FREED char *who =
+                test_format("by client a bot (id 1, pid %d, uid %u)", (int)getpid(), (unsigned)getuid());
+        TEST_FREED char *created = test_format("session anna (file) created %s", who);
+        TEST_FREED char *opened = test_format("session anna (file) opened %s", who);
+        TEST_FREED char *deleted = test_format("session anna (file) deleted %s", who);
+        TEST_FREED char *log = NULL;
+        int s;
+
+        wire_call(c, "hello({client: 'a bot'})");
+        s = wire_open(c, "'anna', {}");
+        expect(c, "nil", "close(%d)", s);
+        daemon_stop(d);
+        log = daemon_log(d);
+        ck_assert_ptr_nonnull(strstr(log, created));
+        daemon_resume(d);
+        CLIENT again = wire_connect(d);
+        wire_call(again, "hello({client: 'a bot'})");
+        s = wire_open(again, "'anna', {}");
+        expect(again, "nil", "delete(%d)", s);
+        daemon_stop(d);
+        free(log);
+        log = daemon_log(d);
+        ck_assert_ptr_nonnull(strstr(log, opened));
+        ck_assert_ptr_nonnull(strstr(log, deleted));
+}
+END_TEST
+
 START_TEST(a_second_daemon_on_the_data_is_refused)
 {
         DAEMON d = daemon_start();
@@ -370,6 +401,7 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
+                the_log_names_who_opened_created_and_deleted,
                 a_second_daemon_on_the_data_is_refused,
                 a_second_daemon_on_the_socket_is_refused,
                 a_frozen_daemons_socket_is_not_taken,

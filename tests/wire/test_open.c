@@ -26,6 +26,51 @@ START_TEST(hello_tells_the_limits)
 }
 END_TEST
 
+START_TEST(hello_passes_over_what_it_does_not_know)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+
+        expect(c, "...server: 'gramd'...",
+               "hello({client: 'new', of_tomorrow: {a: [1, 'x']}, features: []})");
+        expect(c, "...features: [...", "hello({features: ['of tomorrow', 'and later']})");
+        expect(c, "...features: [...", "hello({})");
+        expect(c, "!bad_request", "hello({features: 'leave'})");
+        ck_assert_ptr_nonnull(strstr(wire_error_message(c), "`features` must be an array of str"));
+        expect(c, "!bad_request", "hello({features: [1]})");
+        expect(c, "!bad_request", "hello({1: 2})");
+        expect(c, "...client: 'new'...", "clients()");
+}
+END_TEST
+
+START_TEST(a_session_that_is_opened_again_has_a_small_handle)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int kept = wire_open(c, "'kept', {}"), last = 0, seen = 0;
+
+        /* A number that was closed rests: what is said to it is a mistake, and is told. */
+        for (int i = 0; i < 3000; i++) {
+                int s = wire_open(c, "'again', {}");
+
+                ck_assert_int_gt(s, 0);
+                ck_assert_int_lt(s, 4096);
+                ck_assert_int_ne(s, kept);
+                ck_assert_int_ne(s, last);
+                expect(c, "nil", "close(%d)", s);
+                expect(c, "!bad_session", "close(%d)", s);
+                seen += s < last;
+                last = s;
+        }
+        ck_assert_int_gt(seen, 0); /* numbers come back */
+        expect(c, "...name: 'kept'...", "info(%d)", kept);
+        expect(c, "!bad_session", "close(0)");
+        expect(c, "!bad_session", "close(-1)");
+        expect(c, "!bad_session", "close(1048577)");
+        expect(c, "!bad_session", "close(4294967297)");
+}
+END_TEST
+
 START_TEST(ping_echoes_any_value)
 {
         DAEMON d = daemon_start();
@@ -331,6 +376,8 @@ int main(void)
 {
         const TTest *const tests[] = {
                 hello_tells_the_limits,
+                hello_passes_over_what_it_does_not_know,
+                a_session_that_is_opened_again_has_a_small_handle,
                 ping_echoes_any_value,
                 open_creates_and_tells_what_it_opened,
                 a_dialect_given_for_an_existing_session_is_ignored,
