@@ -1,4 +1,4 @@
-/* The identity fields, one by one and as session strings. */
+/* The fields of a session's identity, and session strings, which carry them all. */
 
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "methods.h"
 
 enum {
-        FIELD_BYTES = 264,  /* more than any field takes in an answer */
+        FIELD_BYTES = 264,  /* more than one field takes in an answer */
         STRING_BYTES = 512, /* more than any session string */
 };
 
@@ -26,7 +26,7 @@ static const char *const must_be[FIELD_COUNT] = {
 
 /* ---- get ---- */
 
-/* Reads one field's name. FIELD_COUNT: answered. */
+/* Reads the name of a field. FIELD_COUNT: there is none, and the call is answered. */
 static enum field take_field(struct call *call, struct cursor *cursor)
 {
         struct slice name;
@@ -75,9 +75,9 @@ void method_get(struct call *call)
         answer_end(&call->request);
 }
 
-/* ---- writes: values waiting in an op ---- */
+/* ---- values that wait in an op ---- */
 
-/* What a write will set, once the job is made. */
+/* What a write sets when its job is made. */
 struct values {
         struct identity identity;
         unsigned fields;
@@ -92,7 +92,7 @@ static struct values *values_new(struct call *call)
         if (values)
                 identity_init(&values->identity);
         else
-                answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&call->request);
         return values;
 }
 
@@ -117,7 +117,7 @@ static bool copy_field(struct identity *to, const struct identity *from, enum fi
         return true;
 }
 
-/* Sets the fields in `next`; the address goes along with the data centre unless it was set too. */
+/* Sets the fields in `next`. The address follows the data centre, unless it is set too. */
 static unsigned merge(struct values *values, const struct session *session, struct identity *next,
                       bool *failed)
 {
@@ -135,7 +135,7 @@ static unsigned merge(struct values *values, const struct session *session, stru
                         *failed = !copy_field(next, &values->identity, field);
         if (!*failed && (fields & place) && !(fields & address) && session->keeps_address)
                 fields |= datacentre_follow(next, &before);
-        if (*failed) { /* nothing of it stays */
+        if (*failed) { /* all or nothing */
                 struct identity half = *next;
 
                 *next = before;
@@ -162,10 +162,11 @@ static unsigned prepare_values(struct op *op, struct identity *next)
                 return OP_ANSWERED;
         }
         if (values->is_import && has_key && !same_key)
-                values->fields |= of_the_account; /* what the string does not carry was the other account's */
+                values->fields |= of_the_account; /* those that the string does not carry become nil: they
+                                                     were the other account's */
         fields = merge(values, session, next, &failed);
         if (failed) {
-                answer_error(&op->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&op->request);
                 return OP_ANSWERED;
         }
         return fields;
@@ -198,15 +199,13 @@ void method_set(struct call *call)
                 enum field field = take_field(call, &map->cursor);
                 int error = field == FIELD_COUNT ? 0 : identity_read(&values->identity, field, &map->cursor);
 
-                if (error == IDENTITY_E_VALUE &&
-                    field == FIELD_AUTH_KEY) /* whatever it is, it is not shown */
+                if (error == IDENTITY_E_VALUE && field == FIELD_AUTH_KEY) /* its value is never shown */
                         answer_error(&call->request, WIRE_BAD_REQUEST, "set: `auth_key` must be %s",
                                      must_be[field]);
                 else if (error == IDENTITY_E_VALUE)
                         option_wrong(call, slice_of(field_infos[field].name), map->cursor, must_be[field]);
                 else if (error)
-                        answer_error(&call->request, WIRE_STORAGE,
-                                     "the daemon is out of memory for this request");
+                        answer_no_memory(&call->request);
                 if (error || field == FIELD_COUNT) {
                         values_free(values);
                         return;
@@ -296,7 +295,7 @@ static bool take_import_option(struct call *call, struct cursor *cursor, struct 
         return false;
 }
 
-/* Reads the string and the api_id beside it. False: answered. */
+/* Reads the string and the option api_id. False: one is wrong, and the call is answered. */
 static bool read_import(struct call *call, struct values *values, struct import_options *options)
 {
         const char *why;

@@ -1,4 +1,5 @@
-/* Peers: upserts, look-ups, scans. Look-ups are answered from the cache or by an op that finds them. */
+/* Peers: look-ups, scans, upserts. A look-up is answered from the cache, or by an op that asks the backend.
+ */
 
 #include <stdlib.h>
 
@@ -27,8 +28,7 @@ static void answer_missing(struct request *request, const struct lookup *lookup)
         }
 }
 
-/* More than `max_age` away from now, past or future; any time is far away that does not fit the difference.
- */
+/* More than `max_age` away from now, past or future. A difference that does not fit 64 bits is more. */
 static bool too_old(int64_t time, int64_t max_age)
 {
         int64_t away;
@@ -70,7 +70,7 @@ static void answer_find(struct op *op, const struct found *found)
                 cache_found(op->lane->session->cache, op->find.lookups, found->matches, found->n, &hit);
 
         if (answer == CACHE_MISS)
-                answer_error(&op->request, WIRE_STORAGE, "the daemon is out of memory for this answer");
+                answer_no_memory(&op->request);
         else
                 answer_lookup(&op->request, op->find.lookups, answer, &hit, op->find.max_age);
 }
@@ -115,7 +115,7 @@ void method_get_peer_by_id(struct call *call)
         look_up(call, &(struct lookup){ .kind = LOOKUP_ID, .id = call->params[0].integer }, 0);
 }
 
-/* Longer than any that is stored: not there. */
+/* True: longer than any that can be stored, and answered so. */
 static bool too_long(struct call *call, const struct lookup *lookup)
 {
         if (lookup->text.len <= TEXT_MAX_BYTES)
@@ -149,7 +149,7 @@ void method_get_peer_by_phone_number(struct call *call)
 
 /* ---- many at once ---- */
 
-/* What is cached is newer or equal, and stays: each is answered through the cache. */
+/* Each answer goes through the cache: a row that is there already is equal or newer. */
 static void answer_find_many(struct op *op, const struct found *found)
 {
         struct cache *cache = op->lane->session->cache;
@@ -174,7 +174,7 @@ static void answer_find_many(struct op *op, const struct found *found)
         answer_end(&op->request);
 }
 
-/* False: one of them has to be asked for, and nothing has been answered. */
+/* False: not all of them are cached, and nothing has been answered. */
 static bool answer_from_cache(struct call *call, const int64_t *ids, uint32_t n)
 {
         struct cache *cache = call->session->cache;
@@ -272,15 +272,15 @@ void method_scan_peers(struct call *call)
 
 /* ---- upserts ---- */
 
-/* The rows of one update_peers, sorted out. Small lists stay on the stack. */
+/* The rows of one update_peers. Small lists stay on the stack. */
 enum { FEW_ROWS = 32 };
 
 struct incoming {
         struct peer few[FEW_ROWS];
         struct peer *rows;
         uint32_t n;
-        uint32_t n_new;  /* these are stored, and told to watchers */
-        uint32_t n_late; /* these repeat, and their time is stored again */
+        uint32_t n_new;  /* these are stored, and watchers are told */
+        uint32_t n_late; /* these repeat what is stored; only their time is stored */
 };
 
 static bool read_rows(struct call *call, struct incoming *incoming)
@@ -291,7 +291,7 @@ static bool read_rows(struct call *call, struct incoming *incoming)
         incoming->n = list->count;
         incoming->rows = list->count <= FEW_ROWS ? incoming->few : calloc(list->count, sizeof(struct peer));
         if (!incoming->rows) {
-                answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&call->request);
                 return false;
         }
         for (uint32_t i = 0; i < list->count; i++) {
@@ -320,8 +320,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
- * Which rows repeat what is stored? Not one that comes after a new row of the same peer in this list: what it
- * repeats will not be stored any more. `kinds` gets one enum cache_repeat a row. False: no memory.
+ * Which rows repeat what is stored: `kinds` gets an enum cache_repeat for each. A row behind a new row of the
+ * same peer repeats nothing: what is stored will have changed by then. False: no memory.
  */
 static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8_t *kinds)
 {
@@ -349,7 +349,7 @@ static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8
         return true;
 }
 
-/* Every row only moves its time: done, without a job. */
+/* Every row repeats: only times move, in the cache, and no job is needed. */
 static void answer_repeats(struct call *call, const struct incoming *incoming)
 {
         for (uint32_t i = 0; i < incoming->n; i++)
@@ -359,7 +359,7 @@ static void answer_repeats(struct call *call, const struct incoming *incoming)
         answer_nil(&call->request);
 }
 
-/* Into the op: new rows first, then late ones; of the rest, their times. */
+/* Into the op: new rows first, then late ones. Of the rest, only the times. */
 static void fill_op(struct call *call, struct op *op, const struct incoming *incoming, const uint8_t *kinds)
 {
         struct peer *fresh = op_extra(op);
@@ -387,17 +387,17 @@ static void fill_op(struct call *call, struct op *op, const struct incoming *inc
 
 static void store_rows(struct call *call, struct incoming *incoming, uint8_t *kinds)
 {
-        bool settled = call->lane->n_ops == 0; /* else what is cached may be about to change */
+        bool may_compare = call->lane->n_ops == 0; /* else what is cached may be about to change */
         struct op *op;
 
-        if (!settled) {
+        if (!may_compare) {
                 memset(kinds, CACHE_NEW, incoming->n);
                 incoming->n_new = incoming->n;
         } else if (!sort_out(incoming, call->session->cache, kinds)) {
-                answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&call->request);
                 return;
         }
-        if (incoming->n_new + incoming->n_late == 0 && settled) {
+        if (incoming->n_new + incoming->n_late == 0 && may_compare) {
                 answer_repeats(call, incoming);
                 return;
         }
@@ -424,8 +424,7 @@ void method_update_peers(struct call *call)
                 if (kinds)
                         store_rows(call, &incoming, kinds);
                 else
-                        answer_error(&call->request, WIRE_STORAGE,
-                                     "the daemon is out of memory for this request");
+                        answer_no_memory(&call->request);
                 if (kinds != few)
                         free(kinds);
         }

@@ -177,7 +177,7 @@ static void listing_done(struct job *job)
         if (listing->error) {
                 answer_fault(&listing->request, listing->error, &listing->fault);
         } else if (listing->no_memory) {
-                answer_error(&listing->request, WIRE_STORAGE, "the daemon is out of memory for this answer");
+                answer_no_memory(&listing->request);
         } else {
                 size_t n = page_size(listing);
                 struct buffer *out = answer_begin(&listing->request);
@@ -244,7 +244,7 @@ void method_sessions(struct call *call)
                 if (listing)
                         arena_deinit(&listing->arena);
                 free(listing);
-                answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&call->request);
                 return;
         }
         request_defer(&call->request, &listing->request, sizeof(*listing) + listing->limit * ROW_BYTES);

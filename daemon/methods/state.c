@@ -1,4 +1,4 @@
-/* Update states: kept whole in memory, so reads never leave the loop. */
+/* Update states. All of a session's are in memory: reads are answered at once. */
 
 #include <stdlib.h>
 
@@ -21,8 +21,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
- * With `keep`, nil parts of a row take what is stored, or what an earlier row of the list left there. Rows
- * come out ascending by id, one for each. Returns how many.
+ * With `keep`, nil parts of a row take what is stored, or what an earlier row of the list has set. Sorts the
+ * rows by id, leaves one of each and returns how many.
  */
 static size_t fold(const struct numbered *rows, size_t n, bool keep, struct state *states)
 {
@@ -59,7 +59,7 @@ static unsigned prepare_states(struct op *op, struct identity *next)
                 return OP_ANSWERED;
         }
         if (!states_reserve(&session->states, n_new)) {
-                answer_error(&op->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&op->request);
                 return OP_ANSWERED;
         }
         return 0;
@@ -104,7 +104,7 @@ void method_update_states(struct call *call)
         struct numbered *rows = n <= 8 ? few : calloc(n, sizeof(*rows));
 
         if (!rows) {
-                answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&call->request);
                 return;
         }
         if (read_states(call, rows))
@@ -122,7 +122,7 @@ static int by_number(const void *a, const void *b)
         return (left > right) - (left < right);
 }
 
-/* Ascending, none twice. False: one is no integer, and the call answered. */
+/* Sorts the ids and drops repeated ones. False: one is no integer, and the call answered. */
 static bool read_ids(struct call *call, int64_t *ids, size_t *n)
 {
         struct param *list = &call->params[0];
@@ -157,7 +157,7 @@ static void start_remove(struct call *call, const int64_t *ids, size_t n)
 
 /* ---- get_states ---- */
 
-enum { STATE_BYTES = 46 }; /* the most that a state takes in an answer */
+enum { STATE_BYTES = 46 }; /* at most, of one state in an answer */
 
 static void pack_states(struct buffer *out, struct state *states, size_t n)
 {
@@ -175,7 +175,7 @@ static void answer_states(struct call *call, const int64_t *ids, size_t n_ids)
         struct state *states = malloc(most * sizeof(*states) + 1);
 
         if (!states) {
-                answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this answer");
+                answer_no_memory(&call->request);
                 return;
         }
         for (size_t i = 0; i < most; i++) {
@@ -199,7 +199,7 @@ static void with_ids(struct call *call, void (*then)(struct call *, const int64_
         size_t n;
 
         if (!ids) {
-                answer_error(&call->request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(&call->request);
                 return;
         }
         if (read_ids(call, ids, &n))

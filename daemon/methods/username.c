@@ -1,4 +1,4 @@
-/* The usernames table: which names lead to which peers besides their own usernames. */
+/* The usernames table: names that lead to a peer besides its own username. */
 
 #include <stdlib.h>
 
@@ -7,8 +7,8 @@
 
 /* ---- update_usernames ---- */
 
-/* How much the list needs in the op; false: a row is wrong, and the call answered. */
-static bool measure(struct call *call, size_t *n_names)
+/* Checks the list and counts its names. False: a row is wrong, and the call answered. */
+static bool check(struct call *call, size_t *n_names)
 {
         struct param *list = &call->params[0];
         struct cursor cursor = list->cursor;
@@ -42,7 +42,7 @@ static int by_name(const void *a, const void *b)
         return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-/* Sorted, none twice; returns how many are left. */
+/* Sorts the names, drops repeated ones and returns how many are left. */
 static size_t unique_names(struct slice *names, size_t n)
 {
         size_t kept = 0;
@@ -54,7 +54,7 @@ static size_t unique_names(struct slice *names, size_t n)
         return kept;
 }
 
-/* Reads what measure() has checked, from the op's own copy. */
+/* Reads what check() has checked. Names point into the op's copy. */
 static void read_names(struct call *call, struct op *op, struct peer_names *rows, struct slice *names)
 {
         struct param *list = &call->params[0];
@@ -99,7 +99,7 @@ static int by_row(const void *a, const void *b)
         return left->row < right->row ? -1 : 1;
 }
 
-/* Of a peer that comes twice the last row counts. The order stays. Returns how many are left. */
+/* Drops all but the last row of each peer, keeps the order and returns how many are left. */
 static size_t last_of_each(struct peer_names *rows, struct numbered *order, size_t n)
 {
         size_t kept = 0;
@@ -116,7 +116,7 @@ static size_t last_of_each(struct peer_names *rows, struct numbered *order, size
         return kept;
 }
 
-/* The op's rows in the order that its `extra` bytes hold: rows, names, and the order while sorting. */
+/* What lies in the extra bytes of the op, in this order. `order` is for sorting only. */
 struct layout {
         struct peer_names *rows;
         struct slice *names;
@@ -135,7 +135,8 @@ static unsigned prepare_names(struct op *op, struct identity *next)
         const struct change *change = &op->write.change;
 
         (void)next;
-        /* A name may pass from one peer to another within the list: so all of them repeat, or none does. */
+        /* A name may pass from one peer to another within the list: either all rows repeat, or none counts as
+         * a repetition. */
         for (size_t i = 0; i < change->n; i++)
                 if (cache_repeats_names(cache, &change->names[i]) != CACHE_REPEAT)
                         return 0;
@@ -148,12 +149,12 @@ static unsigned prepare_names(struct op *op, struct identity *next)
 void method_update_usernames(struct call *call)
 {
         uint32_t n = call->params[0].count;
-        bool settled = call->lane->n_ops == 0; /* else what is cached may be about to change */
+        bool may_compare = call->lane->n_ops == 0; /* else what is cached may be about to change */
         struct layout layout;
         size_t n_names;
         struct op *op;
 
-        if (!measure(call, &n_names))
+        if (!check(call, &n_names))
                 return;
         op = call_defer(call, OP_WRITE, layout_size(n, n_names), 0);
         if (!op)
@@ -165,7 +166,7 @@ void method_update_usernames(struct call *call)
         op->write.change = (struct change){ .kind = CHANGE_NAMES, .names = layout.rows };
         op->write.change.n = last_of_each(layout.rows, layout.order, n);
         op->write.has_change = op->write.change.n > 0;
-        op->write.prepare = settled ? prepare_names : NULL;
+        op->write.prepare = may_compare ? prepare_names : NULL;
         op_start(op);
 }
 

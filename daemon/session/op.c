@@ -102,7 +102,7 @@ struct op *op_new(struct lane *lane, int64_t handle_number, struct request *requ
         struct op *op = size > extra ? malloc(size) : NULL;
 
         if (!op) {
-                answer_error(request, WIRE_STORAGE, "the daemon is out of memory for this request");
+                answer_no_memory(request);
                 return NULL;
         }
         memset(op, 0, sizeof(*op));

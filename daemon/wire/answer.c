@@ -186,8 +186,13 @@ void answer_error(struct request *request, enum wire_error error, const char *fo
         answer_detail(request, error, SLICE_NONE, text);
 }
 
-/* A holder on another machine: its clients are not known here. */
-static void pack_far_holder(struct buffer *out, const struct fault_holder *holder)
+void answer_no_memory(struct request *request)
+{
+        answer_error(request, WIRE_STORAGE, "the daemon is out of memory for this request");
+}
+
+/* A holder on another host: its clients are not known here. */
+static void pack_remote_holder(struct buffer *out, const struct fault_holder *holder)
 {
         pack_map(out, 1);
         pack_cstr(out, "holder");
@@ -209,7 +214,7 @@ void answer_fault(struct request *request, int backend_error, const struct fault
         struct buffer detail = { 0 };
 
         if (fault->holder.host[0]) {
-                pack_far_holder(&detail, &fault->holder);
+                pack_remote_holder(&detail, &fault->holder);
         } else if (fault->file[0]) {
                 pack_map(&detail, 1);
                 pack_cstr(&detail, "file");

@@ -51,6 +51,8 @@ void answer_nil(struct request *request);
 
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+/* The daemon has no memory for the request or its answer. */
+void answer_no_memory(struct request *request);
 void answer_detail(struct request *request, enum wire_error error, struct slice detail, const char *text);
 void answer_fault(struct request *request, int backend_error, const struct fault *fault);
 
