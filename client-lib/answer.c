@@ -37,16 +37,18 @@ static void request_overtakes(struct request *request)
 {
         struct link *head = &request->call.session->lane.sent;
 
-        for (struct link *link = request->lane.prev; link != head; link = link->prev)
-                LIST_OWNER(link, struct request, lane)->overtaken =
-                        method_infos[LIST_OWNER(link, struct request, lane)->call.method].write;
+        for (struct link *link = request->lane.prev; link != head; link = link->prev) {
+                struct request *earlier = LIST_OWNER(link, struct request, lane);
+
+                earlier->overtaken = call_has(&earlier->call, METHOD_CHANGES);
+        }
 }
 
 /* The daemon's error, seen with what is known here. Returns false where it is none after all. */
 static bool error_stands(const struct request *request, struct failure *failure)
 {
         struct gram_session *session = request->call.session;
-        enum method method = request->call.method;
+        enum method_number method = request->call.method;
         bool gone = failure->error.code == GRAM_E_BAD_SESSION;
 
         if (!session || request->internal)
@@ -65,23 +67,23 @@ static bool error_stands(const struct request *request, struct failure *failure)
 static void request_read(struct request *request, struct cursor *cursor, struct failure *failure,
                          struct gram_reply *reply)
 {
-        const struct method_info *info = &method_infos[request->call.method];
+        const char *method = methods[request->call.method].name;
         int error;
 
         if (!cursor_nil(cursor)) {
                 if (!failure_read(failure, cursor))
-                        failure_set(failure, GRAM_E_PROTOCOL, "%s: the answer is malformed", info->name);
+                        failure_set(failure, GRAM_E_PROTOCOL, "%s: the answer is malformed", method);
                 if (error_stands(request, failure))
                         reply->error = &failure->error;
                 return;
         }
-        error = info->read(cursor, &request->call, reply);
+        error = result_read(cursor, &request->call, reply);
         if (!error)
                 return;
         gram_free(reply->result);
         reply->result = NULL;
         failure_set(failure, error, error == GRAM_E_NOMEM ? "%s: no memory" : "%s: the answer is malformed",
-                    info->name);
+                    method);
         reply->error = &failure->error;
 }
 
@@ -105,7 +107,7 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
                 session->refs++;
         request_read(request, cursor, &failure, &reply);
         if (!reply.error) {
-                if (session && method_infos[request->call.method].write)
+                if (session && call_has(&request->call, METHOD_CHANGES))
                         request_overtakes(request);
                 if (session && session->cache)
                         cache_learn(session->cache, request->epoch, &request->call, &reply);

@@ -118,9 +118,9 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
         client->epoll_fd = client->timer_fd = client->socket_fd = -1;
         client->on_event = options->on_event;
         client->event_arg = options->event_arg;
-        client->limits = (struct frame_limits){ MAX_MESSAGE_BYTES, MAX_DEPTH };
-        client->max_message = MAX_MESSAGE_BYTES;
-        client->max_in_flight = MAX_IN_FLIGHT;
+        client->limits = (struct frame_limits){ LIMIT_MESSAGE_BYTES, LIMIT_DEPTH };
+        client->max_message = LIMIT_MESSAGE_BYTES;
+        client->max_in_flight = LIMIT_IN_FLIGHT;
         client->timer_ms = client->sessions_due_ms = NEVER_MS;
         lane_init(&client->lane);
         list_init(&client->due);

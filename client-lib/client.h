@@ -19,6 +19,7 @@
  */
 
 #include "../proto/buffer.h"
+#include "../proto/contract.h"
 #include "../proto/frame.h"
 #include "failure.h"
 #include "gram.h"
@@ -28,47 +29,10 @@
 
 enum {
         TIMEOUT_DEFAULT_MS = 30000,
-        MAX_MESSAGE_BYTES = 4 * 1024 * 1024, /* until `hello` is answered */
-        MAX_IN_FLIGHT = 256,                 /* on one session; the same */
-        MAX_DEPTH = 8,                       /* of nesting; the same */
-        OUT_HIGH_BYTES = 256 * 1024,         /* written ahead of the socket; the rest waits in its lane */
-        HANDLE_MAX = 1 << 20,
-        SLOT_BITS = 20, /* of a message id: its slot; the rest tells the slot's uses apart */
+        OUT_HIGH_BYTES = 256 * 1024, /* written ahead of the socket; the rest waits in its lane */
+        SLOT_BITS = 20,              /* of a message id: its slot; the rest tells the slot's uses apart */
         SLOTS_MAX = (1 << SLOT_BITS) - 1,
         VERDICT_RETRY = 1, /* nothing ends with it: what was not answered is repeated */
-};
-
-enum method {
-        METHOD_HELLO,
-        METHOD_PING,
-        METHOD_OPEN,
-        METHOD_CLOSE,
-        METHOD_LEASE,
-        METHOD_SAVE,
-        METHOD_DELETE,
-        METHOD_INFO,
-        METHOD_GET,
-        METHOD_SET,
-        METHOD_UPDATE_PEERS,
-        METHOD_UPDATE_USERNAMES,
-        METHOD_GET_PEER_BY_ID,
-        METHOD_GET_PEER_BY_USERNAME,
-        METHOD_GET_PEER_BY_PHONE_NUMBER,
-        METHOD_GET_PEERS,
-        METHOD_SCAN_PEERS,
-        METHOD_SCAN_USERNAMES,
-        METHOD_UPDATE_STATES,
-        METHOD_GET_STATES,
-        METHOD_REMOVE_STATES,
-        METHOD_EXPORT_STRING,
-        METHOD_IMPORT_STRING,
-        METHOD_WATCH,
-        METHOD_SESSIONS,
-        METHOD_CLIENTS,
-        METHOD_DISCONNECT,
-        METHOD_STATS,
-        METHOD_MONITOR,
-        METHOD_COUNT,
 };
 
 /* Requests in order: those on their way, then those still to be sent. */
@@ -81,7 +45,7 @@ struct lane {
 struct call {
         struct gram_client *client;
         struct gram_session *session; /* NULL: on none */
-        enum method method;
+        enum method_number method;
         struct buffer bytes;
         size_t handle_at; /* where the handle's four bytes are; 0: nowhere */
         int64_t expect;   /* what the answer is checked against: see methods.c */
@@ -89,6 +53,11 @@ struct call {
         bool on;          /* watch, monitor */
         int64_t extra_ms; /* added to the timeout */
 };
+
+static inline bool call_has(const struct call *call, enum method_trait trait)
+{
+        return methods[call->method].traits & trait;
+}
 
 struct request {
         struct link lane;
@@ -222,17 +191,10 @@ struct gram_session {
         struct failure failure; /* why it ended; before that: why it could not be opened again, last */
 };
 
-/* ---- methods.c: every method as data ---- */
+/* ---- methods.c ---- */
 
-struct method_info {
-        const char *name;
-        bool write; /* changes the session */
-        bool once;  /* not to be repeated on another connection */
-        /* Reads the result. 0, GRAM_E_PROTOCOL or GRAM_E_NOMEM. */
-        int (*read)(struct cursor *cursor, const struct call *call, struct gram_reply *reply);
-};
-
-extern const struct method_info method_infos[METHOD_COUNT];
+/* Reads the result of a request without error. 0, GRAM_E_PROTOCOL or GRAM_E_NOMEM. */
+int result_read(struct cursor *cursor, const struct call *call, struct gram_reply *reply);
 
 /* What `open` answers: the result of METHOD_OPEN before session.c makes a session of it. */
 struct open_result {
@@ -247,7 +209,7 @@ struct gram_monitored *monitored_read(struct cursor *cursor);
 /* ---- request.c ---- */
 
 /* `session` NULL: on none. `n_params` counts what follows the handle. */
-struct call call_begin(struct gram_client *client, struct gram_session *session, enum method method,
+struct call call_begin(struct gram_client *client, struct gram_session *session, enum method_number method,
                        uint32_t n_params);
 
 /* Takes what the call holds, whatever it returns: 0, or a code, which the client's last error explains. */

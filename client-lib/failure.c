@@ -1,6 +1,6 @@
 /*
- * Error codes, theirs and ours, in one table, and the error of an answer turned into what the program sees.
- * Everything is copied into fixed room, cut where it is longer: an error must not need memory.
+ * The names of error codes, and the error of an answer turned into what the program sees. Everything is
+ * copied into buffers of fixed size, and cut where it is longer: an error must not need memory.
  */
 
 #include "failure.h"
@@ -9,25 +9,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../proto/contract.h"
+
+/* The daemon's errors have their numbers in gram.h, in the order of the contract: WIRE_X is -(GRAM_E_X + 1).
+ */
+#define SAME_ORDER(constant, name)                                                                           \
+        _Static_assert((int)GRAM_E_##constant == -((int)WIRE_##constant + 1), name " has another number");
+CONTRACT_ERRORS(SAME_ORDER)
+_Static_assert((int)GRAM_E_UNKNOWN == -((int)WIRE_ERROR_COUNT + 1), "behind the daemon's errors");
+
+/* The codes that no daemon sends. */
 static const struct {
         int code;
         const char *name;
-} codes[] = {
+} own_codes[] = {
         { GRAM_OK, "ok" },
-        { GRAM_E_BAD_REQUEST, "bad_request" },
-        { GRAM_E_UNKNOWN_METHOD, "unknown_method" },
-        { GRAM_E_BAD_SESSION, "bad_session" },
-        { GRAM_E_NOT_FOUND, "not_found" },
-        { GRAM_E_EXPIRED, "expired" },
-        { GRAM_E_OVERLOADED, "overloaded" },
-        { GRAM_E_BUSY, "busy" },
-        { GRAM_E_FENCED, "fenced" },
-        { GRAM_E_EXISTS, "exists" },
-        { GRAM_E_DENIED, "denied" },
-        { GRAM_E_TOO_LARGE, "too_large" },
-        { GRAM_E_UNAVAILABLE, "unavailable" },
-        { GRAM_E_STORAGE, "storage" },
-        { GRAM_E_CORRUPT, "corrupt" },
         { GRAM_E_UNREACHABLE, "unreachable" },
         { GRAM_E_TIMEOUT, "timeout" },
         { GRAM_E_PROTOCOL, "protocol" },
@@ -38,19 +34,20 @@ static const struct {
 
 GRAM_API const char *gram_code_name(int code)
 {
-        for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
-                if (codes[i].code == code)
-                        return codes[i].name;
+        if (code < 0 && code > GRAM_E_UNKNOWN)
+                return wire_error_names[-code - 1];
+        for (size_t i = 0; i < sizeof(own_codes) / sizeof(*own_codes); i++) {
+                if (own_codes[i].code == code)
+                        return own_codes[i].name;
         }
         return "unknown";
 }
 
-/* Only what a daemon may say: the codes of this side are not taken from the wire. */
 static int code_by_name(struct slice name)
 {
-        for (size_t i = 1; i < sizeof(codes) / sizeof(*codes); i++) {
-                if (codes[i].code > GRAM_E_UNKNOWN && slice_is(name, codes[i].name))
-                        return codes[i].code;
+        for (int i = 0; i < (int)WIRE_ERROR_COUNT; i++) {
+                if (slice_is(name, wire_error_names[i]))
+                        return -(i + 1);
         }
         return GRAM_E_UNKNOWN;
 }

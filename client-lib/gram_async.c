@@ -17,13 +17,13 @@ _Static_assert((unsigned)GRAM_ALL_FIELDS == FIELD_ALL, "every field has its bit"
 _Static_assert((unsigned)GRAM_TAKEOUT_ID == FIELD_BIT(FIELD_TAKEOUT_ID), "in the same order");
 _Static_assert((unsigned)GRAM_AUTH_KEY == FIELD_BIT(FIELD_AUTH_KEY), "in the same order");
 
-static int refuse(struct gram_client *client, enum method method, const char *why)
+static int refuse(struct gram_client *client, enum method_number method, const char *why)
 {
-        return client_fail(client, GRAM_E_BAD_REQUEST, "%s: %s", method_infos[method].name, why);
+        return client_fail(client, GRAM_E_BAD_REQUEST, "%s: %s", methods[method].name, why);
 }
 
 /* A request without parameters beside the session. */
-static int submit_bare(struct gram_client *client, struct gram_session *session, enum method method,
+static int submit_bare(struct gram_client *client, struct gram_session *session, enum method_number method,
                        gram_callback *callback, void *arg)
 {
         struct call call = call_begin(client, session, method, 0);
@@ -32,7 +32,7 @@ static int submit_bare(struct gram_client *client, struct gram_session *session,
 }
 
 /* Nothing to ask for: it is done already, but the callback comes later, as always. */
-static int submit_nothing(struct gram_session *session, enum method method, gram_callback *callback,
+static int submit_nothing(struct gram_session *session, enum method_number method, gram_callback *callback,
                           void *arg)
 {
         struct call call = call_begin(session->client, session, method, 0);
@@ -44,7 +44,7 @@ static int submit_nothing(struct gram_session *session, enum method method, gram
         return error;
 }
 
-static int submit_switch(struct gram_client *client, struct gram_session *session, enum method method,
+static int submit_switch(struct gram_client *client, struct gram_session *session, enum method_number method,
                          bool on, gram_callback *callback, void *arg)
 {
         struct call call = call_begin(client, session, method, 1);

@@ -1,8 +1,7 @@
 /*
- * The methods as this side sees them: names, what becomes of a request when the connection is lost, and how a
- * result is read. Answers are no more trusted than requests are: every byte has passed the frame scanner, and
- * the typed cursor reads them. It checks and finds in one step what msgpack-c's unpacker would first build a
- * tree for, so that msgpack-c only writes here.
+ * How the result of each method is read. The daemon is not trusted: every byte has passed the frame scanner,
+ * and the typed cursor checks and reads in one step. (msgpack-c only writes here: its unpacker would build a
+ * tree first.)
  *
  * Maps are read by tables of their keys. Keys that are not known are passed over: a newer daemon may say
  * more.
@@ -112,65 +111,50 @@ static int read_map_result(struct cursor *cursor, struct gram_reply *reply, size
         return reply->result ? read_map(cursor, reply->result, reply->result, keys) : GRAM_E_NOMEM;
 }
 
-static int read_hello(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_hello(struct cursor *cursor, struct gram_reply *reply)
 {
-        (void)call;
         return read_map_result(cursor, reply, sizeof(struct gram_hello), hello_keys);
 }
 
-static int read_open(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_open(struct cursor *cursor, struct gram_reply *reply)
 {
-        (void)call;
         return read_map_result(cursor, reply, sizeof(struct open_result), open_keys);
 }
 
-static int read_info(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_info(struct cursor *cursor, struct gram_reply *reply)
 {
-        (void)call;
         return read_map_result(cursor, reply, sizeof(struct gram_info), info_keys);
 }
 
-static int read_nothing(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
-{
-        (void)cursor;
-        (void)call;
-        (void)reply;
-        return 0;
-}
-
 /* The echo of what `expect` says. */
-static int read_ping(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_ping(struct cursor *cursor, const struct call *call)
 {
         int64_t echo;
 
-        (void)reply;
         return cursor_int(cursor, &echo) && echo == call->expect ? 0 : GRAM_E_PROTOCOL;
 }
 
-static int read_lease(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_lease(struct cursor *cursor, struct gram_reply *reply)
 {
-        (void)call;
         reply->number = -1;
         if (cursor_nil(cursor))
                 return 0;
         return cursor_int_in(cursor, 0, INT64_MAX, &reply->number) ? 0 : GRAM_E_PROTOCOL;
 }
 
-static int read_import(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_import(struct cursor *cursor, struct gram_reply *reply)
 {
         unsigned fields = 0;
         int error = read_fields(cursor, &fields);
 
-        (void)call;
         reply->number = fields;
         return error;
 }
 
-static int read_string(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_string(struct cursor *cursor, struct gram_reply *reply)
 {
         struct slice text;
 
-        (void)call;
         if (!cursor_str(cursor, SIZE_MAX, &text))
                 return GRAM_E_PROTOCOL;
         reply->text = block_new(text.len + 1, 0);
@@ -251,11 +235,10 @@ static int copy_peer(const struct peer *from, void *result, struct gram_peer *to
                        : GRAM_E_NOMEM;
 }
 
-static int read_peer(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_peer(struct cursor *cursor, struct gram_reply *reply)
 {
         struct peer peer;
 
-        (void)call;
         reply->peer = block_new(sizeof(*reply->peer), bytes_left(cursor) + 32);
         if (!reply->peer)
                 return GRAM_E_NOMEM;
@@ -328,13 +311,12 @@ static int read_usernames(struct cursor *cursor, const struct call *call, struct
 }
 
 /* The smallest row has six bytes: the claim is checked before memory is asked for. */
-static int read_states(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_states(struct cursor *cursor, struct gram_reply *reply)
 {
         struct gram_states *states;
         struct state state;
         uint32_t count;
 
-        (void)call;
         if (!cursor_array(cursor, &count) || count > bytes_left(cursor) / 6)
                 return GRAM_E_PROTOCOL;
         reply->states = states = block_new(sizeof(*states), count * sizeof(*states->rows));
@@ -381,13 +363,12 @@ static int read_sessions(struct cursor *cursor, const struct call *call, struct 
 }
 
 /* An honest row has some 80 bytes; a fifth of that bounds what a claim can reserve. */
-static int read_clients(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_clients(struct cursor *cursor, struct gram_reply *reply)
 {
         struct gram_connected_clients *clients;
         uint32_t count;
         int error = 0;
 
-        (void)call;
         if (!cursor_array(cursor, &count) || count > bytes_left(cursor) / 16)
                 return GRAM_E_PROTOCOL;
         clients = block_new(sizeof(*clients), count * sizeof(*clients->rows) + bytes_left(cursor));
@@ -403,13 +384,12 @@ static int read_clients(struct cursor *cursor, const struct call *call, struct g
         return error;
 }
 
-static int read_stats(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+static int read_stats(struct cursor *cursor, struct gram_reply *reply)
 {
         struct gram_stats *stats;
         uint32_t count;
         int error = 0;
 
-        (void)call;
         if (!cursor_map(cursor, &count) || count > bytes_left(cursor) / 2)
                 return GRAM_E_PROTOCOL;
         reply->stats = stats = block_new(sizeof(*stats), count * sizeof(*stats->rows) + bytes_left(cursor));
@@ -450,36 +430,42 @@ struct gram_monitored *monitored_read(struct cursor *cursor)
         return notification_read(cursor, sizeof(struct gram_monitored), monitored_keys);
 }
 
-/* ---- the table ---- */
+/* ---- by method ---- */
 
-const struct method_info method_infos[METHOD_COUNT] = {
-        [METHOD_HELLO] = { "hello", false, false, read_hello },
-        [METHOD_PING] = { "ping", false, false, read_ping },
-        [METHOD_OPEN] = { "open", false, false, read_open },
-        [METHOD_CLOSE] = { "close", false, false, read_nothing },
-        [METHOD_LEASE] = { "lease", false, false, read_lease },
-        [METHOD_SAVE] = { "save", true, false, read_nothing },
-        [METHOD_DELETE] = { "delete", true, false, read_nothing },
-        [METHOD_INFO] = { "info", false, false, read_info },
-        [METHOD_GET] = { "get", false, false, read_get },
-        [METHOD_SET] = { "set", true, false, read_nothing },
-        [METHOD_UPDATE_PEERS] = { "update_peers", true, false, read_nothing },
-        [METHOD_UPDATE_USERNAMES] = { "update_usernames", true, false, read_nothing },
-        [METHOD_GET_PEER_BY_ID] = { "get_peer_by_id", false, false, read_peer },
-        [METHOD_GET_PEER_BY_USERNAME] = { "get_peer_by_username", false, false, read_peer },
-        [METHOD_GET_PEER_BY_PHONE_NUMBER] = { "get_peer_by_phone_number", false, false, read_peer },
-        [METHOD_GET_PEERS] = { "get_peers", false, false, read_peers },
-        [METHOD_SCAN_PEERS] = { "scan_peers", false, false, read_peers },
-        [METHOD_SCAN_USERNAMES] = { "scan_usernames", false, false, read_usernames },
-        [METHOD_UPDATE_STATES] = { "update_states", true, false, read_nothing },
-        [METHOD_GET_STATES] = { "get_states", false, false, read_states },
-        [METHOD_REMOVE_STATES] = { "remove_states", true, false, read_nothing },
-        [METHOD_EXPORT_STRING] = { "export_string", false, false, read_string },
-        [METHOD_IMPORT_STRING] = { "import_string", true, false, read_import },
-        [METHOD_WATCH] = { "watch", false, false, read_nothing },
-        [METHOD_SESSIONS] = { "sessions", false, false, read_sessions },
-        [METHOD_CLIENTS] = { "clients", false, false, read_clients },
-        [METHOD_DISCONNECT] = { "disconnect", false, true, read_nothing },
-        [METHOD_STATS] = { "stats", false, false, read_stats },
-        [METHOD_MONITOR] = { "monitor", false, false, read_nothing },
-};
+/* No default: a method without a reader does not compile. */
+int result_read(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
+{
+        switch (call->method) {
+        case METHOD_HELLO: return read_hello(cursor, reply);
+        case METHOD_PING: return read_ping(cursor, call);
+        case METHOD_OPEN: return read_open(cursor, reply);
+        case METHOD_LEASE: return read_lease(cursor, reply);
+        case METHOD_INFO: return read_info(cursor, reply);
+        case METHOD_GET: return read_get(cursor, call, reply);
+        case METHOD_GET_PEER_BY_ID:
+        case METHOD_GET_PEER_BY_USERNAME:
+        case METHOD_GET_PEER_BY_PHONE_NUMBER: return read_peer(cursor, reply);
+        case METHOD_GET_PEERS:
+        case METHOD_SCAN_PEERS: return read_peers(cursor, call, reply);
+        case METHOD_SCAN_USERNAMES: return read_usernames(cursor, call, reply);
+        case METHOD_GET_STATES: return read_states(cursor, reply);
+        case METHOD_EXPORT_STRING: return read_string(cursor, reply);
+        case METHOD_IMPORT_STRING: return read_import(cursor, reply);
+        case METHOD_SESSIONS: return read_sessions(cursor, call, reply);
+        case METHOD_CLIENTS: return read_clients(cursor, reply);
+        case METHOD_STATS: return read_stats(cursor, reply);
+        case METHOD_CLOSE:
+        case METHOD_SAVE:
+        case METHOD_DELETE:
+        case METHOD_SET:
+        case METHOD_UPDATE_PEERS:
+        case METHOD_UPDATE_USERNAMES:
+        case METHOD_UPDATE_STATES:
+        case METHOD_REMOVE_STATES:
+        case METHOD_WATCH:
+        case METHOD_DISCONNECT:
+        case METHOD_MONITOR: return 0; /* their result is nil */
+        case METHOD_COUNT: break;
+        }
+        return GRAM_E_PROTOCOL;
+}

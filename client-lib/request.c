@@ -18,10 +18,15 @@
 #include "client.h"
 
 enum {
-        ID_AT = 3,           /* where a message's id has its four bytes */
-        HEAD_MAX_BYTES = 48, /* a method's name has at most 31 bytes */
+        ID_AT = 3, /* where a message's id has its four bytes */
+        HEAD_MAX_BYTES = 48,
+        NAME_MAX_BYTES = 31, /* of a method, in a fixstr */
         SLOTS_FIRST = 64,
 };
+
+#define SHORT_NAME(constant, name, shape, right, traits)                                                     \
+        _Static_assert(sizeof(#name) - 1 <= NAME_MAX_BYTES, "the name of a method is longer");
+CONTRACT_METHODS(SHORT_NAME)
 
 void lane_init(struct lane *lane)
 {
@@ -47,11 +52,11 @@ static void put_u32(uint8_t *at, uint32_t value)
                 at[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
-struct call call_begin(struct gram_client *client, struct gram_session *session, enum method method,
+struct call call_begin(struct gram_client *client, struct gram_session *session, enum method_number method,
                        uint32_t n_params)
 {
         struct call call = { .client = client, .session = session, .method = method };
-        const char *name = method_infos[method].name;
+        const char *name = methods[method].name;
         /* [0, id as uint32, method, [handle as uint32, ... */
         uint8_t head[HEAD_MAX_BYTES] = { 0x94, 0x00, 0xce };
         size_t n = ID_AT + 4;
@@ -77,7 +82,7 @@ static void call_deinit(struct call *call)
 static int call_refuse(struct call *call, int code, const char *why)
 {
         call_deinit(call);
-        return client_fail(call->client, code, "%s: %s", method_infos[call->method].name, why);
+        return client_fail(call->client, code, "%s: %s", methods[call->method].name, why);
 }
 
 static int call_check(struct call *call)
@@ -379,7 +384,7 @@ static void failure_of(const struct request *request, struct failure *failure)
 {
         const struct gram_client *client = request->call.client;
         const struct gram_session *session = request->call.session;
-        const char *method = method_infos[request->call.method].name;
+        const char *method = methods[request->call.method].name;
 
         switch (request->outcome) {
         case GRAM_E_TIMEOUT:
@@ -437,7 +442,7 @@ static void lane_lost(struct lane *lane, int outcome)
         while (!list_empty(&lane->sent)) {
                 struct request *request = LIST_OWNER(lane->sent.next, struct request, lane);
 
-                if (method_infos[request->call.method].once || request->overtaken)
+                if (call_has(&request->call, METHOD_ONCE) || request->overtaken)
                         request_settle(request, outcome ? outcome : GRAM_E_UNAVAILABLE);
                 else if (outcome)
                         request_settle(request, outcome);

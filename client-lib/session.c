@@ -181,7 +181,7 @@ static bool handle_store(struct gram_session *session, int64_t handle)
         size_t n = client->n_by_handle ? client->n_by_handle : 16;
         struct gram_session **table;
 
-        if (handle < 0 || handle >= HANDLE_MAX)
+        if (handle < 0 || handle >= LIMIT_HANDLE)
                 return false;
         while (n <= (size_t)handle)
                 n *= 2;
