@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../support/bot.h"
+#include "../support/client.h"
 #include "../support/program.h"
 
 /* ---- the lease ---- */
@@ -214,7 +215,7 @@ START_TEST(may_be_freed_under_a_blocking_call)
 {
         struct bot bot = { .puppet = puppet_new() };
 
-        bot.client = gram_client_new(&(struct gram_options){
+        bot.client = test_client_new(&(struct gram_options){
                 .socket = bot.puppet->socket, .on_event = on_event_frees, .event_arg = &bot });
         bot.puppet->pump = bot.client;
         ck_assert_int_eq(gram_async_ping(bot.client, NULL, NULL), 0);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../support/client.h"
 #include "../support/daemon.h"
 #include "../support/program.h"
 #include "../support/puppet.h"
@@ -74,7 +75,7 @@ static struct bot *bot_new(size_t max_bytes)
 
         bot->now = time(NULL);
         bot->puppet = puppet_new();
-        bot->client = gram_client_new(&(struct gram_options){ .socket = bot->puppet->socket });
+        bot->client = test_client_new(&(struct gram_options){ .socket = bot->puppet->socket });
         bot->puppet->pump = bot->client;
         ck_assert_int_eq(gram_async_open(bot->client, "anna", NULL, on_open, bot), 0);
         puppet_greet(bot->puppet);
@@ -463,7 +464,7 @@ static struct gram_session *opened(const struct daemon *daemon, struct gram_clie
 {
         struct gram_session *session;
 
-        *client = gram_client_new(&(struct gram_options){ .socket = daemon->socket });
+        *client = test_client_new(&(struct gram_options){ .socket = daemon->socket });
         ck_assert_int_eq(gram_open(*client, "anna", NULL, &session), 0);
         return session;
 }

@@ -10,12 +10,13 @@
 #include <string.h>
 
 #include "../../client-lib/gram.h"
+#include "../support/client.h"
 #include "../support/daemon.h"
 #include "../support/program.h"
 
 static struct gram_client *connected(const struct daemon *daemon)
 {
-        struct gram_client *client = gram_client_new(&(struct gram_options){ .socket = daemon->socket });
+        struct gram_client *client = test_client_new(&(struct gram_options){ .socket = daemon->socket });
 
         ck_assert_ptr_nonnull(client);
         return client;
@@ -173,7 +174,7 @@ START_TEST(a_busy_session_names_its_holder)
 {
         DAEMON daemon = daemon_start();
         struct gram_client *holder =
-                gram_client_new(&(struct gram_options){ .socket = daemon->socket, .client = "the holder" });
+                test_client_new(&(struct gram_options){ .socket = daemon->socket, .client = "the holder" });
         struct gram_client *other = connected(daemon);
         const struct gram_open_options exclusive = { .mode = GRAM_EXCLUSIVE };
         struct gram_session *session, *second;
@@ -228,7 +229,7 @@ START_TEST(a_watcher_hears_of_changes_restarts_and_the_end)
 {
         DAEMON daemon = daemon_start();
         struct watcher watcher = { 0 };
-        struct gram_client *client = gram_client_new(&(struct gram_options){
+        struct gram_client *client = test_client_new(&(struct gram_options){
                 .socket = daemon->socket, .on_event = on_event, .event_arg = &watcher });
         struct gram_client *writer = connected(daemon);
         struct gram_session *session = opened(client, "anna", NULL);
@@ -264,13 +265,14 @@ START_TEST(who_is_disconnected_by_an_operator_stays_away)
 {
         DAEMON daemon = daemon_start();
         struct watcher watcher = { 0 };
-        struct gram_client *client = gram_client_new(&(struct gram_options){
+        struct gram_client *client = test_client_new(&(struct gram_options){
                 .socket = daemon->socket, .client = "victim", .on_event = on_event, .event_arg = &watcher });
         struct gram_client *operator= connected(daemon);
         struct gram_session *session = opened(client, "anna", NULL);
         struct gram_connected_clients *clients;
 
         OK(operator, gram_clients(operator, & clients));
+        test_breaks_connections();
         for (size_t i = 0; i < clients->n; i++) {
                 if (strcmp(clients->rows[i].client, "victim") == 0)
                         OK(operator, gram_disconnect(operator, clients->rows[i].id));
@@ -329,7 +331,7 @@ static void *writer_run(void *arg)
 {
         struct writer *writer = arg;
         bool shared = writer->number < SHARED_WRITERS;
-        struct gram_client *client = gram_client_new(
+        struct gram_client *client = test_client_new(
                 &(struct gram_options){ .socket = writer->daemon->socket, .timeout_ms = TEST_DEADLINE_MS });
         const struct gram_open_options options = { .mode = shared ? GRAM_SHARED : GRAM_EXCLUSIVE };
         struct gram_session *session;
@@ -522,7 +524,7 @@ START_TEST(a_memory_session_ends_with_the_daemon)
 {
         DAEMON daemon = daemon_start();
         struct watcher watcher = { 0 };
-        struct gram_client *client = gram_client_new(&(struct gram_options){
+        struct gram_client *client = test_client_new(&(struct gram_options){
                 .socket = daemon->socket, .on_event = on_event, .event_arg = &watcher });
         struct gram_session *session =
                 opened(client, "m", &(struct gram_open_options){ .backend = "memory" });

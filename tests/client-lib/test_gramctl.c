@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../client-lib/gram.h"
+#include "../support/client.h"
 #include "../support/daemon.h"
 #include "../support/program.h"
 
@@ -98,7 +99,7 @@ static struct daemon *started(void)
 /* A session with a key, straight into the daemon; its string, to be gram_free()d. */
 static char *make_session(const char *name)
 {
-        struct gram_client *client = gram_client_new(NULL);
+        struct gram_client *client = test_client_new(NULL);
         struct gram_identity identity = { .fields = GRAM_ALL_FIELDS & ~(GRAM_SERVER_ADDRESS | GRAM_PORT |
                                                                         GRAM_TAKEOUT_ID | GRAM_DATE),
                                           .dc_id = 4,
@@ -199,7 +200,7 @@ START_TEST(lists_all_sessions)
         enum { N = 1100 };
         DAEMON daemon = started();
         RUN empty = gramctl("", "list", "--json");
-        struct gram_client *client = gram_client_new(NULL);
+        struct gram_client *client = test_client_new(NULL);
         int lines = 0;
 
         expect_done(&empty);
@@ -260,7 +261,7 @@ END_TEST
 START_TEST(names_who_holds_a_session)
 {
         DAEMON daemon = started();
-        struct gram_client *client = gram_client_new(&(struct gram_options){ .client = "evil\x1b[31m" });
+        struct gram_client *client = test_client_new(&(struct gram_options){ .client = "evil\x1b[31m" });
         struct gram_session *session;
 
         ck_assert_int_eq(
@@ -364,7 +365,7 @@ START_TEST(keeps_another_key_unless_told)
 {
         DAEMON daemon = started();
         char *string = make_session("anna");
-        struct gram_client *client = gram_client_new(NULL);
+        struct gram_client *client = test_client_new(NULL);
         struct gram_identity identity = { .fields = GRAM_AUTH_KEY };
         struct gram_session *session;
 

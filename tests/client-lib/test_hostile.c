@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "../support/client.h"
 #include "../support/program.h"
 #include "../support/puppet.h"
 
@@ -36,7 +37,7 @@ static void on_open(void *arg, struct gram_reply *reply)
 
 static struct gram_client *connected(struct puppet *puppet)
 {
-        struct gram_client *client = gram_client_new(&(struct gram_options){ .socket = puppet->socket });
+        struct gram_client *client = test_client_new(&(struct gram_options){ .socket = puppet->socket });
 
         puppet->pump = client;
         return client;
@@ -64,6 +65,7 @@ static void expect_broken(const void *bytes, size_t len)
         ck_assert_int_eq(gram_async_stats(client, on_reply, &outcome), 0);
         puppet_greet(puppet);
         puppet_expect(puppet, "stats()");
+        test_breaks_connections();
         puppet_raw(puppet, bytes, len);
         puppet_until(puppet, &outcome.done);
         ck_assert_int_eq(outcome.code, GRAM_E_PROTOCOL);
@@ -197,6 +199,7 @@ START_TEST(refuses_an_impossible_handle)
                 ck_assert_int_eq(gram_async_open(client, "anna", NULL, on_open, &outcome), 0);
                 while (!outcome.done) {
                         puppet_greet(puppet);
+                        test_breaks_connections();
                         puppet_does(puppet, "open(...)", result);
                         if (i == 3)
                                 puppet_until(puppet, &outcome.done);

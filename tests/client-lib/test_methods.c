@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/client.h"
 #include "../support/program.h"
 #include "../support/puppet.h"
 
@@ -42,7 +43,7 @@ static struct gram_client *script_start(struct script *script, const struct line
 
         script->puppet = puppet_new();
         script->lines = lines;
-        client = gram_client_new(
+        client = test_client_new(
                 &(struct gram_options){ .socket = script->puppet->socket, .client = "tester" });
         ck_assert_ptr_nonnull(client);
         ck_assert_int_eq(pthread_create(&script->thread, NULL, script_run, script), 0);
@@ -540,7 +541,7 @@ END_TEST
 START_TEST(says_at_once_that_nobody_listens)
 {
         struct gram_client *client =
-                gram_client_new(&(struct gram_options){ .socket = "no/such.sock", .timeout_ms = 20 });
+                test_client_new(&(struct gram_options){ .socket = "no/such.sock", .timeout_ms = 20 });
 
         ck_assert_int_eq(gram_connect(client), GRAM_E_UNREACHABLE);
         ck_assert_ptr_nonnull(strstr(gram_client_error(client)->message, "no/such.sock"));
@@ -558,18 +559,18 @@ START_TEST(finds_the_socket)
 
         setenv("XDG_RUNTIME_DIR", ".", 1);
         setenv("GRAMD_SOCKET", "", 1);
-        client = gram_client_new(NULL);
+        client = test_client_new(NULL);
         ck_assert_str_eq(gram_client_socket(client), "/run/gramd/gramd.sock");
         test_write_file("gramd.sock", "", 0); /* it is there now */
         ck_assert_str_eq(gram_client_socket(client), "./gramd.sock");
         gram_client_free(client);
 
         setenv("GRAMD_SOCKET", "/from/environment", 1);
-        client = gram_client_new(NULL);
+        client = test_client_new(NULL);
         ck_assert_str_eq(gram_client_socket(client), "/from/environment");
         gram_client_free(client);
 
-        client = gram_client_new(&(struct gram_options){ .socket = "/explicit" });
+        client = test_client_new(&(struct gram_options){ .socket = "/explicit" });
         ck_assert_str_eq(gram_client_socket(client), "/explicit");
         gram_client_free(client);
         test_remove("gramd.sock");

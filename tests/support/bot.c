@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "program.h"
 
 void bot_note(struct bot *bot, const char *format, ...)
@@ -57,7 +58,7 @@ struct bot *bot_new(int64_t timeout_ms)
         struct bot *bot = calloc(1, sizeof(*bot));
 
         bot->puppet = puppet_new();
-        bot->client = gram_client_new(&(struct gram_options){ .socket = bot->puppet->socket,
+        bot->client = test_client_new(&(struct gram_options){ .socket = bot->puppet->socket,
                                                               .client = "bot",
                                                               .timeout_ms = timeout_ms,
                                                               .on_event = on_event,

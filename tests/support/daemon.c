@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "program.h"
 
 enum { ARGUMENTS_MAX = 32 };
@@ -347,6 +348,7 @@ void daemon_stop(struct daemon *daemon)
 {
         int status;
 
+        test_breaks_connections();
         daemon_signal(daemon, SIGTERM);
         status = daemon_wait(daemon);
         ck_assert_msg(status == 0, "the daemon ended with status %d after SIGTERM", status);
@@ -354,6 +356,7 @@ void daemon_stop(struct daemon *daemon)
 
 void daemon_kill(struct daemon *daemon)
 {
+        test_breaks_connections();
         daemon_signal(daemon, SIGKILL);
         ck_assert_int_eq(daemon_wait(daemon), 128 + SIGKILL);
 }

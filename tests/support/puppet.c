@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "notation.h"
 #include "program.h"
 
@@ -47,6 +48,7 @@ struct puppet *puppet_new(void)
 void puppet_drop(struct puppet *puppet)
 {
         ck_assert_int_ge(puppet->fd, 0);
+        test_breaks_connections();
         close(puppet->fd);
         puppet->fd = -1;
         puppet->len = 0;
