@@ -100,7 +100,6 @@ static void client_destroy(struct gram_client *client)
                 free(client->paths[i]);
         free(client->name);
         free(client->slots);
-        free(client->by_handle);
         buffer_deinit(&client->in);
         buffer_deinit(&client->out);
         free(client);
@@ -127,6 +126,8 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
         list_init(&client->finished);
         list_init(&client->sessions);
         list_init(&client->ready);
+        for (size_t i = 0; i < HANDLE_BUCKETS; i++)
+                list_init(&client->by_handle[i]);
         gram_client_set_timeout(client, options->timeout_ms);
         failure_set(&client->last, GRAM_OK, "no error");
         client->name = strdup(options->client ? options->client : program_invocation_short_name);

@@ -30,6 +30,7 @@
 enum {
         TIMEOUT_DEFAULT_MS = 30000,
         OUT_HIGH_BYTES = 256 * 1024, /* written ahead of the socket; the rest waits in its lane */
+        HANDLE_BUCKETS = 256,
         SLOT_BITS = 20,              /* of a message id: its slot; the rest tells the slot's uses apart */
         SLOTS_MAX = (1 << SLOT_BITS) - 1,
         VERDICT_RETRY = 1, /* nothing ends with it: what was not answered is repeated */
@@ -129,8 +130,7 @@ struct gram_client {
         /* session.c */
         struct link sessions;
         struct link ready; /* those with something to send */
-        struct gram_session **by_handle;
-        size_t n_by_handle;
+        struct link by_handle[HANDLE_BUCKETS]; /* open sessions, by the handle's low bits */
         int64_t sessions_due_ms; /* when session.c wants to be called */
         bool monitoring;
         size_t n_caches;
@@ -153,6 +153,7 @@ struct gram_session {
         struct gram_client *client;
         struct link all;   /* in client->sessions until released */
         struct link ready; /* in client->ready */
+        struct link same_bucket; /* in client->by_handle, while it has a handle */
         enum session_state state;
         uint32_t handle; /* while open */
 

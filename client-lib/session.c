@@ -25,6 +25,49 @@ enum {
         WAIT_MAX_MS = 1000 * 1000 * 1000,
 };
 
+/* ---- handles ---- */
+
+/*
+ * Daemons hand out handles from 1 to LIMIT_HANDLE - 1; older ones also larger ones, once a session has been
+ * closed on the connection. Four bytes are what a request has room for.
+ */
+static bool handle_is_possible(int64_t handle)
+{
+        return handle >= 1 && handle <= UINT32_MAX;
+}
+
+static struct link *bucket_of(struct gram_client *client, uint32_t handle)
+{
+        return &client->by_handle[handle % HANDLE_BUCKETS];
+}
+
+static void handle_store(struct gram_session *session, uint32_t handle)
+{
+        session->handle = handle;
+        list_append(bucket_of(session->client, handle), &session->same_bucket);
+}
+
+static void handle_forget(struct gram_session *session)
+{
+        list_remove(&session->same_bucket);
+}
+
+struct gram_session *session_by_handle(struct gram_client *client, int64_t handle)
+{
+        struct link *bucket;
+
+        if (!handle_is_possible(handle))
+                return NULL;
+        bucket = bucket_of(client, (uint32_t)handle);
+        for (struct link *link = bucket->next; link != bucket; link = link->next) {
+                struct gram_session *session = LIST_OWNER(link, struct gram_session, same_bucket);
+
+                if (session->handle == handle)
+                        return session;
+        }
+        return NULL;
+}
+
 /* ---- opening ---- */
 
 static bool text_copy(char **to, const char *from)
@@ -37,6 +80,7 @@ static void session_free(struct gram_session *session)
 {
         list_remove(&session->all);
         list_remove(&session->ready);
+        handle_forget(session);
         if (session->cache)
                 session->client->n_caches--;
         cache_free(session->cache);
@@ -64,6 +108,7 @@ static struct gram_session *session_new(struct gram_client *client, const char *
         session->opened.dialect = session->opened_dialect;
         list_init(&session->all);
         list_init(&session->ready);
+        list_init(&session->same_bucket);
         lane_init(&session->lane);
         if (!text_copy(&session->name, name) || !text_copy(&session->backend, options->backend) ||
             !text_copy(&session->wanted_dialect, options->dialect)) {
@@ -175,43 +220,6 @@ static void send_close(struct gram_session *session)
         call_send_internal(&call, NULL, NULL);
 }
 
-static bool handle_store(struct gram_session *session, int64_t handle)
-{
-        struct gram_client *client = session->client;
-        size_t n = client->n_by_handle ? client->n_by_handle : 16;
-        struct gram_session **table;
-
-        if (handle < 0 || handle >= LIMIT_HANDLE)
-                return false;
-        while (n <= (size_t)handle)
-                n *= 2;
-        if (n > client->n_by_handle) {
-                table = reallocarray(client->by_handle, n, sizeof(struct gram_session *));
-                if (!table)
-                        return false;
-                for (size_t i = client->n_by_handle; i < n; i++)
-                        table[i] = NULL;
-                client->by_handle = table;
-                client->n_by_handle = n;
-        }
-        client->by_handle[handle] = session;
-        session->handle = (uint32_t)handle;
-        return true;
-}
-
-static void handle_forget(struct gram_session *session)
-{
-        struct gram_client *client = session->client;
-
-        if (session->handle < client->n_by_handle && client->by_handle[session->handle] == session)
-                client->by_handle[session->handle] = NULL;
-}
-
-struct gram_session *session_by_handle(struct gram_client *client, int64_t handle)
-{
-        return handle >= 0 && (uint64_t)handle < client->n_by_handle ? client->by_handle[handle] : NULL;
-}
-
 static void text_fix(char *to, size_t size, const char *from)
 {
         size_t len = from ? strnlen(from, size - 1) : 0;
@@ -240,10 +248,11 @@ static void session_opened(struct gram_session *session, const struct open_resul
         struct request *opener = session->opener;
         struct gram_reply reply = { .session = session };
 
-        if (!handle_store(session, result->handle)) {
+        if (!handle_is_possible(result->handle)) {
                 connection_condemn(client, GRAM_E_PROTOCOL, "the daemon gave an impossible session handle");
                 return;
         }
+        handle_store(session, (uint32_t)result->handle);
         session->state = SESSION_OPEN;
         session->backoff_ms = 0;
         if (session->released) { /* the program gave up waiting for it */
@@ -440,6 +449,7 @@ void sessions_lost(struct gram_client *client)
                 struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
 
                 list_remove(&session->ready);
+                handle_forget(session);
                 if (session->state == SESSION_OPEN)
                         session->lost_ms = now;
                 if (session->state != SESSION_ENDED)
@@ -451,8 +461,6 @@ void sessions_lost(struct gram_client *client)
                 session->lease_ask_ms = NEVER_MS;
                 session_settle(session);
         }
-        for (size_t i = 0; i < client->n_by_handle; i++)
-                client->by_handle[i] = NULL;
 }
 
 static bool may_open(const struct gram_session *session)

@@ -187,7 +187,7 @@ END_TEST
 
 START_TEST(refuses_an_impossible_handle)
 {
-        static const char *const handles[] = { "-1", "4000000000", "1048576", "'x'" };
+        static const char *const handles[] = { "-1", "0", "4294967296", "'x'" };
 
         for (size_t i = 0; i < 4; i++) {
                 PUPPET puppet = puppet_new();
@@ -210,6 +210,57 @@ START_TEST(refuses_an_impossible_handle)
                 ck_assert_int_lt(outcome.code, 0);
                 gram_client_free(client);
         }
+}
+END_TEST
+
+/* What a test below hears of its sessions. */
+static void on_changed(void *arg, const struct gram_event *event)
+{
+        struct gram_session **changed = arg;
+
+        if (event->type == GRAM_EVENT_CHANGED)
+                *changed = event->session;
+}
+
+/* Older daemons give numbers of 2^20 and more to sessions that are opened in the place of closed ones. */
+START_TEST(takes_any_handle_of_32_bits)
+{
+        static const char *const handles[] = { "1", "257", "1048577", "4294967295" };
+        PUPPET puppet = puppet_new();
+        struct gram_session *changed = NULL, *sessions[4];
+        struct gram_client *client = puppet->pump = test_client_new(&(struct gram_options){
+                .socket = puppet->socket, .on_event = on_changed, .event_arg = &changed });
+
+        for (int i = 0; i < 4; i++) {
+                TEST_FREED char *result = test_format("{session: %s, created: true, fence: 0}", handles[i]);
+                struct outcome outcome = { 0 };
+
+                ck_assert_int_eq(gram_async_open(client, handles[i], NULL, on_open, &outcome), 0);
+                if (i == 0)
+                        puppet_greet(puppet);
+                puppet_does(puppet, "open(...)", result);
+                puppet_until(puppet, &outcome.done);
+                sessions[i] = outcome.session;
+        }
+        for (int i = 0; i < 4; i++) {
+                TEST_FREED char *save = test_format("save(%s)", handles[i]);
+                TEST_FREED char *close = test_format("close(%s)", handles[i]);
+                TEST_FREED char *notice = test_format("['changed', [%s, {all: true}]]", handles[i]);
+                struct outcome saved = { 0 }, closed = { 0 };
+
+                ck_assert_int_eq(gram_async_save(sessions[i], on_reply, &saved), 0);
+                puppet_tell(puppet, notice);
+                puppet_does(puppet, save, "nil");
+                puppet_until(puppet, &saved.done);
+                ck_assert_ptr_eq(changed, sessions[i]);
+                ck_assert_int_eq(gram_async_close(sessions[i], on_reply, &closed), 0);
+                puppet_does(puppet, close, "nil");
+                puppet_until(puppet, &closed.done);
+                puppet_tell(puppet, notice); /* of a handle that is gone */
+        }
+        gram_process(client);
+        ck_assert_ptr_eq(changed, sessions[3]);
+        gram_client_free(client);
 }
 END_TEST
 
@@ -328,10 +379,11 @@ END_TEST
 
 int main(void)
 {
-        return test_program("client-lib/hostile",
-                            (const TTest *const[]){
-                                    drops_a_daemon_that_talks_nonsense, refuses_results_of_the_wrong_type,
-                                    answers_nobody_asked_for_are_passed_over, refuses_an_impossible_handle,
-                                    a_daemon_of_another_protocol_is_refused, hears_why_it_is_refused,
-                                    reads_answers_in_any_pieces, survives_damaged_answers, NULL });
+        return test_program(
+                "client-lib/hostile",
+                (const TTest *const[]){ drops_a_daemon_that_talks_nonsense, refuses_results_of_the_wrong_type,
+                                        answers_nobody_asked_for_are_passed_over,
+                                        refuses_an_impossible_handle, takes_any_handle_of_32_bits,
+                                        a_daemon_of_another_protocol_is_refused, hears_why_it_is_refused,
+                                        reads_answers_in_any_pieces, survives_damaged_answers, NULL });
 }
