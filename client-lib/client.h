@@ -31,7 +31,7 @@ enum {
         TIMEOUT_DEFAULT_MS = 30000,
         OUT_HIGH_BYTES = 256 * 1024, /* written ahead of the socket; the rest waits in its lane */
         HANDLE_BUCKETS = 256,
-        SLOT_BITS = 20,              /* of a message id: its slot; the rest tells the slot's uses apart */
+        SLOT_BITS = 20, /* of a message id: its slot; the rest tells the slot's uses apart */
         SLOTS_MAX = (1 << SLOT_BITS) - 1,
         VERDICT_RETRY = 1, /* nothing ends with it: what was not answered is repeated */
 };
@@ -101,12 +101,13 @@ struct gram_client {
         const char
                 *path; /* of the socket: the one chosen for good once it has answered, else the last tried */
         bool path_chosen;
-        bool greeted;        /* `hello` has been answered on this connection */
-        bool ever_greeted;   /* on any */
-        int connect_error;   /* errno of the last try to connect; 0: it succeeded */
-        int verdict;         /* this connection is over, because of a message: a code, or VERDICT_RETRY */
-        bool connect_wanted; /* gram_connect() asks for a connection, though nothing waits for one */
-        bool waits_to_write; /* epoll is told so */
+        bool without_features; /* `hello` with them was refused on this connection */
+        bool greeted;          /* `hello` has been answered on this connection */
+        bool ever_greeted;     /* on any */
+        int connect_error;     /* errno of the last try to connect; 0: it succeeded */
+        int verdict;           /* this connection is over, because of a message: a code, or VERDICT_RETRY */
+        bool connect_wanted;   /* gram_connect() asks for a connection, though nothing waits for one */
+        bool waits_to_write;   /* epoll is told so */
         int64_t retry_at_ms;
         int64_t backoff_ms;
         int64_t timer_ms; /* when the timer goes off */
@@ -129,9 +130,9 @@ struct gram_client {
 
         /* session.c */
         struct link sessions;
-        struct link ready; /* those with something to send */
+        struct link ready;                     /* those with something to send */
         struct link by_handle[HANDLE_BUCKETS]; /* open sessions, by the handle's low bits */
-        int64_t sessions_due_ms; /* when session.c wants to be called */
+        int64_t sessions_due_ms;               /* when session.c wants to be called */
         bool monitoring;
         size_t n_caches;
 
@@ -151,8 +152,8 @@ enum session_state {
 struct gram_session {
         unsigned refs; /* the program's, and each request's */
         struct gram_client *client;
-        struct link all;   /* in client->sessions until released */
-        struct link ready; /* in client->ready */
+        struct link all;         /* in client->sessions until released */
+        struct link ready;       /* in client->ready */
         struct link same_bucket; /* in client->by_handle, while it has a handle */
         enum session_state state;
         uint32_t handle; /* while open */

@@ -160,14 +160,37 @@ static int socket_connect(const char *path)
 
 static void hello_answered(void *arg, struct gram_reply *reply);
 
-static void greet(struct gram_client *client)
+/*
+ * What this library understands beyond version 1 of the protocol, as `hello` tells it. Empty today. The list
+ * is sent even so: daemons that do not know the key are met from the first day.
+ */
+static const char *const features[] = { NULL };
+
+static void say_hello(struct gram_client *client)
 {
         struct call call = call_begin(client, NULL, METHOD_HELLO, 1);
+        uint32_t n = 0;
 
-        pack_map(&call.bytes, 1);
+        while (features[n])
+                n++;
+        pack_map(&call.bytes, client->without_features ? 1 : 2);
         pack_cstr(&call.bytes, "client");
         pack_cstr(&call.bytes, client->name);
+        if (!client->without_features) {
+                pack_cstr(&call.bytes, "features");
+                pack_array(&call.bytes, n);
+                for (uint32_t i = 0; i < n; i++)
+                        pack_cstr(&call.bytes, features[i]);
+        }
         call_send_internal(&call, hello_answered, client);
+}
+
+static void greet(struct gram_client *client)
+{
+        struct call call;
+
+        client->without_features = false;
+        say_hello(client);
         if (client->monitoring) {
                 call = call_begin(client, NULL, METHOD_MONITOR, 1);
                 call.on = true;
@@ -213,6 +236,11 @@ static void hello_answered(void *arg, struct gram_reply *reply)
         const struct gram_hello *hello = reply->hello;
         struct gram_event event = { .type = GRAM_EVENT_RECONNECTED };
 
+        if (reply->error && reply->error->code == GRAM_E_BAD_REQUEST && !client->without_features) {
+                client->without_features = true; /* an older daemon refuses keys that it does not know */
+                say_hello(client);
+                return;
+        }
         if (reply->error) {
                 connection_condemn(client, reply->error->code, "the daemon at %.100s refuses: %.100s",
                                    client->path, reply->error->message);

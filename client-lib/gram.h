@@ -219,6 +219,8 @@ struct gram_hello {
         const char *const *backends;
         size_t n_backends;
         const char *default_backend;
+        const char *const *features; /* what the daemon can beyond version 1 of the protocol */
+        size_t n_features;           /* 0 also where the daemon is too old to say */
 };
 
 struct gram_info {

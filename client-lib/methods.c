@@ -23,6 +23,8 @@ static const struct key hello_keys[] = {
         { "backends", KEY_TEXTS, offsetof(struct gram_hello, backends),
           offsetof(struct gram_hello, n_backends) },
         { "default_backend", KEY_TEXT, offsetof(struct gram_hello, default_backend), 0 },
+        { "features", KEY_TEXTS, offsetof(struct gram_hello, features),
+          offsetof(struct gram_hello, n_features) },
         KEYS_END,
 };
 
