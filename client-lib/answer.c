@@ -38,7 +38,7 @@ static void request_overtakes(struct request *request)
         struct link *head = &request->call.session->lane.sent;
 
         for (struct link *link = request->lane.prev; link != head; link = link->prev) {
-                struct request *earlier = LIST_OWNER(link, struct request, lane);
+                struct request *earlier = LINK_OF(link, struct request, lane);
 
                 earlier->overtaken = call_has(&earlier->call, METHOD_CHANGES);
         }
@@ -99,7 +99,7 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
         session = request->call.session;
         request_give_slot_back(request);
         if (request->settled) {
-                if (list_empty(&request->finished))
+                if (link_empty(&request->finished))
                         request_free(request);
                 return;
         }
@@ -116,9 +116,9 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
         request_deliver(request, &reply);
         if (!session)
                 return;
-        if (session->state == SESSION_OPEN && !list_empty(&session->lane.waiting) &&
-            list_empty(&session->ready))
-                list_append(&client->ready, &session->ready);
+        if (session->state == SESSION_OPEN && !link_empty(&session->lane.waiting) &&
+            link_empty(&session->ready))
+                link_append(&client->ready, &session->ready);
         session_settle(session);
         session_unref(session);
 }

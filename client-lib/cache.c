@@ -91,7 +91,7 @@ static void entry_drop(struct cache *cache, struct entry *entry)
                         at = &(*at)->next[key];
                 *at = entry->next[key];
         }
-        list_remove(&entry->used);
+        link_remove(&entry->used);
         cache->bytes -= entry->bytes;
         free(entry);
 }
@@ -133,8 +133,8 @@ static void forget_text(struct cache *cache, int key, const char *text)
 
 static void forget_all(struct cache *cache)
 {
-        while (!list_empty(&cache->used))
-                entry_drop(cache, LIST_OWNER(cache->used.next, struct entry, used));
+        while (!link_empty(&cache->used))
+                entry_drop(cache, LINK_OF(cache->used.next, struct entry, used));
         explicit_bzero(&cache->identity, sizeof(cache->identity));
         cache->epoch++;
 }
@@ -152,7 +152,7 @@ struct cache *cache_new(size_t max_bytes)
         cache->n_buckets = BUCKETS_MIN;
         while (cache->n_buckets < cache->max_bytes / BYTES_PER_BUCKET && cache->n_buckets < BUCKETS_MAX)
                 cache->n_buckets *= 2;
-        list_init(&cache->used);
+        link_init(&cache->used);
         for (int key = 0; key < KEYS; key++) {
                 cache->tables[key] = calloc(cache->n_buckets, sizeof(struct entry *));
                 if (!cache->tables[key]) {
@@ -256,8 +256,8 @@ void *cache_find(struct cache *cache, const struct call *call, int64_t now_s)
         }
         if (!entry)
                 return NULL;
-        list_remove(&entry->used);
-        list_insert_after(&cache->used, &entry->used);
+        link_remove(&entry->used);
+        link_insert_after(&cache->used, &entry->used);
         return peer_result(&entry->peer);
 }
 
@@ -286,7 +286,7 @@ static struct entry *entry_new(const struct gram_peer *peer)
         entry->peer.username = copies[1];
         entry->peer.phone_number = copies[2];
         entry->bytes = size + 2 * sizeof(void *); /* malloc's own */
-        list_init(&entry->used);
+        link_init(&entry->used);
         return entry;
 }
 
@@ -324,10 +324,10 @@ static void learn_peer(struct cache *cache, const struct gram_peer *peer, int fo
                 entry->next[key] = *bucket;
                 *bucket = entry;
         }
-        list_insert_after(&cache->used, &entry->used);
+        link_insert_after(&cache->used, &entry->used);
         cache->bytes += entry->bytes;
         while (cache->bytes > cache->max_bytes)
-                entry_drop(cache, LIST_OWNER(cache->used.prev, struct entry, used));
+                entry_drop(cache, LINK_OF(cache->used.prev, struct entry, used));
 }
 
 /* All but the key. */

@@ -122,12 +122,12 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
         client->max_in_flight = LIMIT_IN_FLIGHT;
         client->timer_ms = client->sessions_due_ms = NEVER_MS;
         lane_init(&client->lane);
-        list_init(&client->due);
-        list_init(&client->finished);
-        list_init(&client->sessions);
-        list_init(&client->ready);
+        link_init(&client->due);
+        link_init(&client->finished);
+        link_init(&client->sessions);
+        link_init(&client->ready);
         for (size_t i = 0; i < HANDLE_BUCKETS; i++)
-                list_init(&client->by_handle[i]);
+                link_init(&client->by_handle[i]);
         gram_client_set_timeout(client, options->timeout_ms);
         failure_set(&client->last, GRAM_OK, "no error");
         client->name = strdup(options->client ? options->client : program_invocation_short_name);
@@ -146,8 +146,8 @@ static void client_free_now(struct gram_client *client)
         requests_cancel(client);
         requests_finish(client);
         requests_lost(client, GRAM_E_CANCELLED);
-        while (!list_empty(&client->sessions))
-                session_release(LIST_OWNER(client->sessions.next, struct gram_session, all));
+        while (!link_empty(&client->sessions))
+                session_release(LINK_OF(client->sessions.next, struct gram_session, all));
         requests_lost(client, GRAM_E_CANCELLED);
         connection_close(client);
         client_destroy(client);

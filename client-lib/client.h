@@ -21,9 +21,9 @@
 #include "../proto/buffer.h"
 #include "../proto/contract.h"
 #include "../proto/frame.h"
+#include "../proto/link.h"
 #include "failure.h"
 #include "gram.h"
-#include "list.h"
 
 #define NEVER_MS INT64_MAX
 

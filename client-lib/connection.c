@@ -57,7 +57,7 @@ static void timer_set(struct gram_client *client, int64_t due_ms)
 
 static bool connection_wanted(const struct gram_client *client)
 {
-        return client->connect_wanted || client->monitoring || !list_empty(&client->lane.waiting) ||
+        return client->connect_wanted || client->monitoring || !link_empty(&client->lane.waiting) ||
                sessions_want_connection(client);
 }
 
@@ -65,10 +65,10 @@ static int64_t due_ms(const struct gram_client *client)
 {
         int64_t due = client->sessions_due_ms;
 
-        if (!list_empty(&client->finished))
+        if (!link_empty(&client->finished))
                 return 0;
-        if (!list_empty(&client->due)) {
-                int64_t deadline = LIST_OWNER(client->due.next, struct request, due)->deadline_ms;
+        if (!link_empty(&client->due)) {
+                int64_t deadline = LINK_OF(client->due.next, struct request, due)->deadline_ms;
 
                 due = deadline < due ? deadline : due;
         }
@@ -92,7 +92,7 @@ void connection_wake(struct gram_client *client)
 {
         if (client->depth || client->blocking)
                 return;
-        if (connection_up(client) && list_empty(&client->finished) && client->sessions_due_ms > 0)
+        if (connection_up(client) && link_empty(&client->finished) && client->sessions_due_ms > 0)
                 socket_interest(client, true);
         else if (client->timer_ms > 0)
                 timer_set(client, 0);

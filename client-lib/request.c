@@ -30,13 +30,13 @@ CONTRACT_METHODS(SHORT_NAME)
 
 void lane_init(struct lane *lane)
 {
-        list_init(&lane->waiting);
-        list_init(&lane->sent);
+        link_init(&lane->waiting);
+        link_init(&lane->sent);
 }
 
 bool lane_empty(const struct lane *lane)
 {
-        return list_empty(&lane->waiting) && list_empty(&lane->sent);
+        return link_empty(&lane->waiting) && link_empty(&lane->sent);
 }
 
 static struct lane *request_lane(const struct request *request)
@@ -117,9 +117,9 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
         }
         *request =
                 (struct request){ .call = *call, .callback = callback, .arg = arg, .deadline_ms = NEVER_MS };
-        list_init(&request->lane);
-        list_init(&request->due);
-        list_init(&request->finished);
+        link_init(&request->lane);
+        link_init(&request->due);
+        link_init(&request->finished);
         if (call->session)
                 call->session->refs++;
         if (call->session && call->session->cache)
@@ -129,9 +129,9 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
 
 void request_free(struct request *request)
 {
-        list_remove(&request->lane);
-        list_remove(&request->due);
-        list_remove(&request->finished);
+        link_remove(&request->lane);
+        link_remove(&request->due);
+        link_remove(&request->finished);
         call_deinit(&request->call);
         gram_free(request->ready);
         if (request->call.session)
@@ -150,9 +150,9 @@ static void request_set_deadline(struct request *request)
         request->timeout_ms = later_ms(client->timeout_ms, request->call.extra_ms);
         request->deadline_ms = later_ms(now_ms(), request->timeout_ms);
         while (place != &client->due &&
-               LIST_OWNER(place, struct request, due)->deadline_ms > request->deadline_ms)
+               LINK_OF(place, struct request, due)->deadline_ms > request->deadline_ms)
                 place = place->prev;
-        list_insert_after(place, &request->due);
+        link_insert_after(place, &request->due);
 }
 
 int call_hold(struct call *call, gram_callback *callback, void *arg, struct request **request)
@@ -178,11 +178,11 @@ int call_submit(struct call *call, gram_callback *callback, void *arg)
 
         if (error)
                 return error;
-        list_append(&request_lane(request)->waiting, &request->lane);
+        link_append(&request_lane(request)->waiting, &request->lane);
         if (session) {
                 session->closing = call->method == METHOD_CLOSE;
-                if (session->state == SESSION_OPEN && list_empty(&session->ready))
-                        list_append(&call->client->ready, &session->ready);
+                if (session->state == SESSION_OPEN && link_empty(&session->ready))
+                        link_append(&call->client->ready, &session->ready);
                 session_settle(session);
         }
         return 0;
@@ -298,8 +298,8 @@ bool call_send_internal(struct call *call, gram_callback *callback, void *arg)
 
 static bool lane_pump(struct gram_client *client, struct lane *lane, struct gram_session *session)
 {
-        while (!list_empty(&lane->waiting) && client->out.len < OUT_HIGH_BYTES) {
-                struct request *request = LIST_OWNER(lane->waiting.next, struct request, lane);
+        while (!link_empty(&lane->waiting) && client->out.len < OUT_HIGH_BYTES) {
+                struct request *request = LINK_OF(lane->waiting.next, struct request, lane);
                 int error;
 
                 if (session && session->cache)
@@ -315,10 +315,10 @@ static bool lane_pump(struct gram_client *client, struct lane *lane, struct gram
                         request_settle(request, error);
                         continue;
                 }
-                list_remove(&request->lane);
-                list_append(&lane->sent, &request->lane);
+                link_remove(&request->lane);
+                link_append(&lane->sent, &request->lane);
         }
-        return list_empty(&lane->waiting);
+        return link_empty(&lane->waiting);
 }
 
 void requests_pump(struct gram_client *client)
@@ -326,18 +326,18 @@ void requests_pump(struct gram_client *client)
         if (!connection_up(client))
                 return;
         lane_pump(client, &client->lane, NULL);
-        while (!list_empty(&client->ready) && client->out.len < OUT_HIGH_BYTES) {
-                struct gram_session *session = LIST_OWNER(client->ready.next, struct gram_session, ready);
+        while (!link_empty(&client->ready) && client->out.len < OUT_HIGH_BYTES) {
+                struct gram_session *session = LINK_OF(client->ready.next, struct gram_session, ready);
 
                 /* One that may send no more comes back with its next answer. */
                 if (session->state != SESSION_OPEN || lane_pump(client, &session->lane, session))
-                        list_remove(&session->ready);
+                        link_remove(&session->ready);
         }
 }
 
 bool requests_to_send(const struct gram_client *client)
 {
-        return !list_empty(&client->lane.waiting) || !list_empty(&client->ready);
+        return !link_empty(&client->lane.waiting) || !link_empty(&client->ready);
 }
 
 /* ---- ending ---- */
@@ -350,9 +350,9 @@ void request_settle(struct request *request, int outcome)
                 return;
         request->settled = true;
         request->outcome = outcome;
-        list_remove(&request->lane);
-        list_remove(&request->due);
-        list_append(&client->finished, &request->finished);
+        link_remove(&request->lane);
+        link_remove(&request->due);
+        link_append(&client->finished, &request->finished);
         connection_wake(client);
 }
 
@@ -364,9 +364,9 @@ void request_deliver(struct request *request, struct gram_reply *reply)
 
         request->settled = true;
         request->callback = NULL;
-        list_remove(&request->lane);
-        list_remove(&request->due);
-        list_remove(&request->finished);
+        link_remove(&request->lane);
+        link_remove(&request->due);
+        link_remove(&request->finished);
         if (!request->internal)
                 client->pending--;
         if (callback)
@@ -415,8 +415,8 @@ static void failure_of(const struct request *request, struct failure *failure)
 
 void requests_finish(struct gram_client *client)
 {
-        while (!list_empty(&client->finished)) {
-                struct request *request = LIST_OWNER(client->finished.next, struct request, finished);
+        while (!link_empty(&client->finished)) {
+                struct request *request = LINK_OF(client->finished.next, struct request, finished);
                 struct gram_session *session = request->call.session;
                 struct gram_reply reply = { .result = request->ready };
                 struct failure failure;
@@ -439,16 +439,16 @@ static void lane_lost(struct lane *lane, int outcome)
 {
         struct link *place = &lane->waiting;
 
-        while (!list_empty(&lane->sent)) {
-                struct request *request = LIST_OWNER(lane->sent.next, struct request, lane);
+        while (!link_empty(&lane->sent)) {
+                struct request *request = LINK_OF(lane->sent.next, struct request, lane);
 
                 if (call_has(&request->call, METHOD_ONCE) || request->overtaken)
                         request_settle(request, outcome ? outcome : GRAM_E_UNAVAILABLE);
                 else if (outcome)
                         request_settle(request, outcome);
                 else {
-                        list_remove(&request->lane);
-                        list_insert_after(place, &request->lane);
+                        link_remove(&request->lane);
+                        link_insert_after(place, &request->lane);
                         place = &request->lane;
                 }
         }
@@ -462,18 +462,18 @@ void requests_lost(struct gram_client *client, int outcome)
                 if (!request)
                         continue;
                 request_give_slot_back(request);
-                if (request->internal || (request->settled && list_empty(&request->finished)))
+                if (request->internal || (request->settled && link_empty(&request->finished)))
                         request_free(request);
         }
         lane_lost(&client->lane, outcome);
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next)
-                lane_lost(&LIST_OWNER(link, struct gram_session, all)->lane, outcome);
+                lane_lost(&LINK_OF(link, struct gram_session, all)->lane, outcome);
 }
 
 void requests_expire(struct gram_client *client, int64_t now)
 {
-        while (!list_empty(&client->due)) {
-                struct request *request = LIST_OWNER(client->due.next, struct request, due);
+        while (!link_empty(&client->due)) {
+                struct request *request = LINK_OF(client->due.next, struct request, due);
                 struct gram_session *session = request->call.session;
 
                 if (request->deadline_ms > now)
@@ -491,8 +491,8 @@ static void lane_cancel(struct lane *lane)
         struct link *lists[] = { &lane->sent, &lane->waiting };
 
         for (size_t i = 0; i < 2; i++) {
-                while (!list_empty(lists[i]))
-                        request_settle(LIST_OWNER(lists[i]->next, struct request, lane), GRAM_E_CANCELLED);
+                while (!link_empty(lists[i]))
+                        request_settle(LINK_OF(lists[i]->next, struct request, lane), GRAM_E_CANCELLED);
         }
 }
 
@@ -500,7 +500,7 @@ void requests_cancel(struct gram_client *client)
 {
         lane_cancel(&client->lane);
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
-                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+                struct gram_session *session = LINK_OF(link, struct gram_session, all);
 
                 lane_cancel(&session->lane);
                 if (session->opener)

@@ -44,12 +44,12 @@ static struct link *bucket_of(struct gram_client *client, uint32_t handle)
 static void handle_store(struct gram_session *session, uint32_t handle)
 {
         session->handle = handle;
-        list_append(bucket_of(session->client, handle), &session->same_bucket);
+        link_append(bucket_of(session->client, handle), &session->same_bucket);
 }
 
 static void handle_forget(struct gram_session *session)
 {
-        list_remove(&session->same_bucket);
+        link_remove(&session->same_bucket);
 }
 
 struct gram_session *session_by_handle(struct gram_client *client, int64_t handle)
@@ -60,7 +60,7 @@ struct gram_session *session_by_handle(struct gram_client *client, int64_t handl
                 return NULL;
         bucket = bucket_of(client, (uint32_t)handle);
         for (struct link *link = bucket->next; link != bucket; link = link->next) {
-                struct gram_session *session = LIST_OWNER(link, struct gram_session, same_bucket);
+                struct gram_session *session = LINK_OF(link, struct gram_session, same_bucket);
 
                 if (session->handle == handle)
                         return session;
@@ -78,8 +78,8 @@ static bool text_copy(char **to, const char *from)
 
 static void session_free(struct gram_session *session)
 {
-        list_remove(&session->all);
-        list_remove(&session->ready);
+        link_remove(&session->all);
+        link_remove(&session->ready);
         handle_forget(session);
         if (session->cache)
                 session->client->n_caches--;
@@ -106,9 +106,9 @@ static struct gram_session *session_new(struct gram_client *client, const char *
         session->wait_until_ms = later_ms(now_ms(), options->wait_ms);
         session->opened.backend = session->opened_backend;
         session->opened.dialect = session->opened_dialect;
-        list_init(&session->all);
-        list_init(&session->ready);
-        list_init(&session->same_bucket);
+        link_init(&session->all);
+        link_init(&session->ready);
+        link_init(&session->same_bucket);
         lane_init(&session->lane);
         if (!text_copy(&session->name, name) || !text_copy(&session->backend, options->backend) ||
             !text_copy(&session->wanted_dialect, options->dialect)) {
@@ -140,7 +140,7 @@ GRAM_API int gram_async_open(struct gram_client *client, const char *name,
                 session_unref(session);
                 return error;
         }
-        list_append(&client->sessions, &session->all);
+        link_append(&client->sessions, &session->all);
         session->lease_ask_ms = session->lease_until_ms = NEVER_MS;
         client->sessions_due_ms = 0;
         return 0;
@@ -276,8 +276,8 @@ static void session_opened(struct gram_session *session, const struct open_resul
         }
         if (result->opened.fence > 0) /* no fence, no owner that could change, no lease */
                 lease_ask(session);
-        if (!list_empty(&session->lane.waiting))
-                list_append(&client->ready, &session->ready);
+        if (!link_empty(&session->lane.waiting))
+                link_append(&client->ready, &session->ready);
         session->opener = NULL;
         if (opener)
                 request_deliver(opener, &reply);
@@ -341,8 +341,8 @@ void session_release(struct gram_session *session)
         if (session->state == SESSION_OPEN && !session->close_sent)
                 send_close(session);
         handle_forget(session);
-        list_remove(&session->all);
-        list_remove(&session->ready);
+        link_remove(&session->all);
+        link_remove(&session->ready);
         session_unref(session);
 }
 
@@ -359,7 +359,7 @@ void session_end(struct gram_session *session, const struct gram_error *error, b
         if (session->cache)
                 cache_stop(session->cache);
         handle_forget(session);
-        list_remove(&session->ready);
+        link_remove(&session->ready);
         session_settle(session);
         if (tell && !session->closing)
                 client_event(session->client, &event);
@@ -379,8 +379,8 @@ static int outcome_of(const struct gram_session *session, const struct request *
 /* A `close` is the last in its list. */
 static void lane_end(const struct gram_session *session, struct link *list, bool close_too)
 {
-        while (!list_empty(list)) {
-                struct request *request = LIST_OWNER(list->next, struct request, lane);
+        while (!link_empty(list)) {
+                struct request *request = LINK_OF(list->next, struct request, lane);
 
                 if (request->call.method == METHOD_CLOSE && !close_too)
                         return;
@@ -398,7 +398,7 @@ void session_settle(struct gram_session *session)
         bool ended = session->state == SESSION_ENDED;
         bool away = session->state == SESSION_WANTED || session->state == SESSION_OPENING;
 
-        if (list_empty(&lane->sent) &&
+        if (link_empty(&lane->sent) &&
             (ended || (away && session->closing && lane->waiting.next == lane->waiting.prev)))
                 lane_end(session, &lane->waiting, true);
         else if (ended)
@@ -410,13 +410,13 @@ void session_settle(struct gram_session *session)
 /* Its close is only to be told of yet: it is not opened again. */
 static bool is_closed(const struct gram_session *session)
 {
-        return session->closing && list_empty(&session->lane.sent) && list_empty(&session->lane.waiting);
+        return session->closing && link_empty(&session->lane.sent) && link_empty(&session->lane.waiting);
 }
 
 bool sessions_want_connection(const struct gram_client *client)
 {
         for (const struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
-                const struct gram_session *session = LIST_OWNER(link, const struct gram_session, all);
+                const struct gram_session *session = LINK_OF(link, const struct gram_session, all);
 
                 if (session->state != SESSION_ENDED && !is_closed(session))
                         return true;
@@ -429,7 +429,7 @@ void sessions_connected(struct gram_client *client)
         int64_t now = now_ms();
 
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
-                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+                struct gram_session *session = LINK_OF(link, struct gram_session, all);
                 int64_t wait = wait_left_ms(session, now);
 
                 if (session->state != SESSION_WANTED)
@@ -446,9 +446,9 @@ void sessions_lost(struct gram_client *client)
         int64_t now = now_ms();
 
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
-                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+                struct gram_session *session = LINK_OF(link, struct gram_session, all);
 
-                list_remove(&session->ready);
+                link_remove(&session->ready);
                 handle_forget(session);
                 if (session->state == SESSION_OPEN)
                         session->lost_ms = now;
@@ -487,7 +487,7 @@ void sessions_tick(struct gram_client *client, int64_t now)
                 return;
         client->sessions_due_ms = NEVER_MS;
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
-                struct gram_session *session = LIST_OWNER(link, struct gram_session, all);
+                struct gram_session *session = LINK_OF(link, struct gram_session, all);
                 int64_t due;
 
                 if (may_open(session) && session->open_at_ms <= now)

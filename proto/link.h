@@ -23,12 +23,17 @@ static inline bool link_empty(const struct link *head)
         return head->next == head;
 }
 
+static inline void link_insert_after(struct link *place, struct link *link)
+{
+        link->prev = place;
+        link->next = place->next;
+        place->next->prev = link;
+        place->next = link;
+}
+
 static inline void link_append(struct link *head, struct link *link)
 {
-        link->prev = head->prev;
-        link->next = head;
-        head->prev->next = link;
-        head->prev = link;
+        link_insert_after(head->prev, link);
 }
 
 /* Also right for a link that is in no list, as link_init() leaves it. */
