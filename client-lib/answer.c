@@ -98,8 +98,8 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
                 return;
         session = request->call.session;
         request_give_slot_back(request);
-        if (request->settled) {
-                if (link_empty(&request->finished))
+        if (request->completed) {
+                if (link_empty(&request->to_call))
                         request_free(request);
                 return;
         }
@@ -119,6 +119,6 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
         if (session->state == SESSION_OPEN && !link_empty(&session->lane.waiting) &&
             link_empty(&session->ready))
                 link_append(&client->ready, &session->ready);
-        session_settle(session);
+        session_complete_waiting(session);
         session_unref(session);
 }

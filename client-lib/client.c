@@ -120,10 +120,10 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
         client->limits = (struct frame_limits){ LIMIT_MESSAGE_BYTES, LIMIT_DEPTH };
         client->max_message = LIMIT_MESSAGE_BYTES;
         client->max_in_flight = LIMIT_IN_FLIGHT;
-        client->timer_ms = client->sessions_due_ms = NEVER_MS;
+        client->timer_ms = client->sessions_next_ms = NEVER_MS;
         lane_init(&client->lane);
-        link_init(&client->due);
-        link_init(&client->finished);
+        link_init(&client->by_deadline);
+        link_init(&client->to_call);
         link_init(&client->sessions);
         link_init(&client->ready);
         for (size_t i = 0; i < HANDLE_BUCKETS; i++)
@@ -144,7 +144,7 @@ static void client_free_now(struct gram_client *client)
         client->doomed = true;
         client->depth++;
         requests_cancel(client);
-        requests_finish(client);
+        requests_call_back(client);
         requests_lost(client, GRAM_E_CANCELLED);
         while (!link_empty(&client->sessions))
                 session_release(LINK_OF(client->sessions.next, struct gram_session, all));
@@ -189,7 +189,7 @@ GRAM_API size_t gram_pending(struct gram_client *client)
 
 /* ---- the step ---- */
 
-static int64_t do_what_is_due(struct gram_client *client)
+static int64_t run_timers(struct gram_client *client)
 {
         int64_t now = now_ms();
 
@@ -208,11 +208,11 @@ void client_step(struct gram_client *client, unsigned look)
         if (look & LOOK_SOCKET)
                 connection_read(client);
         if (look & LOOK_TIME || !connection_up(client))
-                now = do_what_is_due(client);
-        requests_finish(client);
+                now = run_timers(client);
+        requests_call_back(client);
         if (!client->doomed) {
                 connection_flush(client);
-                requests_finish(client);
+                requests_call_back(client);
                 connection_rearm(client, now);
         }
         client->depth--;

@@ -62,15 +62,15 @@ static inline bool call_has(const struct call *call, enum method_trait trait)
 
 struct request {
         struct link lane;
-        struct link due;      /* in client->due, ordered by deadline */
-        struct link finished; /* in client->finished: its callback is owed */
+        struct link by_deadline; /* in client->by_deadline, ordered by deadline */
+        struct link to_call;     /* in client->to_call: its callback is owed */
         struct call call;
         gram_callback *callback;
         void *arg;
         uint32_t id;     /* of the message; 0: not sent */
         bool internal;   /* the library's own: no deadline, not repeated after a reconnection */
         bool overtaken;  /* a later write has been acknowledged: repeating this one could undo it */
-        bool settled;    /* the program has its outcome, or will from the finished list */
+        bool completed;  /* the program has its outcome, or will from the finished list */
         int outcome;     /* then */
         void *ready;     /* its result, from the cache */
         uint64_t epoch;  /* of the cache, when it was asked */
@@ -124,15 +124,15 @@ struct gram_client {
         uint32_t n_slots;
         uint32_t free_slot; /* n_slots: none */
         struct lane lane;
-        struct link due;
-        struct link finished;
+        struct link by_deadline;
+        struct link to_call;
         size_t pending;
 
         /* session.c */
         struct link sessions;
         struct link ready;                     /* those with something to send */
         struct link by_handle[HANDLE_BUCKETS]; /* open sessions, by the handle's low bits */
-        int64_t sessions_due_ms;               /* when session.c wants to be called */
+        int64_t sessions_next_ms;              /* when session.c wants to be called */
         bool monitoring;
         size_t n_caches;
 
@@ -227,8 +227,8 @@ int call_hold(struct call *call, gram_callback *callback, void *arg, struct requ
 void lane_init(struct lane *lane);
 bool lane_empty(const struct lane *lane);
 
-/* Ends a request without an answer; its callback is called from requests_finish(). Code 0 is success. */
-void request_settle(struct request *request, int outcome);
+/* Ends a request without an answer; its callback is called from requests_call_back(). Code 0 is success. */
+void request_complete(struct request *request, int outcome);
 /* The same at once, with this reply: only where callbacks may run. */
 void request_deliver(struct request *request, struct gram_reply *reply);
 
@@ -236,7 +236,7 @@ bool requests_to_send(const struct gram_client *client);
 void requests_pump(struct gram_client *client);              /* from the lanes into client->out */
 void requests_lost(struct gram_client *client, int outcome); /* with the connection; 0: repeat them */
 void requests_expire(struct gram_client *client, int64_t now);
-void requests_finish(struct gram_client *client);
+void requests_call_back(struct gram_client *client);
 void requests_cancel(struct gram_client *client);
 
 /* For answer.c. */
@@ -263,7 +263,7 @@ void session_release(struct gram_session *session);
 /* With an event, where `tell`. */
 void session_end(struct gram_session *session, const struct gram_error *error, bool tell);
 /* After a change: lets go of what an ended or closing session need not wait for. */
-void session_settle(struct gram_session *session);
+void session_complete_waiting(struct gram_session *session);
 /* The program's `open` has run out of time. */
 void session_give_up_opening(struct gram_session *session);
 

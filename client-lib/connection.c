@@ -43,14 +43,14 @@ static void socket_interest(struct gram_client *client, bool write)
         epoll_ctl(client->epoll_fd, EPOLL_CTL_MOD, client->socket_fd, &event);
 }
 
-static void timer_set(struct gram_client *client, int64_t due_ms)
+static void timer_set(struct gram_client *client, int64_t at_ms)
 {
         struct itimerspec spec = { 0 };
 
-        client->timer_ms = due_ms;
-        if (due_ms != NEVER_MS) {
-                spec.it_value.tv_sec = due_ms / 1000;
-                spec.it_value.tv_nsec = due_ms % 1000 * 1000000 + 1; /* all zero would disarm it */
+        client->timer_ms = at_ms;
+        if (at_ms != NEVER_MS) {
+                spec.it_value.tv_sec = at_ms / 1000;
+                spec.it_value.tv_nsec = at_ms % 1000 * 1000000 + 1; /* all zero would disarm it */
         }
         timerfd_settime(client->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
@@ -61,29 +61,30 @@ static bool connection_wanted(const struct gram_client *client)
                sessions_want_connection(client);
 }
 
-static int64_t due_ms(const struct gram_client *client)
+static int64_t next_ms(const struct gram_client *client)
 {
-        int64_t due = client->sessions_due_ms;
+        int64_t next = client->sessions_next_ms;
 
-        if (!link_empty(&client->finished))
+        if (!link_empty(&client->to_call))
                 return 0;
-        if (!link_empty(&client->due)) {
-                int64_t deadline = LINK_OF(client->due.next, struct request, due)->deadline_ms;
+        if (!link_empty(&client->by_deadline)) {
+                int64_t deadline =
+                        LINK_OF(client->by_deadline.next, struct request, by_deadline)->deadline_ms;
 
-                due = deadline < due ? deadline : due;
+                next = deadline < next ? deadline : next;
         }
-        if (!connection_up(client) && client->retry_at_ms < due && connection_wanted(client))
-                due = client->retry_at_ms;
-        return due;
+        if (!connection_up(client) && client->retry_at_ms < next && connection_wanted(client))
+                next = client->retry_at_ms;
+        return next;
 }
 
 /* At the end of every step. */
 void connection_rearm(struct gram_client *client, int64_t now)
 {
-        int64_t due = due_ms(client);
+        int64_t next = next_ms(client);
 
-        if (due < client->timer_ms || client->timer_ms <= now)
-                timer_set(client, due);
+        if (next < client->timer_ms || client->timer_ms <= now)
+                timer_set(client, next);
         if (connection_up(client))
                 socket_interest(client, client->out.len || requests_to_send(client));
 }
@@ -92,7 +93,7 @@ void connection_wake(struct gram_client *client)
 {
         if (client->depth || client->blocking)
                 return;
-        if (connection_up(client) && link_empty(&client->finished) && client->sessions_due_ms > 0)
+        if (connection_up(client) && link_empty(&client->to_call) && client->sessions_next_ms > 0)
                 socket_interest(client, true);
         else if (client->timer_ms > 0)
                 timer_set(client, 0);
@@ -100,12 +101,12 @@ void connection_wake(struct gram_client *client)
 
 GRAM_API int64_t gram_timeout_ms(struct gram_client *client)
 {
-        int64_t due = due_ms(client);
+        int64_t next = next_ms(client);
         int64_t now = now_ms();
 
-        if (due == NEVER_MS)
+        if (next == NEVER_MS)
                 return -1;
-        return due > now ? due - now : 0;
+        return next > now ? next - now : 0;
 }
 
 /* ---- connecting ---- */

@@ -40,7 +40,7 @@ static int submit_nothing(struct gram_session *session, enum method_number metho
         int error = call_hold(&call, callback, arg, &request);
 
         if (!error)
-                request_settle(request, 0);
+                request_complete(request, 0);
         return error;
 }
 

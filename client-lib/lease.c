@@ -20,7 +20,7 @@ static void lease_answered(void *arg, struct gram_reply *reply)
 
         if (reply->error) {
                 session->lease_ask_ms = now + pause + ASK_AGAIN_MIN_MS;
-                session->client->sessions_due_ms = 0;
+                session->client->sessions_next_ms = 0;
         }
 }
 
@@ -39,7 +39,7 @@ void lease_take(struct gram_session *session, int64_t sent_ms, int64_t lease_ms)
         session->lease_ask_ms = session->leased ? later_ms(sent_ms, lease_ms / 3 + 1) : NEVER_MS;
         if (session->lease_until_ms > now_ms())
                 session->lease_told = false;
-        session->client->sessions_due_ms = 0;
+        session->client->sessions_next_ms = 0;
 }
 
 GRAM_API int64_t gram_session_lease_ms(const struct gram_session *session)

@@ -3,9 +3,9 @@
  * session handle in fields of fixed width: they are filled in when it is sent, and again when it is repeated
  * on another connection, where the handle is another.
  *
- * Every request ends exactly once: by an answer (answer.c), or by request_settle(), which is safe
- * anywhere and leaves the callback to requests_finish(). A sent request that ran out of time is given up: its
- * slot stays until the late answer, which nobody gets.
+ * Every request ends exactly once: by an answer (answer.c), or by request_complete(), which is safe
+ * anywhere and leaves the callback to requests_call_back(). A sent request that ran out of time is given up:
+ * its slot stays until the late answer, which nobody gets.
  */
 
 #include "../proto/message.h"
@@ -118,8 +118,8 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
         *request =
                 (struct request){ .call = *call, .callback = callback, .arg = arg, .deadline_ms = NEVER_MS };
         link_init(&request->lane);
-        link_init(&request->due);
-        link_init(&request->finished);
+        link_init(&request->by_deadline);
+        link_init(&request->to_call);
         if (call->session)
                 call->session->refs++;
         if (call->session && call->session->cache)
@@ -130,8 +130,8 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
 void request_free(struct request *request)
 {
         link_remove(&request->lane);
-        link_remove(&request->due);
-        link_remove(&request->finished);
+        link_remove(&request->by_deadline);
+        link_remove(&request->to_call);
         call_deinit(&request->call);
         gram_free(request->ready);
         if (request->call.session)
@@ -143,16 +143,16 @@ void request_free(struct request *request)
 static void request_set_deadline(struct request *request)
 {
         struct gram_client *client = request->call.client;
-        struct link *place = client->due.prev;
+        struct link *place = client->by_deadline.prev;
 
         if (client->timeout_ms == NEVER_MS)
                 return;
         request->timeout_ms = later_ms(client->timeout_ms, request->call.extra_ms);
         request->deadline_ms = later_ms(now_ms(), request->timeout_ms);
-        while (place != &client->due &&
-               LINK_OF(place, struct request, due)->deadline_ms > request->deadline_ms)
+        while (place != &client->by_deadline &&
+               LINK_OF(place, struct request, by_deadline)->deadline_ms > request->deadline_ms)
                 place = place->prev;
-        link_insert_after(place, &request->due);
+        link_insert_after(place, &request->by_deadline);
 }
 
 int call_hold(struct call *call, gram_callback *callback, void *arg, struct request **request)
@@ -183,7 +183,7 @@ int call_submit(struct call *call, gram_callback *callback, void *arg)
                 session->closing = call->method == METHOD_CLOSE;
                 if (session->state == SESSION_OPEN && link_empty(&session->ready))
                         link_append(&call->client->ready, &session->ready);
-                session_settle(session);
+                session_complete_waiting(session);
         }
         return 0;
 }
@@ -305,14 +305,14 @@ static bool lane_pump(struct gram_client *client, struct lane *lane, struct gram
                 if (session && session->cache)
                         request->ready = cache_find(session->cache, &request->call, time(NULL));
                 if (request->ready) {
-                        request_settle(request, 0);
+                        request_complete(request, 0);
                         continue;
                 }
                 if (session && session->in_flight >= client->max_in_flight)
                         return true;
                 error = request_send(request);
                 if (error) {
-                        request_settle(request, error);
+                        request_complete(request, error);
                         continue;
                 }
                 link_remove(&request->lane);
@@ -342,17 +342,17 @@ bool requests_to_send(const struct gram_client *client)
 
 /* ---- ending ---- */
 
-void request_settle(struct request *request, int outcome)
+void request_complete(struct request *request, int outcome)
 {
         struct gram_client *client = request->call.client;
 
-        if (request->settled)
+        if (request->completed)
                 return;
-        request->settled = true;
+        request->completed = true;
         request->outcome = outcome;
         link_remove(&request->lane);
-        link_remove(&request->due);
-        link_append(&client->finished, &request->finished);
+        link_remove(&request->by_deadline);
+        link_append(&client->to_call, &request->to_call);
         connection_wake(client);
 }
 
@@ -362,11 +362,11 @@ void request_deliver(struct request *request, struct gram_reply *reply)
         struct gram_session *closed = request->call.method == METHOD_CLOSE ? request->call.session : NULL;
         gram_callback *callback = request->callback;
 
-        request->settled = true;
+        request->completed = true;
         request->callback = NULL;
         link_remove(&request->lane);
-        link_remove(&request->due);
-        link_remove(&request->finished);
+        link_remove(&request->by_deadline);
+        link_remove(&request->to_call);
         if (!request->internal)
                 client->pending--;
         if (callback)
@@ -413,10 +413,10 @@ static void failure_of(const struct request *request, struct failure *failure)
         }
 }
 
-void requests_finish(struct gram_client *client)
+void requests_call_back(struct gram_client *client)
 {
-        while (!link_empty(&client->finished)) {
-                struct request *request = LINK_OF(client->finished.next, struct request, finished);
+        while (!link_empty(&client->to_call)) {
+                struct request *request = LINK_OF(client->to_call.next, struct request, to_call);
                 struct gram_session *session = request->call.session;
                 struct gram_reply reply = { .result = request->ready };
                 struct failure failure;
@@ -443,9 +443,9 @@ static void lane_lost(struct lane *lane, int outcome)
                 struct request *request = LINK_OF(lane->sent.next, struct request, lane);
 
                 if (call_has(&request->call, METHOD_ONCE) || request->overtaken)
-                        request_settle(request, outcome ? outcome : GRAM_E_UNAVAILABLE);
+                        request_complete(request, outcome ? outcome : GRAM_E_UNAVAILABLE);
                 else if (outcome)
-                        request_settle(request, outcome);
+                        request_complete(request, outcome);
                 else {
                         link_remove(&request->lane);
                         link_insert_after(place, &request->lane);
@@ -462,7 +462,7 @@ void requests_lost(struct gram_client *client, int outcome)
                 if (!request)
                         continue;
                 request_give_slot_back(request);
-                if (request->internal || (request->settled && link_empty(&request->finished)))
+                if (request->internal || (request->completed && link_empty(&request->to_call)))
                         request_free(request);
         }
         lane_lost(&client->lane, outcome);
@@ -472,17 +472,17 @@ void requests_lost(struct gram_client *client, int outcome)
 
 void requests_expire(struct gram_client *client, int64_t now)
 {
-        while (!link_empty(&client->due)) {
-                struct request *request = LINK_OF(client->due.next, struct request, due);
+        while (!link_empty(&client->by_deadline)) {
+                struct request *request = LINK_OF(client->by_deadline.next, struct request, by_deadline);
                 struct gram_session *session = request->call.session;
 
                 if (request->deadline_ms > now)
                         return;
-                request_settle(request, connection_up(client) ? GRAM_E_TIMEOUT : GRAM_E_UNREACHABLE);
+                request_complete(request, connection_up(client) ? GRAM_E_TIMEOUT : GRAM_E_UNREACHABLE);
                 if (request->call.method == METHOD_OPEN)
                         session_give_up_opening(session);
                 else if (session)
-                        session_settle(session);
+                        session_complete_waiting(session);
         }
 }
 
@@ -492,7 +492,7 @@ static void lane_cancel(struct lane *lane)
 
         for (size_t i = 0; i < 2; i++) {
                 while (!link_empty(lists[i]))
-                        request_settle(LINK_OF(lists[i]->next, struct request, lane), GRAM_E_CANCELLED);
+                        request_complete(LINK_OF(lists[i]->next, struct request, lane), GRAM_E_CANCELLED);
         }
 }
 
@@ -504,6 +504,6 @@ void requests_cancel(struct gram_client *client)
 
                 lane_cancel(&session->lane);
                 if (session->opener)
-                        request_settle(session->opener, GRAM_E_CANCELLED);
+                        request_complete(session->opener, GRAM_E_CANCELLED);
         }
 }

@@ -142,7 +142,7 @@ GRAM_API int gram_async_open(struct gram_client *client, const char *name,
         }
         link_append(&client->sessions, &session->all);
         session->lease_ask_ms = session->lease_until_ms = NEVER_MS;
-        client->sessions_due_ms = 0;
+        client->sessions_next_ms = 0;
         return 0;
 }
 
@@ -321,8 +321,8 @@ static void session_refused(struct gram_session *session, const struct gram_erro
         if (session->backoff_ms > RETRY_MAX_MS)
                 session->backoff_ms = RETRY_MAX_MS;
         session->open_at_ms = now + session->backoff_ms;
-        session->client->sessions_due_ms = 0;
-        session_settle(session);
+        session->client->sessions_next_ms = 0;
+        session_complete_waiting(session);
 }
 
 void session_give_up_opening(struct gram_session *session)
@@ -360,7 +360,7 @@ void session_end(struct gram_session *session, const struct gram_error *error, b
                 cache_stop(session->cache);
         handle_forget(session);
         link_remove(&session->ready);
-        session_settle(session);
+        session_complete_waiting(session);
         if (tell && !session->closing)
                 client_event(session->client, &event);
 }
@@ -384,7 +384,7 @@ static void lane_end(const struct gram_session *session, struct link *list, bool
 
                 if (request->call.method == METHOD_CLOSE && !close_too)
                         return;
-                request_settle(request, outcome_of(session, request));
+                request_complete(request, outcome_of(session, request));
         }
 }
 
@@ -392,7 +392,7 @@ static void lane_end(const struct gram_session *session, struct link *list, bool
  * The daemon still answers what an ended session has under way; a `close` behind that waits for it. A session
  * that is only to be closed need not be opened again first.
  */
-void session_settle(struct gram_session *session)
+void session_complete_waiting(struct gram_session *session)
 {
         struct lane *lane = &session->lane;
         bool ended = session->state == SESSION_ENDED;
@@ -438,7 +438,7 @@ void sessions_connected(struct gram_client *client)
                 if (!session->ever_open && session->asked && wait > 0)
                         session->open_at_ms += wait / 2 < STAND_BACK_MS ? wait / 2 : STAND_BACK_MS;
         }
-        client->sessions_due_ms = 0;
+        client->sessions_next_ms = 0;
 }
 
 void sessions_lost(struct gram_client *client)
@@ -459,7 +459,7 @@ void sessions_lost(struct gram_client *client)
                         cache_stop(session->cache);
                 session->open_at_ms = NEVER_MS;
                 session->lease_ask_ms = NEVER_MS;
-                session_settle(session);
+                session_complete_waiting(session);
         }
 }
 
@@ -468,34 +468,34 @@ static bool may_open(const struct gram_session *session)
         return session->state == SESSION_WANTED && connection_up(session->client) && !is_closed(session);
 }
 
-static int64_t session_due_ms(const struct gram_session *session)
+static int64_t session_next_ms(const struct gram_session *session)
 {
-        int64_t due = NEVER_MS;
+        int64_t next = NEVER_MS;
 
         if (may_open(session))
-                due = session->open_at_ms;
+                next = session->open_at_ms;
         if (session->state == SESSION_OPEN)
-                due = session->lease_ask_ms;
-        if (session->leased && !session->lease_told && session->lease_until_ms < due)
-                due = session->lease_until_ms;
-        return due;
+                next = session->lease_ask_ms;
+        if (session->leased && !session->lease_told && session->lease_until_ms < next)
+                next = session->lease_until_ms;
+        return next;
 }
 
 void sessions_tick(struct gram_client *client, int64_t now)
 {
-        if (client->sessions_due_ms > now)
+        if (client->sessions_next_ms > now)
                 return;
-        client->sessions_due_ms = NEVER_MS;
+        client->sessions_next_ms = NEVER_MS;
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
                 struct gram_session *session = LINK_OF(link, struct gram_session, all);
-                int64_t due;
+                int64_t next;
 
                 if (may_open(session) && session->open_at_ms <= now)
                         session_ask(session, now);
                 lease_check(session, now);
-                due = session_due_ms(session);
-                if (due < client->sessions_due_ms)
-                        client->sessions_due_ms = due;
+                next = session_next_ms(session);
+                if (next < client->sessions_next_ms)
+                        client->sessions_next_ms = next;
         }
 }
 
