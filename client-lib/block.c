@@ -5,6 +5,7 @@
 
 #include "block.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,7 @@ void *block_alloc(void *result, size_t size)
 
 void *block_array(void *result, size_t n, size_t size)
 {
+        assert(size);
         return n > SIZE_MAX / 4 / size ? NULL : block_alloc(result, n * size);
 }
 

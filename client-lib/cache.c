@@ -9,6 +9,7 @@
 
 #include "cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -371,6 +372,7 @@ void cache_learn(struct cache *cache, uint64_t epoch, const struct call *call, c
 {
         const struct gram_peer *peer = reply->peer;
 
+        assert(!reply->error);
         if (!cache->live || epoch != cache->epoch)
                 return;
         switch (call->method) {

@@ -5,6 +5,7 @@
 
 #include "client.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,6 +49,7 @@ int client_fail(struct gram_client *client, int code, const char *format, ...)
 
 void client_event(struct gram_client *client, const struct gram_event *event)
 {
+        assert(client->depth);
         if (client->on_event && !client->doomed)
                 client->on_event(client->event_arg, event);
 }
@@ -92,6 +94,7 @@ static void client_destroy(struct gram_client *client)
 {
         int error = errno;
 
+        assert(link_empty(&client->sessions) && !client->pending && !connection_up(client));
         if (client->epoll_fd >= 0)
                 close(client->epoll_fd);
         if (client->timer_fd >= 0)

@@ -142,11 +142,24 @@ struct gram_client {
         struct failure last;
 };
 
+/*
+ *                 sent `open`             answered
+ *      WANTED ───────────────▶ OPENING ─────────────▶ OPEN
+ *        ▲ │                      │                   │ │
+ *        │ │   refused, or lost   │                   │ │
+ *        ├─┼──────────────────────┘  connection lost  │ │
+ *        ├─┼──────────────────────────────────────────┘ │
+ *        │ │ refused for good     ended, deleted, fenced│
+ *        │ └────────▶ ENDED ◀───────────────────────────┘
+ *
+ * session_move() in session.c makes every transition and asserts that it is one of these. (A session that the
+ * program has closed is not looked at any more: its state stays.)
+ */
 enum session_state {
         SESSION_WANTED,  /* to be opened, at `open_at_ms` */
-        SESSION_OPENING, /* asked for */
-        SESSION_OPEN,
-        SESSION_ENDED, /* `failure` says why */
+        SESSION_OPENING, /* `open` has been sent on this connection */
+        SESSION_OPEN,    /* has a handle on this connection */
+        SESSION_ENDED,   /* for good; `failure` says why */
 };
 
 struct gram_session {

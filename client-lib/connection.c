@@ -6,6 +6,7 @@
  * equal timeouts it is set once in a timeout, not once a request.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -205,6 +206,7 @@ bool connection_try(struct gram_client *client, int64_t now)
         struct epoll_event event = { .events = EPOLLIN };
         int fd;
 
+        assert(!connection_up(client));
         if (!connection_wanted(client) || now < client->retry_at_ms)
                 return false;
         connection_choose_path(client);
@@ -306,6 +308,7 @@ void connection_condemn(struct gram_client *client, int verdict, const char *for
 {
         va_list args;
 
+        assert(connection_up(client) && verdict);
         va_start(args, format);
         vsnprintf(client->trouble, sizeof(client->trouble), format, args);
         va_end(args);

@@ -5,6 +5,7 @@
 
 #include "failure.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +58,7 @@ static void text_fit(char *to, size_t size, struct slice text)
 {
         size_t len = text.len;
 
+        assert(size);
         if (len >= size) {
                 len = size - 1;
                 while (len && ((unsigned char)text.data[len] & 0xc0) == 0x80)

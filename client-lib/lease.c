@@ -6,6 +6,8 @@
 
 #include "client.h"
 
+#include <assert.h>
+
 enum {
         ASK_AGAIN_MIN_MS = 20,
         ASK_AGAIN_MAX_MS = 1000, /* where the daemon could not say */
@@ -28,6 +30,7 @@ void lease_ask(struct gram_session *session)
 {
         struct call call = call_begin(session->client, session, METHOD_LEASE, 0);
 
+        assert(session->state == SESSION_OPEN);
         session->lease_ask_ms = NEVER_MS;
         call_send_internal(&call, lease_answered, session);
 }

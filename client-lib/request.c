@@ -10,6 +10,7 @@
 
 #include "../proto/message.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +22,7 @@ enum {
         ID_AT = 3, /* where a message's id has its four bytes */
         HEAD_MAX_BYTES = 48,
         NAME_MAX_BYTES = 31, /* of a method, in a fixstr */
+        PARAMS_MAX = 15,     /* in a fixarray, the handle included */
         SLOTS_FIRST = 64,
 };
 
@@ -61,6 +63,8 @@ struct call call_begin(struct gram_client *client, struct gram_session *session,
         uint8_t head[HEAD_MAX_BYTES] = { 0x94, 0x00, 0xce };
         size_t n = ID_AT + 4;
 
+        assert(!session || session->client == client);
+        assert(n_params < PARAMS_MAX);
         head[n++] = (uint8_t)(0xa0 | strlen(name));
         n = (size_t)(stpcpy((char *)head + n, name) - (char *)head);
         head[n++] = (uint8_t)(0x90 | (n_params + (session ? 1 : 0)));
@@ -129,6 +133,7 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
 
 void request_free(struct request *request)
 {
+        assert(!request->id);
         link_remove(&request->lane);
         link_remove(&request->by_deadline);
         link_remove(&request->to_call);
@@ -213,6 +218,7 @@ static bool slot_take(struct gram_client *client, struct request *request)
 {
         struct slot *slot;
 
+        assert(!request->id);
         if (client->free_slot == client->n_slots && !slots_grow(client))
                 return false;
         slot = &client->slots[client->free_slot];
@@ -227,6 +233,7 @@ void request_give_slot_back(struct request *request)
         struct gram_client *client = request->call.client;
         uint32_t number = (request->id & SLOTS_MAX) - 1;
 
+        assert(number < client->n_slots && client->slots[number].request == request);
         client->slots[number].request = NULL;
         client->slots[number].next_free = client->free_slot;
         client->free_slot = number;
@@ -254,6 +261,7 @@ static int request_send(struct request *request)
         struct buffer *bytes = &request->call.bytes;
         size_t before = client->out.len;
 
+        assert(!request->call.handle_at || request->call.session->state == SESSION_OPEN);
         if (bytes->len > client->max_message)
                 return GRAM_E_TOO_LARGE;
         if (!slot_take(client, request))
@@ -280,6 +288,7 @@ bool call_send_internal(struct call *call, gram_callback *callback, void *arg)
 {
         struct request *request;
 
+        assert(connection_up(call->client));
         if (call->bytes.failed) {
                 call_deinit(call);
                 return false;
@@ -362,6 +371,7 @@ void request_deliver(struct request *request, struct gram_reply *reply)
         struct gram_session *closed = request->call.method == METHOD_CLOSE ? request->call.session : NULL;
         gram_callback *callback = request->callback;
 
+        assert(client->depth && (!request->completed || !link_empty(&request->to_call)));
         request->completed = true;
         request->callback = NULL;
         link_remove(&request->lane);

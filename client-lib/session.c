@@ -11,6 +11,7 @@
 
 #include "../proto/message.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,19 @@ enum {
         PATIENCE_MAX_MS = 30000, /* for a busy session that was ours; with a shorter timeout, that */
         WAIT_MAX_MS = 1000 * 1000 * 1000,
 };
+
+static void session_move(struct gram_session *session, enum session_state to)
+{
+        static const unsigned allowed[] = {
+                [SESSION_WANTED] = 1u << SESSION_OPENING | 1u << SESSION_ENDED,
+                [SESSION_OPENING] = 1u << SESSION_OPEN | 1u << SESSION_WANTED,
+                [SESSION_OPEN] = 1u << SESSION_WANTED | 1u << SESSION_ENDED,
+                [SESSION_ENDED] = 0,
+        };
+
+        assert(allowed[session->state] & 1u << to);
+        session->state = to;
+}
 
 /* ---- handles ---- */
 
@@ -43,6 +57,7 @@ static struct link *bucket_of(struct gram_client *client, uint32_t handle)
 
 static void handle_store(struct gram_session *session, uint32_t handle)
 {
+        assert(link_empty(&session->same_bucket));
         session->handle = handle;
         link_append(bucket_of(session->client, handle), &session->same_bucket);
 }
@@ -148,6 +163,7 @@ GRAM_API int gram_async_open(struct gram_client *client, const char *name,
 
 void session_unref(struct gram_session *session)
 {
+        assert(session->refs > 0);
         if (--session->refs == 0)
                 session_free(session);
 }
@@ -204,12 +220,12 @@ static void session_ask(struct gram_session *session, int64_t now)
                 pack_cstr(out, "linger");
                 pack_int(out, session->linger_s);
         }
-        session->state = SESSION_OPENING;
+        session_move(session, SESSION_OPENING);
         session->asked = true;
         session->open_at_ms = NEVER_MS;
         if (call_send_internal(&call, open_answered, session))
                 return;
-        session->state = SESSION_WANTED; /* no memory: later, perhaps */
+        session_move(session, SESSION_WANTED); /* no memory: tries again */
         session->open_at_ms = now + RETRY_MAX_MS;
 }
 
@@ -217,6 +233,7 @@ static void send_close(struct gram_session *session)
 {
         struct call call = call_begin(session->client, session, METHOD_CLOSE, 0);
 
+        assert(session->state == SESSION_OPEN);
         call_send_internal(&call, NULL, NULL);
 }
 
@@ -253,7 +270,7 @@ static void session_opened(struct gram_session *session, const struct open_resul
                 return;
         }
         handle_store(session, (uint32_t)result->handle);
-        session->state = SESSION_OPEN;
+        session_move(session, SESSION_OPEN);
         session->backoff_ms = 0;
         if (session->released) { /* the program gave up waiting for it */
                 send_close(session);
@@ -301,7 +318,7 @@ static void session_refused(struct gram_session *session, const struct gram_erro
         struct gram_reply reply = { .error = error };
         int64_t now = now_ms();
 
-        session->state = SESSION_WANTED;
+        session_move(session, SESSION_WANTED);
         if (session->released)
                 return;
         if (!session->ever_open) {
@@ -354,7 +371,7 @@ void session_end(struct gram_session *session, const struct gram_error *error, b
                 return;
         if (error != &session->failure.error)
                 failure_copy(&session->failure, error);
-        session->state = SESSION_ENDED;
+        session_move(session, SESSION_ENDED);
         session->leased = false;
         if (session->cache)
                 cache_stop(session->cache);
@@ -452,8 +469,8 @@ void sessions_lost(struct gram_client *client)
                 handle_forget(session);
                 if (session->state == SESSION_OPEN)
                         session->lost_ms = now;
-                if (session->state != SESSION_ENDED)
-                        session->state = SESSION_WANTED;
+                if (session->state == SESSION_OPENING || session->state == SESSION_OPEN)
+                        session_move(session, SESSION_WANTED);
                 session->close_sent = false;
                 if (session->cache)
                         cache_stop(session->cache);

@@ -70,6 +70,7 @@ enum {
         N_COMMANDS = sizeof(commands) / sizeof(*commands),
         N_OPTIONS = sizeof(options) / sizeof(*options),
 };
+_Static_assert(N_OPTIONS < 32, "options_read() returns a set of them as bits of a long");
 
 /* ---- help ---- */
 
