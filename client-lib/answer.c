@@ -1,12 +1,11 @@
 /*
- * An answer and its request: the result or the error is read, what it means for the session is done, and the
- * program is called back.
+ * Answers: finds the request, reads the result or the error, updates the session, and calls the program back.
  */
 
 #include "cache.h"
 #include "client.h"
 
-/* What a successful answer means beyond its result. */
+/* Updates client and session after a successful request. */
 static void request_succeeded(struct request *request, const struct gram_reply *reply)
 {
         struct gram_client *client = request->call.client;
@@ -30,10 +29,11 @@ static void request_succeeded(struct request *request, const struct gram_reply *
 }
 
 /*
- * Requests of one session take effect in order, so the writes before an acknowledged one have been executed,
- * though their answers are still on the way. Should these be lost, repeating them would undo the later one.
+ * Requests of one session take effect in order. So when a write is acknowledged, the earlier writes have been
+ * executed, even if their answers have not come. If those answers get lost, repeating the writes would undo
+ * this one.
  */
-static void request_overtakes(struct request *request)
+static void mark_overtaken(struct request *request)
 {
         struct link *head = &request->call.session->lane.sent;
 
@@ -44,8 +44,11 @@ static void request_overtakes(struct request *request)
         }
 }
 
-/* The daemon's error, seen with what is known here. Returns false where it is none after all. */
-static bool error_stands(const struct request *request, struct failure *failure)
+/*
+ * Whether the request has failed. It has not if the session ended as the request wanted. May replace the
+ * daemon's `bad_session` by the reason why the session has ended.
+ */
+static bool has_failed(const struct request *request, struct failure *failure)
 {
         struct gram_session *session = request->call.session;
         enum method_number method = request->call.method;
@@ -73,7 +76,7 @@ static void request_read(struct request *request, struct cursor *cursor, struct 
         if (!cursor_nil(cursor)) {
                 if (!failure_read(failure, cursor))
                         failure_set(failure, GRAM_E_PROTOCOL, "%s: the answer is malformed", method);
-                if (error_stands(request, failure))
+                if (has_failed(request, failure))
                         reply->error = &failure->error;
                 return;
         }
@@ -108,7 +111,7 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
         request_read(request, cursor, &failure, &reply);
         if (!reply.error) {
                 if (session && call_has(&request->call, METHOD_CHANGES))
-                        request_overtakes(request);
+                        mark_overtaken(request);
                 if (session && session->cache)
                         cache_learn(session->cache, request->epoch, &request->call, &reply);
                 request_succeeded(request, &reply);

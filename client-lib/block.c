@@ -1,6 +1,6 @@
 /*
- * A result is a chain of chunks; the first starts with the structure that the program gets to see. Most
- * results fit their first chunk, which is sized by the answer they are made from.
+ * A result is a chain of chunks. The first one starts with the structure that the program sees; its size is
+ * estimated from the answer, so that most results need no second chunk.
  */
 
 #include "block.h"

@@ -2,22 +2,22 @@
 #define GRAMD_CLIENT_LIB_BLOCK_H
 
 /*
- * The memory of one result: a structure, its rows and its texts, handed to the program as one pointer and
- * freed by gram_free(). Whatever was in it is wiped then: it may have been a key.
+ * The memory of one result: a structure with its rows and texts. The program gets one pointer and frees all
+ * of it with gram_free(), which also wipes it: it may hold a key.
  */
 
 #include <stddef.h>
 
 #include "../proto/slice.h"
 
-/* `size` zeroed bytes, the result itself, and room for about `more` bytes beside it. NULL: no memory. */
+/* A new result of `size` zeroed bytes, with room for some `more` bytes beside it. NULL: no memory. */
 void *block_new(size_t size, size_t more);
 
-/* Zeroed bytes that live as long as the result. NULL: no memory. */
+/* Zeroed bytes that live as long as the result. NULL: no memory; an array of 0 elements is not NULL. */
 void *block_alloc(void *result, size_t size);
-void *block_array(void *result, size_t n, size_t size); /* never NULL for memory that is there, n 0 too */
+void *block_array(void *result, size_t n, size_t size);
 
-/* A copy that ends with NUL, cut at the first NUL inside. NULL: no memory. */
+/* A copy that ends with NUL. A NUL inside ends it for the program. NULL: no memory. */
 char *block_text(void *result, struct slice text);
 
 #endif

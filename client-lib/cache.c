@@ -1,10 +1,13 @@
 /*
- * Entries hang in three hash tables at once, by id, by username and by phone number, and in one list by use.
- * A look-up by name or number finds only entries that the daemon has given for just that: which of several
- * peers with one username it chooses is its affair, and may change with every change to any peer, so that all
- * of this is forgotten then. (Where it changes because an older owner of the name was repeated, and so has
- * become the newest, nobody is told, and the one remembered stays.) Names of the usernames table have an age
- * of their own that no answer tells, so only a peer's own username is remembered.
+ * An entry is in three hash tables, by id, username and phone number, and in one list by last use.
+ *
+ * Several peers may have one username or number; the daemon chooses. So a look-up by name or number finds an
+ * entry only if the daemon has answered that very look-up with it. Its choice may change with every change to
+ * any peer: then all these answers are forgotten. (One change is not told: when the row of another peer with
+ * the name is repeated, that peer becomes the newest. The remembered one stays.)
+ *
+ * A name in the usernames table has an age of its own, which no answer tells. So only a peer's own username
+ * is remembered.
  */
 
 #include "cache.h"
@@ -18,7 +21,7 @@
 
 enum {
         DEFAULT_BYTES = 4 * 1024 * 1024,
-        BYTES_PER_BUCKET = 256, /* about those of one entry */
+        BYTES_PER_BUCKET = 256, /* about one entry */
         BUCKETS_MIN = 64,
         BUCKETS_MAX = 1 << 20,
         MAX_AGE_DEFAULT_S = 28800,
@@ -29,7 +32,7 @@ enum { BY_ID, BY_USERNAME, BY_PHONE, KEYS };
 struct entry {
         struct link used;         /* in cache->used, the latest first */
         struct entry *next[KEYS]; /* in the bucket of each table */
-        uint64_t answers[KEYS];   /* may be found by this name or number, while cache->choice is this */
+        uint64_t answers[KEYS];   /* found by this name or number while this is cache->choice */
         size_t bytes;
         struct gram_peer peer; /* its texts follow the entry */
         char text[];
@@ -42,7 +45,7 @@ struct cache {
         size_t bytes;
         size_t max_bytes;
         uint64_t epoch;
-        uint64_t choice; /* from 1; changes when the daemon may choose another of several peers */
+        uint64_t choice; /* from 1; changes when the daemon may choose another peer */
         bool live;
         struct gram_identity identity; /* never with the key */
 };
@@ -123,7 +126,7 @@ static void forget_id(struct cache *cache, int64_t id)
                 entry_drop(cache, entry);
 }
 
-/* The entry stays for its id. */
+/* The entry can still be found by its id. */
 static void forget_text(struct cache *cache, int key, const char *text)
 {
         struct entry *entry = find_text(cache, key, text);
@@ -227,7 +230,7 @@ static void *identity_result(const struct cache *cache, unsigned fields)
         return identity;
 }
 
-/* Fresh for sure: the daemon is asked before a record is called expired. */
+/* Whether it is fresh for sure. If not, the daemon is asked: it may know a newer time. */
 static bool fresh(const struct gram_peer *peer, int64_t max_age_s, int64_t now_s)
 {
         int64_t age_s =
@@ -291,7 +294,7 @@ static struct entry *entry_new(const struct gram_peer *peer)
         return entry;
 }
 
-/* In place of what was known of this peer; by what else it may be found stays, where that is still true. */
+/* Replaces the peer's entry. Other answers with it stay if it still has that name or number. */
 static void learn_peer(struct cache *cache, const struct gram_peer *peer, int found_by)
 {
         struct entry *old = find_id(cache, peer->id);
@@ -446,7 +449,7 @@ void cache_wrote_peers(struct cache *cache, const struct gram_peer *rows, size_t
         for (size_t i = 0; i < n; i++) {
                 struct entry *entry = find_id(cache, rows[i].id);
 
-                /* It is the newest now: of several with its name, the one that a look-up finds. */
+                /* It is the newest peer with its name now: a look-up finds this one. */
                 forget_other(cache, BY_USERNAME, rows[i].username, entry);
                 forget_other(cache, BY_PHONE, rows[i].phone_number, entry);
                 /* Most rows that libraries write repeat what is stored. */
@@ -460,8 +463,8 @@ void cache_wrote_peers(struct cache *cache, const struct gram_peer *rows, size_t
 }
 
 /*
- * A name that a peer gains in the usernames table may lead to it from now on. One that it loses changes
- * nothing here: what is remembered by name is remembered for a peer's own.
+ * A name that a peer gains in the usernames table may find that peer from now on. A name that it loses
+ * changes nothing: only a peer's own username is remembered.
  */
 void cache_wrote_names(struct cache *cache, const struct gram_names *rows, size_t n)
 {

@@ -1,6 +1,6 @@
 /*
- * The client itself: its options, its step (read, what is due, callbacks, write) and the functions about it
- * that are no method of the protocol.
+ * The client: its options, its step (read, deadlines, callbacks, write), and the public functions that are
+ * not methods of the protocol.
  */
 
 #include "client.h"
@@ -54,10 +54,9 @@ void client_event(struct gram_client *client, const struct gram_event *event)
                 client->on_event(client->event_arg, event);
 }
 
-/* ---- making one ---- */
+/* ---- life ---- */
 
-/* Where the daemon may be, best first: the explicit path alone, or $GRAMD_SOCKET alone, or the two usual
- * places. */
+/* The option alone, else $GRAMD_SOCKET alone, else the user's and the system's socket. False: no memory. */
 static bool paths_init(struct gram_client *client, const char *socket)
 {
         const char *from_environment = secure_getenv("GRAMD_SOCKET");
@@ -159,7 +158,7 @@ static void client_free_now(struct gram_client *client)
 GRAM_API void gram_client_free(struct gram_client *client)
 {
         if (client && client->depth)
-                client->doomed = true; /* from a callback: done when that has returned */
+                client->doomed = true; /* called in a callback: freed at the end of the step */
         else if (client)
                 client_free_now(client);
 }

@@ -2,20 +2,20 @@
 #define GRAMD_CLIENT_LIB_CLIENT_H
 
 /*
- * The inside of libgram. The way of a request:
+ * The inside of libgram: its structures, and what its files offer one another. The path of a request:
  *
  *     gram_NAME() (gram.c) → gram_async_NAME() (gram_async.c) → call_submit() → a lane (request.c)
  *       → sent over the socket (connection.c) → its answer (answer.c, methods.c) → callback
  *
- * A request stands in the lane of its session, or of the client where it concerns none: first `waiting`,
- * then `sent` until its answer. When the connection is lost, what was sent waits again, in front; it goes
- * out when the session has been opened again (session.c).
+ * A request is in the lane of its session, or in the client's lane if it is on no session: first in
+ * `waiting`, then in `sent` until it is answered. When the connection is lost, the sent requests go back to
+ * the front of `waiting`. They are sent again when the session is open again (session.c).
  *
- * The program's callbacks run at a few places only, all below client_step() and gram_client_free(), with
- * `depth` above 0. Functions that the program may call from a callback queue, and neither send, receive
- * nor free: so whoever calls back need only look at `doomed` afterwards.
+ * The program's callbacks run only inside client_step() and gram_client_free(), while `depth` is above 0. A
+ * function that the program may call from a callback only queues: it does not send, receive or free. So code
+ * that has called back has only `doomed` to check.
  *
- * All of it belongs to the thread that uses the client.
+ * All of this belongs to the thread that uses the client.
  */
 
 #include "../proto/buffer.h"
@@ -29,28 +29,28 @@
 
 enum {
         TIMEOUT_DEFAULT_MS = 30000,
-        OUT_HIGH_BYTES = 256 * 1024, /* written ahead of the socket; the rest waits in its lane */
+        OUT_HIGH_BYTES = 256 * 1024, /* of client->out; further requests wait in their lanes */
         HANDLE_BUCKETS = 256,
-        SLOT_BITS = 20, /* of a message id: its slot; the rest tells the slot's uses apart */
+        SLOT_BITS = 20, /* low bits of a message id: the slot's number; the high bits count its uses */
         SLOTS_MAX = (1 << SLOT_BITS) - 1,
-        VERDICT_RETRY = 1, /* nothing ends with it: what was not answered is repeated */
+        VERDICT_RETRY = 1, /* disconnect, and repeat the requests that were not answered */
 };
 
-/* Requests in order: those on their way, then those still to be sent. */
+/* Requests in order: all of `sent` come before all of `waiting`. */
 struct lane {
         struct link waiting;
         struct link sent;
 };
 
-/* A request that is being put together, on the stack: pack the parameters into `bytes`, then submit. */
+/* A request while it is built, on the stack: pack the parameters into `bytes`, then submit it. */
 struct call {
         struct gram_client *client;
         struct gram_session *session; /* NULL: on none */
         enum method_number method;
         struct buffer bytes;
-        size_t handle_at; /* where the handle's four bytes are; 0: nowhere */
+        size_t handle_at; /* offset of the handle's four bytes; 0: there is no handle */
         int64_t expect;   /* what the answer is checked against: see methods.c */
-        char *sought;     /* the name or number, where the session has a cache; owned */
+        char *sought;     /* the username or phone number, if the session has a cache; owned */
         bool on;          /* watch, monitor */
         int64_t extra_ms; /* added to the timeout */
 };
@@ -67,19 +67,19 @@ struct request {
         struct call call;
         gram_callback *callback;
         void *arg;
-        uint32_t id;     /* of the message; 0: not sent */
-        bool internal;   /* the library's own: no deadline, not repeated after a reconnection */
+        uint32_t id;     /* of the message; 0: it has no slot */
+        bool internal;   /* of the library itself: no deadline, not repeated after a reconnection */
         bool overtaken;  /* a later write has been acknowledged: repeating this one could undo it */
-        bool completed;  /* the program has its outcome, or will from the finished list */
-        int outcome;     /* then */
-        void *ready;     /* its result, from the cache */
-        uint64_t epoch;  /* of the cache, when it was asked */
+        bool completed;  /* the callback has been called, or the request is in client->to_call */
+        int outcome;     /* for the callback, if it is in client->to_call */
+        void *ready;     /* the result, if the cache had it */
+        uint64_t epoch;  /* of the cache, at submission */
         int64_t sent_ms; /* of a `lease` */
         int64_t timeout_ms;
         int64_t deadline_ms;
 };
 
-/* A sent request by its message id: the slot's number in the low bits, how often it was used above them. */
+/* Finds a sent request by its message id. */
 struct slot {
         struct request *request;
         uint32_t uses;
@@ -88,7 +88,7 @@ struct slot {
 
 struct gram_client {
         /* options */
-        char *paths[3]; /* of sockets, in the order of preference; the last is NULL or the one that is left */
+        char *paths[3]; /* of sockets, the preferred one first; ends with NULL */
         char *name;
         int64_t timeout_ms; /* NEVER_MS: none */
         gram_event_fn *on_event;
@@ -97,27 +97,26 @@ struct gram_client {
         /* connection.c */
         int epoll_fd;
         int timer_fd;
-        int socket_fd; /* -1: not connected */
-        const char
-                *path; /* of the socket: the one chosen for good once it has answered, else the last tried */
+        int socket_fd;    /* -1: not connected */
+        const char *path; /* of the socket tried last; `path_chosen`: it has answered and is kept */
         bool path_chosen;
-        bool without_features; /* `hello` with them was refused on this connection */
+        bool without_features; /* the daemon refused a `hello` with features on this connection */
         bool greeted;          /* `hello` has been answered on this connection */
         bool ever_greeted;     /* on any */
         int connect_error;     /* errno of the last try to connect; 0: it succeeded */
-        int verdict;           /* this connection is over, because of a message: a code, or VERDICT_RETRY */
-        bool connect_wanted;   /* gram_connect() asks for a connection, though nothing waits for one */
-        bool waits_to_write;   /* epoll is told so */
+        int verdict;           /* why to disconnect after this message: a code or VERDICT_RETRY; 0: stay */
+        bool connect_wanted;   /* by gram_connect(), though no request needs a connection */
+        bool waits_to_write;   /* epoll watches for EPOLLOUT */
         int64_t retry_at_ms;
         int64_t backoff_ms;
-        int64_t timer_ms; /* when the timer goes off */
+        int64_t timer_ms; /* what the timer is set to */
         struct buffer in;
         struct buffer out;
         struct frame frame;
         struct frame_limits limits;
         size_t max_message;
         size_t max_in_flight;
-        char trouble[256]; /* the last failure to connect or to stay connected, for people */
+        char trouble[256]; /* message of the last failure to connect or of the last disconnection */
 
         /* request.c */
         struct slot *slots;
@@ -130,15 +129,15 @@ struct gram_client {
 
         /* session.c */
         struct link sessions;
-        struct link ready;                     /* those with something to send */
+        struct link ready;                     /* open sessions with waiting requests */
         struct link by_handle[HANDLE_BUCKETS]; /* open sessions, by the handle's low bits */
-        int64_t sessions_next_ms;              /* when session.c wants to be called */
+        int64_t sessions_next_ms;              /* when sessions_tick() has something to do; 0: now */
         bool monitoring;
         size_t n_caches;
 
         unsigned depth; /* inside client_step() or gram_client_free() */
-        bool blocking;  /* inside a blocking call, which flushes by itself */
-        bool doomed;    /* freed by the program in a callback */
+        bool blocking;  /* inside a blocking call, which sends without being woken */
+        bool doomed;    /* the program freed it in a callback; freed at the end of the step */
         struct failure last;
 };
 
@@ -163,7 +162,7 @@ enum session_state {
 };
 
 struct gram_session {
-        unsigned refs; /* the program's, and each request's */
+        unsigned refs; /* one for the program, one for each request */
         struct gram_client *client;
         struct link all;         /* in client->sessions until released */
         struct link ready;       /* in client->ready */
@@ -171,7 +170,7 @@ struct gram_session {
         enum session_state state;
         uint32_t handle; /* while open */
 
-        /* how it was asked for */
+        /* from gram_open() */
         char *name;
         char *backend;
         char *wanted_dialect;
@@ -181,19 +180,19 @@ struct gram_session {
         int64_t linger_s;
         void *data;
 
-        struct request *opener; /* the program's open, until it is answered */
+        struct request *opener; /* the program's `open`, until it is answered */
         bool ever_open;
-        bool asked;    /* an `open` has been sent before: the one that is sent now repeats it */
+        bool asked;    /* `open` has been sent at least once */
         bool watching; /* to be watched again after a reconnection */
-        bool closing;  /* by the program: nothing more is taken */
+        bool closing;  /* the program has called gram_close(): further requests are refused */
         bool close_sent;
-        bool released; /* the program knows it no longer */
+        bool released; /* the program's reference is gone */
         int64_t lost_ms;
         int64_t open_at_ms;
         int64_t backoff_ms;
 
         bool leased;
-        bool lease_told; /* that it is over */
+        bool lease_told; /* the program knows that the lease is over */
         int64_t lease_until_ms;
         int64_t lease_ask_ms;
 
@@ -203,7 +202,7 @@ struct gram_session {
         struct gram_opened opened;
         char opened_backend[32];
         char opened_dialect[32];
-        struct failure failure; /* why it ended; before that: why it could not be opened again, last */
+        struct failure failure; /* why it ended, or why the last try to open it again failed */
 };
 
 /* ---- methods.c ---- */
@@ -211,13 +210,13 @@ struct gram_session {
 /* Reads the result of a request without error. 0, GRAM_E_PROTOCOL or GRAM_E_NOMEM. */
 int result_read(struct cursor *cursor, const struct call *call, struct gram_reply *reply);
 
-/* What `open` answers: the result of METHOD_OPEN before session.c makes a session of it. */
+/* The result of METHOD_OPEN as result_read() gives it; session.c takes the session from it. */
 struct open_result {
         struct gram_opened opened;
         int64_t handle;
 };
 
-/* Notifications, into results to be freed. NULL: malformed, or no memory. */
+/* Read a notification. The result is for gram_free(). NULL: malformed, or no memory. */
 struct gram_changed *changed_read(struct cursor *cursor);
 struct gram_monitored *monitored_read(struct cursor *cursor);
 
@@ -227,33 +226,39 @@ struct gram_monitored *monitored_read(struct cursor *cursor);
 struct call call_begin(struct gram_client *client, struct gram_session *session, enum method_number method,
                        uint32_t n_params);
 
-/* Takes what the call holds, whatever it returns: 0, or a code, which the client's last error explains. */
+/* Takes what the call owns, also on failure. 0, or a code with the client's last error set. */
 int call_submit(struct call *call, gram_callback *callback, void *arg);
 
-/* The library's own requests, sent ahead of the lanes. Lost with the connection, without a callback. False:
- * no memory. */
+/*
+ * Sends a request of the library itself, before all lanes. It is dropped without a callback when the
+ * connection is lost. Needs a connection. Takes what the call owns. False: no memory.
+ */
 bool call_send_internal(struct call *call, gram_callback *callback, void *arg);
 
-/* A request of the program's that is not sent itself: `open`, until its session is there. */
+/* Like call_submit(), but the request goes into no lane: the caller completes it. Used for `open`. */
 int call_hold(struct call *call, gram_callback *callback, void *arg, struct request **request);
 
 void lane_init(struct lane *lane);
-bool lane_empty(const struct lane *lane);
 
-/* Ends a request without an answer; its callback is called from requests_call_back(). Code 0 is success. */
+/* Completes a request without an answer; 0 is success. requests_call_back() calls the callback later. */
 void request_complete(struct request *request, int outcome);
-/* The same at once, with this reply: only where callbacks may run. */
+/* Completes a request with this reply and calls the callback now: only inside a step. Frees the result. */
 void request_deliver(struct request *request, struct gram_reply *reply);
 
 bool requests_to_send(const struct gram_client *client);
-void requests_pump(struct gram_client *client);              /* from the lanes into client->out */
-void requests_lost(struct gram_client *client, int outcome); /* with the connection; 0: repeat them */
+/* Moves requests from the lanes into client->out. */
+void requests_pump(struct gram_client *client);
+/* The connection is lost: the sent requests wait again (`outcome` 0), or fail with this code. */
+void requests_lost(struct gram_client *client, int outcome);
+/* Completes the requests whose deadline has passed. */
 void requests_expire(struct gram_client *client, int64_t now);
+/* Calls the callbacks of completed requests. */
 void requests_call_back(struct gram_client *client);
+/* Completes all requests with GRAM_E_CANCELLED. */
 void requests_cancel(struct gram_client *client);
 
 /* For answer.c. */
-struct request *request_by_id(const struct gram_client *client, uint32_t id); /* sent, or NULL */
+struct request *request_by_id(const struct gram_client *client, uint32_t id); /* NULL: there is none */
 void request_give_slot_back(struct request *request);
 void request_free(struct request *request);
 
@@ -263,41 +268,51 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
 
 /* ---- lease.c ---- */
 
-/* Asks for the lease, and goes on asking every third of it. */
+/* Asks for the lease; lease_check() repeats that each third of it. The session must be OPEN. */
 void lease_ask(struct gram_session *session);
-void lease_take(struct gram_session *session, int64_t sent_ms, int64_t lease_ms); /* -1: no limit */
-/* Asks, or tells that it is over, where that is due. */
+/* The daemon's answer to a question sent at `sent_ms`; -1: no limit. */
+void lease_take(struct gram_session *session, int64_t sent_ms, int64_t lease_ms);
+/* Asks for the lease if it is time to, and tells the program if it has run out. */
 void lease_check(struct gram_session *session, int64_t now);
 
 /* ---- session.c ---- */
 
 void session_unref(struct gram_session *session);
+/* Drops the program's reference, and closes the handle if no `close` has been sent. */
 void session_release(struct gram_session *session);
-/* With an event, where `tell`. */
+/* Moves it to ENDED and fails its requests, if it has not ended yet. `tell`: with GRAM_EVENT_ENDED. */
 void session_end(struct gram_session *session, const struct gram_error *error, bool tell);
-/* After a change: lets go of what an ended or closing session need not wait for. */
+/* Completes the waiting requests that an ended or closing session will not send. */
 void session_complete_waiting(struct gram_session *session);
-/* The program's `open` has run out of time. */
+/* The time of the program's `open` is over. */
 void session_give_up_opening(struct gram_session *session);
 
 void sessions_connected(struct gram_client *client);
 void sessions_lost(struct gram_client *client);
+/* Opens sessions and asks for leases, if it is time to. */
 void sessions_tick(struct gram_client *client, int64_t now);
 bool sessions_want_connection(const struct gram_client *client);
-struct gram_session *session_by_handle(struct gram_client *client, int64_t handle);
+struct gram_session *session_by_handle(struct gram_client *client, int64_t handle); /* NULL: there is none */
 
 /* ---- connection.c ---- */
 
-bool connection_try(struct gram_client *client, int64_t now);
+/* Connects, if a request needs it and the pause after the last failure is over. Must not be connected. */
+void connection_try(struct gram_client *client, int64_t now);
 void connection_read(struct gram_client *client);
 void connection_flush(struct gram_client *client);
 void connection_close(struct gram_client *client);
+/* Sets timer and epoll for what is to come; at the end of each step. */
 void connection_rearm(struct gram_client *client, int64_t now);
-/* The daemon said what it may not: the connection ends once its message has been dealt with. */
-void connection_condemn(struct gram_client *client, int verdict, const char *format, ...)
+/*
+ * Disconnects when the message at hand has been handled, because the daemon broke the protocol or refused.
+ * `verdict` is the code that the sent requests fail with, or VERDICT_RETRY.
+ */
+void connection_fail(struct gram_client *client, int verdict, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-void connection_wake(struct gram_client *client); /* something is to be sent or called back */
+void connection_wake(struct gram_client *client); /* makes gram_fd() readable: there is work for a step */
+/* Sets client->path to where a daemon may listen now. */
 void connection_choose_path(struct gram_client *client);
+
 static inline bool connection_up(const struct gram_client *client)
 {
         return client->socket_fd >= 0;
@@ -305,12 +320,14 @@ static inline bool connection_up(const struct gram_client *client)
 
 /* ---- client.c ---- */
 
-int64_t now_ms(void);                             /* counts on while the machine sleeps */
+int64_t now_ms(void);                             /* CLOCK_BOOTTIME: runs on while the machine sleeps */
 int64_t later_ms(int64_t from, int64_t delay_ms); /* saturates at NEVER_MS */
-/* What is to be looked at: bits. Where the time is left out, the timer tells of what becomes due. */
+/* What a step does beside callbacks and sending, as bits. Without LOOK_TIME it checks no deadline. */
 enum { LOOK_SOCKET = 1, LOOK_TIME = 2 };
 void client_step(struct gram_client *client, unsigned look);
+/* Tells the program; only inside a step. */
 void client_event(struct gram_client *client, const struct gram_event *event);
+/* Sets the client's last error; returns `code`. */
 int client_fail(struct gram_client *client, int code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 

@@ -1,9 +1,9 @@
 /*
- * The socket: connecting, reading, writing, losing it. The program sees one descriptor for good, an epoll
- * instance with the socket of the day and a timer inside; whatever is due makes it readable.
+ * The socket: connecting, reading, writing, and its loss. The program has one descriptor for the client's
+ * whole life: an epoll instance that holds the current socket and a timer.
  *
- * The timer is set when something becomes due earlier than it would go off, and otherwise left alone: with
- * equal timeouts it is set once in a timeout, not once a request.
+ * The timer is set only to go off earlier, never later: it may go off too early, and is then set anew. So
+ * with equal timeouts it is set once per timeout, not once per request.
  */
 
 #include <assert.h>
@@ -25,10 +25,10 @@
 
 enum {
         READ_BYTES = 64 * 1024,
-        READ_MAX_BYTES = 1024 * 1024, /* in one go: the program's loop has other things to do */
+        READ_MAX_BYTES = 1024 * 1024, /* of one step: the program's event loop must go on */
         BACKOFF_FIRST_MS = 10,
-        BACKOFF_MAX_MS = 250,                   /* below STAND_BACK_MS in session.c, which relies on it */
-        ANSWER_LIMIT_BYTES = 256 * 1024 * 1024, /* whatever a daemon says its limit is */
+        BACKOFF_MAX_MS = 250,                   /* must be below STAND_BACK_MS in session.c */
+        ANSWER_LIMIT_BYTES = 256 * 1024 * 1024, /* of a message, even if the daemon's limit is higher */
 };
 
 /* ---- what wakes the program ---- */
@@ -112,7 +112,7 @@ GRAM_API int64_t gram_timeout_ms(struct gram_client *client)
 
 /* ---- connecting ---- */
 
-/* The first that is there, else the last: what an error should name. Once one has answered, it stays. */
+/* The first path that exists, else the last one. Fixed once a daemon has answered. */
 void connection_choose_path(struct gram_client *client)
 {
         struct stat status;
@@ -163,8 +163,8 @@ static int socket_connect(const char *path)
 static void hello_answered(void *arg, struct gram_reply *reply);
 
 /*
- * What this library understands beyond version 1 of the protocol, as `hello` tells it. Empty today. The list
- * is sent even so: daemons that do not know the key are met from the first day.
+ * What this library understands beyond version 1 of the protocol; `hello` tells it. The list is empty today.
+ * It is sent all the same, so that the way around older daemons, which refuse the key, is always in use.
  */
 static const char *const features[] = { NULL };
 
@@ -201,27 +201,27 @@ static void greet(struct gram_client *client)
         }
 }
 
-bool connection_try(struct gram_client *client, int64_t now)
+void connection_try(struct gram_client *client, int64_t now)
 {
         struct epoll_event event = { .events = EPOLLIN };
         int fd;
 
         assert(!connection_up(client));
         if (!connection_wanted(client) || now < client->retry_at_ms)
-                return false;
+                return;
         connection_choose_path(client);
         fd = socket_connect(client->path);
         if (fd < 0) {
                 trouble_set(client, "cannot connect to gramd", -fd);
                 client->connect_error = -fd;
                 back_off(client, now);
-                return false;
+                return;
         }
         event.data.fd = fd;
         if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
                 close(fd);
                 back_off(client, now);
-                return false;
+                return;
         }
         client->socket_fd = fd;
         client->connect_error = 0;
@@ -230,7 +230,6 @@ bool connection_try(struct gram_client *client, int64_t now)
         client->frame = (struct frame){ 0 };
         greet(client);
         sessions_connected(client);
-        return true;
 }
 
 static void hello_answered(void *arg, struct gram_reply *reply)
@@ -245,14 +244,15 @@ static void hello_answered(void *arg, struct gram_reply *reply)
                 return;
         }
         if (reply->error) {
-                connection_condemn(client, reply->error->code, "the daemon at %.100s refuses: %.100s",
-                                   client->path, reply->error->message);
+                connection_fail(client, reply->error->code,
+                                "the daemon at %.100s refuses the connection: %.100s", client->path,
+                                reply->error->message);
                 return;
         }
         if (hello->protocol != 1) {
-                connection_condemn(client, GRAM_E_PROTOCOL,
-                                   "the daemon at %.100s speaks protocol %lld, this library speaks 1",
-                                   client->path, (long long)hello->protocol);
+                connection_fail(client, GRAM_E_PROTOCOL,
+                                "the daemon at %.100s speaks protocol %lld, this library speaks 1",
+                                client->path, (long long)hello->protocol);
                 return;
         }
         if (hello->max_message_bytes > 0 && hello->max_message_bytes <= ANSWER_LIMIT_BYTES)
@@ -285,10 +285,10 @@ void connection_close(struct gram_client *client)
         buffer_shrink(&client->out);
 }
 
-/* `outcome` 0: what was not answered is repeated on the next connection; else it ends with that code. */
+/* `outcome` 0: unanswered requests are repeated on the next connection. Else they fail with that code. */
 static void connection_lost(struct gram_client *client, int outcome)
 {
-        bool was_there = client->greeted;
+        bool was_greeted = client->greeted;
         struct gram_event event = { .type = GRAM_EVENT_DISCONNECTED };
         struct failure failure;
 
@@ -297,14 +297,14 @@ static void connection_lost(struct gram_client *client, int outcome)
         back_off(client, now_ms());
         requests_lost(client, outcome);
         sessions_lost(client);
-        if (was_there) {
+        if (was_greeted) {
                 failure_set(&failure, outcome ? outcome : GRAM_E_UNREACHABLE, "%s", client->trouble);
                 event.error = &failure.error;
                 client_event(client, &event);
         }
 }
 
-void connection_condemn(struct gram_client *client, int verdict, const char *format, ...)
+void connection_fail(struct gram_client *client, int verdict, const char *format, ...)
 {
         va_list args;
 
@@ -330,7 +330,7 @@ static void on_changed(struct gram_client *client, struct cursor *params)
         if (!event.session)
                 return;
         changed = changed_read(params);
-        event.changed = changed ? changed : &all; /* what cannot be read may be anything */
+        event.changed = changed ? changed : &all; /* cannot be read: anything may have changed */
         if (event.session->cache)
                 cache_changed(event.session->cache, event.changed);
         client_event(client, &event);
@@ -363,18 +363,18 @@ static void on_request(struct gram_client *client, struct cursor *params)
         gram_free(request);
 }
 
-/* An answer to no request: the daemon will not have us, or could not read what was sent, and closes. */
+/* An answer to no request: the daemon refuses the connection, or could not read a request, and closes. */
 static void on_refusal(struct gram_client *client, struct cursor *error)
 {
         struct failure failure;
 
         if (!failure_read(&failure, error))
-                failure_set(&failure, GRAM_E_PROTOCOL, "an answer without a request");
-        connection_condemn(client,
-                           failure.error.code == GRAM_E_OVERLOADED || failure.error.code == GRAM_E_UNAVAILABLE
-                                   ? VERDICT_RETRY
-                                   : failure.error.code,
-                           "the daemon at %.100s refuses: %.100s", client->path, failure.message);
+                failure_set(&failure, GRAM_E_PROTOCOL, "it sent an answer without a request");
+        connection_fail(client,
+                        failure.error.code == GRAM_E_OVERLOADED || failure.error.code == GRAM_E_UNAVAILABLE
+                                ? VERDICT_RETRY
+                                : failure.error.code,
+                        "the daemon at %.100s refuses the connection: %.100s", client->path, failure.message);
 }
 
 static void message_handle(struct gram_client *client, struct slice frame)
@@ -382,8 +382,9 @@ static void message_handle(struct gram_client *client, struct slice frame)
         struct message message;
 
         if (!message_read(frame, &message) || message.kind == MESSAGE_REQUEST)
-                connection_condemn(client, GRAM_E_PROTOCOL, "the daemon at %.150s sent what is no answer",
-                                   client->path);
+                connection_fail(client, GRAM_E_PROTOCOL,
+                                "the daemon at %.150s sent a message that a client cannot receive",
+                                client->path);
         else if (message.kind == MESSAGE_RESPONSE && message.id == 0)
                 on_refusal(client, &message.params);
         else if (message.kind == MESSAGE_RESPONSE)
@@ -396,7 +397,7 @@ static void message_handle(struct gram_client *client, struct slice frame)
                 on_request(client, &message.params);
 }
 
-/* Every whole message in client->in, as far as the program goes along. */
+/* Handles every whole message in client->in, until the program frees the client. */
 static void messages_handle(struct gram_client *client)
 {
         size_t off = 0, end;
@@ -414,9 +415,9 @@ static void messages_handle(struct gram_client *client)
                 off += end;
         }
         if (result < 0)
-                connection_condemn(client, GRAM_E_PROTOCOL, "the daemon at %.150s sent %s", client->path,
-                                   result == FRAME_E_INVALID ? "what is not MessagePack"
-                                                             : "a message over its limits");
+                connection_fail(client, GRAM_E_PROTOCOL, "the daemon at %.150s sent %s", client->path,
+                                result == FRAME_E_INVALID ? "bytes that are not MessagePack"
+                                                          : "a message over its own limits");
         buffer_consume(&client->in, off);
         if (client->verdict)
                 connection_lost(client, client->verdict == VERDICT_RETRY ? 0 : client->verdict);
@@ -431,7 +432,7 @@ void connection_read(struct gram_client *client)
                 ssize_t n;
 
                 if (!room) {
-                        snprintf(client->trouble, sizeof(client->trouble), "no memory for an answer");
+                        snprintf(client->trouble, sizeof(client->trouble), "no memory to read an answer");
                         connection_lost(client, GRAM_E_NOMEM);
                         return;
                 }
@@ -441,8 +442,8 @@ void connection_read(struct gram_client *client)
                 if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
                         return;
                 if (n == 0)
-                        snprintf(client->trouble, sizeof(client->trouble), "gramd at %.150s went away",
-                                 client->path);
+                        snprintf(client->trouble, sizeof(client->trouble),
+                                 "the daemon at %.150s closed the connection", client->path);
                 else if (n < 0)
                         trouble_set(client, "lost the connection to gramd", errno);
                 if (n <= 0) {
@@ -473,8 +474,7 @@ void connection_flush(struct gram_client *client)
                 if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
                         return;
                 if (n < 0) {
-                        /* What it said last, perhaps why it closed, is still to be read; then comes the end.
-                         */
+                        /* The daemon's last message, perhaps why it closed, has not been read yet. */
                         int error = errno;
 
                         connection_read(client);

@@ -12,14 +12,13 @@
 
 #include "../proto/contract.h"
 
-/* The daemon's errors have their numbers in gram.h, in the order of the contract: WIRE_X is -(GRAM_E_X + 1).
- */
+/* gram.h numbers the daemon's errors in the order of the contract. */
 #define SAME_ORDER(constant, name)                                                                           \
         _Static_assert((int)GRAM_E_##constant == -((int)WIRE_##constant + 1), name " has another number");
 CONTRACT_ERRORS(SAME_ORDER)
 _Static_assert((int)GRAM_E_UNKNOWN == -((int)WIRE_ERROR_COUNT + 1), "behind the daemon's errors");
 
-/* The codes that no daemon sends. */
+/* The codes that a daemon does not send. */
 static const struct {
         int code;
         const char *name;
@@ -136,7 +135,7 @@ static bool holder_read(struct failure *failure, struct cursor *cursor)
         return true;
 }
 
-/* What is not known in a detail is passed over: a newer daemon may say more. */
+/* Unknown parts of a detail are skipped: a newer daemon may send more. */
 static bool detail_read(struct failure *failure, struct cursor *cursor)
 {
         struct slice key, file;

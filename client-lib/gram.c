@@ -1,6 +1,6 @@
 /*
- * The methods with waiting: each function submits its gram_async_ twin and lets the client step until the
- * answer is there. Other callbacks and events are served meanwhile.
+ * The blocking functions. Each calls its gram_async_ counterpart and runs the client until the answer is
+ * there. Other callbacks and events are called meanwhile.
  */
 
 #include "gram.h"
@@ -41,7 +41,7 @@ GRAM_API void *gram_reply_take(struct gram_reply *reply)
         return result;
 }
 
-/* Sleeps until something is to be done: what is to be looked at then. */
+/* Sleeps until there is something to do. Returns LOOK_… bits for client_step(). */
 static unsigned wait_ready(struct gram_client *client)
 {
         struct epoll_event events[2];
@@ -53,10 +53,10 @@ static unsigned wait_ready(struct gram_client *client)
         return look;
 }
 
-/* A callback may free the client: then the waiter is told first, and the client is not looked at again. */
+/* A callback may free the client. The waiter is completed before that, with GRAM_E_CANCELLED. */
 static void wait_done(struct waiter *waiter)
 {
-        /* No cached answer before the news have been read, and the time that they are good for. */
+        /* Before the cache answers: read what the daemon has told of changes, and check deadlines. */
         unsigned look = waiter->client->n_caches > 0 ? LOOK_SOCKET | LOOK_TIME : 0;
 
         while (!waiter->done) {
@@ -72,12 +72,12 @@ static int begin(struct waiter *waiter, struct gram_client *client)
 {
         *waiter = (struct waiter){ .client = client };
         if (client->depth)
-                return client_fail(client, GRAM_E_MISUSE, "a blocking call from inside a callback");
+                return client_fail(client, GRAM_E_MISUSE, "a blocking call inside a callback");
         client->blocking = true;
         return 0;
 }
 
-/* `submitted` is what the twin returned. */
+/* `submitted`: what the gram_async_ function returned. */
 static int finish(struct waiter *waiter, int submitted)
 {
         if (submitted) {
@@ -97,7 +97,7 @@ static int finish_result(struct waiter *waiter, int submitted, void *result)
         return code;
 }
 
-/* A blocking function in one line: `call` is its twin's call, with waiter_done and &waiter. */
+/* The body of a blocking function: `call` calls the gram_async_ function with waiter_done and &waiter. */
 #define BLOCKING(client, call)                                                                               \
         struct waiter waiter;                                                                                \
         return begin(&waiter, client) ? GRAM_E_MISUSE : finish(&waiter, call)

@@ -4,9 +4,9 @@
 /*
  * libgram: the C client of gramd, the session-storage daemon.
  *
- * A `gram_client` is a connection to the daemon that mends itself. A `gram_session` is an open session
- * on it. Every method of the protocol is there twice: gram_NAME() waits for the answer,
- * gram_async_NAME() calls back with it.
+ * A `gram_client` is a connection to the daemon; when it is lost, the client connects again by itself. A
+ * `gram_session` is an open session on it. Each method of the protocol has two functions: gram_NAME()
+ * waits for the answer, gram_async_NAME() calls back with it.
  *
  *     struct gram_client *client = gram_client_new(NULL);
  *     struct gram_session *session;
@@ -21,22 +21,22 @@
  *     gram_close(session);
  *     gram_client_free(client);
  *
- * In an event loop, wait until gram_fd() is readable and call gram_process(): that is all. See
+ * In an event loop, wait until gram_fd() is readable and call gram_process(); nothing else is needed. See
  * examples/blocking.c and examples/uv.c.
  *
- * When the daemon goes away (a restart, an upgrade, a crash) the client connects again, opens its
- * sessions again and repeats what was not answered, within each request's timeout: the program sees a
- * delay. A session that cannot be had again ends: GRAM_EVENT_ENDED, and every request on it fails with
- * the reason.
+ * When the daemon goes away (a restart, an upgrade, a crash), the client connects again, opens its
+ * sessions again and repeats the requests that were not answered, within the timeout of each: the program
+ * sees a delay. A session that cannot be opened again ends: GRAM_EVENT_ENDED, and every request on it
+ * fails with the reason.
  *
- * Threads: a client, with its sessions, belongs to one thread at a time. Different clients share
- * nothing. Signals: SIGPIPE is never raised. Fork: the child must not touch a client of its parent.
+ * Threads: a client and its sessions must be used by one thread at a time. Different clients share
+ * nothing. Signals: SIGPIPE is never raised. Fork: the child must not use a client of its parent.
  *
- * Text is UTF-8 and ends with NUL (what another client stored with a NUL inside is cut there). A NULL
- * text is the protocol's nil. Numbers are what the protocol says; units stand in the names: `_ms`,
- * `_s`, and `date`, `since`, `last_update_on` are seconds since 1970.
+ * Text is UTF-8 and ends with NUL. (A text that another client stored with a NUL inside is cut there.) A
+ * NULL text is the protocol's nil. Names of times tell the unit: `_ms`, `_s`; `date`, `since`,
+ * `last_update_on` are seconds since 1970.
  *
- * Functions return 0, or a negative GRAM_E_… code; gram_client_error() then has the words.
+ * Functions return 0 or a negative GRAM_E_… code; gram_client_error() then has the message.
  */
 
 #include <stdbool.h>
@@ -59,14 +59,14 @@ GRAM_API const char *gram_version(void); /* of this library: "0.1.0" */
 enum gram_code {
         GRAM_OK = 0,
 
-        /* What the daemon answers; PROTOCOL.md says when. */
+        /* Errors of the daemon; PROTOCOL.md says when. */
         GRAM_E_BAD_REQUEST = -1,
         GRAM_E_UNKNOWN_METHOD = -2,
         GRAM_E_BAD_SESSION = -3,
         GRAM_E_NOT_FOUND = -4,
         GRAM_E_EXPIRED = -5,
         GRAM_E_OVERLOADED = -6,
-        GRAM_E_BUSY = -7,   /* `holder` or `file` says who has it */
+        GRAM_E_BUSY = -7,   /* `holder` or `file` says who holds the session */
         GRAM_E_FENCED = -8, /* another host owns the session: stop using its key */
         GRAM_E_EXISTS = -9,
         GRAM_E_DENIED = -10,
@@ -74,18 +74,18 @@ enum gram_code {
         GRAM_E_UNAVAILABLE = -12,
         GRAM_E_STORAGE = -13,
         GRAM_E_CORRUPT = -14,
-        GRAM_E_UNKNOWN = -15, /* a code that this library does not know: see `name` */
+        GRAM_E_UNKNOWN = -15, /* an error that this library does not know: see `name` */
 
-        /* What happens on this side. */
-        GRAM_E_UNREACHABLE = -32, /* no daemon at the socket, for as long as the timeout */
+        /* Errors of this library. */
+        GRAM_E_UNREACHABLE = -32, /* no daemon listened at the socket within the timeout */
         GRAM_E_TIMEOUT = -33,     /* no answer in time: a write may or may not have happened */
-        GRAM_E_PROTOCOL = -34,    /* the other side does not speak the protocol */
+        GRAM_E_PROTOCOL = -34,    /* the daemon broke the protocol */
         GRAM_E_NOMEM = -35,
-        GRAM_E_CANCELLED = -36, /* the client was freed first */
+        GRAM_E_CANCELLED = -36, /* the client was freed before the answer came */
         GRAM_E_MISUSE = -37,    /* a blocking call inside a callback; a session that is being closed */
 };
 
-/* Who has a session that is busy. What is not known is 0 or NULL. */
+/* Who holds a busy session. Unknown values are 0 or NULL. */
 struct gram_holder {
         int64_t pid;
         int64_t uid;
@@ -97,9 +97,9 @@ struct gram_holder {
 struct gram_error {
         int code;                         /* enum gram_code */
         const char *name;                 /* of the code, as in the protocol: "busy" */
-        const char *message;              /* for people; never key material */
-        const struct gram_holder *holder; /* GRAM_E_BUSY, held by a client; else NULL */
-        const char *file;                 /* GRAM_E_BUSY, a file that another program has locked; else NULL */
+        const char *message;              /* for people; never contains key material */
+        const struct gram_holder *holder; /* GRAM_E_BUSY because of a client; else NULL */
+        const char *file; /* GRAM_E_BUSY because another program locked this file; else NULL */
 };
 
 GRAM_API const char *gram_code_name(int code);
@@ -123,11 +123,11 @@ enum gram_field {
         GRAM_ALL_FIELDS = (1 << 10) - 1,
 };
 
-GRAM_API const char *gram_field_name(unsigned field); /* one bit; NULL where it is none */
+GRAM_API const char *gram_field_name(unsigned field); /* of one bit; NULL: not a field */
 
 /*
- * Some or all identity fields. `fields` says which of the values below are meant; `nil` which of those
- * are nil (their values are 0). Whoever has held a key here calls gram_identity_wipe().
+ * Some or all identity fields. `fields` has the bits of the values that are set below; `nil` the bits of
+ * those that are nil (their values are 0). Call gram_identity_wipe() after a key was in it.
  */
 struct gram_identity {
         unsigned fields;
@@ -151,8 +151,8 @@ struct gram_peer {
         int64_t access_hash;
         int64_t last_update_on;
         bool has_access_hash;
-        bool has_last_update_on; /* false when written: now. True when read */
-        const char *type;        /* "user", "bot", "group", "channel", ...; NULL when read: no such peer */
+        bool has_last_update_on; /* to write: false means now. Always true in answers */
+        const char *type;        /* "user", "bot", "group", "channel", ...; NULL in answers: no such peer */
         const char *username;
         const char *phone_number;
 };
@@ -162,7 +162,7 @@ struct gram_peers {
         struct gram_peer *rows;
 };
 
-/* All names of one peer in the usernames table. */
+/* All usernames of one peer in the usernames table. */
 struct gram_names {
         int64_t peer_id;
         const char *const *names;
@@ -206,7 +206,7 @@ struct gram_states {
         struct gram_state *rows;
 };
 
-/* ---- what the daemon tells of itself ---- */
+/* ---- about the daemon and its sessions ---- */
 
 struct gram_hello {
         const char *server;
@@ -219,8 +219,8 @@ struct gram_hello {
         const char *const *backends;
         size_t n_backends;
         const char *default_backend;
-        const char *const *features; /* what the daemon can beyond version 1 of the protocol */
-        size_t n_features;           /* 0 also where the daemon is too old to say */
+        const char *const *features; /* what the daemon understands beyond version 1 of the protocol */
+        size_t n_features;           /* 0 also if the daemon is too old to tell */
 };
 
 struct gram_info {
@@ -242,7 +242,7 @@ struct gram_stored_session {
         int64_t bytes;
         int64_t modified; /* seconds since 1970 */
         int64_t handles;
-        const struct gram_holder *holder; /* of an exclusive handle or another host's; NULL: none */
+        const struct gram_holder *holder; /* who holds it exclusively, or on another host; NULL: nobody */
 };
 
 struct gram_stored_sessions {
@@ -270,7 +270,7 @@ struct gram_connected_clients {
 
 struct gram_stat {
         const char *name;
-        double value; /* whole numbers are exact up to 2^53 */
+        double value; /* integers are exact up to 2^53 */
 };
 
 struct gram_stats {
@@ -279,38 +279,39 @@ struct gram_stats {
 };
 
 /*
- * Every result that a function gives through a pointer to a pointer, gram_open()'s session aside, is one
- * block of memory with all its rows and texts inside, freed by this (and wiped, if it held a key or a
- * session string). NULL is fine.
+ * Frees a result: whatever a function returned through a pointer to a pointer, except the session of
+ * gram_open(). A result is one block with all its rows and texts, and is wiped when it is freed. NULL is
+ * allowed.
  */
 GRAM_API void gram_free(void *result);
 
 /* ---- events ---- */
 
 enum gram_event_type {
-        /* Somebody else changed a session that is watched: `changed`. */
+        /* Another client, or another handle of this one, changed a watched session: `changed`. */
         GRAM_EVENT_CHANGED,
         /*
-         * The session is gone for this program: `error` says why. It was deleted (GRAM_E_NOT_FOUND),
-         * taken by another host (GRAM_E_FENCED: stop using its key), taken away by an operator
-         * (GRAM_E_DENIED: do not come back by yourself), or could not be had again after a reconnection
-         * (GRAM_E_BUSY, GRAM_E_CORRUPT, ...). Requests on it fail with this error; gram_close() it.
+         * The session has ended for this program: `error` says why. It was deleted (GRAM_E_NOT_FOUND),
+         * another host took it (GRAM_E_FENCED: stop using its key), an operator disconnected the client
+         * (GRAM_E_DENIED: do not open it again automatically), or it could not be opened again after a
+         * reconnection (GRAM_E_BUSY, GRAM_E_CORRUPT, ...). Requests on it fail with this error. Call
+         * gram_close().
          */
         GRAM_EVENT_ENDED,
         /*
-         * The time for which this host owned the session is over, and could not be renewed: another host
-         * may use its key from now on. Stop using it. Only sessions in MongoDB have such a term.
+         * The lease of the session has run out and could not be renewed: another host may use its key
+         * from now on. Stop using it. Only sessions in MongoDB have a lease.
          */
         GRAM_EVENT_LEASE_LOST,
-        /* Some client made a request (after gram_monitor()): `request`. */
+        /* A client made a request: `request`. After gram_monitor(). */
         GRAM_EVENT_REQUEST,
-        /* The connection is lost: `error` says how. The client is on its way back already. */
+        /* The connection is lost: `error` says how. The client is connecting again. */
         GRAM_EVENT_DISCONNECTED,
-        /* It is there again. What sessions became of follows. */
+        /* The client is connected again and opens its sessions. */
         GRAM_EVENT_RECONNECTED,
 };
 
-/* What changed. `all`: forget everything remembered of the session (also after a reconnection). */
+/* What changed. `all`: anything may have changed (also sent after a reconnection). */
 struct gram_changed {
         bool all;
         unsigned fields; /* GRAM_… field bits */
@@ -328,90 +329,89 @@ struct gram_monitored {
         double time; /* seconds since 1970 */
         const char *client;
         const char *method;
-        const char *session; /* NULL where the request was on none */
+        const char *session; /* NULL: the request was on no session */
         double microseconds;
-        const char *error; /* the code's name, or NULL */
+        const char *error; /* name of the code, or NULL */
 };
 
 struct gram_event {
         enum gram_event_type type;
-        struct gram_session *session; /* NULL where it concerns none */
+        struct gram_session *session; /* NULL: the event is about no session */
         const struct gram_changed *changed;
         const struct gram_error *error;
         const struct gram_monitored *request;
 };
 
 /*
- * Called from gram_process() and from every blocking call. The event, and all it points to, lives until
- * it returns. It may call gram_async_… functions, gram_session_… accessors and gram_client_free().
+ * Called inside gram_process() and blocking calls. The event and what it points to are valid until the
+ * handler returns. The handler may call gram_async_… functions, gram_session_… accessors and
+ * gram_client_free().
  */
 typedef void gram_event_fn(void *arg, const struct gram_event *event);
 
 /* ---- the client ---- */
 
 struct gram_options {
-        const char *
-                socket; /* NULL: $GRAMD_SOCKET, $XDG_RUNTIME_DIR/gramd.sock if there, /run/gramd/gramd.sock */
-        const char *client; /* this program's name in the daemon's lists and logs; NULL: argv[0]'s */
-        int64_t timeout_ms; /* of every request, reconnecting and repeating included; 0: 30 s; negative: none
-                             */
+        /* NULL: $GRAMD_SOCKET, else $XDG_RUNTIME_DIR/gramd.sock if it exists, else /run/gramd/gramd.sock */
+        const char *socket;
+        const char *client; /* this program's name in the daemon's lists and logs; NULL: from argv[0] */
+        int64_t timeout_ms; /* of each request, with reconnecting and repeating; 0: 30 s; negative: none */
         gram_event_fn *on_event; /* NULL: events are dropped */
         void *event_arg;
 };
 
-/* Connects when first used. `options` is copied; NULL is all defaults. NULL: no memory or descriptors, in
- * errno. */
+/* Connects when first used. Copies `options`; NULL: all defaults. Returns NULL and sets errno on failure. */
 GRAM_API struct gram_client *gram_client_new(const struct gram_options *options);
 
 /*
- * Closes the connection and with it all sessions, which are freed too; callbacks that are owed get
- * GRAM_E_CANCELLED first. NULL is fine.
+ * Closes the connection, and closes and frees all its sessions. Requests without an answer are called back
+ * with GRAM_E_CANCELLED first. NULL is allowed.
  */
 GRAM_API void gram_client_free(struct gram_client *client);
 
 /*
- * Connects now, and fails at once where no daemon listens (GRAM_E_UNREACHABLE) rather than wait for one
- * until the timeout, as any other call does. Need not be called.
+ * Connects now. Fails at once with GRAM_E_UNREACHABLE if no daemon listens; every other call waits for one
+ * until its timeout. Calling this is optional.
  */
 GRAM_API int gram_connect(struct gram_client *client);
 
-GRAM_API const char *gram_client_socket(struct gram_client *client); /* the path it uses, or will try next */
+GRAM_API const char *gram_client_socket(struct gram_client *client); /* the path that it uses or tries next */
 GRAM_API void gram_client_set_timeout(struct gram_client *client, int64_t timeout_ms); /* as in the options */
 
-/* What went wrong last on this client, valid until its next failure; code GRAM_OK where nothing has. */
+/* The last failure on this client, valid until the next one. Code GRAM_OK: there was none. */
 GRAM_API const struct gram_error *gram_client_error(struct gram_client *client);
 
 /* ---- in an event loop ---- */
 
 /*
- * One descriptor for the client's whole life, whatever becomes of its connection. It is readable when
- * gram_process() has something to do: an answer, room to send, a timeout, a reconnection. It is never
- * waited on for writing. (It is an epoll descriptor: level-triggered, and poll, select, epoll and all
- * loops built on them take it.)
+ * The descriptor to wait on, the same for the client's whole life. It is readable when gram_process() has
+ * something to do: an answer, room to send, a timeout, a reconnection. Wait for reading only. (It is an epoll
+ * descriptor: level-triggered, usable with poll, select, epoll and loops built on them.)
  */
 GRAM_API int gram_fd(struct gram_client *client);
 
 /*
- * Milliseconds until gram_process() is due though nothing arrives; -1: not at all. For loops that keep
- * time themselves; gram_fd() becomes readable by then in any case.
+ * Milliseconds until gram_process() must be called even if nothing arrives; -1: no limit. Optional: gram_fd()
+ * becomes readable then.
  */
 GRAM_API int64_t gram_timeout_ms(struct gram_client *client);
 
 /* Sends, reads, calls back. Never blocks. */
 GRAM_API void gram_process(struct gram_client *client);
 
-/* Requests whose callbacks have not been called yet. They queue in memory: whoever feeds many looks here. */
+/* How many requests have not been called back yet. They are queued in memory without a bound. */
 GRAM_API size_t gram_pending(struct gram_client *client);
 
 /*
- * The answer to a gram_async_… call. Which member of the union is the result stands at each function.
- * It lives until the callback returns, unless gram_reply_take() makes it the caller's to gram_free().
+ * The answer to a gram_async_… call. The comment at each function names the member of the union that is its
+ * result. The result is freed when the callback returns; gram_reply_take() hands it to the caller, who calls
+ * gram_free().
  */
 struct gram_reply {
-        const struct gram_error *error; /* NULL: it worked */
+        const struct gram_error *error; /* NULL: success */
         union {
                 void *result;
-                struct gram_session *session; /* the caller's in any case, to gram_close() */
+                struct gram_session *session; /* always belongs to the caller: gram_close() */
                 struct gram_hello *hello;
                 struct gram_info *info;
                 struct gram_identity *identity;
@@ -424,59 +424,59 @@ struct gram_reply {
                 struct gram_stats *stats;
                 char *text;
         };
-        int64_t number; /* results that are one number */
+        int64_t number; /* a result that is a number */
 };
 
 GRAM_API void *gram_reply_take(struct gram_reply *reply);
 
 /*
- * Called exactly once for each request that a gram_async_… function took (it returned 0), from
- * gram_process(), a blocking call or gram_client_free(), never from within that function. It may do what a
- * gram_event_fn may. NULL: the answer is not wanted.
+ * Called exactly once for each gram_async_… function that returned 0: inside gram_process(), a blocking call
+ * or gram_client_free(), never inside that function itself. It may call what a gram_event_fn may call. NULL:
+ * the answer is dropped.
  */
 typedef void gram_callback(void *arg, struct gram_reply *reply);
 
 /*
- * gram_async_… functions return 0, or a negative code when the request is refused on the spot: it is
- * malformed, too large, its session has ended, or memory ran out. Then there is no callback. Parameters
- * are copied. Requests on one session take effect in the order of the calls, across reconnections too.
+ * gram_async_… functions return 0, or a negative code if the request is refused at once: it is malformed or
+ * too large, its session has ended, or there is no memory. Then the callback is not called. Parameters are
+ * copied. Requests on one session take effect in the order of the calls, also across reconnections.
  */
 
 /* ---- sessions ---- */
 
 enum gram_mode {
-        GRAM_SHARED = 0,    /* any number of handles */
-        GRAM_EXCLUSIVE = 1, /* this handle alone: GRAM_E_BUSY while another is open, and for all others */
+        GRAM_SHARED = 0,    /* any number of handles may be open */
+        GRAM_EXCLUSIVE = 1, /* the only handle: GRAM_E_BUSY if another is open, and for others later */
 };
 
 struct gram_open_options {
         const char *backend; /* "file", "memory", "mongo"; NULL: the daemon's default */
         const char *dialect; /* of a new session: "pyrogram", "telethon", ...; NULL: the default */
         enum gram_mode mode;
-        bool must_exist;  /* GRAM_E_NOT_FOUND rather than create it */
-        int64_t wait_ms;  /* for a busy session, on top of the timeout */
-        int64_t linger_s; /* memory sessions: how long they outlive their last handle */
+        bool must_exist;  /* do not create it: GRAM_E_NOT_FOUND */
+        int64_t wait_ms;  /* for a busy session, added to the timeout */
+        int64_t linger_s; /* memory sessions: how long they live after their last handle is closed */
         void *data;       /* for gram_session_data() */
 };
 
-/* What the daemon said when the session was opened last. */
+/* The daemon's answer when the session was last opened. */
 struct gram_opened {
-        bool created; /* false too where an earlier, unanswered try of the same call created it */
+        bool created; /* false also if an earlier try of the same call, which was not answered, created it */
         const char *backend;
         const char *dialect;
         int64_t version;
         int64_t fence;
 };
 
-/* `options` NULL: all defaults. The session is the caller's to gram_close(). */
+/* `options` NULL: all defaults. The session belongs to the caller: gram_close(). */
 GRAM_API int gram_open(struct gram_client *client, const char *name, const struct gram_open_options *options,
                        struct gram_session **session);
 GRAM_API int gram_async_open(struct gram_client *client, const char *name,
                              const struct gram_open_options *options, gram_callback *callback, void *arg);
 
 /*
- * What was asked before it is still done. The session must not be used after this call, whatever it returns:
- * it is freed. A session that has ended is closed without error.
+ * Requests submitted before are still executed. The session is freed: do not use it after this call, whatever
+ * the call returns. Closing a session that has ended is no error.
  */
 GRAM_API int gram_close(struct gram_session *session);
 GRAM_API int gram_async_close(struct gram_session *session, gram_callback *callback, void *arg);
@@ -485,25 +485,25 @@ GRAM_API const char *gram_session_name(const struct gram_session *session);
 GRAM_API const struct gram_opened *gram_session_opened(const struct gram_session *session);
 GRAM_API void *gram_session_data(const struct gram_session *session);
 GRAM_API struct gram_client *gram_session_client(const struct gram_session *session);
-/* Why the session ended; NULL: it has not. */
+/* Why the session has ended; NULL: it has not. */
 GRAM_API const struct gram_error *gram_session_error(const struct gram_session *session);
 
 /*
- * Milliseconds for which this host still owns the session; -1: no limit (file, memory). The client renews it
- * by itself; a program on the blocking calls alone, which is told of its loss only while it waits in one,
- * looks at gram_session_lease_ms(), which asks nobody: 0 is over.
+ * Milliseconds for which this host still owns the session; -1: no limit (file, memory). The client renews the
+ * lease automatically. gram_session_lease_ms() does not ask the daemon; 0: the lease is over. A program that
+ * makes only blocking calls needs it, because GRAM_EVENT_LEASE_LOST reaches it only inside such a call.
  */
 GRAM_API int gram_lease(struct gram_session *session, int64_t *lease_ms);
 GRAM_API int gram_async_lease(struct gram_session *session, gram_callback *callback, void *arg); /* number */
 GRAM_API int64_t gram_session_lease_ms(const struct gram_session *session);
 
-/* `date` becomes now, and everything is on stable storage. */
+/* Sets `date` to now and writes everything to stable storage. */
 GRAM_API int gram_save(struct gram_session *session);
 GRAM_API int gram_async_save(struct gram_session *session, gram_callback *callback, void *arg);
 
 /*
- * Removes what is stored, and ends every handle on it, this one too (without an event): gram_close() it.
- * `remove_peers` false keeps the peers and usernames where they are kept apart (mongo).
+ * Deletes the stored session and ends every handle on it, also this one (without an event): call
+ * gram_close(). `remove_peers` false keeps peers and usernames if they are stored separately (mongo).
  */
 GRAM_API int gram_delete(struct gram_session *session, bool remove_peers);
 GRAM_API int gram_async_delete(struct gram_session *session, bool remove_peers, gram_callback *callback,
@@ -512,17 +512,17 @@ GRAM_API int gram_async_delete(struct gram_session *session, bool remove_peers, 
 GRAM_API int gram_info(struct gram_session *session, struct gram_info **info);
 GRAM_API int gram_async_info(struct gram_session *session, gram_callback *callback, void *arg); /* info */
 
-/* GRAM_EVENT_CHANGED from now on, for what others change. Survives reconnections. */
+/* From now on GRAM_EVENT_CHANGED tells what others change. Stays on after a reconnection. */
 GRAM_API int gram_watch(struct gram_session *session, bool on);
 GRAM_API int gram_async_watch(struct gram_session *session, bool on, gram_callback *callback, void *arg);
 
 /*
- * Answers what has been read before without asking the daemon: gram_get() of all but the key, and
- * gram_get_peer_by_…(). Watches the session (as gram_watch() does, with its events) so that changes by others
- * count at once; after a reconnection it starts empty. Only hits are answered: what is missing or may have
- * expired is asked for. `last_update_on` of such a peer may be older than the stored one, and of several
- * peers with one name the one remembered may not be the one that was repeated last. `max_bytes` bounds it, 0:
- * 4 MiB; the longest unused go first. gram_watch(session, false) ends it.
+ * Caches answers in this process: gram_get() of all fields but the key, and gram_get_peer_by_…(). The session
+ * is watched (as by gram_watch(), with its events), so that changes by others count at once; after a
+ * reconnection the cache starts empty. The daemon is asked if a peer is not in the cache or may have expired.
+ * A cached peer's `last_update_on` may be older than the stored one; of several peers with one name, the
+ * cached one may not be the one whose row was repeated last. `max_bytes` bounds the cache, 0: 4 MiB; the
+ * least recently used entries go first. gram_watch(session, false) turns it off.
  */
 GRAM_API int gram_cache_enable(struct gram_session *session, size_t max_bytes);
 GRAM_API int gram_async_cache_enable(struct gram_session *session, size_t max_bytes, gram_callback *callback,
@@ -540,19 +540,19 @@ GRAM_API int gram_set(struct gram_session *session, const struct gram_identity *
 GRAM_API int gram_async_set(struct gram_session *session, const struct gram_identity *identity,
                             gram_callback *callback, void *arg);
 
-/* `format`: "pyrogram", "pyrogram-old32", "pyrogram-old64", "telethon". */
+/* `format`: "pyrogram", "telethon", ...; PROTOCOL.md lists them. */
 GRAM_API int gram_export_string(struct gram_session *session, const char *format, char **text);
 GRAM_API int gram_async_export_string(struct gram_session *session, const char *format,
                                       gram_callback *callback, void *arg); /* text */
 
 struct gram_import_options {
-        const char *format; /* NULL: recognised */
-        bool overwrite;     /* else GRAM_E_EXISTS where there is another key */
-        bool has_api_id;    /* for formats that carry none */
+        const char *format; /* NULL: recognised from the text */
+        bool overwrite;     /* replace another key; false: GRAM_E_EXISTS */
+        bool has_api_id;    /* for formats that contain none */
         int64_t api_id;
 };
 
-/* `options` and `fields` may be NULL; `*fields`: GRAM_… bits of what was set. */
+/* `options` and `fields` may be NULL. `*fields`: the GRAM_… bits of the fields that were set. */
 GRAM_API int gram_import_string(struct gram_session *session, const char *text,
                                 const struct gram_import_options *options, unsigned *fields);
 GRAM_API int gram_async_import_string(struct gram_session *session, const char *text,
@@ -566,12 +566,12 @@ enum {
         GRAM_MAX_AGE_DEFAULT_S = -1, /* the daemon's: 28800 */
 };
 
-/* Upsert by id, all or nothing; no rows are fine and cost nothing. */
+/* Upsert by id, all or nothing. `n` may be 0: then nothing is sent. */
 GRAM_API int gram_update_peers(struct gram_session *session, const struct gram_peer *rows, size_t n);
 GRAM_API int gram_async_update_peers(struct gram_session *session, const struct gram_peer *rows, size_t n,
                                      gram_callback *callback, void *arg);
 
-/* Replaces all names of each peer named. */
+/* Replaces all rows of each given peer in the usernames table. */
 GRAM_API int gram_update_usernames(struct gram_session *session, const struct gram_names *rows, size_t n);
 GRAM_API int gram_async_update_usernames(struct gram_session *session, const struct gram_names *rows,
                                          size_t n, gram_callback *callback, void *arg);
@@ -580,7 +580,7 @@ GRAM_API int gram_get_peer_by_id(struct gram_session *session, int64_t id, struc
 GRAM_API int gram_async_get_peer_by_id(struct gram_session *session, int64_t id, gram_callback *callback,
                                        void *arg); /* peer */
 
-/* GRAM_E_EXPIRED where the record is older than `max_age_s`; 0: any age. */
+/* GRAM_E_EXPIRED if the record is older than `max_age_s`; 0: any age. */
 GRAM_API int gram_get_peer_by_username(struct gram_session *session, const char *username, int64_t max_age_s,
                                        struct gram_peer **peer);
 GRAM_API int gram_async_get_peer_by_username(struct gram_session *session, const char *username,
@@ -592,19 +592,19 @@ GRAM_API int gram_get_peer_by_phone_number(struct gram_session *session, const c
 GRAM_API int gram_async_get_peer_by_phone_number(struct gram_session *session, const char *phone_number,
                                                  gram_callback *callback, void *arg); /* peer */
 
-/* A row for each id, in that order; `type` NULL: no such peer. */
+/* One row for each id, in the same order; `type` NULL: no such peer. */
 GRAM_API int gram_get_peers(struct gram_session *session, const int64_t *ids, size_t n,
                             struct gram_peers **peers);
 GRAM_API int gram_async_get_peers(struct gram_session *session, const int64_t *ids, size_t n,
                                   gram_callback *callback, void *arg); /* peers */
 
-/* By ascending id, those behind `*after` (NULL: from the start). No rows: the end. */
+/* Peers by ascending id, after `*after` (NULL: from the start). No rows: the end. */
 GRAM_API int gram_scan_peers(struct gram_session *session, const int64_t *after, size_t limit,
                              struct gram_peers **peers);
 GRAM_API int gram_async_scan_peers(struct gram_session *session, const int64_t *after, size_t limit,
                                    gram_callback *callback, void *arg); /* peers */
 
-/* Ascending by name and id, those behind the pair (`after` NULL: from the start). */
+/* Rows by ascending name and id, after this pair (`after` NULL: from the start). */
 GRAM_API int gram_scan_usernames(struct gram_session *session, const char *after, int64_t after_id,
                                  size_t limit, struct gram_usernames **usernames);
 GRAM_API int gram_async_scan_usernames(struct gram_session *session, const char *after, int64_t after_id,
@@ -612,13 +612,13 @@ GRAM_API int gram_async_scan_usernames(struct gram_session *session, const char 
 
 /* ---- update states ---- */
 
-/* Upsert; a nil part overwrites, or with `keep` leaves what is stored. */
+/* Upsert. A nil part overwrites the stored one, or with `keep` leaves it. */
 GRAM_API int gram_update_states(struct gram_session *session, const struct gram_state *rows, size_t n,
                                 bool keep);
 GRAM_API int gram_async_update_states(struct gram_session *session, const struct gram_state *rows, size_t n,
                                       bool keep, gram_callback *callback, void *arg);
 
-/* `ids` NULL: all. By ascending date, nil first. */
+/* `ids` NULL: all. Rows by ascending date, nil first. */
 GRAM_API int gram_get_states(struct gram_session *session, const int64_t *ids, size_t n,
                              struct gram_states **states);
 GRAM_API int gram_async_get_states(struct gram_session *session, const int64_t *ids, size_t n,
@@ -636,8 +636,7 @@ GRAM_API int gram_async_hello(struct gram_client *client, gram_callback *callbac
 GRAM_API int gram_ping(struct gram_client *client);
 GRAM_API int gram_async_ping(struct gram_client *client, gram_callback *callback, void *arg);
 
-/* Stored and open sessions by ascending name: those that match `glob` (NULL: all), behind `after` (NULL:
- * all). */
+/* Stored and open sessions by ascending name: matching `glob` (NULL: all), after `after` (or NULL). */
 GRAM_API int gram_sessions(struct gram_client *client, const char *glob, const char *after, size_t limit,
                            struct gram_stored_sessions **sessions);
 GRAM_API int gram_async_sessions(struct gram_client *client, const char *glob, const char *after,
@@ -646,7 +645,7 @@ GRAM_API int gram_async_sessions(struct gram_client *client, const char *glob, c
 GRAM_API int gram_clients(struct gram_client *client, struct gram_connected_clients **clients);
 GRAM_API int gram_async_clients(struct gram_client *client, gram_callback *callback, void *arg); /* clients */
 
-/* Not repeated when the daemon goes away: its next run gives the number to another client. */
+/* Not repeated on another connection: a restarted daemon may give the id to another client. */
 GRAM_API int gram_disconnect(struct gram_client *client, int64_t id);
 GRAM_API int gram_async_disconnect(struct gram_client *client, int64_t id, gram_callback *callback,
                                    void *arg);
@@ -654,7 +653,7 @@ GRAM_API int gram_async_disconnect(struct gram_client *client, int64_t id, gram_
 GRAM_API int gram_stats(struct gram_client *client, struct gram_stats **stats);
 GRAM_API int gram_async_stats(struct gram_client *client, gram_callback *callback, void *arg); /* stats */
 
-/* GRAM_EVENT_REQUEST from now on. Survives reconnections. */
+/* From now on GRAM_EVENT_REQUEST tells of every client's requests. Stays on after a reconnection. */
 GRAM_API int gram_monitor(struct gram_client *client, bool on);
 GRAM_API int gram_async_monitor(struct gram_client *client, bool on, gram_callback *callback, void *arg);
 

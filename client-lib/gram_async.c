@@ -1,6 +1,6 @@
 /*
- * The methods without waiting: each function packs its parameters and submits. What the protocol leaves out
- * where it is the default is left out here too.
+ * The asynchronous functions: each packs its parameters and submits the request. Optional parameters are left
+ * out where they have their default.
  */
 
 #include "../proto/message.h"
@@ -22,7 +22,7 @@ static int refuse(struct gram_client *client, enum method_number method, const c
         return client_fail(client, GRAM_E_BAD_REQUEST, "%s: %s", methods[method].name, why);
 }
 
-/* A request without parameters beside the session. */
+/* A request with no parameter but the session. */
 static int submit_bare(struct gram_client *client, struct gram_session *session, enum method_number method,
                        gram_callback *callback, void *arg)
 {
@@ -31,7 +31,7 @@ static int submit_bare(struct gram_client *client, struct gram_session *session,
         return call_submit(&call, callback, arg);
 }
 
-/* Nothing to ask for: it is done already, but the callback comes later, as always. */
+/* A write of no rows: nothing is sent. The callback is called later, as for every request. */
 static int submit_nothing(struct gram_session *session, enum method_number method, gram_callback *callback,
                           void *arg)
 {
@@ -84,7 +84,7 @@ GRAM_API int gram_async_lease(struct gram_session *session, gram_callback *callb
 GRAM_API int gram_async_save(struct gram_session *session, gram_callback *callback, void *arg)
 {
         if (session->cache)
-                cache_wrote_identity(session->cache); /* its date */
+                cache_wrote_identity(session->cache); /* `save` sets its date */
         return submit_bare(session->client, session, METHOD_SAVE, callback, arg);
 }
 
@@ -121,8 +121,8 @@ GRAM_API int gram_async_cache_enable(struct gram_session *session, size_t max_by
         return gram_async_watch(session, true, callback, arg);
 }
 
-/* For the cache: what is looked for. No memory for it is no harm: it is not found there. */
-static char *seek(const struct gram_session *session, const char *text)
+/* A copy of what the cache looks for. NULL, also without memory: the cache does not answer. */
+static char *copy_for_cache(const struct gram_session *session, const char *text)
 {
         return session->cache && text ? strdup(text) : NULL;
 }
@@ -148,7 +148,7 @@ GRAM_API int gram_async_get(struct gram_session *session, unsigned fields, gram_
         struct call call;
 
         if (fields & ~FIELD_ALL)
-                return refuse(session->client, METHOD_GET, "there is no such field");
+                return refuse(session->client, METHOD_GET, "unknown field");
         call = call_begin(session->client, session, METHOD_GET, 1);
         call.expect = fields;
         pack_array(&call.bytes, (uint32_t)__builtin_popcount(fields));
@@ -190,7 +190,7 @@ GRAM_API int gram_async_set(struct gram_session *session, const struct gram_iden
         struct call call;
 
         if (identity->fields & ~FIELD_ALL)
-                return refuse(session->client, METHOD_SET, "there is no such field");
+                return refuse(session->client, METHOD_SET, "unknown field");
         if (session->cache)
                 cache_wrote_identity(session->cache);
         call = call_begin(session->client, session, METHOD_SET, 1);
@@ -301,7 +301,7 @@ GRAM_API int gram_async_get_peer_by_username(struct gram_session *session, const
         struct call call = call_begin(session->client, session, METHOD_GET_PEER_BY_USERNAME, has_age ? 2 : 1);
 
         call.expect = max_age_s;
-        call.sought = seek(session, username);
+        call.sought = copy_for_cache(session, username);
         pack_cstr(&call.bytes, username);
         if (has_age)
                 pack_int(&call.bytes, max_age_s);
@@ -313,7 +313,7 @@ GRAM_API int gram_async_get_peer_by_phone_number(struct gram_session *session, c
 {
         struct call call = call_begin(session->client, session, METHOD_GET_PEER_BY_PHONE_NUMBER, 1);
 
-        call.sought = seek(session, phone_number);
+        call.sought = copy_for_cache(session, phone_number);
         pack_cstr(&call.bytes, phone_number);
         return call_submit(&call, callback, arg);
 }

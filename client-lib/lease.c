@@ -1,7 +1,7 @@
 /*
- * The lease of a session: for how long this host still owns it. The daemon is asked every third of it, and
- * the time counts from when the question was sent. When it has run out the program is told, whatever the
- * reason, be it that there is nobody to ask.
+ * The lease of a session: how long this host still owns it. The daemon is asked each third of that time, and
+ * the time counts from when the question was sent. When it has run out, the program is told, whatever the
+ * reason: also if the daemon could not be asked.
  */
 
 #include "client.h"
@@ -10,7 +10,7 @@
 
 enum {
         ASK_AGAIN_MIN_MS = 20,
-        ASK_AGAIN_MAX_MS = 1000, /* where the daemon could not say */
+        ASK_AGAIN_MAX_MS = 1000, /* after an error */
 };
 
 static void lease_answered(void *arg, struct gram_reply *reply)

@@ -1,6 +1,6 @@
 /*
- * Values off the wire into the structures that the program gets, maps by a table of their keys. Everything
- * has passed the frame scanner; what is of another type than expected is refused here.
+ * Reads values of an answer into the structures that the program gets. The bytes have passed the frame
+ * scanner; a value of an unexpected type is refused here.
  */
 
 #include "map.h"
@@ -92,7 +92,7 @@ static int read_ints(struct cursor *cursor, void *result, const int64_t **ints, 
         return 0;
 }
 
-/* The wire's fields and the header's bits are in the same order. */
+/* The protocol's fields and the bits of gram.h have the same order. */
 int read_fields(struct cursor *cursor, unsigned *fields)
 {
         struct slice name;
@@ -135,7 +135,7 @@ static int read_value(struct cursor *cursor, void *result, void *into, const str
         return GRAM_E_PROTOCOL;
 }
 
-/* `into` lies in `result`, zeroed: what is nil, or not said, stays 0. */
+/* `into` is in the block of `result`, and zeroed. */
 int read_map(struct cursor *cursor, void *result, void *into, const struct key *keys)
 {
         struct slice name;

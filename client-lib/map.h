@@ -2,8 +2,8 @@
 #define GRAMD_CLIENT_LIB_MAP_H
 
 /*
- * Reading maps by table: each row says where in a structure the value of a key goes. Keys that are not known
- * are passed over: a newer daemon may say more. What is nil, or not said, stays 0. Texts and arrays go to the
+ * Reading maps by table: a row says where in a structure the value of a key goes. Unknown keys are skipped: a
+ * newer daemon may send more. A value that is nil or missing stays 0. Texts and arrays are copied into the
  * block of `result`.
  *
  * Each function returns 0, GRAM_E_PROTOCOL or GRAM_E_NOMEM.
@@ -30,7 +30,7 @@ int read_map(struct cursor *cursor, void *result, void *into, const struct key *
 
 int read_text(struct cursor *cursor, void *result, const char **text);
 int read_number(struct cursor *cursor, double *number);
-/* Names of identity fields, added to `*fields` as bits; unknown ones are passed over. */
+/* Reads names of identity fields and adds their bits to `*fields`; unknown names are skipped. */
 int read_fields(struct cursor *cursor, unsigned *fields);
 
 #endif

@@ -3,8 +3,7 @@
  * and the typed cursor checks and reads in one step. (msgpack-c only writes here: its unpacker would build a
  * tree first.)
  *
- * Maps are read by tables of their keys. Keys that are not known are passed over: a newer daemon may say
- * more.
+ * Maps are read by tables of their keys (map.h).
  */
 
 #include "../proto/records.h"
@@ -128,7 +127,7 @@ static int read_info(struct cursor *cursor, struct gram_reply *reply)
         return read_map_result(cursor, reply, sizeof(struct gram_info), info_keys);
 }
 
-/* The echo of what `expect` says. */
+/* The daemon must echo `expect`. */
 static int read_ping(struct cursor *cursor, const struct call *call)
 {
         int64_t echo;
@@ -194,7 +193,7 @@ static int read_identity_value(struct cursor *cursor, unsigned bit, struct gram_
         return GRAM_E_PROTOCOL;
 }
 
-/* Values in the order of the bits in `expect`, which is the order they were asked for in. */
+/* `expect` has the bits of the fields that were asked for; the values come in the order of these bits. */
 static int read_get(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
 {
         unsigned fields = (unsigned)call->expect;
@@ -249,7 +248,7 @@ static int read_peer(struct cursor *cursor, struct gram_reply *reply)
         return copy_peer(&peer, reply->peer, reply->peer);
 }
 
-/* No more rows than `expect`: what the program asked for. */
+/* At most `expect` rows: as many as the program asked for. */
 static int read_peers(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
 {
         struct gram_peers *peers;
@@ -312,7 +311,7 @@ static int read_usernames(struct cursor *cursor, const struct call *call, struct
         return error;
 }
 
-/* The smallest row has six bytes: the claim is checked before memory is asked for. */
+/* A row has at least six bytes: bounds the memory that a false count can claim. */
 static int read_states(struct cursor *cursor, struct gram_reply *reply)
 {
         struct gram_states *states;
@@ -364,7 +363,7 @@ static int read_sessions(struct cursor *cursor, const struct call *call, struct 
         return error;
 }
 
-/* An honest row has some 80 bytes; a fifth of that bounds what a claim can reserve. */
+/* A row has some 80 bytes. Counting 16 bounds the memory that a false count can claim. */
 static int read_clients(struct cursor *cursor, struct gram_reply *reply)
 {
         struct gram_connected_clients *clients;

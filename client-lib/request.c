@@ -1,11 +1,11 @@
 /*
- * Requests from submission to callback. Each is a whole message in bytes from the start, its message id and
- * session handle in fields of fixed width: they are filled in when it is sent, and again when it is repeated
- * on another connection, where the handle is another.
+ * Requests from submission to callback. A request is packed as a whole message when it is submitted. Message
+ * id and session handle have fixed width: they are filled in when the request is sent, and again when it is
+ * repeated on another connection, where the session has another handle.
  *
- * Every request ends exactly once: by an answer (answer.c), or by request_complete(), which is safe
- * anywhere and leaves the callback to requests_call_back(). A sent request that ran out of time is given up:
- * its slot stays until the late answer, which nobody gets.
+ * Every request is completed exactly once: by an answer (answer.c), or by request_complete(), which may be
+ * called anywhere and leaves the callback to requests_call_back(). A sent request that times out keeps its
+ * slot until its answer comes, which is dropped.
  */
 
 #include "../proto/message.h"
@@ -19,7 +19,7 @@
 #include "client.h"
 
 enum {
-        ID_AT = 3, /* where a message's id has its four bytes */
+        ID_AT = 3, /* offset of a message's id, four bytes */
         HEAD_MAX_BYTES = 48,
         NAME_MAX_BYTES = 31, /* of a method, in a fixstr */
         PARAMS_MAX = 15,     /* in a fixarray, the handle included */
@@ -27,7 +27,8 @@ enum {
 };
 
 #define SHORT_NAME(constant, name, shape, right, traits)                                                     \
-        _Static_assert(sizeof(#name) - 1 <= NAME_MAX_BYTES, "the name of a method is longer");
+        _Static_assert(sizeof(#name) - 1 <= NAME_MAX_BYTES,                                                  \
+                       "the head of a message has no room for this name");
 CONTRACT_METHODS(SHORT_NAME)
 
 void lane_init(struct lane *lane)
@@ -36,17 +37,12 @@ void lane_init(struct lane *lane)
         link_init(&lane->sent);
 }
 
-bool lane_empty(const struct lane *lane)
-{
-        return link_empty(&lane->waiting) && link_empty(&lane->sent);
-}
-
 static struct lane *request_lane(const struct request *request)
 {
         return request->call.session ? &request->call.session->lane : &request->call.client->lane;
 }
 
-/* ---- putting one together ---- */
+/* ---- submission ---- */
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -112,8 +108,7 @@ static int call_check(struct call *call)
 /* Takes the call's bytes. NULL: no memory. */
 static struct request *request_new(struct call *call, gram_callback *callback, void *arg)
 {
-        struct request *request =
-                malloc(sizeof(*request)); /* calloc() is the slower one, of a size like this */
+        struct request *request = malloc(sizeof(*request)); /* calloc() is slower for this size */
 
         if (!request) {
                 call_deinit(call);
@@ -144,7 +139,7 @@ void request_free(struct request *request)
         free(request);
 }
 
-/* Most requests have the same timeout: the place is at the end, or near it. */
+/* Searches from the end: most requests have the same timeout and belong there. */
 static void request_set_deadline(struct request *request)
 {
         struct gram_client *client = request->call.client;
@@ -254,7 +249,7 @@ struct request *request_by_id(const struct gram_client *client, uint32_t id)
 
 /* ---- sending ---- */
 
-/* Out of its lane's `waiting`, into client->out. 0, or what it fails with instead. */
+/* Copies a request into client->out. 0, or the code that it fails with. */
 static int request_send(struct request *request)
 {
         struct gram_client *client = request->call.client;
@@ -305,6 +300,7 @@ bool call_send_internal(struct call *call, gram_callback *callback, void *arg)
         return true;
 }
 
+/* Moves waiting requests into client->out. False: client->out is full, and some still wait. */
 static bool lane_pump(struct gram_client *client, struct lane *lane, struct gram_session *session)
 {
         while (!link_empty(&lane->waiting) && client->out.len < OUT_HIGH_BYTES) {
@@ -338,7 +334,7 @@ void requests_pump(struct gram_client *client)
         while (!link_empty(&client->ready) && client->out.len < OUT_HIGH_BYTES) {
                 struct gram_session *session = LINK_OF(client->ready.next, struct gram_session, ready);
 
-                /* One that may send no more comes back with its next answer. */
+                /* Removed too: a session with too many requests in flight. Its next answer adds it again. */
                 if (session->state != SESSION_OPEN || lane_pump(client, &session->lane, session))
                         link_remove(&session->ready);
         }
@@ -349,7 +345,7 @@ bool requests_to_send(const struct gram_client *client)
         return !link_empty(&client->lane.waiting) || !link_empty(&client->ready);
 }
 
-/* ---- ending ---- */
+/* ---- completion ---- */
 
 void request_complete(struct request *request, int outcome)
 {
@@ -389,7 +385,7 @@ void request_deliver(struct request *request, struct gram_reply *reply)
                 request_free(request);
 }
 
-/* The words for an outcome that no answer explained. */
+/* The message for a request that failed without an answer from the daemon. */
 static void failure_of(const struct request *request, struct failure *failure)
 {
         const struct gram_client *client = request->call.client;
@@ -400,7 +396,7 @@ static void failure_of(const struct request *request, struct failure *failure)
         case GRAM_E_TIMEOUT:
                 if (session && session->state != SESSION_OPEN && *session->failure.message)
                         failure_set(failure, GRAM_E_TIMEOUT,
-                                    "%s: not done within %lld ms; opening the session again fails: %s",
+                                    "%s: not done within %lld ms; the session could not be opened again: %s",
                                     method, (long long)request->timeout_ms, session->failure.message);
                 else
                         failure_set(failure, GRAM_E_TIMEOUT, "%s: no answer within %lld ms", method,
@@ -443,7 +439,7 @@ void requests_call_back(struct gram_client *client)
         }
 }
 
-/* ---- what happens to many ---- */
+/* ---- many at once ---- */
 
 static void lane_lost(struct lane *lane, int outcome)
 {

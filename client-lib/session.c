@@ -1,12 +1,12 @@
 /*
- * The life of a session on this side. To the program it is open from gram_open() to gram_close(); to the
- * daemon it is a handle that dies with each connection. What lies between is here: opening, opening again,
- * watching again, the end.
+ * The life of a session in libgram. For the program it is open from gram_open() to gram_close(). For the
+ * daemon it is a handle, which ends with the connection. This file opens the session again on each
+ * connection, watches it again, and ends it.
  *
- * Opening again asks with `create: false`, and waits for a session that is busy, as long as a request would:
- * the daemon may not have noticed yet that our former connection is gone, and after its restart the others
- * come back in any order. An `open` of ours that was already waiting for somebody's session when the
- * connection broke stands back for a moment first, so that the one who has it gets it again.
+ * A session is opened again with `create: false`. If it is busy, the `open` waits, as long as a request
+ * would: the daemon may not have noticed that the former connection is gone. After a restart of the daemon
+ * its clients come back in any order. So an `open` that was still waiting for a busy session when the
+ * connection broke is sent a moment later, to let the former holder have the session first.
  */
 
 #include "../proto/message.h"
@@ -19,10 +19,10 @@
 #include "client.h"
 
 enum {
-        STAND_BACK_MS = 1000,
+        STAND_BACK_MS = 1000, /* before an `open` that waited is sent again */
         RETRY_FIRST_MS = 20,
         RETRY_MAX_MS = 1000,
-        PATIENCE_MAX_MS = 30000, /* for a busy session that was ours; with a shorter timeout, that */
+        PATIENCE_MAX_MS = 30000, /* how long to try to open a busy session again; or the timeout if shorter */
         WAIT_MAX_MS = 1000 * 1000 * 1000,
 };
 
@@ -42,8 +42,8 @@ static void session_move(struct gram_session *session, enum session_state to)
 /* ---- handles ---- */
 
 /*
- * Daemons hand out handles from 1 to LIMIT_HANDLE - 1; older ones also larger ones, once a session has been
- * closed on the connection. Four bytes are what a request has room for.
+ * The bound is what a request has room for: four bytes. Daemons give handles from 1 to LIMIT_HANDLE - 1, but
+ * older ones also give larger ones after a session has been closed on the connection.
  */
 static bool handle_is_possible(int64_t handle)
 {
@@ -225,7 +225,7 @@ static void session_ask(struct gram_session *session, int64_t now)
         session->open_at_ms = NEVER_MS;
         if (call_send_internal(&call, open_answered, session))
                 return;
-        session_move(session, SESSION_WANTED); /* no memory: tries again */
+        session_move(session, SESSION_WANTED); /* no memory: try again later */
         session->open_at_ms = now + RETRY_MAX_MS;
 }
 
@@ -246,7 +246,7 @@ static void text_fix(char *to, size_t size, const char *from)
         to[len] = '\0';
 }
 
-/* Whoever watches hears of it when the watch stands: all that was remembered may have changed meanwhile. */
+/* The session is watched again. Anything may have changed while it was not: the program is told so. */
 static void watched_again(void *arg, struct gram_reply *reply)
 {
         struct gram_session *session = arg;
@@ -266,13 +266,13 @@ static void session_opened(struct gram_session *session, const struct open_resul
         struct gram_reply reply = { .session = session };
 
         if (!handle_is_possible(result->handle)) {
-                connection_condemn(client, GRAM_E_PROTOCOL, "the daemon gave an impossible session handle");
+                connection_fail(client, GRAM_E_PROTOCOL, "the daemon gave a session handle out of range");
                 return;
         }
         handle_store(session, (uint32_t)result->handle);
         session_move(session, SESSION_OPEN);
         session->backoff_ms = 0;
-        if (session->released) { /* the program gave up waiting for it */
+        if (session->released) { /* the program's `open` has timed out */
                 send_close(session);
                 handle_forget(session);
                 return;
@@ -291,7 +291,7 @@ static void session_opened(struct gram_session *session, const struct open_resul
                 pack_bool(&call.bytes, true);
                 call_send_internal(&call, watched_again, session);
         }
-        if (result->opened.fence > 0) /* no fence, no owner that could change, no lease */
+        if (result->opened.fence > 0) /* only sessions with a fence have an owner and a lease */
                 lease_ask(session);
         if (!link_empty(&session->lane.waiting))
                 link_append(&client->ready, &session->ready);
@@ -382,19 +382,19 @@ void session_end(struct gram_session *session, const struct gram_error *error, b
                 client_event(session->client, &event);
 }
 
-/* What a request that an ended session will not answer comes to. */
+/* The outcome of a request that an ended session does not answer. */
 static int outcome_of(const struct gram_session *session, const struct request *request)
 {
         int code = session->failure.error.code;
 
         if (request->call.method == METHOD_CLOSE ||
             (request->call.method == METHOD_DELETE && code == GRAM_E_NOT_FOUND))
-                return 0; /* it is as was asked for */
+                return 0; /* what the request wanted is true */
         return code;
 }
 
-/* A `close` is the last in its list. */
-static void lane_end(const struct gram_session *session, struct link *list, bool close_too)
+/* Completes the requests of a list; the last may be a `close`. */
+static void list_complete(const struct gram_session *session, struct link *list, bool close_too)
 {
         while (!link_empty(list)) {
                 struct request *request = LINK_OF(list->next, struct request, lane);
@@ -406,8 +406,8 @@ static void lane_end(const struct gram_session *session, struct link *list, bool
 }
 
 /*
- * The daemon still answers what an ended session has under way; a `close` behind that waits for it. A session
- * that is only to be closed need not be opened again first.
+ * The daemon still answers requests that were sent before the session ended, so a `close` waits until they
+ * are answered. A session that is not open and waits only to be closed need not be opened for that.
  */
 void session_complete_waiting(struct gram_session *session)
 {
@@ -417,14 +417,14 @@ void session_complete_waiting(struct gram_session *session)
 
         if (link_empty(&lane->sent) &&
             (ended || (away && session->closing && lane->waiting.next == lane->waiting.prev)))
-                lane_end(session, &lane->waiting, true);
+                list_complete(session, &lane->waiting, true);
         else if (ended)
-                lane_end(session, &lane->waiting, false);
+                list_complete(session, &lane->waiting, false);
 }
 
-/* ---- all of a client's ---- */
+/* ---- all sessions of a client ---- */
 
-/* Its close is only to be told of yet: it is not opened again. */
+/* All its requests are completed, and it is not opened again; only the callback of its `close` is owed. */
 static bool is_closed(const struct gram_session *session)
 {
         return session->closing && link_empty(&session->lane.sent) && link_empty(&session->lane.waiting);

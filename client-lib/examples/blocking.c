@@ -1,12 +1,12 @@
 /*
- * libgram with waiting: a session opened, a peer stored, found by its name and printed.
+ * libgram with blocking calls: opens a session, stores a peer, finds it by its username and prints it.
  *
  *     cc blocking.c $(pkg-config --cflags --libs gram) -o blocking && ./blocking my_account
  */
 
 #include <stdio.h>
 
-#include "../gram.h" /* where it is installed: <gram.h> */
+#include "../gram.h" /* once installed: <gram.h> */
 
 static int store_and_find(struct gram_session *session)
 {
@@ -37,8 +37,7 @@ int main(int argc, char **argv)
                 perror("gram_client_new");
                 return 1;
         }
-        /* gram_connect() fails at once where there is no daemon; without it, gram_open() would wait for one.
-         */
+        /* Fails at once if no daemon listens. Without it, gram_open() would wait for one. */
         if (gram_connect(client) == 0 && gram_open(client, name, NULL, &session) == 0)
                 failed = store_and_find(session);
         if (failed)

@@ -1,6 +1,6 @@
 /*
- * libgram in a libuv loop: a session opened and watched; a thousand peers stored without waiting for one
- * another, counted as the answers come in; then the end.
+ * libgram in a libuv loop: opens and watches a session, submits a thousand writes without waiting for
+ * answers, counts the answers, and closes the session.
  *
  *     cc uv.c $(pkg-config --cflags --libs gram libuv) -o uv && ./uv my_account
  */
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <uv.h>
 
-#include "../gram.h" /* where it is installed: <gram.h> */
+#include "../gram.h" /* once installed: <gram.h> */
 
 enum { PEERS = 1000 };
 
@@ -20,7 +20,7 @@ struct bot {
         int failed;
 };
 
-/* gram_fd() is readable when there is anything to do: an answer, room to send, a timeout, a reconnection. */
+/* gram_fd() is readable when there is something to do: an answer, room to send, a timeout, a reconnection. */
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
         struct bot *bot = poll->data;
@@ -33,7 +33,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static void finish(struct bot *bot)
 {
         uv_poll_stop(&bot->poll);
-        uv_close((uv_handle_t *)&bot->poll, NULL); /* the loop ends: it has nothing left */
+        uv_close((uv_handle_t *)&bot->poll, NULL); /* nothing is left: the loop ends */
 }
 
 static void on_closed(void *arg, struct gram_reply *reply)
@@ -75,16 +75,16 @@ static void on_opened(void *arg, struct gram_reply *reply)
         }
 }
 
-/* What happens without being asked for. */
+/* What the client tells without being asked. */
 static void on_event(void *arg, const struct gram_event *event)
 {
         (void)arg;
         switch (event->type) {
         case GRAM_EVENT_CHANGED: puts("another program changed the session"); break;
-        case GRAM_EVENT_ENDED: printf("the session is gone: %s\n", event->error->message); break;
-        case GRAM_EVENT_LEASE_LOST: puts("another host may have it now: stop using its key"); break;
-        case GRAM_EVENT_DISCONNECTED: puts("the daemon is gone; it will be back"); break;
-        case GRAM_EVENT_RECONNECTED: puts("the daemon is back"); break;
+        case GRAM_EVENT_ENDED: printf("the session has ended: %s\n", event->error->message); break;
+        case GRAM_EVENT_LEASE_LOST: puts("another host may own the session: stop using its key"); break;
+        case GRAM_EVENT_DISCONNECTED: puts("the connection to the daemon is lost"); break;
+        case GRAM_EVENT_RECONNECTED: puts("connected again"); break;
         case GRAM_EVENT_REQUEST: break;
         }
 }
