@@ -1,4 +1,4 @@
-/* The commands that look: ping, list, show, stats. */
+/* The commands that only read: ping, list, show, stats. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,7 +60,7 @@ static void list_row_json(const struct gram_stored_session *row, bool first)
         putchar('}');
 }
 
-/* The name stands last: it may be long, and needs no column. */
+/* The name is the last column, because it may be long. */
 static void list_row(const struct gram_stored_session *row)
 {
         printf("%-8s %12" PRId64 " %7" PRId64 "  ", row->backend ? row->backend : "-", row->bytes,
@@ -99,7 +99,7 @@ int ctl_list(struct ctl *ctl)
                                 list_row(&page->rows[i]);
                 }
                 first = first && page->n == 0;
-                if (page->n == 0) /* a page may be cut short for its size: only an empty one is the end */
+                if (page->n == 0) /* a page may be short because of its size: only an empty one is the end */
                         break;
         }
         gram_free(page);
@@ -126,7 +126,7 @@ static const struct {
         { GRAM_TAKEOUT_ID, offsetof(struct gram_identity, takeout_id), NUMBER },
 };
 
-/* A line for people, or a member of the JSON object. */
+/* These print a line for people, or a member of the JSON object. */
 static void show_text(const struct ctl *ctl, const char *key, const char *value)
 {
         if (ctl->json) {
@@ -173,7 +173,7 @@ static void show_identity(const struct ctl *ctl, const struct gram_identity *ide
         }
 }
 
-/* Whether there is a key, no more. Who may only read is not told even that. */
+/* Shows only whether there is a key. A user without the right to write may not read even that. */
 static void show_key(const struct ctl *ctl, struct gram_session *session)
 {
         struct gram_identity identity;
@@ -198,7 +198,7 @@ static void show_info(const struct ctl *ctl, const struct gram_info *info)
         show_int(ctl, "usernames", info->usernames);
         show_int(ctl, "states", info->states);
         show_int(ctl, "bytes", info->bytes);
-        show_int(ctl, "handles", info->handles); /* this command's own among them */
+        show_int(ctl, "handles", info->handles); /* counts this command's own */
         show_int(ctl, "fence", info->fence);
 }
 

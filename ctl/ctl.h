@@ -2,8 +2,9 @@
 #define GRAMD_CTL_CTL_H
 
 /*
- * gramctl: one table of commands, one of options (main.c); everything else, --help too, comes from them. Each
- * command is one function over libgram's public API.
+ * gramctl, the command-line tool. It stands beside the client library and uses only the library's public API.
+ * main.c has a table of commands and a table of options; the rest, also --help, is derived from them. Each
+ * command is one function.
  */
 
 #include <stdbool.h>
@@ -13,7 +14,7 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* What the command line said. Texts are borrowed from argv; NULL or 0: not given. */
+/* The parsed command line. Texts are borrowed from argv; NULL or false: not given. */
 struct ctl {
         struct gram_client *client;
         const char *socket;
@@ -28,10 +29,10 @@ struct ctl {
         bool overwrite;
         bool help;
         bool version;
-        const char *arguments[2]; /* of the command, up to NULL */
+        const char *arguments[2]; /* of the command; NULL: not given */
 };
 
-/* Each returns the exit code, after it has said what went wrong. */
+/* Run a command. Each prints its own error and returns the exit code. */
 int ctl_ping(struct ctl *ctl);
 int ctl_list(struct ctl *ctl);
 int ctl_show(struct ctl *ctl);
@@ -39,13 +40,13 @@ int ctl_stats(struct ctl *ctl);
 int ctl_export(struct ctl *ctl);
 int ctl_import(struct ctl *ctl);
 
-/* One line on stderr, what it quotes made harmless for terminals; the exit code given first. */
+/* Prints one line on stderr, with control characters escaped. Returns `exit_code`. */
 int ctl_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The client's last error, with what to do about it. */
+/* Prints the client's last error and what to do about it. Returns EXIT_FAILED. */
 int ctl_fail_gram(struct ctl *ctl, const char *name);
 
-/* Opens the session that the command names; it must exist, unless `create`. Else NULL, and it has been said.
+/* Opens the session that the first argument names; it must exist, unless `create`. NULL: failed, and printed.
  */
 struct gram_session *ctl_open(struct ctl *ctl, bool create);
 

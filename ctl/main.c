@@ -1,6 +1,6 @@
 /*
- * gramctl, the command-line tool. The command line against the two tables here, a client, the command's
- * function, an exit code: 0 done, 1 it failed, 2 the command line is wrong.
+ * gramctl's tables and its main: checks the command line against the tables, makes a client, runs the
+ * command. Exit codes: 0 done, 1 failed, 2 wrong command line.
  */
 
 #include <errno.h>
@@ -22,14 +22,14 @@ static const struct command {
         const char *arguments;
         int least;
         int most;
-        unsigned bit; /* for the options it takes */
+        unsigned bit; /* in the set of commands that an option has */
         int (*run)(struct ctl *ctl);
         const char *help;
 } commands[] = {
         { "ping", "", 0, 0, OTHER, ctl_ping, "ask the daemon whether it answers" },
         { "list", "[GLOB]", 0, 1, LIST, ctl_list, "list stored and open sessions" },
         { "show", "NAME", 1, 1, SHOW, ctl_show,
-          "show a session: its file, account and figures; never its key" },
+          "show a session: its storage, account and counts, but not its key" },
         { "export", "NAME", 1, 1, EXPORT, ctl_export, "print a session as a string, for a client library" },
         { "import", "NAME [FILE]", 1, 2, IMPORT, ctl_import,
           "store the session string in FILE, or on standard input, as session NAME" },
@@ -38,9 +38,9 @@ static const struct command {
 
 static const struct option_row {
         const char *name;
-        const char *argument; /* NULL: a switch */
+        const char *argument; /* NULL: the option takes none */
         unsigned commands;
-        size_t at; /* of the const char * or bool in struct ctl */
+        size_t at; /* offset of its const char * or bool in struct ctl */
         const char *help;
 } options[] = {
         { "socket", "PATH", ALL, offsetof(struct ctl, socket),
@@ -48,20 +48,20 @@ static const struct option_row {
         { "json", NULL, ALL, offsetof(struct ctl, json), "print JSON" },
         { "timeout", "SECONDS", ALL, offsetof(struct ctl, timeout), "how long to wait for an answer (30)" },
         { "backend", "NAME", SHOW | EXPORT | IMPORT, offsetof(struct ctl, backend),
-          "where the session is stored (the daemon's default)" },
+          "where the session is stored: file, memory, mongo (the daemon's default)" },
         { "format", "NAME", EXPORT | IMPORT, offsetof(struct ctl, format),
-          "of the string: pyrogram, pyrogram-old32, pyrogram-old64, telethon, ... (export: pyrogram; import: "
-          "recognised)" },
+          "format of the string (export: pyrogram; import: detected); gramctl(1) lists the formats" },
         { "output", "FILE", EXPORT, offsetof(struct ctl, output),
           "write a new file, readable by you alone, instead of standard output" },
         { "force", NULL, EXPORT, offsetof(struct ctl, force),
-          "print the string on a terminal; replace the file of --output" },
+          "print the string on a terminal; overwrite the file of --output" },
         { "overwrite", NULL, IMPORT, offsetof(struct ctl, overwrite),
-          "replace another key that the session holds" },
+          "replace the key of a session that has another one" },
         { "api-id", "NUMBER", IMPORT, offsetof(struct ctl, api_id),
-          "the application's id, for formats that carry none" },
+          "the application's api_id, for formats that contain none" },
         { "dialect", "NAME", IMPORT, offsetof(struct ctl, dialect),
-          "of a new file: pyrogram, hydrogram, pyrofork, electrogram, kurigram, irenogram, telethon" },
+          "layout of a new session: pyrogram, hydrogram, pyrofork, electrogram, kurigram, irenogram, "
+          "telethon" },
         { "help", NULL, ALL, offsetof(struct ctl, help), "print this, or a command's own help" },
         { "version", NULL, ALL, offsetof(struct ctl, version), "print the version" },
 };
@@ -100,7 +100,7 @@ static void help(const struct command *command)
                         help_option(&options[i]);
         }
         if (!command)
-                puts("\nexit status: 0 done, 1 it failed, 2 the command line is wrong");
+                puts("\nexit status: 0 done, 1 failed, 2 wrong command line");
 }
 
 /* ---- errors ---- */
@@ -124,13 +124,12 @@ static const char *what_to_do(struct ctl *ctl, int code)
         switch (code) {
         case GRAM_E_UNREACHABLE:
                 if (access(gram_client_socket(ctl->client), W_OK) != 0 && errno == EACCES)
-                        return "; its socket is open to the group gramd: join that, or become root";
-                return "; start it with `systemctl start gramd`, or by running `gramd`; another socket: "
-                       "--socket "
-                       "PATH";
+                        return "; only root and the group gramd may connect: join the group or become root";
+                return "; start it with `systemctl start gramd` or `gramd`, or name another socket with "
+                       "--socket PATH";
         case GRAM_E_TIMEOUT:
-                return "; it is there but does not answer: see its log, or wait longer: --timeout";
-        case GRAM_E_EXISTS: return "; to replace it: --overwrite";
+                return "; the daemon runs but does not answer: see its log, or wait longer with --timeout";
+        case GRAM_E_EXISTS: return "; --overwrite replaces it";
         default: return "";
         }
 }
@@ -187,7 +186,7 @@ static void option_set(struct ctl *ctl, const struct option_row *option, const c
                 *(bool *)(void *)at = true;
 }
 
-/* Options may stand anywhere. Returns a set of those given, as bits, or -1 after a complaint. */
+/* Options may be anywhere on the line. Returns the given ones as bits, or -1 after printing an error. */
 static long options_read(struct ctl *ctl, int argc, char **argv)
 {
         struct option longs[N_OPTIONS + 1] = { 0 };
@@ -203,7 +202,7 @@ static long options_read(struct ctl *ctl, int argc, char **argv)
 
                 if (result == -1)
                         return given;
-                if (result != 0) /* getopt has said which */
+                if (result != 0) /* getopt has printed the error */
                         return -1;
                 option_set(ctl, &options[index], optarg);
                 given |= 1L << index;
@@ -214,8 +213,8 @@ static int options_check(const struct command *command, long given)
 {
         for (int i = 0; i < N_OPTIONS; i++) {
                 if (given >> i & 1 && !(options[i].commands & command->bit))
-                        return ctl_fail(EXIT_USAGE, "%s takes no --%s; see gramctl %s --help", command->name,
-                                        options[i].name, command->name);
+                        return ctl_fail(EXIT_USAGE, "%s does not take --%s; see gramctl %s --help",
+                                        command->name, options[i].name, command->name);
         }
         return EXIT_OK;
 }
@@ -272,14 +271,14 @@ int main(int argc, char **argv)
         if (n >= 0) {
                 command = command_find(argv[optind]);
                 if (!command)
-                        return ctl_fail(EXIT_USAGE, "no command %s; see gramctl --help", argv[optind]);
+                        return ctl_fail(EXIT_USAGE, "unknown command %s; see gramctl --help", argv[optind]);
         }
         if (ctl.help) {
                 help(command);
                 return EXIT_OK;
         }
         if (!command)
-                return ctl_fail(EXIT_USAGE, "no command; see gramctl --help");
+                return ctl_fail(EXIT_USAGE, "the command is missing; see gramctl --help");
         if (n < command->least || n > command->most)
                 return ctl_fail(EXIT_USAGE, "usage: gramctl [OPTION]... %s %s", command->name,
                                 command->arguments);

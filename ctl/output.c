@@ -1,4 +1,4 @@
-/* Printing: text that a terminal can bear, and JSON. */
+/* Text that is safe on a terminal, and JSON. */
 
 #include "output.h"
 
@@ -6,7 +6,7 @@
 #include <math.h>
 #include <time.h>
 
-/* A control character at `text`, and how many bytes it has; 0: none. */
+/* Bytes of the control character at `text`; 0: it is none. */
 static int control_bytes(const char *text)
 {
         unsigned char first = (unsigned char)text[0];

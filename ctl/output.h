@@ -2,8 +2,8 @@
 #define GRAMD_CTL_OUTPUT_H
 
 /*
- * What gramctl prints, for people and as JSON. Names and texts come from others: control characters in them
- * never reach a terminal, and JSON is always whole.
+ * Printing for people and as JSON. Names and texts come from other users: their control characters are
+ * escaped, so that none reaches a terminal, and JSON stays valid.
  */
 
 #include <stdbool.h>
@@ -12,12 +12,12 @@
 
 #include "../client-lib/gram.h"
 
-/* Text with its control characters as \xNN. */
+/* Prints text; control characters become \xNN. */
 void print_text(FILE *file, const char *text);
 
 void json_text(const char *text); /* NULL: null */
 
-/* `"key": ` and a value, with the comma that belongs before it where not `first`. */
+/* Print `"key": ` or a whole member, after a comma unless `first`. */
 void json_key(const char *key, bool first);
 void json_key_text(const char *key, const char *text, bool first);
 void json_key_int(const char *key, int64_t value, bool first);

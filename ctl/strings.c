@@ -1,8 +1,8 @@
 /*
- * The commands that move session strings: export, import. Such a string is a password to the account: it is
- * read from a file or standard input and never from the command line, which every user of the machine can
- * see; a terminal shows it only with --force, and does not echo it; files with it are readable by their owner
- * alone; memory is wiped.
+ * The commands export and import. A session string is a password to the account. So it is read from a file or
+ * standard input, never from the command line, which every user of the machine can see. A terminal does not
+ * echo it, and shows it only with --force. Files with it are readable by their owner only. Memory that held
+ * it is wiped.
  */
 
 #include <errno.h>
@@ -35,7 +35,7 @@ static int write_all(int fd, const char *text, size_t len)
         return 0;
 }
 
-/* Unbuffered: no copy stays behind in stdio. */
+/* Writes without stdio, whose buffer would keep a copy. */
 static int put_string(const struct ctl *ctl, int fd, const char *text)
 {
         if (!ctl->json)
@@ -52,7 +52,7 @@ static int export_to(const struct ctl *ctl, int fd, const char *file, const char
         return ctl_fail(EXIT_FAILED, "cannot write %s: %s", file, strerror(errno));
 }
 
-/* Beside the file and then in its place: whoever reads it sees the old one or the new one. */
+/* Writes a temporary file and renames it: a reader sees the old file or the new one, never a part. */
 static int export_file(const struct ctl *ctl, const char *text)
 {
         char path[4096];
@@ -68,7 +68,7 @@ static int export_file(const struct ctl *ctl, const char *text)
                 code = ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
         if (!code && (ctl->force ? rename(path, ctl->output) : link(path, ctl->output)) != 0)
                 code = ctl_fail(EXIT_FAILED, "cannot write %s: %s%s", ctl->output, strerror(errno),
-                                errno == EEXIST ? "; to replace it: --force" : "");
+                                errno == EEXIST ? "; --force replaces it" : "");
         if (code || !ctl->force)
                 unlink(path);
         return code;
@@ -82,8 +82,8 @@ int ctl_export(struct ctl *ctl)
 
         if (!ctl->output && !ctl->force && isatty(STDOUT_FILENO))
                 return ctl_fail(EXIT_FAILED,
-                                "a session string is a password to the account: --output FILE writes it to a "
-                                "file, --force shows it here");
+                                "a session string is a password to the account; --output FILE writes it to a "
+                                "file, --force prints it here");
         session = ctl_open(ctl, false);
         if (!session)
                 return EXIT_FAILED;
@@ -100,7 +100,7 @@ int ctl_export(struct ctl *ctl)
 
 /* ---- import ---- */
 
-/* From a terminal it is typed or pasted without being shown. Returns bytes read, or -1. */
+/* Reads a line from the terminal without echo. Returns its bytes, or -1. */
 static ssize_t read_hidden(char *to, size_t size)
 {
         struct termios shown, hidden;
@@ -109,8 +109,8 @@ static ssize_t read_hidden(char *to, size_t size)
         if (tcgetattr(STDIN_FILENO, &shown) != 0)
                 return -1;
         hidden = shown;
-        hidden.c_lflag &= ~(tcflag_t)(ECHO | ICANON); /* a line in ICANON mode ends at 4096 characters */
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);  /* forgets what was typed so far: before the prompt */
+        hidden.c_lflag &= ~(tcflag_t)(ECHO | ICANON); /* ICANON cuts lines at 4096 characters */
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);  /* drops what was typed before the prompt */
         fputs("session string: ", stderr);
         for (n = 0; (size_t)n < size; n++) {
                 if (read(STDIN_FILENO, to + n, 1) != 1 || to[n] == '\n' || to[n] == 4)
@@ -139,7 +139,7 @@ static ssize_t read_all(int fd, char *to, size_t size)
         return (ssize_t)len;
 }
 
-/* The string without the white space around it, into `text`; an exit code. */
+/* Reads the string into `text` and trims white space around it. Returns an exit code. */
 static int string_read(const char *file, char text[STRING_MAX + 1])
 {
         bool from_stdin = !file || strcmp(file, "-") == 0;
@@ -156,7 +156,7 @@ static int string_read(const char *file, char text[STRING_MAX + 1])
                 return ctl_fail(EXIT_FAILED, "cannot read %s: %s", file ? file : "standard input",
                                 strerror(errno));
         if (n == STRING_MAX)
-                return ctl_fail(EXIT_FAILED, "%s: too long for a session string",
+                return ctl_fail(EXIT_FAILED, "%s is too long for a session string",
                                 file ? file : "standard input");
         while (n && strchr(" \t\r\n", text[n - 1]))
                 n--;
@@ -164,7 +164,7 @@ static int string_read(const char *file, char text[STRING_MAX + 1])
         start = strspn(text, " \t\r\n");
         memmove(text, text + start, (size_t)n - start + 1);
         if (!*text)
-                return ctl_fail(EXIT_FAILED, "%s: empty, not a session string",
+                return ctl_fail(EXIT_FAILED, "%s is empty: no session string",
                                 file ? file : "standard input");
         return EXIT_OK;
 }
@@ -208,7 +208,7 @@ static int import_text(struct ctl *ctl, const struct gram_import_options *option
                 report(ctl, fields);
         } else {
                 code = ctl_fail_gram(ctl, ctl->arguments[0]);
-                if (gram_session_opened(session)->created) /* nothing went in: it was made for nothing */
+                if (gram_session_opened(session)->created) /* created for this import, which failed */
                         gram_delete(session, true);
         }
         gram_close(session);

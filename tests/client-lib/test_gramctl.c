@@ -146,12 +146,12 @@ START_TEST(refuses_wrong_command_lines)
                 const char *arguments[5];
                 const char *words;
         } rows[] = {
-                { { NULL }, "no command" },
-                { { "fly" }, "no command fly" },
+                { { NULL }, "command is missing" },
+                { { "fly" }, "unknown command fly" },
                 { { "show" }, "show NAME" },
                 { { "ping", "pong" }, "usage: gramctl [OPTION]... ping" },
                 { { "import", "a", "b", "c" }, "import NAME [FILE]" },
-                { { "list", "--format", "telethon" }, "list takes no --format" },
+                { { "list", "--format", "telethon" }, "list does not take --format" },
                 { { "--timeout", "soon", "ping" }, "--timeout soon" },
                 { { "--timeout", "0", "ping" }, "--timeout 0" },
         };
