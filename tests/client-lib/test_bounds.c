@@ -1,5 +1,5 @@
 /*
- * libgram's own clock and bounds: leases and requests that run out of time, what it holds back, and being
+ * libgram's timers and bounds: leases and requests that run out of time, requests in flight, and a client
  * freed at any moment.
  */
 #include <stdlib.h>
@@ -20,13 +20,13 @@ START_TEST(renews_a_lease_and_tells_when_it_is_over)
         puppet_does(bot->puppet, "open(...)",
                     "{session: 3, created: true, backend: 'mongo', dialect: 'mongo', version: 1, fence: 4}");
         puppet_does(bot->puppet, "lease(3)", "1800");
-        puppet_does(bot->puppet, "lease(3)", "1800"); /* a third of it later */
+        puppet_does(bot->puppet, "lease(3)", "1800"); /* a third of the lease later */
         bot_expect(bot, "ok");
         puppet_refuse(bot->puppet, puppet_expect(bot->puppet, "lease(3)"), "['unavailable', 'no', nil]");
         puppet_expect(bot->puppet, "lease(3)");
         ck_assert_int_gt(gram_session_lease_ms(bot->session), 0);
         puppet_drop(bot->puppet);
-        bot_expect(bot, "disconnected lease-lost"); /* also when there is nobody to ask */
+        bot_expect(bot, "disconnected lease-lost"); /* also without a connection */
         ck_assert_int_eq(gram_session_lease_ms(bot->session), 0);
         puppet_greet(bot->puppet);
         puppet_does(bot->puppet, "open(...)",
@@ -50,7 +50,7 @@ START_TEST(gives_up_in_time)
         bot_write_peer(bot, 1);
         id = puppet_expect(bot->puppet, "update_peers(3, [[1, ...]])");
         bot_expect(bot, "timeout");
-        puppet_answer(bot->puppet, id, "nil"); /* late: nobody hears of it */
+        puppet_answer(bot->puppet, id, "nil"); /* too late: dropped */
         gram_client_set_timeout(bot->client, 0);
         bot_write_peer(bot, 2);
         puppet_does(bot->puppet, "update_peers(3, [[2, ...]])", "nil");
@@ -64,8 +64,7 @@ START_TEST(gives_up_in_time)
         puppet_greet(bot->puppet);
         puppet_does(bot->puppet, BOT_OPEN_AGAIN, BOT_REOPENED);
         bot_expect(bot, "reconnected");
-        puppet_expect_nothing(
-                bot->puppet); /* the program has been told: it is not repeated behind its back */
+        puppet_expect_nothing(bot->puppet); /* the program knows of the failure: it is not repeated */
         bot_end(bot);
 }
 END_TEST
@@ -122,7 +121,7 @@ START_TEST(holds_back_what_the_daemon_would_not_take)
         puppet_answer(bot->puppet, ids[0], "nil");
         puppet_expect(bot->puppet, "update_peers(3, [[6, ...]])");
         bot_expect(bot, "ok ok");
-        /* Another daemon, another limit. */
+        /* Another daemon has another limit. */
         puppet_drop(bot->puppet);
         puppet_greet_as(bot->puppet, "{server: 'gramd', version: '1', protocol: 1, max_in_flight: 300}");
         puppet_does(bot->puppet, BOT_OPEN_AGAIN, BOT_REOPENED);
@@ -181,7 +180,8 @@ static void on_reply_frees(void *arg, struct gram_reply *reply)
         struct bot *bot = arg;
 
         bot_replied(arg, reply);
-        ck_assert_int_eq(gram_ping(bot->client), GRAM_E_MISUSE); /* no waiting inside a callback */
+        ck_assert_int_eq(gram_ping(bot->client),
+                         GRAM_E_MISUSE); /* blocking calls are refused inside a callback */
         gram_client_free(bot->client);
         ck_assert_int_eq(gram_async_ping(bot->client, bot_replied, bot), GRAM_E_CANCELLED);
         bot->puppet->pump = NULL;
@@ -210,7 +210,7 @@ static void on_event_frees(void *arg, const struct gram_event *event)
                 gram_client_free(bot->client);
 }
 
-/* Also under a blocking call, which then says so. */
+/* Also inside a blocking call, which then returns GRAM_E_CANCELLED. */
 START_TEST(may_be_freed_under_a_blocking_call)
 {
         struct bot bot = { .puppet = puppet_new() };

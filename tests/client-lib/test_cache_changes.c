@@ -24,7 +24,7 @@ START_TEST(forgets_what_others_change)
         cached_expect_asked(cached, BY_NAME, "anna", CACHED_ANNA_ROW);
         cached_tell(cached, CHANGED("", "", "'49'", ""));
         cached_expect_asked(cached, BY_PHONE, "49", CACHED_ANNA_ROW);
-        /* Another peer may be the newest of that name or number now. */
+        /* Another peer may be the newest with that name or number now. */
         cached_tell(cached, CHANGED("8", "", "", ""));
         cached_expect_hit(cached, BY_ID, "7", CACHED_ANNA);
         cached_expect_asked(cached, BY_NAME, "anna", CACHED_ANNA_ROW);
@@ -40,7 +40,7 @@ START_TEST(forgets_what_others_change)
 }
 END_TEST
 
-/* The change was made behind the answer, and is told before it. */
+/* The change was made after the answer was, but is told before it. */
 START_TEST(does_not_remember_an_answer_that_a_change_overtook)
 {
         struct cached *cached = cached_new(0);
@@ -87,8 +87,10 @@ START_TEST(forgets_what_it_changes_itself)
 }
 END_TEST
 
-/* Two peers with one name, the older repeated: it is the newer now, and nothing was changed that anybody is
- * told of. */
+/*
+ * Two peers have one name. The row of the older is repeated: it is the newest then, and nobody is told of a
+ * change.
+ */
 START_TEST(a_repeated_row_may_win_the_name)
 {
         struct cached *cached = cached_new(0);
@@ -104,7 +106,7 @@ START_TEST(a_repeated_row_may_win_the_name)
 }
 END_TEST
 
-/* Read, write, read without waiting: the first answer is from before the write. */
+/* Read, write and read without waiting for answers: the first answer is older than the write. */
 START_TEST(does_not_remember_an_answer_from_before_its_own_write)
 {
         struct cached *cached = cached_new(0);
@@ -144,8 +146,7 @@ START_TEST(starts_empty_after_a_reconnection)
         puppet_greet(cached->puppet);
         puppet_does(cached->puppet, "open(...)", CACHED_OPENED);
         watch = puppet_expect(cached->puppet, "watch(3, true)");
-        cached_expect_asked(cached, BY_ID, "7",
-                            CACHED_ANNA_ROW); /* the watch does not stand yet: not remembered */
+        cached_expect_asked(cached, BY_ID, "7", CACHED_ANNA_ROW); /* not watched yet, so not remembered */
         puppet_answer(cached->puppet, watch, "nil");
         gram_process(cached->client);
         cached_expect_asked(cached, BY_ID, "7", CACHED_ANNA_ROW);

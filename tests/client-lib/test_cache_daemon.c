@@ -1,6 +1,5 @@
 /*
- * Tracked caching with the real daemon, which is asked by a cached and an uncached client side by side: both
- * read the same.
+ * Tracked caching with the real daemon: a cached and an uncached client read the same.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -64,9 +63,9 @@ static uint32_t random_next(uint32_t *state)
 }
 
 /*
- * Both write at random, and after every write both must read the same. Each row has a time of its own, so
- * that of several peers with a name or number the newest is no matter of chance, and a hash of its own: none
- * repeats what is stored.
+ * Both write at random, and after each write both must read the same. Each row has its own time, so that it
+ * is certain which of several peers with one name or number is the newest. Each has its own hash, so that
+ * none repeats what is stored.
  */
 START_TEST(a_cached_client_reads_what_an_uncached_one_does)
 {
@@ -113,7 +112,7 @@ START_TEST(a_cached_client_reads_what_an_uncached_one_does)
 }
 END_TEST
 
-/* No turn of a loop in between: a change that was acknowledged to its writer counts at once. */
+/* A change counts as soon as its writer has the answer, without a turn of an event loop between. */
 START_TEST(a_change_counts_as_soon_as_its_writer_knows)
 {
         DAEMON daemon = daemon_start();

@@ -17,7 +17,7 @@ START_TEST(answers_what_was_asked_before)
         cached_expect_asked(cached, BY_ID, "7", CACHED_ANNA_ROW);
         cached_expect_hit(cached, BY_ID, "7", CACHED_ANNA);
         cached_expect_hit(cached, BY_ID, "7", CACHED_ANNA);
-        /* By name and by number the daemon chooses, so each is asked once. */
+        /* The daemon chooses the peer of a name or number, so each is asked for once. */
         cached_expect_asked(cached, BY_NAME, "anna", CACHED_ANNA_ROW);
         cached_expect_hit(cached, BY_NAME, "anna", CACHED_ANNA);
         cached_expect_asked(cached, BY_PHONE, "49", CACHED_ANNA_ROW);
@@ -70,7 +70,7 @@ START_TEST(asks_before_it_calls_a_record_expired)
 }
 END_TEST
 
-/* A name from the usernames table has an age of its own, which is not told. */
+/* A name in the usernames table has an age of its own, which no answer tells. */
 START_TEST(does_not_remember_a_name_that_is_not_the_peers_own)
 {
         struct cached *cached = cached_new(0);

@@ -1,6 +1,6 @@
 /*
- * libgram against the real daemon: every method once, many clients at a time, and the daemon killed and
- * restarted under load: no call fails, and no acknowledged write is lost.
+ * libgram with the real daemon: every method once, and many clients while the daemon is killed and restarted:
+ * no call fails, and no acknowledged write is lost.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -22,7 +22,7 @@ static struct gram_client *connected(const struct daemon *daemon)
         return client;
 }
 
-/* Says what went wrong where a call fails. */
+/* Fails the test with the message of the error. */
 #define OK(client, call) ck_assert_msg((call) == 0, #call ": %s", gram_client_error(client)->message)
 
 static struct gram_session *opened(struct gram_client *client, const char *name,
@@ -299,7 +299,7 @@ struct writer {
         int number;
         atomic_bool *stop;
         atomic_int *rounds;
-        int64_t acknowledged; /* peers 1 to this, times WRITERS, are stored */
+        int64_t acknowledged; /* how many of its peers are stored */
         int code;
         char message[256];
 };
@@ -385,7 +385,7 @@ static void wait_for_rounds(atomic_int *rounds, int count)
 
         while (*rounds < count) {
                 test_time_left(start, "rounds of the writers");
-                poll(NULL, 0, 1); /* they work on their own; nothing tells of a round */
+                poll(NULL, 0, 1); /* nothing tells of a round: ask again */
         }
 }
 
@@ -432,8 +432,7 @@ START_TEST(no_call_fails_and_nothing_is_lost_when_the_daemon_is_restarted)
 }
 END_TEST
 
-/* Pipelined writes of one client, the daemon killed in the midst: all are there, in the order they were made.
- */
+/* One client pipelines writes while the daemon is killed: all are stored, in their order. */
 struct pipeline {
         struct gram_session *session;
         int64_t submitted, answered;
@@ -479,7 +478,7 @@ START_TEST(a_pipeline_goes_on_where_it_broke)
                 daemon_resume(daemon);
         }
         OK(client, gram_get_states(pipeline.session, NULL, 0, &states));
-        ck_assert_uint_eq(gram_pending(client), 0); /* in order: what was asked before has been answered */
+        ck_assert_uint_eq(gram_pending(client), 0); /* answers come in order: all earlier ones are there */
         ck_assert_int_eq(pipeline.failed, 0);
         ck_assert_int_eq(pipeline.answered, pipeline.submitted);
         ck_assert_int_eq(states->rows[0].pts, pipeline.submitted);
@@ -488,7 +487,7 @@ START_TEST(a_pipeline_goes_on_where_it_broke)
 }
 END_TEST
 
-/* A deletion, an import and an exclusive open, each with the daemon killed under it: none of them fails. */
+/* The daemon is killed before an import, a deletion and so on: none of them fails. */
 START_TEST(calls_that_can_happen_once_survive_a_kill)
 {
         DAEMON daemon = daemon_start();
@@ -509,7 +508,7 @@ START_TEST(calls_that_can_happen_once_survive_a_kill)
         OK(client, gram_import_string(session, text, NULL, NULL));
         daemon_kill(daemon);
         daemon_resume(daemon);
-        OK(client, gram_import_string(session, text, NULL, NULL)); /* the key that is there */
+        OK(client, gram_import_string(session, text, NULL, NULL)); /* the key that is stored already */
         gram_free(text);
         daemon_kill(daemon);
         daemon_resume(daemon);
@@ -519,7 +518,7 @@ START_TEST(calls_that_can_happen_once_survive_a_kill)
 }
 END_TEST
 
-/* Memory sessions die with the daemon: the handle ends, and says so. */
+/* A memory session dies with the daemon: the session ends, and the program is told. */
 START_TEST(a_memory_session_ends_with_the_daemon)
 {
         DAEMON daemon = daemon_start();
@@ -539,12 +538,12 @@ START_TEST(a_memory_session_ends_with_the_daemon)
         ck_assert(gram_session_opened(session)->created);
         daemon_kill(daemon);
         daemon_resume(daemon);
-        OK(client, gram_delete(session, true)); /* it is gone, as was asked for */
+        OK(client, gram_delete(session, true)); /* it is gone already, which is no error */
         gram_client_free(client);
 }
 END_TEST
 
-/* A frozen daemon costs the timeout and no more; thawed, it goes on. */
+/* A call to a frozen daemon takes as long as the timeout. Once the daemon goes on, so does the client. */
 START_TEST(a_frozen_daemon_is_a_timeout)
 {
         DAEMON daemon = daemon_start();

@@ -1,5 +1,5 @@
 /*
- * gramctl as its users meet it: what it prints, on which stream, and with which exit status; session strings,
+ * gramctl as its users see it: what it prints, on which stream and with which exit status; session strings,
  * which it must not show; and the examples of the library.
  */
 #include <errno.h>
@@ -42,7 +42,7 @@ static void child_exec(const char *program, const char *const *arguments)
         _exit(127);
 }
 
-/* With `input` on standard input; the two outputs go through files. */
+/* Runs a program with `input` on standard input. Both outputs are read from files. */
 static struct run run_program(const char *program, const char *input, const char *const *arguments)
 {
         struct run run = { 0 };
@@ -79,7 +79,7 @@ static void expect_done(const struct run *run)
         ck_assert_str_eq(run->err, "");
 }
 
-/* One line, on stderr alone. */
+/* It printed one line, on stderr only. */
 static void expect_failed(const struct run *run, int status, const char *words)
 {
         ck_assert_int_eq(run->status, status);
@@ -96,7 +96,7 @@ static struct daemon *started(void)
         return daemon;
 }
 
-/* A session with a key, straight into the daemon; its string, to be gram_free()d. */
+/* Stores a session with a key. Returns its string, for gram_free(). */
 static char *make_session(const char *name)
 {
         struct gram_client *client = test_client_new(NULL);
@@ -194,7 +194,7 @@ START_TEST(pings)
 }
 END_TEST
 
-/* More than one answer holds. */
+/* More rows than fit one answer. */
 START_TEST(lists_all_sessions)
 {
         enum { N = 1100 };
@@ -274,7 +274,7 @@ START_TEST(names_who_holds_a_session)
 
                 expect_failed(&run, 1, "held by evil");
                 expect_in(run.err, "(pid ");
-                expect_not_in(run.err, "\x1b"); /* nothing of others reaches the terminal as it is */
+                expect_not_in(run.err, "\x1b"); /* control characters are escaped */
                 expect_not_in(list.out, "\x1b");
                 expect_not_in(json.out, "\x1b");
         }
@@ -352,7 +352,7 @@ START_TEST(never_quotes_a_string_it_refuses)
 
         expect_failed(&refused, 1, "carla");
         expect_not_in(refused.err, "a2tr"); /* `kkk` in base64 */
-        expect_not_in(listed.out, "carla"); /* made for it, and gone with it */
+        expect_not_in(listed.out, "carla"); /* created for the import and deleted again */
         expect_failed(&wrong, 1, "anna");
         expect_failed(&empty, 1, "empty");
         expect_failed(&number, 2, "--api-id many");

@@ -1,6 +1,5 @@
 /*
- * The first request of a connection: which features libgram tells, and how it gets along with daemons that do
- * not know the key.
+ * The first request of a connection: libgram tells its features, also to daemons that do not know the key.
  */
 #include "../support/bot.h"
 #include "../support/client.h"
@@ -28,7 +27,7 @@ START_TEST(tells_its_features_and_reads_the_daemons)
         puppet_accept(bot->puppet);
         puppet_does(bot->puppet, HELLO, "{" ANSWER ", features: ['map', 'batch']}");
         puppet_does(bot->puppet, HELLO_WITHOUT,
-                    "{" ANSWER ", features: ['map', 'batch']}"); /* the program's */
+                    "{" ANSWER ", features: ['map', 'batch']}"); /* sent by gram_async_hello() */
         bot_expect(bot, "hello map batch");
         bot_end(bot);
 }
@@ -59,7 +58,7 @@ START_TEST(asks_an_older_daemon_again_without_features)
 }
 END_TEST
 
-/* The daemon may have been replaced by a newer one meanwhile. */
+/* A newer daemon may run there by then. */
 START_TEST(tells_its_features_again_on_the_next_connection)
 {
         struct bot *bot = bot_new(0);
@@ -79,7 +78,7 @@ START_TEST(tells_its_features_again_on_the_next_connection)
 }
 END_TEST
 
-/* Once more, not for ever; and only where the daemon may have meant the key. */
+/* It is asked once more, and only after `bad_request`. */
 START_TEST(is_not_asked_a_third_time)
 {
         struct bot *bot = bot_new(0);

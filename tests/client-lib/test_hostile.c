@@ -1,6 +1,6 @@
 /*
- * libgram and a daemon that lies: whatever comes over the socket, the program gets an error, memory stays
- * bounded, and the next connection works.
+ * libgram with a daemon that breaks the protocol: whatever the socket brings, the program gets an error,
+ * memory stays bounded, and the next connection works.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static struct gram_client *connected(struct puppet *puppet)
         return client;
 }
 
-/* A client with an open session; the caller answers what comes next. */
+/* Opens a session on puppet->pump. */
 static struct gram_session *opened(struct puppet *puppet)
 {
         struct outcome outcome = { 0 };
@@ -55,7 +55,9 @@ static struct gram_session *opened(struct puppet *puppet)
         return outcome.session;
 }
 
-/* What is no message at all: the connection ends, so do the requests under way, and the next one works. */
+/*
+ * These bytes are no message: the connection ends, unanswered requests fail, and the next connection works.
+ */
 static void expect_broken(const void *bytes, size_t len)
 {
         PUPPET puppet = puppet_new();
@@ -107,7 +109,7 @@ START_TEST(drops_a_daemon_that_talks_nonsense)
 }
 END_TEST
 
-/* Messages of the right shape with the wrong contents cost the request, not the connection. */
+/* A well-formed message with a wrong result fails the request, not the connection. */
 START_TEST(refuses_results_of_the_wrong_type)
 {
         static const char *const results[] = {
@@ -213,7 +215,7 @@ START_TEST(refuses_an_impossible_handle)
 }
 END_TEST
 
-/* What a test below hears of its sessions. */
+/* Notes which session has changed. */
 static void on_changed(void *arg, const struct gram_event *event)
 {
         struct gram_session **changed = arg;
@@ -222,7 +224,7 @@ static void on_changed(void *arg, const struct gram_event *event)
                 *changed = event->session;
 }
 
-/* Older daemons give numbers of 2^20 and more to sessions that are opened in the place of closed ones. */
+/* Older daemons give handles above 2^20 after a session has been closed. */
 START_TEST(takes_any_handle_of_32_bits)
 {
         static const char *const handles[] = { "1", "257", "1048577", "4294967295" };
@@ -278,7 +280,7 @@ START_TEST(a_daemon_of_another_protocol_is_refused)
 }
 END_TEST
 
-/* Before it closes a connection that it will not have, the daemon says why, with id 0. */
+/* A daemon that refuses a connection says why, with id 0, before it closes. */
 START_TEST(hears_why_it_is_refused)
 {
         PUPPET puppet = puppet_new();
@@ -291,7 +293,7 @@ START_TEST(hears_why_it_is_refused)
         puppet_until(puppet, &outcome.done);
         puppet_drop(puppet);
         ck_assert_int_eq(outcome.code, GRAM_E_DENIED);
-        /* Too many clients now: later, perhaps. */
+        /* Too many clients: the client tries again. */
         ck_assert_int_eq(gram_async_stats(client, on_reply, &later), 0);
         puppet_accept(puppet);
         puppet_expect(puppet, "hello(...)");
@@ -305,7 +307,7 @@ START_TEST(hears_why_it_is_refused)
 }
 END_TEST
 
-/* Byte by byte: every boundary falls everywhere. */
+/* One byte at a time. */
 START_TEST(reads_answers_in_any_pieces)
 {
         static const char answer[] = "\x94\x01\xce\x00\x00\x00\x00\xc0\x81\xa1x\x01";
@@ -340,8 +342,7 @@ static uint32_t random_next(uint32_t *state)
         return *state;
 }
 
-/* True answers with bytes changed at random: whatever becomes of them, the client lives, and a new connection
- * works. */
+/* Answers with bytes changed at random: the client survives them, and a new connection works. */
 START_TEST(survives_damaged_answers)
 {
         static const char answer[] = "\x94\x01\xce\x00\x00\x00\x00\xc0\x92\x96\x07\x46\xa4user\xa4"

@@ -1,6 +1,6 @@
 /*
- * Every method of libgram against a puppet: the bytes that go out, in notation, and the result as the program
- * gets it, typed. The blocking functions stand on the others, so both are seen.
+ * Every method of libgram with a puppet: the request in notation, and the result as the program gets it. The
+ * blocking functions call the asynchronous ones, so both are tested.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -219,7 +219,7 @@ START_TEST(opens_with_options)
         ck_assert_int_eq(gram_watch(session, true), 0);
         ck_assert_ptr_null(gram_session_error(session));
         ck_assert_int_eq(gram_delete(session, false), 0);
-        /* Deleted: its handle is gone, further requests are not sent, and closing it is no error. */
+        /* The handle is gone: further requests are not sent, and closing the session is no error. */
         ck_assert_int_eq(gram_save(session), GRAM_E_NOT_FOUND);
         ck_assert_int_eq(gram_session_error(session)->code, GRAM_E_NOT_FOUND);
         ck_assert_int_eq(gram_close(session), 0);
@@ -379,7 +379,7 @@ START_TEST(reads_and_writes_peers)
         int64_t after;
 
         ck_assert_int_eq(gram_update_peers(session, rows, 2), 0);
-        ck_assert_int_eq(gram_update_peers(session, NULL, 0), 0); /* costs no message */
+        ck_assert_int_eq(gram_update_peers(session, NULL, 0), 0); /* sends nothing */
         ck_assert_int_eq(gram_get_peer_by_id(session, 7, &peer), 0);
         ck_assert_int_eq(peer->id, 7);
         ck_assert(peer->has_access_hash && peer->access_hash == 70);

@@ -1,6 +1,6 @@
 /*
  * libgram when the daemon goes away: what is opened again, what is repeated and what is not, and what the
- * program hears. The puppet dies wherever the test wants.
+ * program is told. The puppet drops the connection at any point.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ START_TEST(repeats_in_order_what_was_not_answered)
         }
         bot_expect(bot, "disconnected reconnected ok ok ok ok");
         ck_assert_uint_eq(gram_pending(bot->client), 0);
-        ck_assert(gram_session_opened(bot->session)->created); /* by this call, though not this time */
+        ck_assert(gram_session_opened(bot->session)->created); /* the first `open` of this call created it */
         bot_end(bot);
 }
 END_TEST
@@ -63,13 +63,13 @@ START_TEST(bears_a_daemon_that_dies_again_and_again)
         puppet_drop(bot->puppet);
         puppet_accept(bot->puppet); /* dies before hello is answered */
         puppet_drop(bot->puppet);
-        puppet_greet(bot->puppet); /* and behind it */
+        puppet_greet(bot->puppet); /* dies after it */
         puppet_expect(bot->puppet, BOT_OPEN_AGAIN);
         puppet_drop(bot->puppet);
         puppet_greet(bot->puppet);
         puppet_does(bot->puppet, BOT_OPEN_AGAIN, BOT_REOPENED);
         puppet_expect(bot->puppet, "update_peers(9, ...)");
-        puppet_silence(bot->puppet); /* and is away for a while */
+        puppet_silence(bot->puppet); /* does not listen for a while */
         bot_expect(bot, "disconnected reconnected disconnected reconnected disconnected");
         puppet_listen(bot->puppet);
         puppet_greet(bot->puppet);
@@ -80,7 +80,9 @@ START_TEST(bears_a_daemon_that_dies_again_and_again)
 }
 END_TEST
 
-/* An acknowledged write is behind it: it was executed, and again would undo the later one. */
+/*
+ * A later write has been acknowledged, so this one was executed. Repeating it would undo the later one.
+ */
 START_TEST(does_not_repeat_a_write_that_was_overtaken)
 {
         struct bot *bot = bot_open();
@@ -127,7 +129,7 @@ START_TEST(repeated_delete_of_a_session_that_is_gone_succeeds)
         puppet_expect(bot->puppet, "delete(3, {remove_peers: true})");
         bot_restart(bot);
         puppet_refuse(bot->puppet, puppet_expect(bot->puppet, BOT_OPEN_AGAIN), "['not_found', 'gone', nil]");
-        /* The write before it cannot be known to have succeeded. */
+        /* Whether the write before it succeeded is not known. */
         bot_expect(bot, "disconnected reconnected ended:not_found not_found ok");
         ck_assert_int_eq(gram_async_close(bot->session, bot_replied, bot), 0);
         bot_expect(bot, "ok");
@@ -147,12 +149,12 @@ START_TEST(repeated_delete_of_a_session_that_is_there_is_done)
         bot_expect(bot, "disconnected reconnected ok");
         ck_assert_int_eq(gram_async_close(bot->session, bot_replied, bot), 0);
         bot_expect(bot, "ok");
-        puppet_expect_nothing(bot->puppet); /* the handle went with the session */
+        puppet_expect_nothing(bot->puppet); /* the handle has ended with the session */
         bot_end(bot);
 }
 END_TEST
 
-/* Told that the handle has ended before the answer to our own deletion, which then gets lost. */
+/* The daemon tells that the handle has ended, and the answer to the deletion gets lost. */
 START_TEST(delete_whose_answer_is_lost_behind_its_own_notice_succeeds)
 {
         struct bot *bot = bot_open();
@@ -190,7 +192,7 @@ START_TEST(a_close_that_was_lost_is_done)
         puppet_expect(bot->puppet, "close(3)");
         puppet_drop(bot->puppet);
         bot_expect(bot, "disconnected ok");
-        /* Nothing calls for a connection any more, and none was made. */
+        /* Nothing needs a connection any more, and none was made. */
         ck_assert_int_eq(gram_timeout_ms(bot->client), -1);
         ck_assert_int_eq(poll(&called, 1, 0), 0);
         bot_end(bot);
@@ -241,7 +243,7 @@ START_TEST(an_exclusive_session_is_taken_again_exclusively)
         puppet_does(bot->puppet, "open('anna', {create: true, mode: 'exclusive', wait: 0})", BOT_OPENED);
         bot_expect(bot, "ok");
         bot_restart(bot);
-        /* Waits for whoever has it: perhaps our own former connection, not noticed yet. */
+        /* Waits: the daemon may not have noticed that the former connection is gone. */
         ck_assert_int_gt(
                 atoi(strstr((puppet_expect(bot->puppet,
                                            "open('anna', {create: false, mode: 'exclusive', wait: ...})"),
@@ -255,7 +257,7 @@ END_TEST
 
 START_TEST(a_session_that_another_has_taken_ends)
 {
-        struct bot *bot = bot_new(1000); /* the patience for a busy session, too */
+        struct bot *bot = bot_new(1000); /* also how long a busy session is tried */
         struct gram_open_options options = { .mode = GRAM_EXCLUSIVE };
 
         ck_assert_int_eq(gram_async_open(bot->client, "anna", &options, bot_opened, bot), 0);
@@ -281,7 +283,7 @@ START_TEST(a_session_that_another_has_taken_ends)
 }
 END_TEST
 
-/* The one who had the session comes first; the one who waited for it, a moment later. */
+/* The client that held the session opens it again first; the one that waited comes a moment later. */
 START_TEST(an_open_that_waited_lets_the_holder_come_back_first)
 {
         struct bot *bot = bot_new(0);
@@ -300,7 +302,7 @@ START_TEST(an_open_that_waited_lets_the_holder_come_back_first)
         ck_assert_int_gt(gram_timeout_ms(bot->client), 0);
         puppet_does(bot->puppet, "open('anna', {..., wait: ...})", BOT_REOPENED);
         wait = strstr(bot->puppet->text, "wait: ") + 6;
-        ck_assert_int_lt(atoi(wait), 20000); /* what is left of it */
+        ck_assert_int_lt(atoi(wait), 20000); /* the rest of the time */
         bot_expect(bot, "ok");
         bot_end(bot);
 }
@@ -342,7 +344,7 @@ START_TEST(an_ended_session_is_not_opened_again)
                 puppet_refuse(bot->puppet, id, "['bad_session', 'no such handle', nil]");
                 puppet_drop(bot->puppet);
                 bot_expect(bot, log);
-                ck_assert_int_eq(gram_timeout_ms(bot->client), -1); /* does not come back by itself */
+                ck_assert_int_eq(gram_timeout_ms(bot->client), -1); /* it does not connect again by itself */
                 ck_assert_int_eq(gram_async_save(bot->session, bot_replied, bot), numbers[i]);
                 ck_assert_str_eq(gram_client_error(bot->client)->message, "so it is");
                 bot_end(bot);
@@ -350,7 +352,7 @@ START_TEST(an_ended_session_is_not_opened_again)
 }
 END_TEST
 
-/* What the daemon said last is read, though the connection is already shut when the client wants to write. */
+/* The daemon's last message is read, although the connection is closed when the client writes. */
 START_TEST(a_notice_before_the_end_of_the_connection_is_heard)
 {
         struct bot *bot = bot_open();
@@ -397,7 +399,7 @@ START_TEST(a_watch_is_set_again_and_everything_forgotten)
         bot_restart(bot);
         ck_assert_int_eq(gram_async_get_states(bot->session, NULL, 0, bot_replied, bot), 0);
         puppet_does(bot->puppet, BOT_OPEN_AGAIN, BOT_REOPENED);
-        watch = puppet_expect(bot->puppet, "watch(9, true)"); /* before what the program asks */
+        watch = puppet_expect(bot->puppet, "watch(9, true)"); /* before the requests of the program */
         puppet_does(bot->puppet, "get_states(9)", "[]");
         bot_expect(bot, "disconnected reconnected ok");
         puppet_answer(bot->puppet, watch, "nil");

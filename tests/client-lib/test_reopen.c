@@ -1,12 +1,12 @@
 /*
- * Sessions closed and opened again on one connection of the real daemon. A client that is disconnected opens
- * its sessions again, so that a lost connection shows only in what other clients could do meanwhile.
+ * Sessions closed and opened again on one connection of the real daemon. A disconnected client opens its
+ * sessions again, so a lost connection shows only in what happened to them meanwhile.
  */
 #include "../support/client.h"
 #include "../support/daemon.h"
 #include "../support/program.h"
 
-/* Says what went wrong where a call fails. */
+/* Fails the test with the message of the error. */
 #define OK(client, call) ck_assert_msg((call) == 0, #call ": %s", gram_client_error(client)->message)
 
 static struct gram_client *connected(const struct daemon *daemon)
@@ -49,7 +49,7 @@ START_TEST(a_closed_session_is_opened_again_on_the_same_connection)
 }
 END_TEST
 
-/* It lives as long as somebody has a handle on it. */
+/* It lives as long as there is a handle on it. */
 START_TEST(a_memory_session_keeps_its_data_while_another_handle_holds_it)
 {
         DAEMON daemon = daemon_start();
@@ -96,7 +96,7 @@ START_TEST(an_exclusive_session_is_not_lost_to_a_waiter)
         struct waiter waiter = { 0 };
 
         ck_assert_int_eq(gram_async_open(other, "anna", &waiting, on_open, &waiter), 0);
-        OK(other, gram_ping(other)); /* the daemon has the open that waits, too */
+        OK(other, gram_ping(other)); /* answered: the `open` that waits has arrived, too */
         close_and_reopen(owner, "berta", NULL, 3);
         OK(owner, gram_save(session));
         OK(other, gram_ping(other));
