@@ -16,7 +16,8 @@
 #define SAME_ORDER(constant, name)                                                                           \
         _Static_assert((int)GRAM_E_##constant == -((int)WIRE_##constant + 1), name " has another number");
 CONTRACT_ERRORS(SAME_ORDER)
-_Static_assert((int)GRAM_E_UNKNOWN == -((int)WIRE_ERROR_COUNT + 1), "behind the daemon's errors");
+_Static_assert((int)GRAM_E_UNKNOWN == -((int)WIRE_ERROR_COUNT + 1),
+               "a further error of the daemon must not have the number of GRAM_E_UNKNOWN");
 
 /* The codes that a daemon does not send. */
 static const struct {

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* One for each client, freed by nobody: the client's end is not told. The list keeps them reachable. */
+/* One for each client. Never freed, because the end of a client is not told; reachable for leak checkers. */
 struct guard {
         struct guard *next;
         gram_event_fn *on_event;

@@ -3,13 +3,12 @@
 
 /*
  * A libgram client for tests. GRAM_EVENT_DISCONNECTED fails the test, unless the test has broken the
- * connection: a client mends its connection by itself, and a test that only looks at results would not
- * notice.
+ * connection. (A client connects again by itself, so a test that only looks at results would not notice.)
  */
 
 #include "../../client-lib/gram.h"
 
-/* Like gram_client_new(); events go on to the handler of `options`. Freed by gram_client_free(). */
+/* Like gram_client_new(); the handler of `options` gets all events. Freed by gram_client_free(). */
 struct gram_client *test_client_new(const struct gram_options *options);
 
 /*
