@@ -26,6 +26,7 @@ async def test_the_daemon(daemon: Daemon) -> None:
     async with gramd.Client(name="a test") as client:
         hello = await client.hello()
         assert hello["server"] == "gramd" and hello["protocol"] == 1 and "file" in hello["backends"]
+        assert client.features == set(hello.get("features", []))
         for value in (None, True, -5, 1 << 63, "text", b"\xff", [1, {"a": 2.5}]):
             assert await client.ping(value) == value
         async with await client.open("one"), await client.open("two"):
@@ -158,6 +159,19 @@ async def test_opening(daemon: Daemon) -> None:
         assert await memory.get("api_id") == [5]
         with pytest.raises(gramd.UnknownMethod):
             await client.call("no_such_method")
+
+
+async def test_closing_and_opening_again_keeps_the_connection(daemon: Daemon) -> None:
+    async with gramd.Client() as client:
+        stays = await client.open("stays", mode="exclusive")
+        [before] = await client.clients()
+        for n in range(5):
+            async with await client.open("acc") as session:
+                await session.set(api_id=n)
+                assert await session.get("api_id") == [n]
+        assert await stays.get("dc_id") == [2]
+        [after] = await client.clients()
+        assert after["id"] == before["id"]
 
 
 async def test_deleting(daemon: Daemon) -> None:

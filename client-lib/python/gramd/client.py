@@ -22,6 +22,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from . import errors
 from .connection import MAX_MESSAGE, Connection, Encoder
+from .features import FEATURES, told
 from .paths import socket_path
 from .request import Outcome, Request, Result, forget, tell, weakly
 from .session import Lane, OnLost, Session
@@ -48,7 +49,8 @@ class Client:
         self.socket = socket_path(socket)
         self.name = name or os.path.basename(sys.argv[0] or "python").encode()[:255].decode(errors="ignore")
         self.timeout = timeout
-        self.server: dict[str, Any] = {}
+        self.server: dict[str, Any] = {}  # the last answer to `hello`
+        self.features: frozenset[str] = frozenset()  # of the connected daemon, once it has answered `hello`
         self._loop = asyncio.get_running_loop()
         self._encoder = Encoder()
         self._connection: Optional[Connection] = None
@@ -128,8 +130,15 @@ class Client:
 
     async def hello(self) -> dict[str, Any]:
         """What the daemon is and allows."""
-        result: dict[str, Any] = await self.call("hello", {"client": self.name}, on_result=self._greeted)
+        result: dict[str, Any] = await self._hello()
         return result
+
+    def _hello(self, internal: bool = False) -> asyncio.Future[Any]:
+        about = {"client": self.name, "features": FEATURES}
+        older = {"client": self.name}  # a daemon of the first version refuses every other key
+        return self.call(
+            "hello", about, on_result=self._greeted, internal=internal, again=(about,), older=(older,)
+        )
 
     async def ping(self, value: Any = None) -> Any:
         return await self.call("ping", value)
@@ -194,10 +203,13 @@ class Client:
         on_result: Optional[Result] = None,
         internal: bool = False,
         again: Optional[tuple[Any, ...]] = None,
+        older: Optional[tuple[Any, ...]] = None,
         outcome: Optional[Outcome] = None,
     ) -> asyncio.Future[Any]:
-        """Sends a request; the future is its result, unless it is told to `outcome`. `again`: the parameters
-        for repeating it, where they differ."""
+        """Sends a request and returns a future for its result; `outcome` replaces that future.
+
+        `again`: the parameters to use on another connection, where they differ. `older`: the parameters to
+        use on the same connection if the daemon answers `bad_request`."""
         if self._closed:
             raise errors.Disconnected("the client is closed")
         if self._loop is not asyncio.get_running_loop():
@@ -216,6 +228,8 @@ class Client:
         request.internal = internal
         if again is not None:
             request.body_again = self._encoder.params(again)
+        if older is not None:
+            request.body_older = self._encoder.params(older)
         self._requests[request.id] = request
         if self._timer is None or self._timer.when() > deadline:
             self._arm(deadline)
@@ -339,6 +353,10 @@ class Client:
                 self.pump(each)
         if error is not None:
             exception = errors.from_wire(error)
+            if isinstance(exception, errors.BadRequest) and request.take_older():
+                self._requests[request.id] = request
+                self._send(request, None)
+                return
             if session is not None and isinstance(exception, errors.Fenced):
                 session.end(exception)
             self._fail(request, exception)
@@ -405,7 +423,7 @@ class Client:
 
     def _connected(self) -> None:
         self._why_not = None
-        forget(self.call("hello", {"client": self.name}, on_result=self._greeted, internal=True))
+        forget(self._hello(internal=True))
         if self._monitor is not None:
             forget(self.call("monitor", True, internal=True))
         for request in list(self._requests.values()):
@@ -416,6 +434,7 @@ class Client:
 
     def _greeted(self, limits: dict[str, Any]) -> dict[str, Any]:
         self.server = limits
+        self.features = told(limits)
         self._max_message = int(limits.get("max_message", MAX_MESSAGE))
         self._max_in_flight = int(limits.get("max_in_flight", MAX_IN_FLIGHT))
         return limits
@@ -424,6 +443,7 @@ class Client:
         if connection is not self._connection:
             return
         self._connection = None
+        self.features = frozenset()
         self._handles.clear()
         for session in self._sessions:
             session.disconnected()
@@ -457,8 +477,8 @@ class Client:
 
     def session_closed(self, session: Session) -> None:
         self._sessions.pop(session, None)
-        if session.handle is not None:
-            self._handles.pop(session.handle, None)
+        if session.handle is not None and self._handles.get(session.handle) is session:
+            del self._handles[session.handle]
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

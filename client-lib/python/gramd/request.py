@@ -58,12 +58,13 @@ class Request:
     """`on_result` runs the moment the answer is read, before anything that the daemon sent after it is looked
     at, and even where nobody waits any more; what it returns is the result.
 
-    `body_again` replaces `body` when the request is repeated. An internal request belongs to one
-    connection."""
+    `body_again` replaces `body` when the request is repeated on another connection, `body_older` when the
+    daemon refuses `body`. An internal request belongs to one connection."""
 
     __slots__ = (
         "body",
         "body_again",
+        "body_older",
         "count",
         "deadline",
         "future",
@@ -89,12 +90,20 @@ class Request:
         self.method = method
         self.body = body
         self.body_again: Optional[bytes] = None
+        self.body_older: Optional[bytes] = None
         self.count = count
         self.session = session
         self.future = future
         self.deadline = deadline
         self.on_result = on_result
         self.internal = False
+
+    def take_older(self) -> bool:
+        """Whether the request is worth sending once more, with what older daemons take."""
+        if self.body_older is None or self.body == self.body_older or self.future.done():
+            return False
+        self.body = self.body_older
+        return True
 
 
 def is_transient(done: asyncio.Future[Any]) -> bool:

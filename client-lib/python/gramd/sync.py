@@ -196,6 +196,11 @@ class SyncClient:
         """The asynchronous client behind it; it belongs to the background thread."""
         return self._client
 
+    @property
+    def features(self) -> frozenset[str]:
+        """See `Client.features`."""
+        return self._client.features
+
     def __enter__(self) -> SyncClient:
         return self
 

@@ -35,6 +35,8 @@ class FakeGramd:
         self.faults: list[tuple[str, Any]] = []  # (method, what happens to it), each once
         self.seen: list[tuple[str, list[Any]]] = []  # what was executed, without handles
         self.lease: Optional[int] = None
+        self.features = ["a feature", "another"]
+        self.older = False  # one of the first version: other keys of `hello`, other handles
         self._server: Optional[asyncio.AbstractServer] = None
 
     async def __aenter__(self) -> FakeGramd:
@@ -97,6 +99,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, fake: FakeGramd) -> None:
         self.fake = fake
         self.handles: dict[int, str] = {}
+        self.opened = 0
         self.modes: dict[int, str] = {}
         self.late: list[list[Any]] = []
         self.unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
@@ -148,13 +151,13 @@ class _Connection(asyncio.Protocol):
         return getattr(self, "do_" + method)(handle, self.fake.sessions[self.handles[handle]], *rest)
 
     def do_hello(self, who: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "server": "gramd",
-            "version": "fake",
-            "protocol": 1,
-            "max_message": 1 << 22,
-            "max_in_flight": 4,
-        }
+        limits = {"max_message": 1 << 22, "max_in_flight": 4}
+        hello = {"server": "gramd", "version": "fake", "protocol": 1, **limits}
+        if not self.fake.older:
+            return {**hello, "features": self.fake.features, "a key of tomorrow": {"of": ["any", 1, None]}}
+        if who.keys() - {"client"}:
+            raise Refusal("bad_request")
+        return hello
 
     def do_clients(self) -> list[Any]:
         return [{"id": id(each)} for each in self.fake.connections]
@@ -174,7 +177,10 @@ class _Connection(asyncio.Protocol):
             raise Refusal("busy", {"holder": {"client": "other", "pid": 7, "host": "elsewhere"}})
         if created:
             self.fake.sessions[name] = {"fields": dict(FIELDS), "peers": {}, "usernames": {}, "states": {}}
-        handle = max(self.handles, default=0) + 1
+        handle = next(n for n in range(1, 1 << 20) if n not in self.handles)
+        if self.fake.older and self.opened:
+            handle += self.opened << 20
+        self.opened += 1
         self.handles[handle], self.modes[handle] = name, options["mode"]
         dialect = options.get("dialect", "pyrogram")
         opened = {"session": handle, "created": created, "backend": "file", "dialect": dialect}

@@ -61,7 +61,91 @@ async def test_a_program_of_a_long_name(fake: FakeGramd, monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.argv", ["/usr/bin/" + "ü" * 200])
     async with fake, gramd.Client(fake.path) as client:
         await client.ping()
-        assert fake.seen[0] == ("hello", [{"client": "ü" * 127}])  # 255 bytes are what the daemon takes
+        assert fake.seen[0][1][0]["client"] == "ü" * 127  # the daemon takes 255 bytes
+
+
+def hellos(fake: FakeGramd) -> list[dict[str, Any]]:
+    return [params[0] for method, params in fake.seen if method == "hello"]
+
+
+async def test_hello_tells_the_features_of_both(fake: FakeGramd, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake, gramd.Client(fake.path, name="bot") as client:
+        assert client.features == frozenset()
+        await client.ping()
+        assert hellos(fake) == [{"client": "bot", "features": []}]
+        assert client.features == {"a feature", "another"}
+        assert (await client.hello())["features"] == ["a feature", "another"]
+        monkeypatch.setattr("gramd.client.FEATURES", ("mine",))
+        await client.hello()
+        assert hellos(fake)[-1] == {"client": "bot", "features": ["mine"]}
+
+
+@pytest.mark.parametrize("features", [None, [], {}, "text", 5, [1, None, b"x", ["y"]]])
+async def test_features_that_are_none(fake: FakeGramd, features: Any) -> None:
+    fake.features = features
+    async with fake, gramd.Client(fake.path) as client:
+        assert (await client.hello())["server"] == "gramd"
+        assert client.features == frozenset()
+
+
+async def test_a_daemon_that_refuses_features_is_asked_without(fake: FakeGramd) -> None:
+    fake.older = True
+    async with fake, gramd.Client(fake.path, name="bot") as client:
+        both = [{"client": "bot", "features": []}, {"client": "bot"}]
+        await client.ping()
+        await until(lambda: client.server)
+        assert hellos(fake) == both
+        fake.seen.clear()
+        assert (await client.hello())["max_in_flight"] == 4
+        assert hellos(fake) == both
+        assert client.features == frozenset()
+        assert len(fake.connections) == 1
+
+
+async def test_hello_is_refused_twice_at_most(fake: FakeGramd) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        await client.ping()
+        fake.faults = [("hello", Refusal("bad_request"))] * 2
+        with pytest.raises(gramd.BadRequest):
+            await client.hello()
+        assert not fake.faults and await client.ping(1) == 1
+
+
+async def test_the_features_are_those_of_the_connected_daemon(fake: FakeGramd) -> None:
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            await client.hello()
+        await until(lambda: not client.features)
+        fake.older = True
+        async with fake:
+            await client.hello()
+            assert client.features == frozenset()
+        await until(lambda: client._connection is None)
+        fake.older = False
+        async with fake:
+            await client.hello()
+            assert client.features == {"a feature", "another"}
+
+
+@pytest.mark.parametrize("older", [False, True])
+async def test_closing_and_opening_again_keeps_the_connection(fake: FakeGramd, older: bool) -> None:
+    """Older daemons give handles of 2^20 and more to sessions that are opened again."""
+    fake.older = older
+    told: list[dict[str, Any]] = []
+    async with fake, gramd.Client(fake.path) as client, gramd.Client(fake.path) as other:
+        stays, beside = await client.open("stays"), await other.open("a")
+        for n in range(4):
+            session = await client.open("a")
+            session.on_changed = told.append
+            assert session.handle is not None and (session.handle > 1 << 20) == older
+            await session.set(api_id=n)
+            assert await session.get("api_id") == [n]
+            await beside.set(api_id=n + 1)
+            await client.ping()  # answered behind the notification
+            assert told == [{"fields": ["api_id"]}] * (n + 1)
+            await session.close()
+        assert await stays.get("dc_id") == [2]
+        assert fake.methods().count("open") == 6 and len(fake.connections) == 2
 
 
 async def test_busy_names_the_holder(fake: FakeGramd) -> None:
@@ -362,6 +446,7 @@ async def test_hostile_bytes_do_not_end_the_client(fake: FakeGramd) -> None:
 def test_the_blocking_client(fake: FakeGramd) -> None:
     with fake.elsewhere(), gramd.SyncClient(fake.path) as client:
         assert client.ping(3) == 3
+        assert client.features == {"a feature", "another"}
         with client.open("a", cache=True) as session:
             session.update_peers([ROW])
             assert session.get_peer_by_username("someone").id == 1
