@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import random
 import time
 from typing import Any
@@ -224,21 +223,6 @@ async def test_more_requests_than_may_be_in_flight(daemon: Daemon) -> None:
         )
         peers = await asyncio.gather(*(sessions[n % 2].get_peer_by_id(n) for n in range(1, 2000)))
         assert [peer.access_hash for peer in peers] == list(range(1, 2000))
-
-
-def test_the_blocking_client_has_every_method() -> None:
-    for kind, blocking in ((gramd.Client, gramd.SyncClient), (gramd.Session, gramd.SyncSession)):
-        for name, method in vars(kind).items():
-            if (
-                inspect.iscoroutinefunction(method)
-                and not name.startswith("_")
-                and (kind, name)
-                != (
-                    gramd.Session,
-                    "open",
-                )
-            ):
-                assert name in vars(blocking), name
 
 
 def test_the_blocking_client(daemon: Daemon) -> None:

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import Any, Optional, Union, cast
 from weakref import WeakSet, WeakValueDictionary
 
-from . import errors
-from .connection import MAX_MESSAGE, Connection, Encoder
+from . import errors, limits
+from .connection import Connection, Encoder
 from .features import FEATURES, told
 from .paths import socket_path
 from .request import Outcome, Request, Result, forget, tell, weakly
@@ -31,8 +31,11 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.01
 LAST_DELAY = 0.5
-MAX_IN_FLIGHT = 256
-"""Of one connection on one session; the protocol's default, until `hello` tells the daemon's own."""
+
+
+def _program_name() -> str:
+    name = os.path.basename(sys.argv[0] or "python").encode()
+    return name[: limits.CLIENT_BYTES].decode(errors="ignore")
 
 
 class Client:
@@ -47,7 +50,7 @@ class Client:
         timeout: float = 30.0,
     ) -> None:
         self.socket = socket_path(socket)
-        self.name = name or os.path.basename(sys.argv[0] or "python").encode()[:255].decode(errors="ignore")
+        self.name = name or _program_name()
         self.timeout = timeout
         self.server: dict[str, Any] = {}  # the last answer to `hello`
         self.features: frozenset[str] = frozenset()  # of the connected daemon, once it has answered `hello`
@@ -65,8 +68,8 @@ class Client:
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._monitor: Optional[Callable[[dict[str, Any]], None]] = None
-        self._max_message = MAX_MESSAGE
-        self._max_in_flight = MAX_IN_FLIGHT
+        self._max_message = limits.MESSAGE_BYTES
+        self._max_in_flight = limits.IN_FLIGHT
         self._closed = False
         _clients.add(self)
 
@@ -432,12 +435,12 @@ class Client:
         for session in list(self._sessions):
             session.reopen()
 
-    def _greeted(self, limits: dict[str, Any]) -> dict[str, Any]:
-        self.server = limits
-        self.features = told(limits)
-        self._max_message = int(limits.get("max_message", MAX_MESSAGE))
-        self._max_in_flight = int(limits.get("max_in_flight", MAX_IN_FLIGHT))
-        return limits
+    def _greeted(self, hello: dict[str, Any]) -> dict[str, Any]:
+        self.server = hello
+        self.features = told(hello)
+        self._max_message = int(hello.get("max_message", limits.MESSAGE_BYTES))
+        self._max_in_flight = int(hello.get("max_in_flight", limits.IN_FLIGHT))
+        return hello
 
     def on_connection_lost(self, connection: Connection) -> None:
         if connection is not self._connection:

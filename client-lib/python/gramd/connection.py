@@ -19,9 +19,6 @@ import msgpack
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE = 4 * 1024 * 1024
-"""The protocol's default for the longest message, until `hello` tells the daemon's own."""
-
 LARGEST_MESSAGE = 1 << 30
 """That a daemon can be configured to send."""
 
