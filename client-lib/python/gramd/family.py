@@ -176,7 +176,7 @@ class Storage:
         """Whether it is open in this event loop."""
         if self._session is None or self._session.ended is not None:
             return False
-        return self._session.client.loop is asyncio.get_running_loop()
+        return self._session.loop is asyncio.get_running_loop()
 
     async def _close(self) -> None:
         session, client = self._session, self._client

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Callable, Optional, Protocol
 
+from . import errors
 from .request import RETRY, is_transient, weakly
-
-if TYPE_CHECKING:
-    from .session import Session
 
 
 def boottime() -> float:
@@ -17,10 +15,28 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
+class Leased(Protocol):
+    """The session, as far as its lease needs to know it."""
+
+    handle: Optional[int]
+    timeout: float
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    @property
+    def ended(self) -> Optional[errors.Error]: ...
+
+    def is_over(self) -> bool:
+        """Also ends the session where its lease has run out."""
+
+    def ask(self, method: str, *, on_result: Callable[[Any], Any]) -> asyncio.Future[Any]: ...
+
+
 class Lease:
     """Asked again every third of it, while the session is open. It runs on while the daemon is away."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Leased) -> None:
         self._session = session
         self._until: Optional[float] = None  # None: there is no limit, or it is not known yet
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -57,7 +73,7 @@ class Lease:
         self.stop()
         if self._until is not None:
             delay = min(delay, max(0.0, self._until - boottime()))
-        self._timer = self._session.client.loop.call_later(delay, weakly(self._due))
+        self._timer = self._session.loop.call_later(delay, weakly(self._due))
 
     def _due(self) -> None:
         if self._session.is_over():

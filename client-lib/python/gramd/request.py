@@ -6,12 +6,10 @@ import asyncio
 import inspect
 import logging
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from collections import deque
+from typing import Any, Callable, Optional, Protocol
 
 from . import errors
-
-if TYPE_CHECKING:
-    from .session import Session
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +20,43 @@ TRANSIENT = (errors.Unavailable, errors.Storage, errors.Overloaded, errors.Timed
 
 RETRY = 0.25
 """Seconds until it is tried again."""
+
+
+class Lane:
+    """What the sessions of one name share: the daemon counts the requests in flight for all of them
+    together."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.waiting: dict[OnSession, None] = {}  # those that have something to send
+
+
+class OnSession(Protocol):
+    """An open session, as far as its requests and the connection need to know it."""
+
+    handle: Optional[int]
+    """On the present connection; `None` while there is none."""
+
+    lane: Lane
+    waiting: deque[Request]
+
+    @property
+    def ended(self) -> Optional[errors.Error]: ...
+
+    def reopen(self) -> None:
+        """There is a new connection."""
+
+    def disconnected(self) -> None:
+        """The connection was lost, and the handle with it."""
+
+    def changed(self, what: dict[str, Any]) -> None:
+        """The daemon tells what others changed."""
+
+    def end(self, error: errors.Error) -> None:
+        """The daemon has ended the handle."""
+
+    def finish(self, error: errors.Error) -> None:
+        """The client is closed."""
 
 
 class Outcome:
@@ -81,7 +116,7 @@ class Request:
         method: str,
         body: bytes,
         count: int,
-        session: Optional[Session],
+        session: Optional[OnSession],
         future: asyncio.Future[Any],
         deadline: float,
         on_result: Optional[Result],

@@ -8,16 +8,14 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Optional, Union, cast
+from typing import Any, Optional, Union, cast
 
 from . import errors
 from .cache import Cache
+from .caller import Caller
 from .lease import Lease
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
-from .request import RETRY, TRANSIENT, Outcome, Request, forget, is_transient, tell, weakly
-
-if TYPE_CHECKING:
-    from .client import Client
+from .request import RETRY, TRANSIENT, Lane, Outcome, Request, forget, is_transient, tell, weakly
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +41,12 @@ def lost_callback(on_lost: Optional[OnLost]) -> Optional[OnLost]:
     return callback
 
 
-class Lane:
-    """What the sessions of one name share: the daemon counts the requests in flight for all of them
-    together."""
-
-    def __init__(self) -> None:
-        self.in_flight = 0
-        self.waiting: dict[Session, None] = {}  # those that have something to send
-
-
 class Session:
     """Made by `Client.open`. A session that has ended for good raises why from every method."""
 
     def __init__(
         self,
-        client: Client,
+        client: Caller,
         name: str,
         options: dict[str, Any],
         cache: Union[bool, Cache, None],
@@ -75,7 +64,7 @@ class Session:
         self.fence = 0
         # Between client and session: the handle on the present connection, and what waits for it.
         self.handle: Optional[int] = None
-        self.lane = client.lane(name)
+        self.lane: Lane = client.lane(name)
         self.waiting: deque[Request] = deque()
         self._options = options
         self._on_lost = lost_callback(on_lost)
@@ -92,6 +81,11 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop in which the session may be used."""
+        return self.client.loop
 
     @property
     def ended(self) -> Optional[errors.Error]:
@@ -169,7 +163,7 @@ class Session:
             if self.on_changed is not None:
                 tell(self.on_changed, {"all": True})
         elif isinstance(error, TRANSIENT):
-            self.client.loop.call_later(RETRY, weakly(self.reopen))
+            self.loop.call_later(RETRY, weakly(self.reopen))
         elif isinstance(error, errors.Error) and self.handle is None:  # else an earlier one was answered late
             self.end(error)
 
@@ -250,7 +244,7 @@ class Session:
 
     def _watch_asked(self, asked: asyncio.Future[Any]) -> None:
         if is_transient(asked):
-            self.client.loop.call_later(RETRY, weakly(self._ask_watch))
+            self.loop.call_later(RETRY, weakly(self._ask_watch))
 
     async def watch(self, on: bool = True) -> None:
         """Has `on_changed` called with what others change. A cache needs it and turns it on itself."""

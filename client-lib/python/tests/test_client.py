@@ -75,7 +75,7 @@ async def test_hello_tells_the_features_of_both(fake: FakeGramd, monkeypatch: py
         assert hellos(fake) == [{"client": "bot", "features": []}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
-        monkeypatch.setattr("gramd.client.FEATURES", ("mine",))
+        monkeypatch.setattr("gramd.caller.FEATURES", ("mine",))
         await client.hello()
         assert hellos(fake)[-1] == {"client": "bot", "features": ["mine"]}
 

@@ -1,0 +1,433 @@
+"""The connection to the daemon, as applications see it: it is there, or comes back.
+
+A `Client` belongs to one event loop. Requests are pipelined. When the connection is lost, the client connects
+again for as long as anything waits or is open, opens every session again (never creating one), and repeats
+what was not answered, in the order in which it was asked; only a request's own timeout ends its wait.
+
+What the event loop knows of a client (its connection, its timers) does not keep it alive: one that was
+dropped without `close` goes, and its connection with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Optional, Union, cast
+from weakref import WeakSet, WeakValueDictionary
+
+from . import errors, limits
+from .connection import Connection, Encoder
+from .features import FEATURES, told
+from .paths import socket_path
+from .request import Lane, OnSession, Outcome, Request, Result, forget, tell, weakly
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.01
+LAST_DELAY = 0.5
+
+
+def _program_name() -> str:
+    name = os.path.basename(sys.argv[0] or "python").encode()
+    return name[: limits.CLIENT_BYTES].decode(errors="ignore")
+
+
+class Caller:
+    """The part of a `Client` that carries its requests. It connects when it is first used."""
+
+    def __init__(
+        self,
+        socket: Optional[Union[str, os.PathLike[str]]] = None,
+        *,
+        name: Optional[str] = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.socket = socket_path(socket)
+        self.name = name or _program_name()
+        self.timeout = timeout
+        self.server: dict[str, Any] = {}  # the last answer to `hello`
+        self.features: frozenset[str] = frozenset()  # of the connected daemon, once it has answered `hello`
+        self._loop = asyncio.get_running_loop()
+        self._encoder = Encoder()
+        self._connection: Optional[Connection] = None
+        self._connecting: Optional[asyncio.Task[None]] = None
+        self._retry: Optional[asyncio.TimerHandle] = None
+        self._why_not: Optional[OSError] = None
+        self._delay = FIRST_DELAY
+        self._requests: dict[int, Request] = {}  # unanswered, in the order in which they were made
+        self._next_id = 1
+        self._sessions: dict[OnSession, None] = {}  # open, in the order in which they were opened
+        self._handles: dict[int, OnSession] = {}
+        self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._monitor: Optional[Callable[[dict[str, Any]], None]] = None
+        self._max_message = limits.MESSAGE_BYTES
+        self._max_in_flight = limits.IN_FLIGHT
+        self._closed = False
+        _clients.add(self)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self._requests.clear()  # whoever waits for one keeps its client alive
+            self.abandon()
+
+    async def close(self) -> None:
+        """Closes the connection, and with it every session. Unanswered requests fail with `Disconnected`."""
+        if self._loop is not asyncio.get_running_loop():
+            self.abandon()
+            return
+        connection, connecting = self._connection, self._connecting
+        self._end("the client was closed")
+        if connection is not None:
+            connection.close()
+        if connecting is not None:
+            connecting.cancel()
+            await asyncio.wait([connecting])
+
+    def abandon(self) -> None:
+        """Closes it where its event loop cannot: it runs no more."""
+        connection = self._connection
+        self._end("the client's event loop has ended")
+        if connection is not None:
+            connection.drop()
+
+    def forked(self) -> None:
+        """In the child: connection and sessions are the parent's. Nobody who would hear of it is here."""
+        connection = self._connection
+        self._requests.clear()
+        self._end("the process has forked: clients and sessions are to be opened again")
+        if connection is not None:
+            connection.leave_to_parent()
+
+    def _end(self, why: str) -> None:
+        self._closed = True
+        self._connection = None
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
+        for session in list(self._sessions):
+            session.finish(errors.Disconnected(why))
+        requests, self._requests = self._requests, {}
+        if not self._loop.is_closed():
+            for request in requests.values():
+                self._fail(request, errors.Disconnected(why))
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # ---- requests ----
+
+    def call(
+        self,
+        method: str,
+        *params: Any,
+        session: Optional[OnSession] = None,
+        timeout: Optional[float] = None,
+        on_result: Optional[Result] = None,
+        internal: bool = False,
+        again: Optional[tuple[Any, ...]] = None,
+        older: Optional[tuple[Any, ...]] = None,
+        outcome: Optional[Outcome] = None,
+    ) -> asyncio.Future[Any]:
+        """Sends a request and returns a future for its result; `outcome` replaces that future.
+
+        `again`: the parameters to use on another connection, where they differ. `older`: the parameters to
+        use on the same connection if the daemon answers `bad_request`."""
+        if self._closed:
+            raise errors.Disconnected("the client is closed")
+        if self._loop is not asyncio.get_running_loop():
+            raise errors.Disconnected("the client belongs to another event loop")
+        try:
+            body = self._encoder.params(params)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise errors.BadRequest(f"{method}: {error}") from error
+        if len(body) + 64 > self._max_message:
+            raise errors.TooLarge(
+                f"{method}: {len(body)} bytes are more than the daemon takes in one message"
+            )
+        deadline = self._loop.time() + (self.timeout if timeout is None else timeout)
+        future = cast("asyncio.Future[Any]", outcome or self._loop.create_future())
+        request = Request(self._new_id(), method, body, len(params), session, future, deadline, on_result)
+        request.internal = internal
+        if again is not None:
+            request.body_again = self._encoder.params(again)
+        if older is not None:
+            request.body_older = self._encoder.params(older)
+        self._requests[request.id] = request
+        if self._timer is None or self._timer.when() > deadline:
+            self._arm(deadline)
+        if session is not None:
+            session.waiting.append(request)
+            self.pump(session)
+        elif self._connection is not None:
+            self._send(request, None)
+        self._connect()
+        return future
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """What is asked meanwhile leaves in one system call."""
+        return contextlib.nullcontext() if self._connection is None else self._connection.together()
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is unanswered."""
+        return not self._requests
+
+    def _new_id(self) -> int:
+        while True:
+            identifier = self._next_id
+            self._next_id = (identifier + 1) & 0xFFFFFFFF or 1
+            if identifier not in self._requests:
+                return identifier
+
+    def _send(self, request: Request, handle: Optional[int]) -> None:
+        assert self._connection is not None
+        message = self._encoder.request(request.id, request.method, handle, request.count, request.body)
+        self._connection.write(message, at_once=len(self._requests) == 1)
+
+    def pump(self, session: OnSession) -> None:
+        """Sends what waits for the session's handle, or for room among its requests in flight."""
+        waiting = session.waiting
+        lane = session.lane
+        while waiting and session.handle is not None and lane.in_flight < self._max_in_flight:
+            request = waiting.popleft()
+            if self._forgotten(request):
+                continue
+            lane.in_flight += 1
+            self._send(request, session.handle)
+        if waiting:
+            lane.waiting[session] = None
+        else:
+            lane.waiting.pop(session, None)
+
+    def _fail(self, request: Request, error: errors.Error) -> None:
+        if not request.future.done():
+            request.future.set_exception(error)
+
+    def fail_session(self, session: OnSession, error: errors.Error) -> None:
+        """The session is over, and so are its requests."""
+        for request in [r for r in self._requests.values() if r.session is session]:
+            self._fail(request, error)
+        for request in session.waiting:
+            self._requests.pop(request.id, None)
+        session.waiting.clear()
+        session.lane.waiting.pop(session, None)
+
+    def finish_deletion(self, session: OnSession) -> None:
+        """The session is gone, as was asked for: also where only the repetition finds it so."""
+        for request in self._requests.values():
+            if request.session is session and request.method == "delete" and not request.future.done():
+                request.future.set_result(None)
+
+    # ---- timeouts: one timer, at the earliest deadline ----
+
+    def _arm(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, weakly(self._expire))
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for request in list(self._requests.values()):
+            if not request.future.done() and request.deadline <= now:
+                why = f": {self._why_not}" if self._why_not else ""
+                self._fail(request, errors.TimedOut(f"{request.method}: no answer from {self.socket}{why}"))
+        self._forget_unsent()
+        deadlines = [request.deadline for request in self._requests.values() if not request.future.done()]
+        if deadlines:
+            self._arm(min(deadlines))
+
+    def _forget_unsent(self) -> None:
+        """Nobody waits for their answers any more, and the daemon has not heard of them."""
+        for session in self._sessions:
+            session.waiting = deque(request for request in session.waiting if not self._forgotten(request))
+        if self._connection is None:
+            for request in list(self._requests.values()):
+                self._forgotten(request)
+
+    def _forgotten(self, request: Request) -> bool:
+        if request.future.done():
+            self._requests.pop(request.id, None)
+        return request.future.done()
+
+    # ---- messages ----
+
+    def on_message(self, message: list[Any]) -> None:
+        kind = message[0]
+        if kind == 1:
+            self._on_response(message[1], message[2], message[3])
+        elif kind == 2:
+            self._on_notification(message[1], message[2])
+        else:
+            raise ValueError("a request from the daemon")
+
+    def _on_response(self, identifier: int, error: Any, result: Any) -> None:
+        request = self._requests.pop(identifier, None)
+        if request is None:
+            if error is not None:
+                log.warning("gramd: %s", errors.from_wire(error))
+            return
+        self._delay = FIRST_DELAY
+        session, future = request.session, request.future
+        if session is not None:
+            session.lane.in_flight -= 1
+            for each in list(session.lane.waiting) if session.lane.waiting else ():
+                self.pump(each)
+        if error is not None:
+            exception = errors.from_wire(error)
+            if isinstance(exception, errors.BadRequest) and request.take_older():
+                self._requests[request.id] = request
+                self._send(request, None)
+                return
+            if session is not None and isinstance(exception, errors.Fenced):
+                session.end(exception)
+            self._fail(request, exception)
+            return
+        if request.on_result is not None:
+            try:
+                result = request.on_result(result)
+            except Exception as failure:
+                self._fail(
+                    request, errors.Error(f"{request.method}: an answer that makes no sense: {failure}")
+                )
+                return
+        if not future.done():
+            future.set_result(result)
+
+    def _on_notification(self, method: str, params: list[Any]) -> None:
+        if method == "request":
+            if self._monitor is not None:
+                tell(self._monitor, params[0])
+            return
+        session = self._handles.get(params[0]) if params else None
+        if session is None:
+            return
+        if method == "changed":
+            session.changed(params[1])
+        elif method == "ended":
+            session.end(errors.from_code(str(params[1]), str(params[2])))
+
+    # ---- connecting, and connecting again ----
+
+    def _connect(self) -> None:
+        """One attempt; another is made a little later, for as long as anything waits or is open."""
+        if self._connection or self._connecting or self._retry or self._closed or not self._needed():
+            return
+        self._connecting = self._loop.create_task(self._try_to_connect())
+
+    def _connect_again(self) -> None:
+        self._retry = None
+        self._connect()
+
+    def _needed(self) -> bool:
+        return bool(self._sessions) or any(not r.future.done() for r in self._requests.values())
+
+    async def _try_to_connect(self) -> None:
+        connection = None
+        try:
+            transport, connection = await self._loop.create_unix_connection(
+                lambda: Connection(self), self.socket
+            )
+            if transport.is_closing():
+                connection = None
+        except OSError as error:
+            if self._why_not is None:
+                log.warning("cannot reach gramd at %s yet: %s", self.socket, error)
+            self._why_not = error
+        finally:
+            self._connecting = None
+        if connection is not None:
+            self._connection = connection
+            self._connected()
+            return
+        self._retry = self._loop.call_later(self._delay, weakly(self._connect_again))
+        self._delay = min(self._delay * 2, LAST_DELAY)
+
+    def _connected(self) -> None:
+        self._why_not = None
+        forget(self._hello(internal=True))
+        if self._monitor is not None:
+            forget(self.call("monitor", True, internal=True))
+        for request in list(self._requests.values()):
+            if request.session is None and not request.internal and not self._forgotten(request):
+                self._send(request, None)
+        for session in list(self._sessions):
+            session.reopen()
+
+    def _hello(self, internal: bool = False) -> asyncio.Future[Any]:
+        about = {"client": self.name, "features": FEATURES}
+        older = {"client": self.name}  # a daemon of the first version refuses every other key
+        return self.call(
+            "hello", about, on_result=self._greeted, internal=internal, again=(about,), older=(older,)
+        )
+
+    def _greeted(self, hello: dict[str, Any]) -> dict[str, Any]:
+        self.server = hello
+        self.features = told(hello)
+        self._max_message = int(hello.get("max_message", limits.MESSAGE_BYTES))
+        self._max_in_flight = int(hello.get("max_in_flight", limits.IN_FLIGHT))
+        return hello
+
+    def on_connection_lost(self, connection: Connection) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        self.features = frozenset()
+        self._handles.clear()
+        for session in self._sessions:
+            session.disconnected()
+        for lane in self._lanes.values():
+            lane.in_flight = 0
+            lane.waiting.clear()
+        for request in list(self._requests.values()):
+            if request.internal or request.future.done():
+                del self._requests[request.id]
+                request.future.cancel()
+            elif request.method == "close":  # the connection's end has closed it
+                del self._requests[request.id]
+                request.future.set_result(None)
+            elif request.session is not None and request.session.ended is not None:
+                del self._requests[request.id]
+                self._fail(request, request.session.ended.again())
+            elif request.session is not None:
+                request.session.waiting.append(request)
+            elif request.body_again is not None:
+                request.body = request.body_again
+        self._connect()
+
+    # ---- what sessions tell ----
+
+    def lane(self, name: str) -> Lane:
+        return self._lanes.setdefault(name, Lane())
+
+    def session_opened(self, session: OnSession, handle: int) -> None:
+        self._sessions[session] = None
+        self._handles[handle] = session
+
+    def session_closed(self, session: OnSession) -> None:
+        self._sessions.pop(session, None)
+        if session.handle is not None and self._handles.get(session.handle) is session:
+            del self._handles[session.handle]
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+
+_clients: WeakSet[Caller] = WeakSet()
+"""All of the process."""
+
+
+def _forked() -> None:
+    for client in list(_clients):
+        client.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
