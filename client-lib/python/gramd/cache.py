@@ -1,16 +1,16 @@
-"""What this process knows of a session: answers that were read or written here, kept right by `changed`.
+"""The cache of a session: what this process has read and written. `changed` notifications invalidate it.
 
-Only hits are kept; whoever finds nothing here asks the daemon. The rules:
+It keeps what was found, and never that something was not found. The rules:
 
-- An answer is kept only if nothing that it tells of was written, or reported as changed, since it was asked
-  for (`mark`, `touch`, `untouched`): answers and notifications may overtake one another.
-- What is being written is forgotten when the write is sent, and known again when it is answered.
-- A username leads to a peer only if the daemon said so, and only while that very row is known.
-- A row that this process has just written need not be written again (`unwritten`): only its time would move,
-  and a minute matters to nobody. It does need to be when somebody else has claimed one of its names
-  meanwhile, because the newest row is the one that a name leads to.
+- An answer is cached only if nothing in it was written, or reported as changed, after the request was sent.
+  Answers and notifications can arrive in any order. (`mark`, `touch`, `untouched`)
+- A row is removed when a write of it is sent, and cached again when the write is answered.
+- A username is cached only from the daemon's own answer, and is valid only as long as that peer's entry is.
+- A row that this process has just written is not sent again within REPEAT_AFTER: only its time would change.
+  (`without_repeats`) It is sent if another peer has been given one of its names meanwhile, because a name
+  leads to the newest row.
 
-Dictionaries are read in the hot paths of the storages, so they keep their identity for the life of the cache.
+The storages keep references to the dictionaries in their hot paths, so a dictionary is never replaced.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 PEERS = 8192
-"""In each of two generations; a peer with its names takes about 0.7 kB, so a session 11 MB at most."""
+"""Peers in each of two generations. A peer with its names takes about 0.7 kB, so a cache at most 11 MB."""
 
 REPEAT_AFTER = 60.0
-"""Seconds for which a row that was written is not written again."""
+"""Seconds for which a written row is not sent again."""
 
 USERNAME_TRUST = 600.0
-"""Seconds for which the daemon's answer about a username is taken for granted: the age of a row of the
-usernames table is not told, and another process may have refreshed one of several holders of a name."""
+"""Seconds for which the daemon's answer about a username is valid. The answer lacks the age of the row in the
+usernames table, and a repeated row, which can change which peer is the newest, is not notified."""
 
 
 class Generations(Generic[K, V]):
-    """A bounded dictionary: what was not used while `limit` others came is forgotten."""
+    """A bounded dictionary of two generations. When the young one is full it becomes the old one, and the
+    former old one is dropped. Reading an old entry makes it young again."""
 
     def __init__(self, limit: int) -> None:
         self.young: dict[K, V] = {}
@@ -52,7 +53,7 @@ class Generations(Generic[K, V]):
         return value
 
     def peek(self, key: K) -> Optional[V]:
-        """As `get`, but nothing is counted as used: another thread may ask."""
+        """Like `get`, but changes nothing, so that another thread may call it."""
         value = self.young.get(key)
         return self._old.get(key) if value is None else value
 
@@ -79,7 +80,7 @@ class Generations(Generic[K, V]):
         return old if young is None else young
 
     def some(self, keys: Iterable[K]) -> list[tuple[K, V]]:
-        """What there is of these; nothing is counted as used."""
+        """The entries with these keys. Changes nothing."""
         return [(key, table[key]) for table in (self.young, self._old) for key in table.keys() & keys]
 
     def drop(self, keys: Iterable[K]) -> None:
@@ -94,15 +95,15 @@ class Generations(Generic[K, V]):
 
 
 class Entry:
-    """A peer that is known. `build` is the storage's: what makes its answer, once that was asked for."""
+    """A cached peer. `build` belongs to the storage: it makes the library's object for this peer."""
 
     __slots__ = ("build", "peer", "written", "written_at")
 
     def __init__(self, peer: Peer, written: Optional[Sequence[Any]] = None, written_at: float = 0.0) -> None:
         self.peer = peer
         self.build: Optional[Callable[[], Any]] = None
-        self.written = written  # the row as this process wrote it last
-        self.written_at = written_at
+        self.written = written  # the row that this process wrote last
+        self.written_at = written_at  # time.monotonic()
 
 
 class Cache:
@@ -111,26 +112,27 @@ class Cache:
         self.peers: Generations[int, Entry] = Generations(PEERS)
         self._names: Generations[str, tuple[Entry, float]] = Generations(PEERS)
         self._phones: Generations[str, int] = Generations(PEERS)
-        self._claims: Generations[str, int] = Generations(PEERS)  # name: who was last said to have it
+        self._claims: Generations[str, int] = Generations(PEERS)  # username: the last peer written with it
         self._usernames: Generations[int, tuple[tuple[str, ...], float]] = Generations(PEERS)
-        self._touched: dict[Any, int] = {}
-        self._floor = 0
+        self._touched: dict[Any, int] = {}  # key: serial of the last change; ids, "@name", "+phone", ".field"
+        self._floor = 0  # everything counts as changed at this serial
         self._serial = 0
-        self._renamed = 0  # when others last gave or took a name
+        self._renamed = 0  # the serial at which others last changed usernames
         self._live = False
 
-    # ---- whether it may be used ----
+    # ---- start and stop ----
 
     def start(self) -> None:
-        """The daemon tells of changes from here on."""
+        """The daemon sends notifications from here on, so answers may be cached."""
         self._live = True
 
     def stop(self) -> None:
-        """It does not any more: forget everything, and what is being asked for too."""
+        """Notifications have ended: nothing is cached from here on."""
         self._live = False
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
+        """Drops everything, and keeps the answers under way from being cached."""
         self.fields.clear()
         for table in (self.peers, self._names, self._phones, self._claims, self._usernames):
             table.clear()
@@ -139,7 +141,7 @@ class Cache:
     # ---- answers that are under way ----
 
     def mark(self) -> int:
-        """Taken when a question is sent; its answer is kept only where nothing was touched since."""
+        """Taken when a request is sent. Of its answer, what was touched since is not cached."""
         return self._serial
 
     def touch(self, keys: Iterable[Any]) -> int:
@@ -157,7 +159,7 @@ class Cache:
     def untouched(self, key: Any, mark: int) -> bool:
         return self._live and mark >= self._floor and self._touched.get(key, 0) <= mark
 
-    # ---- reading: changes nothing, so that another thread may do it ----
+    # ---- reading: changes nothing, so that another thread may call it ----
 
     def by_username(self, username: str, max_age: float) -> Optional[Entry]:
         found = self._names.young.get(username)
@@ -182,7 +184,7 @@ class Cache:
     # ---- answers ----
 
     def learn(self, peer: Peer, mark: int) -> Optional[Entry]:
-        """A peer that the daemon answered with."""
+        """Caches a peer from an answer of the daemon."""
         if not self.untouched(peer.id, mark):
             return None
         entry = self.peers.get(peer.id)
@@ -211,8 +213,8 @@ class Cache:
     # ---- writing ----
 
     def writing_peers(self, rows: Sequence[Sequence[Any]], alone: bool = False) -> int:
-        """Peers are being written: forget them. The mark goes to `wrote_peers`. `alone`: no answer is under
-        way that could tell of them."""
+        """To be called when a write is sent: removes its peers. The mark is for `wrote_peers`. `alone`: no
+        other answer is under way, so the peers need not be touched."""
         ids = [row[0] for row in rows]
         named = {row[3]: row[0] for row in rows if len(row) > 4 and row[3] is not None}
         called = [row[4] if len(row) > 4 else row[3] for row in rows]
@@ -225,9 +227,10 @@ class Cache:
         return self.touch([*ids, *["@" + name for name in named], *["+" + phone for phone in phones]])
 
     def wrote_peers(self, rows: Sequence[Sequence[Any]], mark: int) -> None:
-        """They have been written: known again, where nobody else wrote them meanwhile."""
+        """To be called when the write is answered: caches its peers, except those that others wrote
+        meanwhile."""
         now, since = int(time.time()), time.monotonic()
-        if not self._live or self._serial != mark:  # else nothing has been touched since
+        if not self._live or self._serial != mark:  # otherwise nothing has been touched since
             rows = [row for row in rows if self.untouched(row[0], mark)]
         entries = {}
         for row in rows:
@@ -246,7 +249,7 @@ class Cache:
             peer_id, names = row[0], row[1]
             self._usernames.pop(peer_id)
             self._lose_names(peer_id)
-            keys += (("names", peer_id), peer_id)  # an answer under way may come by a name that it loses
+            keys += (("names", peer_id), peer_id)  # an answer under way may be for a name that the peer loses
             self._claim(dict.fromkeys(names, peer_id))
             keys += ["@" + name for name in names]
         return self.touch(keys)
@@ -258,7 +261,7 @@ class Cache:
                 self._usernames.put(row[0], (tuple(row[1]), since))
 
     def setting(self, names: Iterable[str]) -> None:
-        """Fields are being written; an address follows its data centre."""
+        """To be called when a write of fields is sent. A data centre's address changes with it."""
         names = set(names)
         if names & {"dc_id", "test_mode"}:
             names |= {"server_address", "port"}
@@ -268,9 +271,9 @@ class Cache:
 
     # ---- repeated writes ----
 
-    def unwritten(self, rows: Iterable[Sequence[Any]], peek: bool = False) -> list[Sequence[Any]]:
-        """Those of the rows that this process has not just written, or that do not stand any more. The peers
-        of the others are in use, unless one only peeks: that changes nothing."""
+    def without_repeats(self, rows: Iterable[Sequence[Any]], peek: bool = False) -> list[Sequence[Any]]:
+        """The rows that must be sent. `peek`: changes nothing, so that another thread may call it; otherwise
+        the peers of all rows count as used."""
         young, find = self.peers.young, self.peers.peek if peek else self.peers.get
         since = time.monotonic() - REPEAT_AFTER
         rest = []
@@ -294,7 +297,7 @@ class Cache:
         self._claims.put_all(named)
 
     def _lose_names(self, peer_id: int) -> None:
-        """Names lead to the very entry that is known, so a copy of it has none."""
+        """Usernames refer to the peer's entry object, so a copy of the entry has none."""
         entry = self.peers.pop(peer_id)
         if entry is not None:
             self.peers.put(peer_id, Entry(entry.peer, entry.written, entry.written_at))
@@ -305,11 +308,11 @@ class Cache:
             entry.written = None
         self._usernames.pop(peer_id)
 
-    # ---- what others did ----
+    # ---- changes by others ----
 
     def changed(self, what: dict[str, Any]) -> None:
         if what.get("all"):
-            self.forget()
+            self.clear()
             return
         keys: list[Any] = []
         for peer_id in what.get("peers") or ():
@@ -328,6 +331,6 @@ class Cache:
             self.fields.pop(field, None)
             keys.append("." + field)
         self.touch(keys)
-        if what.get("usernames"):  # it is not said whose they are
+        if what.get("usernames"):  # the notification does not say which peers had or have them
             self._usernames.clear()
             self._renamed = self._serial

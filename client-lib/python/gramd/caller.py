@@ -1,11 +1,11 @@
-"""The connection to the daemon, as applications see it: it is there, or comes back.
+"""Sends requests to the daemon, and connects again when the connection is lost.
 
-A `Client` belongs to one event loop. Requests are pipelined. When the connection is lost, the client connects
-again for as long as anything waits or is open, opens every session again (never creating one), and repeats
-what was not answered, in the order in which it was asked; only a request's own timeout ends its wait.
+A client belongs to one event loop. Requests are pipelined. After a loss the client connects again as long as
+it has unanswered requests or open sessions. It opens its sessions again, never creating one, and repeats the
+unanswered requests in their order. A request fails only when its own timeout has passed.
 
-What the event loop knows of a client (its connection, its timers) does not keep it alive: one that was
-dropped without `close` goes, and its connection with it.
+The event loop's references to a client (connection, timers) are weak. A client that was dropped without
+`close` is freed, and its connection is closed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from weakref import WeakSet, WeakValueDictionary
 
 from . import errors, limits
 from .connection import Connection, Encoder
-from .features import FEATURES, told
+from .features import FEATURES, of_daemon
 from .paths import socket_path
-from .request import Lane, OnSession, Outcome, Request, Result, forget, tell, weakly
+from .request import Lane, OnSession, Outcome, Request, Result, ignore, run_callback, weakly
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.01
 LAST_DELAY = 0.5
+"""Seconds between two attempts to connect: the first delay is doubled up to the last."""
 
 
 def _program_name() -> str:
@@ -57,11 +58,11 @@ class Caller:
         self._connection: Optional[Connection] = None
         self._connecting: Optional[asyncio.Task[None]] = None
         self._retry: Optional[asyncio.TimerHandle] = None
-        self._why_not: Optional[OSError] = None
+        self._connect_error: Optional[OSError] = None
         self._delay = FIRST_DELAY
-        self._requests: dict[int, Request] = {}  # unanswered, in the order in which they were made
+        self._requests: dict[int, Request] = {}  # unanswered, by msgid, in the order of their calls
         self._next_id = 1
-        self._sessions: dict[OnSession, None] = {}  # open, in the order in which they were opened
+        self._sessions: dict[OnSession, None] = {}  # open, in the order of their opening
         self._handles: dict[int, OnSession] = {}
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -73,7 +74,7 @@ class Caller:
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
-            self._requests.clear()  # whoever waits for one keeps its client alive
+            self._requests.clear()  # no task awaits one of them, for it would keep the client alive
             self.abandon()
 
     async def close(self) -> None:
@@ -90,17 +91,18 @@ class Caller:
             await asyncio.wait([connecting])
 
     def abandon(self) -> None:
-        """Closes it where its event loop cannot: it runs no more."""
+        """Closes the client from outside of its event loop, which has ended."""
         connection = self._connection
         self._end("the client's event loop has ended")
         if connection is not None:
             connection.drop()
 
     def forked(self) -> None:
-        """In the child: connection and sessions are the parent's. Nobody who would hear of it is here."""
+        """Runs in a forked child, where connection and sessions are the parent's. The futures are dropped:
+        the tasks that wait for them do not run here."""
         connection = self._connection
         self._requests.clear()
-        self._end("the process has forked: clients and sessions are to be opened again")
+        self._end("the process has forked: open clients and sessions again")
         if connection is not None:
             connection.leave_to_parent()
 
@@ -135,10 +137,10 @@ class Caller:
         older: Optional[tuple[Any, ...]] = None,
         outcome: Optional[Outcome] = None,
     ) -> asyncio.Future[Any]:
-        """Sends a request and returns a future for its result; `outcome` replaces that future.
+        """Sends a request and returns a future for its result. `outcome` is used in place of that future.
 
-        `again`: the parameters to use on another connection, where they differ. `older`: the parameters to
-        use on the same connection if the daemon answers `bad_request`."""
+        `again`: the parameters for another connection, if they differ. `older`: the parameters to send on the
+        same connection if the daemon answers `bad_request`."""
         if self._closed:
             raise errors.Disconnected("the client is closed")
         if self._loop is not asyncio.get_running_loop():
@@ -149,7 +151,7 @@ class Caller:
             raise errors.BadRequest(f"{method}: {error}") from error
         if len(body) + 64 > self._max_message:
             raise errors.TooLarge(
-                f"{method}: {len(body)} bytes are more than the daemon takes in one message"
+                f"{method}: the parameters have {len(body)} bytes, a message at most {self._max_message}"
             )
         deadline = self._loop.time() + (self.timeout if timeout is None else timeout)
         future = cast("asyncio.Future[Any]", outcome or self._loop.create_future())
@@ -163,7 +165,7 @@ class Caller:
         if self._timer is None or self._timer.when() > deadline:
             self._arm(deadline)
         if session is not None:
-            session.waiting.append(request)
+            session.unsent.append(request)
             self.pump(session)
         elif self._connection is not None:
             self._send(request, None)
@@ -171,12 +173,12 @@ class Caller:
         return future
 
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """What is asked meanwhile leaves in one system call."""
+        """Requests made meanwhile are sent with one system call."""
         return contextlib.nullcontext() if self._connection is None else self._connection.together()
 
     @property
     def quiet(self) -> bool:
-        """Nothing is unanswered."""
+        """No request is unanswered."""
         return not self._requests
 
     def _new_id(self) -> int:
@@ -192,40 +194,41 @@ class Caller:
         self._connection.write(message, at_once=len(self._requests) == 1)
 
     def pump(self, session: OnSession) -> None:
-        """Sends what waits for the session's handle, or for room among its requests in flight."""
-        waiting = session.waiting
+        """Sends the session's unsent requests, as far as it has a handle and its lane is not full."""
+        unsent = session.unsent
         lane = session.lane
-        while waiting and session.handle is not None and lane.in_flight < self._max_in_flight:
-            request = waiting.popleft()
-            if self._forgotten(request):
+        while unsent and session.handle is not None and lane.in_flight < self._max_in_flight:
+            request = unsent.popleft()
+            if self._drop_if_done(request):
                 continue
             lane.in_flight += 1
             self._send(request, session.handle)
-        if waiting:
-            lane.waiting[session] = None
+        if unsent:
+            lane.blocked[session] = None
         else:
-            lane.waiting.pop(session, None)
+            lane.blocked.pop(session, None)
 
     def _fail(self, request: Request, error: errors.Error) -> None:
         if not request.future.done():
             request.future.set_exception(error)
 
     def fail_session(self, session: OnSession, error: errors.Error) -> None:
-        """The session is over, and so are its requests."""
+        """Fails all requests of a session that has ended."""
         for request in [r for r in self._requests.values() if r.session is session]:
             self._fail(request, error)
-        for request in session.waiting:
+        for request in session.unsent:
             self._requests.pop(request.id, None)
-        session.waiting.clear()
-        session.lane.waiting.pop(session, None)
+        session.unsent.clear()
+        session.lane.blocked.pop(session, None)
 
     def finish_deletion(self, session: OnSession) -> None:
-        """The session is gone, as was asked for: also where only the repetition finds it so."""
+        """The session is deleted: so its `delete` has succeeded, also if a repetition of it found no
+        session."""
         for request in self._requests.values():
             if request.session is session and request.method == "delete" and not request.future.done():
                 request.future.set_result(None)
 
-    # ---- timeouts: one timer, at the earliest deadline ----
+    # ---- timeouts: one timer, set to the earliest deadline ----
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
@@ -237,22 +240,22 @@ class Caller:
         now = self._loop.time()
         for request in list(self._requests.values()):
             if not request.future.done() and request.deadline <= now:
-                why = f": {self._why_not}" if self._why_not else ""
+                why = f": {self._connect_error}" if self._connect_error else ""
                 self._fail(request, errors.TimedOut(f"{request.method}: no answer from {self.socket}{why}"))
-        self._forget_unsent()
+        self._drop_unsent()
         deadlines = [request.deadline for request in self._requests.values() if not request.future.done()]
         if deadlines:
             self._arm(min(deadlines))
 
-    def _forget_unsent(self) -> None:
-        """Nobody waits for their answers any more, and the daemon has not heard of them."""
+    def _drop_unsent(self) -> None:
+        """Drops the requests that nobody waits for and the daemon has not received."""
         for session in self._sessions:
-            session.waiting = deque(request for request in session.waiting if not self._forgotten(request))
+            session.unsent = deque(request for request in session.unsent if not self._drop_if_done(request))
         if self._connection is None:
             for request in list(self._requests.values()):
-                self._forgotten(request)
+                self._drop_if_done(request)
 
-    def _forgotten(self, request: Request) -> bool:
+    def _drop_if_done(self, request: Request) -> bool:
         if request.future.done():
             self._requests.pop(request.id, None)
         return request.future.done()
@@ -266,7 +269,7 @@ class Caller:
         elif kind == 2:
             self._on_notification(message[1], message[2])
         else:
-            raise ValueError("a request from the daemon")
+            raise ValueError(f"a message of kind {kind} from the daemon")
 
     def _on_response(self, identifier: int, error: Any, result: Any) -> None:
         request = self._requests.pop(identifier, None)
@@ -278,7 +281,7 @@ class Caller:
         session, future = request.session, request.future
         if session is not None:
             session.lane.in_flight -= 1
-            for each in list(session.lane.waiting) if session.lane.waiting else ():
+            for each in list(session.lane.blocked) if session.lane.blocked else ():
                 self.pump(each)
         if error is not None:
             exception = errors.from_wire(error)
@@ -295,7 +298,7 @@ class Caller:
                 result = request.on_result(result)
             except Exception as failure:
                 self._fail(
-                    request, errors.Error(f"{request.method}: an answer that makes no sense: {failure}")
+                    request, errors.Error(f"{request.method}: the answer is not understood: {failure!r}")
                 )
                 return
         if not future.done():
@@ -304,7 +307,7 @@ class Caller:
     def _on_notification(self, method: str, params: list[Any]) -> None:
         if method == "request":
             if self._monitor is not None:
-                tell(self._monitor, params[0])
+                run_callback(self._monitor, params[0])
             return
         session = self._handles.get(params[0]) if params else None
         if session is None:
@@ -314,10 +317,10 @@ class Caller:
         elif method == "ended":
             session.end(errors.from_code(str(params[1]), str(params[2])))
 
-    # ---- connecting, and connecting again ----
+    # ---- connecting and reconnecting ----
 
     def _connect(self) -> None:
-        """One attempt; another is made a little later, for as long as anything waits or is open."""
+        """Starts an attempt to connect, if one is needed and none is under way."""
         if self._connection or self._connecting or self._retry or self._closed or not self._needed():
             return
         self._connecting = self._loop.create_task(self._try_to_connect())
@@ -338,9 +341,9 @@ class Caller:
             if transport.is_closing():
                 connection = None
         except OSError as error:
-            if self._why_not is None:
-                log.warning("cannot reach gramd at %s yet: %s", self.socket, error)
-            self._why_not = error
+            if self._connect_error is None:
+                log.warning("cannot connect to gramd at %s, retrying: %s", self.socket, error)
+            self._connect_error = error
         finally:
             self._connecting = None
         if connection is not None:
@@ -351,12 +354,12 @@ class Caller:
         self._delay = min(self._delay * 2, LAST_DELAY)
 
     def _connected(self) -> None:
-        self._why_not = None
-        forget(self._hello(internal=True))
+        self._connect_error = None
+        ignore(self._hello(internal=True))
         if self._monitor is not None:
-            forget(self.call("monitor", True, internal=True))
+            ignore(self.call("monitor", True, internal=True))
         for request in list(self._requests.values()):
-            if request.session is None and not request.internal and not self._forgotten(request):
+            if request.session is None and not request.internal and not self._drop_if_done(request):
                 self._send(request, None)
         for session in list(self._sessions):
             session.reopen()
@@ -365,12 +368,12 @@ class Caller:
         about = {"client": self.name, "features": FEATURES}
         older = {"client": self.name}  # a daemon of the first version refuses every other key
         return self.call(
-            "hello", about, on_result=self._greeted, internal=internal, again=(about,), older=(older,)
+            "hello", about, on_result=self._on_hello, internal=internal, again=(about,), older=(older,)
         )
 
-    def _greeted(self, hello: dict[str, Any]) -> dict[str, Any]:
+    def _on_hello(self, hello: dict[str, Any]) -> dict[str, Any]:
         self.server = hello
-        self.features = told(hello)
+        self.features = of_daemon(hello)
         self._max_message = int(hello.get("max_message", limits.MESSAGE_BYTES))
         self._max_in_flight = int(hello.get("max_in_flight", limits.IN_FLIGHT))
         return hello
@@ -385,24 +388,24 @@ class Caller:
             session.disconnected()
         for lane in self._lanes.values():
             lane.in_flight = 0
-            lane.waiting.clear()
+            lane.blocked.clear()
         for request in list(self._requests.values()):
             if request.internal or request.future.done():
                 del self._requests[request.id]
                 request.future.cancel()
-            elif request.method == "close":  # the connection's end has closed it
+            elif request.method == "close":  # the daemon closes the handles of a connection that has ended
                 del self._requests[request.id]
                 request.future.set_result(None)
             elif request.session is not None and request.session.ended is not None:
                 del self._requests[request.id]
-                self._fail(request, request.session.ended.again())
+                self._fail(request, request.session.ended.copy())
             elif request.session is not None:
-                request.session.waiting.append(request)
+                request.session.unsent.append(request)
             elif request.body_again is not None:
                 request.body = request.body_again
         self._connect()
 
-    # ---- what sessions tell ----
+    # ---- for sessions ----
 
     def lane(self, name: str) -> Lane:
         return self._lanes.setdefault(name, Lane())
@@ -422,7 +425,7 @@ class Caller:
 
 
 _clients: WeakSet[Caller] = WeakSet()
-"""All of the process."""
+"""All clients of the process."""
 
 
 def _forked() -> None:

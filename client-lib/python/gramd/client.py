@@ -20,7 +20,7 @@ class Client(Caller):
         await self.close()
 
     async def hello(self) -> dict[str, Any]:
-        """What the daemon is and allows."""
+        """The daemon's name, version, limits and features."""
         result: dict[str, Any] = await self._hello()
         return result
 
@@ -41,10 +41,10 @@ class Client(Caller):
         timeout: Optional[float] = None,
         on_lost: Optional[OnLost] = None,
     ) -> Session:
-        """Opens a session, waiting up to `wait` seconds for one that is busy.
+        """Opens a session. `wait`: seconds to wait for a session that is busy.
 
-        `on_lost` is called with the reason when the session ends without having been closed or deleted here:
-        whatever uses its key must stop. `cache` is True, or the `Cache` to use."""
+        `on_lost` is called with the reason when the session ends and this client has neither closed nor
+        deleted it. Whatever uses the session's key must stop then. `cache` is True, or the `Cache` to use."""
         options: dict[str, Any] = {"mode": mode, "wait": int(wait * 1000), "create": create}
         for key, value in (("backend", backend), ("dialect", dialect), ("linger", linger)):
             if value is not None:
@@ -72,6 +72,6 @@ class Client(Caller):
         return result
 
     async def monitor(self, callback: Optional[Callable[[dict[str, Any]], None]]) -> None:
-        """Has `callback` called with each request of any client, from now on; `None` ends it."""
+        """Calls `callback` with each request of any client from now on; `None` stops that."""
         self._monitor = callback
         await self.call("monitor", callback is not None)

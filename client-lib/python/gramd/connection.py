@@ -1,7 +1,7 @@
-"""One connection to the daemon: bytes to messages and back. What they mean is the client's business.
+"""One connection to the daemon: turns messages into bytes and back, and does not interpret them.
 
-A request that is alone leaves at once; what is written while others are unanswered leaves in one system call
-for each turn of the event loop.
+A request is written at once if no other is unanswered. Otherwise what is written in one turn of the event
+loop is sent with one system call.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import msgpack
 log = logging.getLogger(__name__)
 
 LARGEST_MESSAGE = 1 << 30
-"""That a daemon can be configured to send."""
+"""Bytes: the largest `max_message` that a daemon can be configured with."""
 
-READ_AT_ONCE = 1 << 16
+READ_BYTES = 1 << 16
 
 LONGEST_ARRAY = 1 << 24
-"""Room is made for an array's elements before they have come, so there is a bound."""
+"""msgpack allocates an array before its elements have arrived, so its size needs a bound."""
 
 
 class Encoder:
-    """Requests as bytes. One for each client: a packer is not to be shared between threads."""
+    """Packs requests. Each client has its own: threads must not share a packer."""
 
     def __init__(self) -> None:
         self._pack: Callable[[Any], bytes] = msgpack.Packer(autoreset=True).pack
         self._methods: dict[str, bytes] = {}
 
     def params(self, values: tuple[Any, ...]) -> bytes:
-        """The parameters without the array's header, which is one byte of so few: a session's handle may
-        still come before them."""
+        """The packed parameters without the array's header, which is one byte: `request` may put the
+        session's handle before them."""
         return self._pack(values)[1:]
 
     def request(self, identifier: int, method: str, handle: Optional[int], count: int, body: bytes) -> bytes:
@@ -50,8 +50,8 @@ class Encoder:
         return b"\x94\x00%b%b%c%b%b" % (pack(identifier), name, 0x91 + count, pack(handle), body)
 
 
-class Owner(Protocol):
-    """Whose connection it is."""
+class Receiver(Protocol):
+    """Gets the messages of a connection."""
 
     def on_message(self, message: list[Any]) -> None: ...
 
@@ -59,13 +59,14 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Known to the event loop, which must not keep an owner alive that its users have dropped.
+    """The reference to the receiver is weak: the event loop keeps the connection alive, and must not keep a
+    client alive that its users have dropped.
 
-    It reads into a buffer of its own: for a `Protocol` the event loop makes a new one of 256 KiB for each
-    read, which the system maps and unmaps; that cost as much as all that is done here."""
+    A `BufferedProtocol` has one buffer for all reads. For a `Protocol` the event loop allocates 256 KiB for
+    each read, which took as long as everything that this class does."""
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = weakref.ref(owner)
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = weakref.ref(receiver)
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
         self._unpacker = msgpack.Unpacker(
@@ -75,7 +76,7 @@ class Connection(asyncio.BufferedProtocol):
             max_array_len=LONGEST_ARRAY,
             max_map_len=LONGEST_ARRAY,
         )
-        self._buffer = memoryview(bytearray(READ_AT_ONCE))
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._outgoing: list[bytes] = []
         self._flushing = False
         self._paused = False
@@ -91,7 +92,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What is written meanwhile leaves in one system call, at the end."""
+        """What is written meanwhile is sent with one system call, at the end."""
         self._flushing = True
         try:
             yield
@@ -109,14 +110,14 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def close(self) -> None:
-        """Sends what is left, then closes."""
+        """Closes the connection after sending what was written."""
         self._paused = False
         self._flush()
         if self._transport is not None:
             self._transport.close()
 
     def drop(self) -> None:
-        """Ends it from outside of its event loop, which may be closed: the daemon sees the end anyhow."""
+        """Ends the connection from outside of its event loop, also if that is closed."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.abort)
         if not self._loop.is_running():
@@ -124,7 +125,8 @@ class Connection(asyncio.BufferedProtocol):
                 same.shutdown(socket.SHUT_RDWR)
 
     def leave_to_parent(self) -> None:
-        """In a forked child: the stream is the parent's, and it must not be the child that keeps it open."""
+        """Replaces the descriptor in a forked child, so that the child does not keep the parent's connection
+        open."""
         with contextlib.suppress(OSError):
             descriptor = self._descriptor()
             one, other = socket.socketpair()
@@ -132,7 +134,7 @@ class Connection(asyncio.BufferedProtocol):
                 os.dup2(one.fileno(), descriptor, inheritable=False)
 
     def _descriptor(self) -> int:
-        """-1: there is none any more."""
+        """Of the socket; -1 if the transport has none any more."""
         known = None if self._transport is None else self._transport.get_extra_info("socket")
         return -1 if known is None else cast(int, known.fileno())
 
@@ -145,9 +147,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._transport = None
         self._outgoing.clear()
-        owner = self._owner()
-        if owner is not None:
-            owner.on_connection_lost(self)
+        receiver = self._receiver()
+        if receiver is not None:
+            receiver.on_connection_lost(self)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -160,15 +162,15 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        owner = self._owner()
-        if owner is None:
+        receiver = self._receiver()
+        if receiver is None:
             self.abort()
             return
         try:
             self._unpacker.feed(self._buffer[:nbytes])
             for message in self._unpacker:
-                owner.on_message(message)
+                receiver.on_message(message)
         except Exception:
-            # Not MessagePack, or not this protocol: nothing that follows can be understood either.
-            log.exception("gramd sent what is not a message; reconnecting")
+            # The bytes are not MessagePack or not this protocol, so the next message's start is unknown.
+            log.exception("gramd sent an invalid message; reconnecting")
             self.abort()

@@ -1,4 +1,4 @@
-"""The addresses of Telegram's data centres, for sessions that were stored without one."""
+"""The addresses of Telegram's data centres, for stored sessions that have no address."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ TEST = {
 
 
 def address(dc_id: int, test_mode: bool) -> tuple[Optional[str], Optional[int]]:
-    """Address and port, or two `None` for a data centre that is not in the table."""
+    """Address and port; both are `None` for a data centre that is not in the table."""
     found = (TEST if test_mode else PRODUCTION).get(dc_id)
     return (found, 80 if test_mode else 443) if found else (None, None)

@@ -1,4 +1,4 @@
-"""What can go wrong: one exception class for each error code of the protocol, all under `Error`."""
+"""One exception class for each error code of the protocol; all are subclasses of `Error`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Optional
 
 
 class Error(Exception):
-    """An error that the daemon answered with, or that kept its answer from coming."""
+    """The daemon answered with an error, or its answer did not come."""
 
     code: ClassVar[str] = "error"
 
@@ -15,13 +15,13 @@ class Error(Exception):
         self.message = message
         self.detail = detail
 
-    def again(self) -> Error:
-        """A fresh one, for another who is to raise it."""
+    def copy(self) -> Error:
+        """A new exception object with the same contents, to be raised somewhere else."""
         return type(self)(self.message, self.detail)
 
 
 class BadRequest(Error):
-    """Wrong parameters; nothing has been changed."""
+    """Wrong parameters. Nothing has been changed."""
 
     code = "bad_request"
 
@@ -51,19 +51,19 @@ class Expired(Error):
 
 
 class Overloaded(Error):
-    """Too many unanswered requests on the session; this one was not executed."""
+    """Too many unanswered requests on the session. This one was not executed."""
 
     code = "overloaded"
 
 
 class Busy(Error):
-    """The session is held by somebody else, or its file is locked by another program."""
+    """Another client holds the session, or another program has locked its file."""
 
     code = "busy"
 
     @property
     def holder(self) -> Optional[dict[str, Any]]:
-        """Who holds it (pid, uid, client, host, since), where the daemon knows."""
+        """Who has the session open (pid, uid, client, host, since), if the daemon knows."""
         holder = self.detail.get("holder") if self.detail else None
         return holder if isinstance(holder, dict) else None
 
@@ -75,7 +75,7 @@ class Busy(Error):
 
 
 class Fenced(Error):
-    """Another host owns the session now: the application must stop using its key."""
+    """Another host owns the session now. The application must stop using its key."""
 
     code = "fenced"
 
@@ -99,25 +99,25 @@ class TooLarge(Error):
 
 
 class Unavailable(Error):
-    """The backend cannot be reached now; a write may or may not have happened, and repeating it is right."""
+    """The backend cannot be reached now. A write may or may not have happened; repeat it."""
 
     code = "unavailable"
 
 
 class Storage(Error):
-    """The backend refused (disk full, I/O error, read-only file); the write did not happen."""
+    """The backend failed (disk full, I/O error, read-only file). The write did not happen."""
 
     code = "storage"
 
 
 class Corrupt(Error):
-    """The stored session is damaged or of a kind that is not understood; it was left untouched."""
+    """The stored session is damaged, or of an unknown dialect. It was not changed."""
 
     code = "corrupt"
 
 
 class TimedOut(Error, TimeoutError):
-    """No answer within the timeout; a write may or may not have happened."""
+    """No answer came within the timeout. A write may or may not have happened."""
 
     code = "timed_out"
 
@@ -154,7 +154,7 @@ def from_code(code: str, message: str, detail: Optional[dict[str, Any]] = None) 
 
 
 def from_wire(error: Any) -> Error:
-    """The exception for the `error` part of an answer; foreign daemons may send anything there."""
+    """The exception for the `error` of a response, whatever its shape is."""
     if isinstance(error, (list, tuple)) and len(error) == 3:
         code, message, detail = error
         return from_code(str(code), str(message), detail if isinstance(detail, dict) else None)

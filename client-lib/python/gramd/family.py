@@ -1,9 +1,7 @@
-"""What the storages of Pyrogram and its forks have in common: the library's calls, answered by a session of
-gramd.
+"""The storages of Pyrogram and its forks: the calls of these libraries on a session of gramd.
 
-One class serves every library; where they differ is a row of `Library`, and a subclass where a method's shape
-is different. It is made a storage by inheriting from the library's own base class too (`gramd.pyrogram`,
-`gramd.hydrogram`).
+One class serves every library. `Library` holds what differs; a subclass has the methods that differ in shape.
+`gramd.pyrogram` and `gramd.hydrogram` combine the class with the library's own base class.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from .cache import Cache, Entry
 from .records import USERNAME_MAX_AGE, Peer, text_fits
 from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, leave
-from .stop import ended
+from .stop import within_limit
 from .stored import Stored
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,7 @@ BARE_CHANNEL = -1000000000000
 
 
 class Library(NamedTuple):
-    """One client library: `dialect` is that of its own files."""
+    """One client library. `dialect` is the one of its own files."""
 
     dialect: str
     client: type
@@ -45,8 +43,9 @@ class Library(NamedTuple):
     channel_types: frozenset[str]
 
 
-def known(library: Library, peer: Peer) -> Callable[[], Any]:
-    """What makes the library's own input peer for a row: a new one each time, for they can be changed."""
+def input_peer(library: Library, peer: Peer) -> Callable[[], Any]:
+    """A function that makes the library's input peer. Each call makes a new object: the application may
+    change it."""
     if peer.type in ("user", "bot"):
         return functools.partial(library.input_user, user_id=peer.id, access_hash=peer.access_hash)
     if peer.type == "group":
@@ -63,7 +62,7 @@ def _invalid(peer_type: str) -> Any:
 
 
 def peer_number(peer_id: Any) -> Optional[int]:
-    """The number that an id stands for: libraries also pass what the user typed."""
+    """The number of a peer id, or `None`: libraries also pass text that the user typed."""
     if isinstance(peer_id, str):
         if not NUMBER.fullmatch(peer_id) or len(peer_id) > 20:
             return None
@@ -86,7 +85,7 @@ def _bytes(value: Any) -> Any:
 def accessor(
     field: str, convert: Callable[[Any], Any] = lambda value: value
 ) -> Callable[..., Awaitable[Any]]:
-    """One of the identity accessors: no argument reads; any other, `None` too, writes."""
+    """An accessor method of a field: without an argument it reads; an argument, `None` too, is written."""
 
     async def access(self: Storage, value: Any = object) -> Any:
         if value is not object:
@@ -102,7 +101,7 @@ def accessor(
 
 
 class Storage:
-    """`name` is the session's; what the other parameters mean is told in the README."""
+    """`name` is the session's. The README describes the other parameters."""
 
     library: ClassVar[Library]
 
@@ -141,8 +140,8 @@ class Storage:
     # ---- open, save, close, delete ----
 
     def _turn(self) -> asyncio.Lock:
-        """Opening, closing and deleting take turns. A lock belongs to one event loop, while a storage may be
-        used in several, one after the other."""
+        """The lock for opening, closing and deleting. A lock belongs to one event loop; a storage may be used
+        in several, one after the other."""
         loop = asyncio.get_running_loop()
         if self._turns is None or self._turns[0] is not loop:
             self._turns = (loop, asyncio.Lock())
@@ -163,7 +162,7 @@ class Storage:
 
     async def save(self) -> None:
         session = self._opened()
-        if session.ended is not None:  # a client that stops because its session was lost saves it first
+        if session.ended is not None:  # a client saves when it stops, also after a loss
             log.warning("session %s is not saved: %s", self.name, session.ended)
             return
         await session.save()
@@ -186,7 +185,7 @@ class Storage:
             await leave(client, session)
 
     async def delete(self) -> None:
-        """Libraries call it after `close`."""
+        """Libraries call this after `close`."""
         async with self._turn():
             if self._here() and self._session is not None:
                 await self._session.delete()
@@ -208,17 +207,17 @@ class Storage:
         if not peers:
             return
         cache = self._cache
-        rows = list(peers) if cache is None else cache.unwritten(peers)
+        rows = list(peers) if cache is None else cache.without_repeats(peers)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await self._opened().update_peers(rows[start : start + ROWS_AT_ONCE])
 
     async def get_peer_by_id(self, peer_id: Any) -> Any:
         try:
             entry = self._peers.get(peer_id)
-        except TypeError:  # libraries ask for whatever the user gave
+        except TypeError:  # not hashable: libraries pass whatever the user gave
             entry = None
         if entry is not None:
-            return (entry.build or self._known(entry))()
+            return (entry.build or self._builder(entry))()
         number = peer_number(peer_id)
         if number is not None:
             try:
@@ -232,7 +231,7 @@ class Storage:
         if cache is not None:
             entry = cache.by_username(username, USERNAME_MAX_AGE)
             if entry is not None:
-                return (entry.build or self._known(entry))()
+                return (entry.build or self._builder(entry))()
         if username is not None and text_fits(str(username)):
             try:
                 return self._input_peer(await self._opened().get_peer_by_username(str(username)))
@@ -247,7 +246,7 @@ class Storage:
         if cache is not None:
             entry = cache.by_phone_number(phone_number)
             if entry is not None:
-                return (entry.build or self._known(entry))()
+                return (entry.build or self._builder(entry))()
         if phone_number is not None and text_fits(str(phone_number)):
             try:
                 return self._input_peer(await self._opened().get_peer_by_phone_number(str(phone_number)))
@@ -255,12 +254,12 @@ class Storage:
                 pass
         raise KeyError(f"Phone number not found: {phone_number}")
 
-    def _known(self, entry: Entry) -> Callable[[], Any]:
-        entry.build = build = known(self.library, entry.peer)
+    def _builder(self, entry: Entry) -> Callable[[], Any]:
+        entry.build = build = input_peer(self.library, entry.peer)
         return build
 
     def _input_peer(self, peer: Peer) -> Any:
-        return known(self.library, peer)()
+        return input_peer(self.library, peer)()
 
     # ---- identity ----
 
@@ -274,10 +273,11 @@ class Storage:
 
 
 async def stop_clients(storage: Storage, kind: type) -> None:
-    """Stops whatever uses the storage: its key may be in use elsewhere, and Telegram revokes one that is used
-    twice.
+    """Stops the clients that use the storage: another host may use the key, and Telegram revokes a key that
+    is used twice.
 
-    A storage is not told which client it belongs to, so this looks; it happens once in a session's life."""
+    A storage has no reference to its client, so this searches all objects. That happens once for a
+    session."""
     clients = [
         thing
         for thing in gc.get_objects()
@@ -287,12 +287,12 @@ async def stop_clients(storage: Storage, kind: type) -> None:
 
 
 async def _stop(client: Any, name: str) -> None:
-    """In the client's own way; where that fails, or takes too long, its connections alone."""
-    if await ended(_stop_in_order(client), name):
+    """Stops the client. If that fails or takes too long, closes only its connections."""
+    if await within_limit(_stop_in_order(client), name):
         return
     for connection in (client.session, *getattr(client, "media_sessions", {}).values()):
         if connection is not None:
-            await ended(connection.stop(), name)
+            await within_limit(connection.stop(), name)
 
 
 async def _stop_in_order(client: Any) -> None:
@@ -303,11 +303,11 @@ async def _stop_in_order(client: Any) -> None:
                 await done
 
 
-# ---- what some of the libraries have beyond that ----
+# ---- methods that only some of the libraries have ----
 
 
 class StateStorage(Storage):
-    """Update states as Pyrofork, Electrogram and Irenogram keep them."""
+    """Update states as Pyrofork, Electrogram and Irenogram pass them."""
 
     async def update_state(self, update_state: Any = object) -> Any:
         session = self._opened()
@@ -326,7 +326,7 @@ class StateStorage(Storage):
 
 
 class FlatUsernameStorage(StateStorage):
-    """Usernames as Pyrofork and Electrogram give them: `(peer_id, username)`, after every `update_peers`."""
+    """Usernames as Pyrofork and Electrogram pass them: `(peer_id, username)`, after every `update_peers`."""
 
     async def update_usernames(self, usernames: Iterable[tuple[int, str]]) -> None:
         if not usernames:
@@ -338,7 +338,7 @@ class FlatUsernameStorage(StateStorage):
 
 
 class ListUsernameStorage(Storage):
-    """Usernames as Irenogram and Kurigram give them: `(peer_id, [username, …])`, where there are any."""
+    """Usernames as Irenogram and Kurigram pass them: `(peer_id, [username, …])`, only if there are any."""
 
     async def update_usernames(self, usernames: Iterable[tuple[int, Iterable[Optional[str]]]]) -> None:
         if not usernames:
@@ -349,7 +349,7 @@ class ListUsernameStorage(Storage):
         await write_usernames(self, names)
 
     async def server_address(self, value: Any = object) -> Any:
-        """Also where the session was stored without one: these libraries connect to it."""
+        """If none is stored, the data centre's own: these libraries connect to this address."""
         session = self._opened()
         if value is not object:
             await session.set(server_address=value)
@@ -378,14 +378,14 @@ async def write_usernames(storage: Storage, names: dict[int, list[Any]]) -> None
 
 
 class ElectrogramStorage(FlatUsernameStorage):
-    """Electrogram names channels by their bare positive id when it tells their usernames, and takes no error
-    from `update_peers`."""
+    """Electrogram passes usernames of a channel with its bare positive id. It does not handle errors of
+    `update_peers`, so they are only logged."""
 
     async def update_peers(self, peers: Iterable[Sequence[Any]]) -> None:
         try:
             await super().update_peers(peers)
         except Exception as error:
-            log.warning("session %s: peers were not stored: %s", self.name, error)
+            log.warning("session %s: peers are not stored: %s", self.name, error)
 
     async def update_usernames(self, usernames: Iterable[tuple[int, str]]) -> None:
         rows = list(usernames)
@@ -402,7 +402,7 @@ class ElectrogramStorage(FlatUsernameStorage):
 
 
 class IrenogramStorage(ListUsernameStorage, StateStorage):
-    """Irenogram does not set the address when it moves to another data centre."""
+    """Irenogram does not set the address when it moves to another data centre: this class does."""
 
     async def dc_id(self, value: Any = object) -> Any:
         if value is not object:
@@ -425,7 +425,7 @@ class IrenogramStorage(ListUsernameStorage, StateStorage):
 
 
 class KurigramStorage(ListUsernameStorage):
-    """Kurigram's update states are objects, and a `None` in one leaves what is stored."""
+    """Kurigram's update states are objects. A `None` in one does not overwrite the stored value."""
 
     state: ClassVar[type]
 

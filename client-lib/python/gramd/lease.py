@@ -1,4 +1,5 @@
-"""Until when this host owns a session: from then on another may use its key, so the application is told."""
+"""The lease: until when this host owns a session. After that another host may use the session's key, so the
+application is notified."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from .request import RETRY, is_transient, weakly
 
 
 def boottime() -> float:
-    """Seconds, those included in which the machine slept: a lease runs on meanwhile."""
+    """Seconds, including those in which the machine was suspended: a lease runs out meanwhile."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Leased(Protocol):
-    """The session, as far as its lease needs to know it."""
+    """What a lease needs to know of its session."""
 
     handle: Optional[int]
     timeout: float
@@ -28,17 +29,17 @@ class Leased(Protocol):
     def ended(self) -> Optional[errors.Error]: ...
 
     def is_over(self) -> bool:
-        """Also ends the session where its lease has run out."""
+        """Also ends the session if its lease has run out."""
 
-    def ask(self, method: str, *, on_result: Callable[[Any], Any]) -> asyncio.Future[Any]: ...
+    def call_internal(self, method: str, *, on_result: Callable[[Any], Any]) -> asyncio.Future[Any]: ...
 
 
 class Lease:
-    """Asked again every third of it, while the session is open. It runs on while the daemon is away."""
+    """Renewed after each third of its term while the session is open. It runs on while the daemon is away."""
 
     def __init__(self, session: Leased) -> None:
         self._session = session
-        self._until: Optional[float] = None  # None: there is no limit, or it is not known yet
+        self._until: Optional[float] = None  # boottime(); None: no limit, or not yet known
         self._timer: Optional[asyncio.TimerHandle] = None
 
     def ran_out(self) -> bool:
@@ -48,36 +49,36 @@ class Lease:
         if self._timer is not None:
             self._timer.cancel()
 
-    def ask(self) -> None:
+    def renew(self) -> None:
         sent = boottime()
-        asked = self._session.ask("lease", on_result=lambda ms: self._told(sent, ms))
-        asked.add_done_callback(self._asked)
+        request = self._session.call_internal("lease", on_result=lambda ms: self._renewed(sent, ms))
+        request.add_done_callback(self._check_failure)
 
-    def _told(self, sent: float, ms: Optional[int]) -> None:
+    def _renewed(self, sent: float, ms: Optional[int]) -> None:
         if ms is None:
             self._until = None
             self.stop()
         else:
             self._until = sent + ms / 1000
-            self._again(max(ms / 3000, 0.01))
+            self._arm(max(ms / 3000, 0.01))
 
-    def _asked(self, asked: asyncio.Future[Any]) -> None:
-        failed = asked.cancelled() or asked.exception() is not None
-        if failed and (self._until is not None or is_transient(asked)):
-            self._again(RETRY)
+    def _check_failure(self, done: asyncio.Future[Any]) -> None:
+        failed = done.cancelled() or done.exception() is not None
+        if failed and (self._until is not None or is_transient(done)):
+            self._arm(RETRY)
 
-    def _again(self, delay: float) -> None:
-        """At the latest when it runs out."""
+    def _arm(self, delay: float) -> None:
+        """Sets the timer, to the end of the lease at the latest."""
         if self._session.ended is not None:
             return
         self.stop()
         if self._until is not None:
             delay = min(delay, max(0.0, self._until - boottime()))
-        self._timer = self._session.loop.call_later(delay, weakly(self._due))
+        self._timer = self._session.loop.call_later(delay, weakly(self._on_timer))
 
-    def _due(self) -> None:
+    def _on_timer(self) -> None:
         if self._session.is_over():
             return
         if self._session.handle is not None:
-            self.ask()
-        self._again(self._session.timeout)  # the answer sets it anew
+            self.renew()
+        self._arm(self._session.timeout)  # for the case that no answer comes; an answer sets it again

@@ -1,6 +1,6 @@
-"""Limits of the protocol: those of `proto/contract.h` that a client keeps.
+"""Limits of the protocol: those of `proto/contract.h` that a client must keep to.
 
-A daemon tells its own MESSAGE_BYTES and IN_FLIGHT in `hello`; until then these defaults hold.
+MESSAGE_BYTES and IN_FLIGHT are defaults; the answer to `hello` has the daemon's own.
 """
 
 from __future__ import annotations
@@ -11,4 +11,4 @@ IN_FLIGHT = 256
 """Unanswered requests of one connection on one session."""
 
 CLIENT_BYTES = 255
-"""Of the client's name in `hello`."""
+"""Length of the client's name in `hello`."""

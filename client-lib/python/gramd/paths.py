@@ -1,4 +1,4 @@
-"""Where the daemon's socket is."""
+"""The path of the daemon's socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ SYSTEM_SOCKET = "/run/gramd/gramd.sock"
 
 
 def socket_path(explicit: Optional[Union[str, os.PathLike[str]]] = None) -> str:
-    """The socket given, `$GRAMD_SOCKET`, the user's own daemon's if it is there, else the system's."""
+    """`explicit` if given, else `$GRAMD_SOCKET`, else the socket of the user's own daemon if it exists, else
+    the system's."""
     if explicit:
         return os.path.abspath(os.fspath(explicit))
     if named := os.environ.get("GRAMD_SOCKET"):

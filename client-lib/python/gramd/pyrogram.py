@@ -26,7 +26,7 @@ VARIANTS: dict[str, tuple[type[family.Storage], frozenset[str]]] = {
 
 
 def _installed() -> str:
-    """Which of them it is: they are told apart by what their Client takes."""
+    """The name of the library. The parameters of `Client` differ between the libraries."""
     if hasattr(storage, "UpdateState"):
         return "kurigram"
     parameters = inspect.signature(pyrogram.Client.__init__).parameters
@@ -60,11 +60,11 @@ class GramdStorage(_Variant, storage.Storage):  # type: ignore[misc, valid-type]
 
 
 def attach(app: Any, **options: Any) -> GramdStorage:
-    """Gives a client that was not started yet its session from gramd: for Pyrogram, whose Client has no
-    parameter for it. Takes what `GramdStorage` takes; the client's own name and session string hold unless
-    others are given."""
+    """Makes a client, which must not be started yet, keep its session in gramd. It is for Pyrogram, whose
+    Client has no parameter for a storage. Takes the parameters of `GramdStorage`; name and session string
+    default to the client's own."""
     if app.is_connected:
-        raise ConnectionError("the client is connected already: attach its storage before it starts")
+        raise ConnectionError("the client is connected already: call attach() before it starts")
     options.setdefault("session_string", getattr(app, "session_string", None))
     attached = GramdStorage(options.pop("name", app.name), **options)
     app.storage = attached

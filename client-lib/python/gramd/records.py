@@ -1,4 +1,4 @@
-"""What a session holds, as it is read from the daemon."""
+"""The records of a session, as the daemon answers them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIELDS = (
 )
 
 USERNAME_MAX_AGE = 28800
-"""Seconds after which the client libraries ask Telegram again about a username."""
+"""Seconds. The client libraries ask Telegram again about a username that is older."""
 
 TEXT_MAX_BYTES = 255
 
@@ -47,7 +47,7 @@ class Username(NamedTuple):
 
 
 def text_fits(text: str) -> bool:
-    """Whether a username or phone number can be stored at all; what cannot be is never found."""
+    """Whether a username or phone number can be stored. One that cannot is never found."""
     try:
         return 0 < len(text.encode()) <= TEXT_MAX_BYTES
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""A request from its call to its answer, over as many connections as that takes."""
+"""A request, from its call to its answer. A lost connection may make it use several connections."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ log = logging.getLogger(__name__)
 Result = Callable[[Any], Any]
 
 TRANSIENT = (errors.Unavailable, errors.Storage, errors.Overloaded, errors.TimedOut)
-"""What is met no more after a while."""
+"""Errors that pass: the request is worth retrying."""
 
 RETRY = 0.25
-"""Seconds until it is tried again."""
+"""Seconds until a retry."""
 
 
 class Lane:
-    """What the sessions of one name share: the daemon counts the requests in flight for all of them
-    together."""
+    """The requests of this client on one session name. The daemon limits how many of them may be unanswered,
+    counting all handles on the session together."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        self.waiting: dict[OnSession, None] = {}  # those that have something to send
+        self.in_flight = 0  # sent, but not answered
+        self.blocked: dict[OnSession, None] = {}  # handles with unsent requests
 
 
 class OnSession(Protocol):
-    """An open session, as far as its requests and the connection need to know it."""
+    """What `Request` and `Caller` need to know of a session."""
 
     handle: Optional[int]
-    """On the present connection; `None` while there is none."""
+    """Valid on the present connection; `None` while there is none."""
 
     lane: Lane
-    waiting: deque[Request]
+    unsent: deque[Request]
 
     @property
     def ended(self) -> Optional[errors.Error]: ...
@@ -50,7 +50,7 @@ class OnSession(Protocol):
         """The connection was lost, and the handle with it."""
 
     def changed(self, what: dict[str, Any]) -> None:
-        """The daemon tells what others changed."""
+        """The daemon sent `changed`."""
 
     def end(self, error: errors.Error) -> None:
         """The daemon has ended the handle."""
@@ -60,13 +60,13 @@ class OnSession(Protocol):
 
 
 class Outcome:
-    """In the place of a request's future, tells at once what came out: a future takes another turn of the
-    event loop for each of its callbacks."""
+    """Takes the place of a request's future and calls `callback` at once. The callbacks of a future run in
+    the next turn of the event loop."""
 
-    __slots__ = ("_done", "_tell", "error", "result")
+    __slots__ = ("_callback", "_done", "error", "result")
 
-    def __init__(self, tell: Callable[[Outcome], None]) -> None:
-        self._tell = tell
+    def __init__(self, callback: Callable[[Outcome], None]) -> None:
+        self._callback = callback
         self._done = False
         self.error: Optional[BaseException] = None
         self.result: Any = None
@@ -83,18 +83,18 @@ class Outcome:
     def _set(self, result: Any, error: Optional[BaseException]) -> None:
         if not self._done:
             self.result, self.error, self._done = result, error, True
-            self._tell(self)
+            self._callback(self)
 
     def cancel(self) -> None:
         self.set_exception(asyncio.CancelledError())
 
 
 class Request:
-    """`on_result` runs the moment the answer is read, before anything that the daemon sent after it is looked
-    at, and even where nobody waits any more; what it returns is the result.
+    """`on_result` runs as soon as the answer is read, before the message that follows it is handled, and also
+    if the future was cancelled. Its return value is the result.
 
-    `body_again` replaces `body` when the request is repeated on another connection, `body_older` when the
-    daemon refuses `body`. An internal request belongs to one connection."""
+    `body_again` replaces `body` on another connection, `body_older` replaces it if the daemon answers
+    `bad_request`. An internal request is not repeated on another connection."""
 
     __slots__ = (
         "body",
@@ -126,7 +126,7 @@ class Request:
         self.body = body
         self.body_again: Optional[bytes] = None
         self.body_older: Optional[bytes] = None
-        self.count = count
+        self.count = count  # of the parameters in `body`
         self.session = session
         self.future = future
         self.deadline = deadline
@@ -134,7 +134,7 @@ class Request:
         self.internal = False
 
     def take_older(self) -> bool:
-        """Whether the request is worth sending once more, with what older daemons take."""
+        """Replaces `body` by `body_older`. False if there is none, or it was refused too."""
         if self.body_older is None or self.body == self.body_older or self.future.done():
             return False
         self.body = self.body_older
@@ -145,8 +145,8 @@ def is_transient(done: asyncio.Future[Any]) -> bool:
     return not done.cancelled() and isinstance(done.exception(), TRANSIENT)
 
 
-def forget(future: asyncio.Future[Any]) -> None:
-    """Nobody waits for this one: its error is nobody's either."""
+def ignore(future: asyncio.Future[Any]) -> None:
+    """Keeps asyncio from logging an exception that nobody retrieves."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
@@ -162,23 +162,24 @@ def weakly(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-_telling: set[asyncio.Future[Any]] = set()
-"""An event loop does not keep its tasks alive."""
+_running: set[asyncio.Future[Any]] = set()
+"""References to tasks: an event loop does not keep its tasks alive."""
 
 
-def tell(callback: Callable[[Any], Any], what: Any) -> None:
-    """Calls back into the application, whose errors are not the connection's."""
+def run_callback(callback: Callable[[Any], Any], argument: Any) -> None:
+    """Calls a function or coroutine function of the application. Its errors are logged: they must not end the
+    connection."""
     try:
-        outcome = callback(what)
-        if inspect.isawaitable(outcome):
-            telling = asyncio.ensure_future(outcome)
-            _telling.add(telling)
-            telling.add_done_callback(_told)
+        result = callback(argument)
+        if inspect.isawaitable(result):
+            task = asyncio.ensure_future(result)
+            _running.add(task)
+            task.add_done_callback(_callback_done)
     except Exception:
-        log.exception("in %r", callback)
+        log.exception("error in the callback %r", callback)
 
 
-def _told(done: asyncio.Future[Any]) -> None:
-    _telling.discard(done)
+def _callback_done(done: asyncio.Future[Any]) -> None:
+    _running.discard(done)
     if not done.cancelled() and done.exception() is not None:
-        log.error("in a callback", exc_info=done.exception())
+        log.error("error in a callback", exc_info=done.exception())

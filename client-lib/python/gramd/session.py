@@ -1,5 +1,5 @@
-"""An open session: every method of the protocol on it, its tracked cache, and what becomes of it when the
-daemon goes away and comes back."""
+"""An open session: the methods of the protocol on it, its cache, and its reopening after the connection was
+lost."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from .cache import Cache
 from .caller import Caller
 from .lease import Lease
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
-from .request import RETRY, TRANSIENT, Lane, Outcome, Request, forget, is_transient, tell, weakly
+from .request import RETRY, TRANSIENT, Lane, Outcome, Request, ignore, is_transient, run_callback, weakly
 
 log = logging.getLogger(__name__)
 
 OnLost = Callable[..., Optional[Awaitable[None]]]
-"""Called with the reason, an `errors.Error`, if it takes one; may be a coroutine function."""
+"""A function or coroutine function. Its argument, if it takes one, is the reason, an `errors.Error`."""
 
 REOPEN_WAIT = 2000
-"""Milliseconds that a repeated exclusive `open` waits at least: what is in its way is mostly the lost
-connection's."""
+"""Milliseconds. A repeated exclusive `open` waits at least this long: the daemon may not yet have noticed the
+end of the lost connection, which held the session."""
 
 
 def lost_callback(on_lost: Optional[OnLost]) -> Optional[OnLost]:
-    """One that can be called with the reason; `event.set` cannot."""
+    """Wraps a callback that takes no argument, such as `event.set`, so that it can be called with the
+    reason."""
     if on_lost is None:
         return None
     callback = on_lost
@@ -36,13 +37,13 @@ def lost_callback(on_lost: Optional[OnLost]) -> Optional[OnLost]:
         inspect.signature(callback).bind(None)
     except TypeError:
         return lambda _reason: callback()
-    except ValueError:  # it does not tell what it takes
+    except ValueError:  # a builtin without a signature
         pass
     return callback
 
 
 class Session:
-    """Made by `Client.open`. A session that has ended for good raises why from every method."""
+    """Made by `Client.open`. After the session has ended, every method raises the reason."""
 
     def __init__(
         self,
@@ -62,10 +63,10 @@ class Session:
         self.backend = self.dialect = ""
         self.version: Any = None
         self.fence = 0
-        # Between client and session: the handle on the present connection, and what waits for it.
+        # What `OnSession` describes, for the client.
         self.handle: Optional[int] = None
         self.lane: Lane = client.lane(name)
-        self.waiting: deque[Request] = deque()
+        self.unsent: deque[Request] = deque()
         self._options = options
         self._on_lost = lost_callback(on_lost)
         self._watching = self.cache is not None
@@ -89,7 +90,7 @@ class Session:
 
     @property
     def ended(self) -> Optional[errors.Error]:
-        """Why the session is over, or `None` while it is open."""
+        """Why the session has ended; `None` while it is open."""
         return self._error
 
     # ---- open and close ----
@@ -109,7 +110,7 @@ class Session:
             self._abandoned = True
             if self._error is None:
                 why = error if isinstance(error, errors.Error) else errors.BadSession("never opened")
-                self._close_quietly()
+                self._send_close()
                 self.finish(why)
                 self.client.fail_session(self, why)
             raise
@@ -117,7 +118,7 @@ class Session:
     def _opened(self, result: dict[str, Any]) -> Session:
         handle = int(result["session"])
         if self._abandoned or self._error is not None or self.handle is not None:
-            forget(self.client.call("close", handle, internal=True))
+            ignore(self.client.call("close", handle, internal=True))
             return self
         self.handle = handle
         self.created = bool(result.get("created"))
@@ -128,22 +129,22 @@ class Session:
         return self
 
     def _start(self) -> None:
-        """Before anything else on the new handle: be told of changes; then what is read again and again."""
+        """Sends the first requests on a new handle: `watch` and `lease`, then the requests that are repeated,
+        then the `get` that fills the cache, which must see the repeated writes."""
         if self.is_over():
             return
-        waiting, self.waiting = self.waiting, deque()
-        self._ask_watch()
-        self._lease.ask()
-        self.waiting.extend(waiting)
+        repeated, self.unsent = self.unsent, deque()
+        self._send_watch()
+        self._lease.renew()
+        self.unsent.extend(repeated)
         if self.cache is not None:
-            # Behind what is repeated: that includes writes, which this is to see.
             self._prefetch = self._fetch([name for name in FIELDS if name != "auth_key"])
-            forget(self._prefetch)
-            forget(self._fetch(["auth_key"]))  # a reader may not have it
+            ignore(self._prefetch)
+            ignore(self._fetch(["auth_key"]))  # separate: denied to a client with only the right `read`
         self.client.pump(self)
 
     def reopen(self) -> None:
-        """After a connection was lost; the session is never made anew."""
+        """Opens the session again after the connection was lost. Never creates it."""
         if self._error is not None or self.handle is not None or self._reopening:
             return
         self._reopening = True
@@ -161,42 +162,43 @@ class Session:
         error = future.exception()
         if error is None:
             if self.on_changed is not None:
-                tell(self.on_changed, {"all": True})
+                run_callback(self.on_changed, {"all": True})
         elif isinstance(error, TRANSIENT):
             self.loop.call_later(RETRY, weakly(self.reopen))
-        elif isinstance(error, errors.Error) and self.handle is None:  # else an earlier one was answered late
+        elif isinstance(error, errors.Error) and self.handle is None:  # else an earlier `open` has succeeded
             self.end(error)
 
     def disconnected(self) -> None:
         self.handle = None
-        self.waiting.clear()
+        self.unsent.clear()
         if self.cache is not None:
             self.cache.stop()
 
     async def close(self) -> None:
-        """Ends the handle; what is stored stays. Closing again does nothing."""
+        """Ends the handle; the stored session stays. Closing again does nothing."""
         if self._error is not None:
             return
         why = errors.BadSession(f"session {self.name} is closed")
-        if self.handle is None:  # there is no connection now
+        if self.handle is None:  # there is no connection
             self.finish(why)
             self.client.fail_session(self, why)
             return
         try:
             closing = self._call("close")
             self.finish(why)
-            await asyncio.shield(closing)  # it may have to wait behind other requests
+            await asyncio.shield(closing)  # `close` may be unsent, behind other requests
         except errors.Error as error:
             log.debug("closing session %s: %s", self.name, error)
             if self._error is None:
                 self.finish(why)
 
-    def _close_quietly(self) -> None:
+    def _send_close(self) -> None:
         if self.handle is not None and not self.client.closed:
-            forget(self.client.call("close", self.handle, internal=True))
+            ignore(self.client.call("close", self.handle, internal=True))
 
     def finish(self, error: errors.Error) -> None:
-        """Nothing is asked of it from here on, nor answered from what is known; nobody is told."""
+        """From here on every method raises `error`, and the cache answers nothing. Does not call
+        `on_lost`."""
         self._error = error
         self.client.session_closed(self)
         self._lease.stop()
@@ -204,7 +206,7 @@ class Session:
             self.cache.stop()
 
     def end(self, error: errors.Error) -> None:
-        """The session is over, for a reason that is not ours: the application is told."""
+        """The session has ended for a reason outside of this client: `on_lost` is called."""
         if self._error is not None:
             return
         deleted = self._deleting and isinstance(error, errors.NotFound)
@@ -216,38 +218,36 @@ class Session:
             return
         log.warning("session %s is lost: %s", self.name, error)
         if self._on_lost is not None:
-            tell(self._on_lost, error)
+            run_callback(self._on_lost, error)
 
     def is_over(self) -> bool:
-        """Also because its lease has run out just now."""
+        """Whether the session has ended. Ends it if its lease has run out."""
         if self._error is None and self._lease.ran_out():
-            self._close_quietly()
+            self._send_close()
             self.end(
-                errors.Fenced(
-                    f"the lease of session {self.name} has run out: another host may be using its key"
-                )
+                errors.Fenced(f"the lease of session {self.name} has run out: another host may use its key")
             )
         return self._error is not None
 
-    # ---- being told of changes ----
+    # ---- notifications of changes ----
 
-    def _ask_watch(self) -> None:
+    def _send_watch(self) -> None:
         if not self._watching or self.handle is None or self.is_over():
             return
-        asked = self.ask("watch", True, on_result=self._watched)
-        asked.add_done_callback(self._watch_asked)
+        request = self.call_internal("watch", True, on_result=self._watched)
+        request.add_done_callback(self._retry_watch)
 
     def _watched(self, _: None) -> None:
-        """What was asked behind it may be kept."""
+        """Answers to later requests may be cached."""
         if self.cache is not None and self._watching and self._error is None:
             self.cache.start()
 
-    def _watch_asked(self, asked: asyncio.Future[Any]) -> None:
-        if is_transient(asked):
-            self.loop.call_later(RETRY, weakly(self._ask_watch))
+    def _retry_watch(self, done: asyncio.Future[Any]) -> None:
+        if is_transient(done):
+            self.loop.call_later(RETRY, weakly(self._send_watch))
 
     async def watch(self, on: bool = True) -> None:
-        """Has `on_changed` called with what others change. A cache needs it and turns it on itself."""
+        """Calls `on_changed` with each change that others make. A session with a cache watches by itself."""
         self._watching = on
         if self.cache is not None and not on:
             self.cache.stop()
@@ -257,7 +257,7 @@ class Session:
         if self.cache is not None:
             self.cache.changed(what)
         if self.on_changed is not None:
-            tell(self.on_changed, what)
+            run_callback(self.on_changed, what)
 
     # ---- requests ----
 
@@ -270,7 +270,7 @@ class Session:
         outcome: Optional[Outcome] = None,
     ) -> asyncio.Future[Any]:
         if self.is_over() and self._error is not None:
-            raise self._error.again()
+            raise self._error.copy()
         return self.client.call(
             method,
             *params,
@@ -281,12 +281,12 @@ class Session:
             outcome=outcome,
         )
 
-    def ask(self, method: str, *params: Any, on_result: Any) -> asyncio.Future[Any]:
-        """What nobody asked for: it belongs to the present connection."""
+    def call_internal(self, method: str, *params: Any, on_result: Any) -> asyncio.Future[Any]:
+        """A request that the application did not make. It is not repeated on another connection."""
         return self._call(method, *params, on_result=on_result, internal=True)
 
     async def lease(self) -> Optional[float]:
-        """Seconds for which this host still owns the session; `None`: for as long as it likes."""
+        """Seconds for which this host still owns the session; `None`: without a limit."""
         ms = await self._call("lease")
         return None if ms is None else ms / 1000
 
@@ -297,11 +297,11 @@ class Session:
         return self._set("save", ("date",), outcome=outcome)
 
     async def delete(self, *, remove_peers: bool = True) -> None:
-        """Removes the stored session; this handle, and everybody else's, ends."""
+        """Removes the stored session. All handles on it end, also those of other clients."""
         self._deleting = True
         try:
             await self._call("delete", {"remove_peers": remove_peers}, on_result=self._deleted)
-        except errors.TimedOut:  # it may happen yet
+        except errors.TimedOut:  # the daemon may still execute it
             raise
         except errors.Error:
             self._deleting = False
@@ -336,7 +336,7 @@ class Session:
         return self._call("get", fields, on_result=learn)
 
     async def set(self, /, **fields: Any) -> None:
-        """All or nothing."""
+        """Sets all of the fields, or none."""
         await self._set("set", tuple(fields), fields)
 
     def _set(
@@ -365,8 +365,8 @@ class Session:
     # ---- peers ----
 
     async def update_peers(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows as `[id, access_hash, type, username, phone_number(, last_update_on)]` or without a
-        username."""
+        """Rows as `[id, access_hash, type, username, phone_number]`, optionally with `last_update_on`, or as
+        `[id, access_hash, type, phone_number]`."""
         await self.send_peers(list(rows))
 
     def send_peers(
@@ -378,13 +378,14 @@ class Session:
         try:
             mark = cache.writing_peers(rows, alone=self.client.quiet)
         except (IndexError, TypeError) as error:
-            raise errors.BadRequest(f"update_peers: a row that is none: {error}") from error
+            raise errors.BadRequest(f"update_peers: malformed row: {error}") from error
         return self._call(
             "update_peers", rows, on_result=lambda _: cache.wrote_peers(rows, mark), outcome=outcome
         )
 
     async def update_usernames(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows as `[peer_id, [username, …]]`: all the names that the peer has in the usernames table."""
+        """Rows as `[peer_id, [username, …]]`. The names replace all names of the peer in the usernames
+        table."""
         rows = list(rows)
         cache = self.cache
         if cache is None:
@@ -393,7 +394,7 @@ class Session:
         try:
             mark = cache.writing_usernames(rows)
         except (IndexError, TypeError) as error:
-            raise errors.BadRequest(f"update_usernames: a row that is none: {error}") from error
+            raise errors.BadRequest(f"update_usernames: malformed row: {error}") from error
         await self._call("update_usernames", rows, on_result=lambda _: cache.wrote_usernames(rows, mark))
 
     async def get_peer_by_id(self, peer_id: int) -> Peer:
@@ -413,7 +414,7 @@ class Session:
         return cast(Peer, await self._call("get_peer_by_id", peer_id, on_result=learn))
 
     async def get_peer_by_username(self, username: str, max_age: int = USERNAME_MAX_AGE) -> Peer:
-        """`Expired` where its record is more than `max_age` seconds old; 0 takes any."""
+        """Raises `Expired` if the record is more than `max_age` seconds old; 0 accepts any age."""
         cache = self.cache
         if cache is None:
             return Peer(*await self._call("get_peer_by_username", username, max_age))
@@ -446,7 +447,7 @@ class Session:
         return cast(Peer, await self._call("get_peer_by_phone_number", phone, on_result=learn))
 
     async def get_peers(self, peer_ids: Iterable[int]) -> list[Optional[Peer]]:
-        """At most 1000; `None` where there is none."""
+        """At most 1000 ids; `None` for an unknown peer."""
         peer_ids = list(peer_ids)
         cache = self.cache
         mark = 0
@@ -466,7 +467,7 @@ class Session:
         return cast("list[Optional[Peer]]", await self._call("get_peers", peer_ids, on_result=learn))
 
     async def scan_peers(self, after: Optional[int] = None, limit: int = 1000) -> list[Peer]:
-        """Peers by ascending id, after that one; an empty list is the end."""
+        """Peers with ids greater than `after`, ascending. An empty list is the end."""
         return [Peer(*row) for row in await self._call("scan_peers", after, limit)]
 
     async def scan_usernames(
@@ -478,7 +479,7 @@ class Session:
     # ---- update states ----
 
     async def update_states(self, rows: Iterable[Sequence[Optional[int]]], *, keep: bool = False) -> None:
-        """A `None` overwrites; with `keep` it leaves what is stored."""
+        """A `None` overwrites the stored value; with `keep` it does not."""
         await self.send_states(list(rows), keep)
 
     def send_states(
@@ -487,7 +488,7 @@ class Session:
         return self._call("update_states", rows, keep, outcome=outcome)
 
     async def get_states(self, ids: Optional[Iterable[int]] = None) -> list[State]:
-        """Of those ids, or all, by ascending date, those without one first."""
+        """The states of `ids`, or all, by ascending date; those without a date come first."""
         params = () if ids is None else (list(ids),)
         return [State(*row) for row in await self._call("get_states", *params)]
 

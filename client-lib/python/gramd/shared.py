@@ -1,4 +1,4 @@
-"""The connections that storages share: one for each socket, in each event loop of the process."""
+"""The clients that storages share: one for each socket, in each event loop of the process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, 
 
 
 class SharedClient(Client):
-    """Closed when its last user has released it."""
+    """Is closed when its last user releases it."""
 
     users = 0
 
 
 def acquire(socket: Optional[Union[str, os.PathLike[str]]] = None) -> SharedClient:
-    """The running loop's client for that socket."""
+    """The client for that socket in the running event loop. The caller must `release` it."""
     path = socket_path(socket)
     clients = _clients.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
     client = clients.get(path)
@@ -40,7 +40,7 @@ async def release(client: SharedClient) -> None:
 
 
 async def leave(client: SharedClient, session: Session) -> None:
-    """Closes the session and releases the client, from whichever event loop."""
+    """Closes the session and releases the client. May be called from any event loop."""
     if client.closed:
         return
     if client.loop is asyncio.get_running_loop():

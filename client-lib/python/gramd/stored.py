@@ -1,4 +1,4 @@
-"""Which stored session a library's storage stands for, and how it is opened and deleted."""
+"""The stored session behind a library's storage: its name and options, opening and deleting it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .shared import SharedClient, acquire, leave, release
 
 
 class Stored(NamedTuple):
-    """What the storages are constructed with."""
+    """The parameters of a storage."""
 
     name: str
     socket: Optional[Union[str, os.PathLike[str]]]
@@ -25,8 +25,8 @@ class Stored(NamedTuple):
         return f"Stored({self.name!r})"  # a session string is a password
 
     async def open(self, dialect: str, cache: Any, on_lost: OnLost) -> tuple[SharedClient, Session]:
-        """A new file gets that dialect, a new session the identity of the session string. Both are to be
-        left (`leave`)."""
+        """`dialect` is for a new file. A session without a key imports the session string. The caller must
+        `leave` the client and the session."""
         client = acquire(self.socket)
         try:
             session = await client.open(
@@ -51,7 +51,8 @@ class Stored(NamedTuple):
         return client, session
 
     async def delete(self) -> bool:
-        """False: there was none. Libraries delete what they have closed."""
+        """False if there was no session. Opens the session to delete it: libraries call this after
+        `close`."""
         client = acquire(self.socket)
         try:
             session = await client.open(

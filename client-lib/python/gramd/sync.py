@@ -1,8 +1,7 @@
 """The blocking client, for scripts and for libraries that call their storage from synchronous code.
 
-One thread for the whole process runs the event loop of the asynchronous client; what is called here runs
-there. So a lease is kept, a change is heard of and a lost connection comes back while the caller does
-something else.
+One background thread for the whole process runs the event loop of all blocking clients. It renews leases,
+receives notifications and reconnects while the callers do something else.
 """
 
 from __future__ import annotations
@@ -29,14 +28,15 @@ S = TypeVar("S")
 
 
 class _Background:
-    """An event loop in a daemon thread, started when it is first needed."""
+    """An event loop in a daemon thread, started at the first use."""
 
     def __init__(self) -> None:
-        self.forget()
-        os.register_at_fork(after_in_child=self.forget)
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
 
-    def forget(self) -> None:
-        """Only the thread that forks is there in the child; a lock may be held by one that is not."""
+    def reset(self) -> None:
+        """Also for a forked child, which has only the thread that forked. The lock is new, because another
+        thread of the parent may have held it."""
         self._lock = threading.Lock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._thread: Optional[threading.Thread] = None
@@ -59,8 +59,8 @@ class _Background:
 
     def wait(self, begin: Callable[[Outcome], None]) -> Any:
         if threading.current_thread() is self._thread:
-            raise RuntimeError("gramd's own thread, in which its callbacks run, cannot wait for itself")
-        done = threading.Lock()  # costs a quarter of what a concurrent future does
+            raise RuntimeError("a callback runs in gramd's own thread and must not call the blocking client")
+        done = threading.Lock()  # a quarter of the cost of a concurrent.futures.Future
         done.acquire()
         outcome = Outcome(lambda _: done.release())
 
@@ -88,7 +88,7 @@ class _Background:
         except RuntimeError:
             work.close()
             raise
-        except BaseException:  # the thread that waits was interrupted
+        except BaseException:  # the waiting thread was interrupted
             self.loop.call_soon_threadsafe(lambda: tasks[0].cancel())
             raise
         return tasks[0].result()
@@ -98,7 +98,7 @@ _background = _Background()
 
 
 def wait(begin: Callable[[Outcome], None]) -> Any:
-    """Begins something in the background thread, and waits for its outcome."""
+    """Calls `begin` in the background thread and waits for the outcome."""
     return _background.wait(begin)
 
 
@@ -136,8 +136,7 @@ def _of_session(
 
 
 class SyncSession:
-    """A `Session` whose methods block. Callbacks (`on_lost`, `on_changed`) are called in the background
-    thread."""
+    """A `Session` whose methods block. Callbacks (`on_lost`, `on_changed`) run in the background thread."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -193,7 +192,7 @@ class SyncClient:
 
     @property
     def client(self) -> Client:
-        """The asynchronous client behind it; it belongs to the background thread."""
+        """The asynchronous client, which belongs to the background thread."""
         return self._client
 
     @property

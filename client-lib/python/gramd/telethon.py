@@ -1,8 +1,8 @@
 """The session for Telethon.
 
-Telethon calls its session from synchronous code, so this one uses the blocking client; what is written is on
-disk when `save` has returned (`unsaved`). It inherits from Telethon's own `MemorySession`, which knows how to
-take entities out of what Telegram sends and keeps the cache of sent files.
+Telethon calls its session from synchronous code, so this one uses the blocking client. Writes are on disk
+after `save` (see `unsaved`). Inherited from Telethon's `MemorySession`: extracting entities from what
+Telegram sends, and the cache of sent files.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from telethon.tl import types
 
 from . import datacentre, errors
 from .records import Peer, State, text_fits
-from .request import tell
+from .request import run_callback
 from .session import OnLost, Session, lost_callback
 from .shared import SharedClient, leave
-from .stop import ended
+from .stop import within_limit
 from .stored import Stored
 from .sync import run, wait
 from .unsaved import Unsaved
@@ -39,12 +39,11 @@ log = logging.getLogger(__name__)
 
 CHANNEL_MARK = -1000000000000
 CHANNEL_ID_MAX = 9999999999
-"""A channel's id as Telethon marks it; what is beyond is marked already."""
+"""Telethon marks a channel's id by subtracting it from CHANNEL_MARK. A greater id is marked already."""
 
 OWN_USER = 0
-"""Telethon tells its own user's id as the access hash of a peer with this id; it is the session's
+"""Telethon stores the id of its own user as the access hash of a peer with this id. Here it is the session's
 `user_id`."""
-
 
 T = TypeVar("T")
 
@@ -55,12 +54,12 @@ class Opened(NamedTuple):
     unsaved: Unsaved
 
     def ask(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Asks the daemon, which sees then what was written here before."""
-        return run(self.unsaved.behind(method, *args))
+        """Calls a method of the session. Its answer includes all earlier writes."""
+        return run(self.unsaved.after_writes(method, *args))
 
 
 class GramdSession(MemorySession):  # type: ignore[misc]
-    """Keeps the session in gramd. Opened when it is first used, as also after `close`."""
+    """Keeps the session in gramd. Opened at the first use, also after `close`."""
 
     def __init__(
         self,
@@ -88,7 +87,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     def _open(self) -> Opened:
         opened = self._opened
-        if opened is None or opened.client.closed:  # closed by a fork: the child opens its own
+        if opened is None or opened.client.closed:  # a fork closes it: the child opens its own
             with self._lock:
                 opened = self._opened
                 if opened is None or opened.client.closed:
@@ -98,7 +97,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     def save(self) -> None:
         opened = self._opened
-        if opened is None:  # nothing was written since it was opened last
+        if opened is None:  # nothing was written since `close`
             return
         error = opened.session.ended
         if error is not None:
@@ -112,7 +111,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         if opened is not None:
             try:
                 if opened.session.ended is None:
-                    wait(opened.unsaved.sent)
+                    wait(opened.unsaved.stored)
             finally:
                 run(leave(opened.client, opened.session))
 
@@ -121,7 +120,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         return run(self._stored.delete())
 
     def clone(self, to_instance: Any = None) -> Any:
-        """A session in memory with the same identity: Telethon makes them for data centres that only hold
+        """A session in memory with the same identity. Telethon makes one for a data centre that serves
         files."""
         cloned = to_instance or MemorySession()
         cloned.set_dc(self.dc_id, self.server_address, self.port)
@@ -143,7 +142,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         return run(opened.session.get(*fields))
 
     def _set(self, **fields: Any) -> None:
-        """Telethon sets on every connection what it has just read: that costs nothing."""
+        """Sends nothing if the values are the present ones: Telethon sets them again on every connection."""
         if self._get(*fields) != list(fields.values()):
             run(self._open().session.set(**fields))
 
@@ -157,7 +156,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     @property
     def server_address(self) -> Optional[str]:
-        """Also where the session was stored without one: Telethon would start over in its default data
+        """If none is stored, the data centre's own: without one Telethon would start over in its default data
         centre."""
         stored, dc_id, test_mode = self._get("server_address", "dc_id", "test_mode")
         return datacentre.address(dc_id, bool(test_mode))[0] if stored is None else stored
@@ -169,7 +168,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     @property
     def auth_key(self) -> Optional[AuthKey]:
-        """A new object each time: Telethon empties the one that it was given when it moves."""
+        """A new object each time: Telethon clears the object when it moves to another data centre."""
         key = self._get("auth_key")[0]
         return None if key is None else AuthKey(data=key)
 
@@ -213,7 +212,8 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     # ---- entities ----
 
     def _entity_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
-        """What Telethon's own comes to, without its detours: there are dozens in each update."""
+        """The same as Telethon's own method, but faster for the usual kinds: each update has dozens of
+        them."""
         kind = type(entity)
         if kind is types.User:
             peer_id, phone = entity.id, entity.phone
@@ -251,12 +251,12 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         if rows:
             unsaved = self._open().unsaved
             if not unsaved.put_peers(rows):
-                wait(unsaved.sent)
+                wait(unsaved.stored)
 
     def get_entity_rows_by_phone(self, phone: str) -> Optional[tuple[int, int]]:
         opened = self._open()
         cache = opened.session.cache
-        entry = None if cache is None or opened.unsaved.waits else cache.by_phone_number(phone)
+        entry = None if cache is None or opened.unsaved.has_unsent else cache.by_phone_number(phone)
         if entry is not None:
             return entry.peer.id, entry.peer.access_hash or 0
         return _look_up(opened, opened.session.get_peer_by_phone_number, str(phone))
@@ -264,13 +264,13 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     def get_entity_rows_by_username(self, username: str) -> Optional[tuple[int, int]]:
         opened = self._open()
         cache = opened.session.cache
-        entry = None if cache is None or opened.unsaved.waits else cache.by_username(username, 0)
+        entry = None if cache is None or opened.unsaved.has_unsent else cache.by_username(username, 0)
         if entry is not None:
             return entry.peer.id, entry.peer.access_hash or 0
         return _look_up(opened, opened.session.get_peer_by_username, username, 0)
 
     def get_entity_rows_by_name(self, name: str) -> None:
-        """Display names are not kept."""
+        """Display names are not stored."""
         return None
 
     def get_entity_rows_by_id(self, id: int, exact: bool = True) -> Optional[tuple[int, int]]:
@@ -299,7 +299,8 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     # ---- the session was lost ----
 
     def _lost(self, reason: errors.Error) -> Any:
-        """Called in the background thread; what is to be done is done where the client lives."""
+        """Runs in the background thread. Stops the clients, or calls `on_lost`, in the clients' event
+        loop."""
         clients = [
             thing
             for thing in gc.get_objects()
@@ -307,22 +308,22 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         ]
         if self._on_lost is None:
             for client in clients:
-                _tell_in(client.loop, self._stop, client)
+                _call_in(client.loop, self._stop, client)
         elif clients:
-            _tell_in(clients[0].loop, self._on_lost, reason)
+            _call_in(clients[0].loop, self._on_lost, reason)
         else:
             return self._on_lost(reason)
         return None
 
     async def _stop(self, client: TelegramClient) -> None:
-        """In the client's own way; where that fails, or takes too long, its connection alone."""
-        if not await ended(_disconnect(client), self.name):
-            await ended(client._sender.disconnect(), self.name)
+        """Disconnects the client. If that fails or takes too long, closes only its connection."""
+        if not await within_limit(_disconnect(client), self.name):
+            await within_limit(client._sender.disconnect(), self.name)
 
 
-def _tell_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], what: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # it has ended, and the client with it
-        loop.call_soon_threadsafe(tell, callback, what)
+def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], argument: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and the client with it
+        loop.call_soon_threadsafe(run_callback, callback, argument)
 
 
 async def _disconnect(client: TelegramClient) -> None:
@@ -330,8 +331,8 @@ async def _disconnect(client: TelegramClient) -> None:
         done = client.disconnect()
         if inspect.isawaitable(done):
             await done
-    except errors.Error as error:  # a client that disconnects wants to store its states
-        log.warning("after the loss of a session: %s", error)
+    except errors.Error as error:  # the client stores its states when it disconnects
+        log.warning("disconnecting after the session was lost: %s", error)
 
 
 def _look_up(
@@ -354,7 +355,7 @@ def _state(state: State) -> types.updates.State:
 
 
 def _type(entity: Any, peer_id: int) -> str:
-    """What the family of Pyrogram calls it, so that one session can serve both."""
+    """The name that Pyrogram's family uses, so that both libraries can use one session."""
     if peer_id >= 0:
         return "bot" if getattr(entity, "bot", False) else "user"
     if peer_id > CHANNEL_MARK:

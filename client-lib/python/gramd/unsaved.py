@@ -1,10 +1,10 @@
-"""What a synchronous library has written and not saved yet.
+"""Writes of a synchronous library that are not saved yet.
 
-Such a library calls its session in the bot's own event loop: a write that waited for the disk would keep the
-whole bot waiting. So a write leaves at once, and nobody waits for its answer before `save`: when that has
-returned, all that was written is on disk. While one is unanswered, others gather and leave together.
+Such a library calls its session in the bot's own event loop. A write that waited for the disk would block the
+whole bot. So a write is sent at once, and only `save` waits for the answers: after it everything is on disk.
+While a write is unanswered, further writes are collected and then sent together.
 
-The caller's thread writes, gramd's own sends.
+The caller's thread adds rows; gramd's background thread sends them.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ Row = Sequence[Any]
 Table = dict[int, Row]
 
 ROWS_AT_ONCE = 5000
-"""In one request; and who writes while that many wait to be sent has to wait too."""
+"""Rows in one request. A caller that adds rows while so many are unsent must wait."""
 
 
 class _Rows:
-    """By their ids: of what is written twice, only the last counts."""
+    """Rows by id: of two rows with one id, the last counts."""
 
     def __init__(self) -> None:
-        self.new: Table = {}  # to be sent
-        self.sent: Table = {}  # being stored
+        self.unsent: Table = {}
+        self.sent: Table = {}  # unanswered
 
     def put_back(self, rows: Sequence[Row]) -> None:
-        """What was not stored, where nothing was written since."""
+        """Makes rows that were not stored unsent again, except those that were written again since."""
         older = {row[0]: row for row in rows if self.sent.get(row[0]) is row}
-        newer = self.new.copy()
-        self.new.clear()
-        self.new.update(older)
-        self.new.update(newer)
+        newer = self.unsent.copy()
+        self.unsent.clear()
+        self.unsent.update(older)
+        self.unsent.update(newer)
 
 
 class Unsaved:
@@ -53,26 +53,26 @@ class Unsaved:
         self._lock = threading.Lock()
         self._peers = _Rows()
         self._states = _Rows()
-        self._scheduled = False
-        self._held = False  # it is time, but an answer is still to come
+        self._scheduled = False  # _send_soon will run
+        self._postponed = False  # rows are to be sent when the answers have come
         self._unanswered = 0
-        self._error: Optional[BaseException] = None  # that the next who waits is told
-        self._waiting: list[Outcome] = []
+        self._error: Optional[BaseException] = None  # for the next outcome
+        self._waiting: list[Outcome] = []  # set when no request is unanswered
 
     # ---- in the caller's thread ----
 
     def put_peers(self, rows: Sequence[Row]) -> bool:
-        """False: too much waits to be sent already, so wait for `sent`."""
+        """False if too many rows are unsent: the caller must wait for `stored`."""
         self._check()
-        cache, peers = self._session.cache, self._peers.new
+        cache, peers = self._session.cache, self._peers.unsent
         with self._lock:
             if cache is not None:
-                new = cache.unwritten(rows, peek=True)
-                if peers:  # what waits here is newer than what is known there
+                new = cache.without_repeats(rows, peek=True)
+                if peers:  # unsent rows are newer than cached ones
                     new += [row for row in rows if row[0] in peers]
                 rows = new
             for row in rows:
-                peers.pop(row[0], None)  # the last one written has the names
+                peers.pop(row[0], None)  # moves it to the end: a name belongs to the peer written last
                 peers[row[0]] = row
             if rows:
                 self._schedule()
@@ -81,94 +81,94 @@ class Unsaved:
     def put_state(self, row: Row) -> None:
         self._check()
         with self._lock:
-            self._states.new[row[0]] = row
+            self._states.unsent[row[0]] = row
             self._schedule()
 
     def peer(self, peer_id: int) -> Optional[Row]:
-        """As it was written; to be asked before the cache."""
-        return self._peers.new.get(peer_id) or self._peers.sent.get(peer_id)
+        """The row of a peer that is not stored yet. It is newer than the cache."""
+        return self._peers.unsent.get(peer_id) or self._peers.sent.get(peer_id)
 
     @property
-    def waits(self) -> bool:
-        return bool(self._peers.new or self._states.new)
+    def has_unsent(self) -> bool:
+        return bool(self._peers.unsent or self._states.unsent)
 
     def _check(self) -> None:
         if self._session.ended is not None:
-            raise self._session.ended.again()
+            raise self._session.ended.copy()
 
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon_threadsafe(self._due)
+            self._loop.call_soon_threadsafe(self._send_soon)
 
-    # ---- in gramd's thread ----
+    # ---- in gramd's background thread ----
 
     def save(self, saved: Outcome) -> None:
         self._waiting.append(saved)
         self._send(save=True)
 
-    def sent(self, sent: Outcome) -> None:
-        """All that was written is on disk then."""
-        self._waiting.append(sent)
+    def stored(self, stored: Outcome) -> None:
+        """Sets the outcome when everything that was written is on disk."""
+        self._waiting.append(stored)
         self._send()
         if not self._unanswered:
-            self._tell()
+            self._answer_waiting()
 
-    async def behind(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Asks for something that is to see what was written."""
+    async def after_writes(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Sends what is unsent, then calls `method`, whose answer includes it."""
         self._send()
         return await method(*args)
 
-    def _due(self) -> None:
+    def _send_soon(self) -> None:
         with self._lock:
             self._scheduled = False
         if self._unanswered:
-            self._held = True
+            self._postponed = True
         else:
             self._send()
 
     def _send(self, save: bool = False) -> None:
-        self._held = False
+        self._postponed = False
         session = self._session
         with session.client.together():
             with self._lock:
                 self._send_rows(session.send_peers, self._peers)
                 self._send_rows(session.send_states, self._states)
             if save:
-                self._ask(session.send_save)
+                self._call(session.send_save)
 
     def _send_rows(self, send: Callable[..., Any], rows: _Rows) -> None:
-        new = list(rows.new.values())
-        rows.sent.update(rows.new)
-        for start in range(0, len(new), ROWS_AT_ONCE):
-            self._ask(send, new[start : start + ROWS_AT_ONCE], of=rows)
-        rows.new.clear()  # behind the cache, which has forgotten them
+        unsent = list(rows.unsent.values())
+        rows.sent.update(rows.unsent)
+        for start in range(0, len(unsent), ROWS_AT_ONCE):
+            self._call(send, unsent[start : start + ROWS_AT_ONCE], of=rows)
+        rows.unsent.clear()  # only now: `send` has removed the rows from the cache
 
-    def _ask(self, send: Callable[..., Any], *rows: Sequence[Row], of: Optional[_Rows] = None) -> None:
+    def _call(self, send: Callable[..., Any], *rows: Sequence[Row], of: Optional[_Rows] = None) -> None:
         self._unanswered += 1
         outcome = Outcome(lambda done: self._answered(done.error, of, *rows))
         try:
             send(*rows, outcome=outcome)
-        except errors.Error as error:  # it cannot be asked at all
+        except errors.Error as error:  # the request cannot be sent
             self._loop.call_soon(self._answered, error, None)
 
     def _answered(self, error: Optional[BaseException], of: Optional[_Rows], *rows: Sequence[Row]) -> None:
-        again = of is not None and isinstance(error, TRANSIENT)
-        if error is not None and (self._waiting or not again):
+        retry = of is not None and isinstance(error, TRANSIENT)
+        if error is not None and (self._waiting or not retry):
             self._error = self._error or error
-        if of is not None and again:
-            log.warning("session %s: not stored until the next save: %s", self._session.name, error)
+        if of is not None and retry:
+            log.warning("session %s: the next save repeats a failed write: %s", self._session.name, error)
             with self._lock:
                 of.put_back(*rows)
         elif error is not None:
-            log.error("session %s: what was written is not stored: %s", self._session.name, error)
+            log.error("session %s: a write has failed: %s", self._session.name, error)
         self._unanswered -= 1
         if not self._unanswered:
-            self._tell()
+            self._answer_waiting()
 
-    def _tell(self) -> None:
-        """All that was sent is answered."""
-        self._peers.sent.clear()  # the cache knows them now
+    def _answer_waiting(self) -> None:
+        """Every request is answered."""
+        self._peers.sent.clear()  # they are in the cache now
         self._states.sent.clear()
         waiting, self._waiting = self._waiting, []
         if waiting:
@@ -178,5 +178,5 @@ class Unsaved:
                     outcome.set_result(None)
                 else:
                     outcome.set_exception(error)
-        if self._held:
+        if self._postponed:
             self._loop.call_soon(self._send)

@@ -16,7 +16,7 @@ ROW = [1, 10, "user", "someone", "4912345"]
 
 
 def repeats(cache: Cache, row: tuple[Any, ...]) -> bool:
-    return cache.unwritten([row]) == []
+    return cache.without_repeats([row]) == []
 
 
 async def test_what_was_read_or_written_costs_no_round_trip(fake: FakeGramd) -> None:
@@ -177,7 +177,7 @@ def test_a_repeat_is_known_from_a_generation_back() -> None:
         for generation in range(2):
             write([(n + generation * PEERS, 1, "user", None, None) for n in range(1, PEERS + 1)])
             if generation == 0:
-                assert cache.unwritten([row], peek) == []  # but only one that is used stays
+                assert cache.without_repeats([row], peek) == []  # but only one that is used stays
         assert repeats(cache, row) == after
 
 
@@ -306,7 +306,7 @@ async def test_a_write_behind_a_question(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client, await client.open("acc", cache=True) as session:
         await session.update_peers([(1, 1, "user", None, None)])
         assert session.cache is not None
-        session.cache.forget()
+        session.cache.clear()
         asked = asyncio.ensure_future(session.get_peer_by_id(1))
         await asyncio.sleep(0)
         written = asyncio.ensure_future(session.update_peers([(1, 2, "user", None, None)]))

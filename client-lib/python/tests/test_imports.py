@@ -1,4 +1,4 @@
-"""The modules of the package import each other in one direction, also those that only a type checker reads."""
+"""The modules of the package import each other in one direction. Imports for type checkers count too."""
 
 from __future__ import annotations
 

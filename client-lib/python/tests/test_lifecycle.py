@@ -157,7 +157,7 @@ async def test_what_timed_out_before_it_was_sent_is_forgotten(fake: FakeGramd) -
         fake.faults = [("get_states", SILENT)] * 4
         for error in await asyncio.gather(*(session.get_states() for _ in range(50)), return_exceptions=True):
             assert isinstance(error, gramd.TimedOut)
-        assert len(client._requests) == 4 and not session.waiting  # the daemon still has them
+        assert len(client._requests) == 4 and not session.unsent  # the daemon still has them
         session.timeout = 30
         fake.connections[0].transport.abort()
         assert await session.get_states() == [] and not client._requests
