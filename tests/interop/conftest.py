@@ -17,7 +17,7 @@ LIBRARY = os.environ["GRAMD_LIBRARY"]
 
 FAMILY = ["test_family.py", "test_client.py", "test_takeover.py"]
 
-collect_ignore = FAMILY if LIBRARY == "telethon" else ["test_telethon.py"]
+collect_ignore_glob = FAMILY if LIBRARY == "telethon" else ["test_telethon*.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -31,6 +31,11 @@ def chat(number: int) -> types.Chat:
     )
 
 
+def met(*who: Any) -> types.contacts.ResolvedPeer:
+    users = [each for each in who if isinstance(each, types.User)]
+    return types.contacts.ResolvedPeer(None, [each for each in who if each not in users], users)
+
+
 def state(n: int) -> types.updates.State:
     date = datetime.datetime.fromtimestamp(1700000000 + n, tz=datetime.timezone.utc)
     return types.updates.State(pts=n, qts=n + 1, date=date, seq=n + 2, unread_count=0)

@@ -1,57 +1,24 @@
-"""The session for Telethon against its own, alone and under the real TelegramClient."""
+"""The session for Telethon against its own."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 import sqlite3
-import subprocess
-import threading
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gramd
 import pytest
-from gramd import stop
 from gramd.telethon import GramdSession
-from telethon import TelegramClient, utils
+from telethon import utils
 from telethon.crypto import AuthKey
 from telethon.sessions import MemorySession, Session, SQLiteSession, StringSession
-from telethon.tl import functions, types
+from telethon.tl import types
 
-import mongo
-import offline_telethon
-from conftest import python
 from daemon import Daemon
-from offline_telethon import KEY, ME, channel, chat, state, user
-
-
-@pytest.fixture(autouse=True)
-def no_experiments() -> Iterator[None]:
-    """Telethon warns where a session's methods are asynchronous."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*async sessions.*")
-        yield
-
-
-def met(*who: Any) -> types.contacts.ResolvedPeer:
-    users = [each for each in who if isinstance(each, types.User)]
-    return types.contacts.ResolvedPeer(None, [each for each in who if each not in users], users)
-
-
-def shown(value: Any) -> Any:
-    return value.to_dict() if hasattr(value, "to_dict") else value
-
-
-def outcome(call: Any, *arguments: Any) -> Any:
-    try:
-        return shown(call(*arguments))
-    except Exception as error:
-        return type(error).__name__, [shown(each) for each in error.args]
-
+from offline_telethon import KEY, ME, channel, chat, met, state, user
+from outcome import outcome, shown
 
 ENTITIES = [
     user(1),
@@ -85,7 +52,6 @@ def test_of_an_entity_is_kept_what_telethon_keeps(entity: Any) -> None:
     if row is not None and len(row) == 5:
         row, own = (row[0], row[1], row[3], row[4]), own[:4]
     assert row == own
-
 
 
 def replay(session: Any, seed: int) -> list[Any]:
@@ -291,327 +257,12 @@ def test_known_entities_cost_no_round_trip(daemon: Daemon) -> None:
     session.close()
 
 
-WRITER = """
-import sys
-from gramd.telethon import GramdSession
-from telethon.tl import types
-session = GramdSession("acc")
-for line in sys.stdin:
-    person = types.User(1, access_hash=int(line), first_name="x", username=f"name{int(line)}")
-    session.process_entities(types.contacts.ResolvedPeer(None, [], [person]))
-    print(session.get_input_entity(1).access_hash, flush=True)
-session.close()
-"""
-
-
-def test_two_processes_on_one_session(daemon: Daemon) -> None:
-    session = GramdSession("acc")
-    session.process_entities(met(user(1)))
-    with subprocess.Popen(
-        python("-c", WRITER), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdin is not None and other.stdout is not None
-        for n in range(1, 20):
-            assert session.get_input_entity(1).access_hash != n
-            other.stdin.write(f"{n}\n")
-            other.stdin.flush()
-            assert other.stdout.readline() == f"{n}\n"
-            # The change was on its way to us before the writer had its answer; our thread reads it by itself.
-            give_up = time.monotonic() + 10
-            while session.get_input_entity(1).access_hash != n:
-                assert time.monotonic() < give_up
-            assert session.get_input_entity(f"name{n}").access_hash == n
-        other.stdin.close()
-        assert other.wait() == 0
-    session.close()
-
-
-FORK = """
-import os
-from gramd.telethon import GramdSession
-session = GramdSession("acc")
-session.takeout_id = 5
-pid = os.fork()
-if pid == 0:
-    assert session.takeout_id == 5
-    session.takeout_id = 6
-    session.close()
-    os._exit(0)
-assert os.waitpid(pid, 0)[1] == 0
-session.set_dc(2, None, None)
-assert session.takeout_id == 6
-session.close()
-"""
-
-
-def test_a_forked_child(daemon: Daemon) -> None:
-    assert subprocess.run(python("-c", FORK), timeout=60).returncode == 0
-
-
-def test_the_daemon_is_killed_under_a_running_client(daemon: Daemon) -> None:
-    session = GramdSession("acc")
-    written, stop = [0], threading.Event()
-
-    def bot() -> None:
-        while not stop.is_set():
-            n = written[0] + 1
-            session.process_entities(met(user(n)))
-            assert session.get_input_entity(n).access_hash == n * 10
-            session.set_update_state(0, state(n))
-            written[0] = n
-
-    thread = threading.Thread(target=bot)
-    thread.start()
-    for _ in range(3):
-        before = written[0]
-        while written[0] < before + 30:
-            assert thread.is_alive()
-            time.sleep(0.005)
-        daemon.kill()
-        daemon.start()
-    stop.set()
-    thread.join()
-    session.close()
-    for n in range(1, written[0] + 1):
-        assert session.get_input_entity(n) == types.InputPeerUser(n, n * 10)
-    assert session.get_update_state(0).pts == written[0]
-    session.close()
-
-
-def stored() -> dict[int, Any]:
-    with gramd.SyncClient() as client, client.open("acc") as raw:
-        return {peer.id: peer for peer in raw.scan_peers()}
-
-
-def test_nobody_waits_for_a_write(daemon: Daemon) -> None:
-    session = GramdSession("acc")
-    session.process_entities(met(user(1, username="old")))
-    session.save()
-    daemon.freeze()
-    session.process_entities(met(user(1, username="new"), user(2)))
-    session.process_entities(met(user(1, username="old")))
-    session.process_entities(met(user(2, username="name")))
-    session.set_update_state(0, state(5))
-    session.set_update_state(0, state(6))
-    assert session.get_input_entity(2) == types.InputPeerUser(2, 20)
-    daemon.thaw()
-    assert [session.get_input_entity(name).user_id for name in ("old", "name")] == [1, 2]
-    assert session.get_update_state(0).pts == 6
-    session.close()
-    assert {n: peer.username for n, peer in stored().items()} == {1: "old", 2: "name"}
-
-
-def test_saving_tells_what_is_not_stored_and_tries_again(daemon: Daemon) -> None:
-    session = GramdSession("acc", timeout=2)
-    session.process_entities(met(user(1), user(2)))
-    session.save()
-    daemon.kill()
-    session.process_entities(met(user(2, username="sooner"), user(3)))
-    session.set_update_state(0, state(7))
-    with pytest.raises(gramd.TimedOut):
-        session.save()
-    session.process_entities(met(user(2, username="later")))
-    daemon.start()
-    session.save()
-    assert {n: peer.username for n, peer in stored().items()} == {1: None, 2: "later", 3: None}
-    assert session.get_update_state(0).pts == 7
-    session.close()
-
-
-def test_what_waits_to_be_stored_is_bounded(daemon: Daemon) -> None:
-    session = GramdSession("acc", timeout=2)
-    session.save()
-    session.process_entities(met(user(1)))
-    daemon.freeze()
-    with pytest.raises(gramd.TimedOut):
-        for first in range(1, 100_000, 1000):
-            session.process_entities([user(n) for n in range(first, first + 1000)])
-    daemon.thaw()
-    assert first < 20_000
-    session.save()
-    session.close()
-    assert stored().keys() == set(range(1, 1001))  # of more, a page is told
-    with gramd.SyncClient() as client, client.open("acc") as raw:
-        assert raw.info()["peers"] == first + 999
-
-
-def test_a_session_that_has_ended_takes_nothing(daemon: Daemon) -> None:
-    session = GramdSession("acc", on_lost=lambda: None)
-    session.process_entities(met(user(1)))
-    with gramd.SyncClient() as client:
-        client.open("acc").delete()
-    give_up = time.monotonic() + 10
-    with pytest.raises(gramd.NotFound):
-        while time.monotonic() < give_up:
-            session.process_entities(met(user(2)))
-    with pytest.raises(gramd.NotFound):
-        session.set_update_state(0, state(1))
-    session.close()
-
-
 def test_an_exclusive_session(daemon: Daemon) -> None:
     session = GramdSession("acc", mode="exclusive")
     assert session.dc_id == 2
     with pytest.raises(gramd.Busy):
         GramdSession("acc").dc_id  # noqa: B018
     session.close()
-
-
-# ---- the real client, with Telegram's side made up ----
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    offline_telethon.patch(monkeypatch.setattr)
-
-
-def client_with(session: Any) -> TelegramClient:
-    return TelegramClient(session, 12345, "0" * 32)
-
-
-async def scenario(client: TelegramClient) -> list[Any]:
-    seen: list[Any] = []
-    for _ in range(2):
-        await client.connect()
-        seen.append(await client.get_me())
-        await client(functions.messages.GetDialogsRequest(None, 0, types.InputPeerEmpty(), 0, 0))
-        keys: list[Any] = [
-            5,
-            -8,
-            -1000000000009,
-            "alice",
-            "@Alice",
-            "news",
-            "me",
-            ME,
-            12345,
-            "nobody",
-            "+49777",
-        ]
-        for key in keys:
-            try:
-                seen.append(await client.get_input_entity(key))
-            except Exception as error:
-                seen.append((type(error).__name__, str(error)))
-        await client.disconnect()
-    session = client.session
-    seen += [session.dc_id, session.server_address, session.port, session.auth_key.key]
-    seen += [outcome(session.get_input_entity, key) for key in (0, ME, 5, "alice")]
-    seen.append(outcome(session.get_update_state, 0))
-    session.close()
-    return seen
-
-
-async def test_a_session_lives_as_on_the_own_one(daemon: Daemon, offline: None, tmp_path: Path) -> None:
-    theirs = await scenario(client_with(SQLiteSession(str(tmp_path / "own"))))
-    for cache in (True, False):
-        session = GramdSession(f"acc{cache}", cache=cache)
-        client = client_with(session)
-        assert client.session is session
-        mine = await scenario(client)
-        assert [str(each) for each in mine] == [str(each) for each in theirs]
-
-
-async def test_logging_out_removes_the_session(daemon: Daemon, offline: None) -> None:
-    client = client_with(GramdSession("acc"))
-    await client.connect()
-    assert await client.log_out()
-    async with gramd.Client() as other:
-        with pytest.raises(gramd.NotFound):
-            await other.open("acc", create=False)
-
-
-async def test_a_start_that_fails_and_a_second_one(daemon: Daemon, offline: None) -> None:
-    client = client_with(GramdSession("acc"))
-    offline_telethon.FAULTS.append(OSError("no network"))
-    with pytest.raises(OSError, match="no network"):
-        await client.connect()
-    await client.connect()
-    assert client.session.auth_key == AuthKey(KEY)
-    await client.disconnect()
-
-
-async def test_losing_the_session_disconnects_the_client(daemon: Daemon, offline: None) -> None:
-    client = client_with(GramdSession("acc"))
-    await client.connect()
-    async with gramd.Client() as other:
-        await (await other.open("acc", create=False)).delete()
-    while client.is_connected():
-        await asyncio.sleep(0.005)
-    await asyncio.wait_for(client.disconnected, 5)
-
-
-@pytest.mark.parametrize("asynchronous", [True, False])
-async def test_losing_the_session_calls_on_lost(daemon: Daemon, offline: None, asynchronous: bool) -> None:
-    reasons: asyncio.Queue[gramd.Error] = asyncio.Queue()
-    callback = reasons.put if asynchronous else reasons.put_nowait
-    client = client_with(GramdSession("acc", on_lost=callback))
-    await client.connect()
-    async with gramd.Client() as other:
-        await (await other.open("acc", create=False)).delete()
-    assert (await reasons.get()).code == "not_found"
-    assert client.is_connected()
-    with pytest.raises(gramd.NotFound):
-        client.session.process_entities(met(user(1)))
-    client.session.close()
-    await client.disconnect()
-
-
-async def test_losing_the_session_is_told_once(daemon: Daemon, offline: None) -> None:
-    reasons: asyncio.Queue[gramd.Error] = asyncio.Queue()
-    session = GramdSession("acc", on_lost=reasons.put_nowait)
-    clients = [client_with(session), client_with(session)]
-    for client in clients:
-        await client.connect()
-    async with gramd.Client() as other:
-        await (await other.open("acc", create=False)).delete()
-    await reasons.get()
-    for client in clients:
-        await client._disconnect()  # which does not write to the session
-    assert reasons.empty()
-    session.close()
-
-
-async def test_a_session_that_another_host_has_taken_over(
-    two_daemons: tuple[Daemon, Daemon], offline: None
-) -> None:
-    first, second = two_daemons
-    session = GramdSession(mongo.session_name(), socket=first.socket)
-    client = client_with(session)
-    await client.connect()
-    session.process_entities(met(user(1)))
-    assert session.get_entity_rows_by_id(1) == (1, 10)
-    first.freeze()
-    async with gramd.Client(second.socket) as other:
-        await other.open(session.name, create=False, wait=60)
-        with pytest.raises(gramd.Fenced):
-            session.get_entity_rows_by_id(1)
-        first.thaw()
-        while client.is_connected():
-            await asyncio.sleep(0.005)
-    await client._disconnect()
-    session.close()
-
-
-@pytest.mark.parametrize("how", ["raises", "hangs"])
-async def test_a_client_that_does_not_disconnect_is_cut_off(
-    daemon: Daemon, offline: None, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    async def disconnect() -> None:
-        if how == "raises":
-            raise RuntimeError("mine")
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.05)
-    client = client_with(GramdSession("acc"))
-    await client.connect()
-    monkeypatch.setattr(client, "disconnect", disconnect)
-    async with gramd.Client() as other:
-        await (await other.open("acc", create=False)).delete()
-    while client.is_connected():
-        await asyncio.sleep(0.005)
-    await client._disconnect()
-    client.session.close()
 
 
 def test_peer_ids_are_marked(daemon: Daemon) -> None:

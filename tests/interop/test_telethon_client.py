@@ -1,0 +1,176 @@
+"""The real TelegramClient on the session, with Telegram's side made up."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import gramd
+import pytest
+from gramd import stop
+from gramd.telethon import GramdSession
+from telethon import TelegramClient
+from telethon.crypto import AuthKey
+from telethon.sessions import SQLiteSession
+from telethon.tl import functions, types
+
+import mongo
+import offline_telethon
+from daemon import Daemon
+from offline_telethon import KEY, ME, met, user
+from outcome import outcome
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    offline_telethon.patch(monkeypatch.setattr)
+
+
+def client_with(session: Any) -> TelegramClient:
+    return TelegramClient(session, 12345, "0" * 32)
+
+
+async def scenario(client: TelegramClient) -> list[Any]:
+    seen: list[Any] = []
+    for _ in range(2):
+        await client.connect()
+        seen.append(await client.get_me())
+        await client(functions.messages.GetDialogsRequest(None, 0, types.InputPeerEmpty(), 0, 0))
+        keys: list[Any] = [
+            5,
+            -8,
+            -1000000000009,
+            "alice",
+            "@Alice",
+            "news",
+            "me",
+            ME,
+            12345,
+            "nobody",
+            "+49777",
+        ]
+        for key in keys:
+            try:
+                seen.append(await client.get_input_entity(key))
+            except Exception as error:
+                seen.append((type(error).__name__, str(error)))
+        await client.disconnect()
+    session = client.session
+    seen += [session.dc_id, session.server_address, session.port, session.auth_key.key]
+    seen += [outcome(session.get_input_entity, key) for key in (0, ME, 5, "alice")]
+    seen.append(outcome(session.get_update_state, 0))
+    session.close()
+    return seen
+
+
+async def test_a_session_lives_as_on_the_own_one(daemon: Daemon, offline: None, tmp_path: Path) -> None:
+    theirs = await scenario(client_with(SQLiteSession(str(tmp_path / "own"))))
+    for cache in (True, False):
+        session = GramdSession(f"acc{cache}", cache=cache)
+        client = client_with(session)
+        assert client.session is session
+        mine = await scenario(client)
+        assert [str(each) for each in mine] == [str(each) for each in theirs]
+
+
+async def test_logging_out_removes_the_session(daemon: Daemon, offline: None) -> None:
+    client = client_with(GramdSession("acc"))
+    await client.connect()
+    assert await client.log_out()
+    async with gramd.Client() as other:
+        with pytest.raises(gramd.NotFound):
+            await other.open("acc", create=False)
+
+
+async def test_a_start_that_fails_and_a_second_one(daemon: Daemon, offline: None) -> None:
+    client = client_with(GramdSession("acc"))
+    offline_telethon.FAULTS.append(OSError("no network"))
+    with pytest.raises(OSError, match="no network"):
+        await client.connect()
+    await client.connect()
+    assert client.session.auth_key == AuthKey(KEY)
+    await client.disconnect()
+
+
+async def test_losing_the_session_disconnects_the_client(daemon: Daemon, offline: None) -> None:
+    client = client_with(GramdSession("acc"))
+    await client.connect()
+    async with gramd.Client() as other:
+        await (await other.open("acc", create=False)).delete()
+    while client.is_connected():
+        await asyncio.sleep(0.005)
+    await asyncio.wait_for(client.disconnected, 5)
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_losing_the_session_calls_on_lost(daemon: Daemon, offline: None, asynchronous: bool) -> None:
+    reasons: asyncio.Queue[gramd.Error] = asyncio.Queue()
+    callback = reasons.put if asynchronous else reasons.put_nowait
+    client = client_with(GramdSession("acc", on_lost=callback))
+    await client.connect()
+    async with gramd.Client() as other:
+        await (await other.open("acc", create=False)).delete()
+    assert (await reasons.get()).code == "not_found"
+    assert client.is_connected()
+    with pytest.raises(gramd.NotFound):
+        client.session.process_entities(met(user(1)))
+    client.session.close()
+    await client.disconnect()
+
+
+async def test_losing_the_session_is_told_once(daemon: Daemon, offline: None) -> None:
+    reasons: asyncio.Queue[gramd.Error] = asyncio.Queue()
+    session = GramdSession("acc", on_lost=reasons.put_nowait)
+    clients = [client_with(session), client_with(session)]
+    for client in clients:
+        await client.connect()
+    async with gramd.Client() as other:
+        await (await other.open("acc", create=False)).delete()
+    await reasons.get()
+    for client in clients:
+        await client._disconnect()  # which does not write to the session
+    assert reasons.empty()
+    session.close()
+
+
+async def test_a_session_that_another_host_has_taken_over(
+    two_daemons: tuple[Daemon, Daemon], offline: None
+) -> None:
+    first, second = two_daemons
+    session = GramdSession(mongo.session_name(), socket=first.socket)
+    client = client_with(session)
+    await client.connect()
+    session.process_entities(met(user(1)))
+    assert session.get_entity_rows_by_id(1) == (1, 10)
+    first.freeze()
+    async with gramd.Client(second.socket) as other:
+        await other.open(session.name, create=False, wait=60)
+        with pytest.raises(gramd.Fenced):
+            session.get_entity_rows_by_id(1)
+        first.thaw()
+        while client.is_connected():
+            await asyncio.sleep(0.005)
+    await client._disconnect()
+    session.close()
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+async def test_a_client_that_does_not_disconnect_is_cut_off(
+    daemon: Daemon, offline: None, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async def disconnect() -> None:
+        if how == "raises":
+            raise RuntimeError("mine")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.05)
+    client = client_with(GramdSession("acc"))
+    await client.connect()
+    monkeypatch.setattr(client, "disconnect", disconnect)
+    async with gramd.Client() as other:
+        await (await other.open("acc", create=False)).delete()
+    while client.is_connected():
+        await asyncio.sleep(0.005)
+    await client._disconnect()
+    client.session.close()
