@@ -21,12 +21,12 @@ collect_ignore_glob = FAMILY if LIBRARY == "telethon" else ["test_telethon*.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What is deprecated in the libraries is theirs."""
+    """The libraries use deprecated functions: those warnings are no errors."""
     config.addinivalue_line("filterwarnings", "default::DeprecationWarning")
 
 
 def pytest_pyfunc_call(pyfuncitem: Any) -> Optional[bool]:
-    """Coroutine tests run in an event loop of their own, with a time limit for the one that hangs."""
+    """Runs a coroutine test in an event loop of its own, with a time limit."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
@@ -36,7 +36,7 @@ def pytest_pyfunc_call(pyfuncitem: Any) -> Optional[bool]:
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
-    """A running gramd, found as bots find it."""
+    """A running gramd; $GRAMD_SOCKET names its socket."""
     running = Daemon(tmp_path)
     running.start()
     monkeypatch.setenv("GRAMD_SOCKET", running.socket)
@@ -46,7 +46,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 
 @pytest.fixture
 def two_daemons(tmp_path: Path) -> Iterator[tuple[Daemon, Daemon]]:
-    """On two machines, as far as they can tell, over one MongoDB deployment; soon sure that the other is gone."""
+    """Two daemons on one MongoDB deployment, which take each other for another host's. Their term is short."""
     with mongo.served(tmp_path) as uri:
         both = []
         for name in ("first", "second"):

@@ -1,4 +1,4 @@
-"""A real gramd in a directory of its own, to be started, killed and started again."""
+"""A real gramd in a directory of its own. It can be stopped, killed, frozen and started again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Daemon:
         self._log = directory / "gramd.log"
 
     def start(self) -> None:
-        """Returns when it serves: it says so itself."""
+        """Returns when the daemon reports that it is ready."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             Path(self._notify).unlink(missing_ok=True)
             ready.bind(self._notify)
@@ -45,7 +45,7 @@ class Daemon:
         self._process.wait()
 
     def freeze(self) -> None:
-        """Returns when it stands still."""
+        """Returns when the process has stopped."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         os.waitpid(self._process.pid, os.WUNTRACED)
@@ -55,7 +55,7 @@ class Daemon:
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """In order: every session is one plain file afterwards."""
+        """Ends the daemon with SIGTERM. Each session is a single file afterwards."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""A MessagePack-RPC client that this project did not write, pynvim's, talks to gramd.
+"""Talks to gramd with pynvim's MessagePack-RPC client, which is independent of this project.
 
 Run by test_foreign_rpc.sh in an environment of its own, with gramd in $BUILD. Starts the daemon in a
-directory of its own; says "ok" and ends with 0, or shows what differed.
+directory of its own. Prints "ok" and ends with 0, or shows the first difference.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ import tempfile
 
 from pynvim.msgpack_rpc import socket_session
 
-DEADLINE = 60  # seconds, for any one wait
+DEADLINE = 60  # seconds for each wait
 
 
 @contextlib.contextmanager
 def daemon(directory):
-    """A gramd that serves `directory`/socket; ended in order, which must succeed."""
+    """A gramd with the socket `directory`/socket. It must end with status 0 on SIGTERM."""
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.settimeout(DEADLINE)
     notify.bind(str(directory / "notify"))
@@ -52,10 +52,10 @@ def expect(what, found, wanted):
 
 
 def refusal(session, *request):
-    """The message of the error that the request is answered with."""
+    """The message of the error in the answer to the request."""
     try:
         answer = session.request(*request)
-    except Exception as error:  # what pynvim raises for any error in an answer
+    except Exception as error:  # pynvim raises it for any error in an answer
         return str(error)
     raise AssertionError(f"{request}: {answer!r} instead of an error")
 
@@ -99,7 +99,7 @@ def converse(rpc):
 
 
 def read_again(rpc):
-    """A second connection finds what the first has left."""
+    """A second connection reads what the first has written."""
     s = rpc.request("open", "anna", {"create": False})["session"]
     expect("by id", rpc.request("get_peer_by_id", s, 7), [7, 2**63 - 1, "user", "anna", "1555", 1700000000])
     expect("get", rpc.request("get", s, ["dc_id"]), [5])

@@ -1,4 +1,4 @@
-"""The client library under test: its own storage, its Client, and how a storage is handed to it."""
+"""The client library under test: its own storage, its Client, and how a Client gets a storage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FIELDS = ("dc_id", "api_id", "test_mode", "auth_key", "date", "user_id", "is_bot
 
 
 def own_storage(name: str, workdir: Path) -> Any:
-    """What the library itself would keep the session in."""
+    """The library's own storage of a session file."""
     module = importlib.import_module(f"{lib.__name__}.storage.sqlite_storage")
     # Hydrogram, Irenogram and Kurigram have one class for both kinds; Irenogram's FileStorage is broken.
     kind = module.SQLiteStorage
@@ -49,7 +49,7 @@ def client(name: str, **parameters: Any) -> Any:
 
 
 def client_with(storage: Any, **parameters: Any) -> Any:
-    """A Client that was given the storage the way its users do."""
+    """A Client that gets the storage in the way that the README shows."""
     if NAME == "pyrogram":
         app = client(storage.name, **parameters)
         app.storage = storage

@@ -1,5 +1,5 @@
-"""A server that speaks MongoDB's protocol, on a free port and with its files in the test's directory: SecantusDB,
-which `make mongo-servers` fetches. $GRAMD_TEST_MONGO_URI names another deployment to use."""
+"""SecantusDB, a server with MongoDB's protocol, on a free port and with its files in the test's directory.
+`make mongo-servers` fetches it. If $GRAMD_TEST_MONGO_URI is set, the deployment there is used instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEADLINE = 60.0
 
 @contextlib.contextmanager
 def served(directory: Path) -> Iterator[str]:
-    """Its URI."""
+    """The URI of a running server."""
     foreign = os.environ.get("GRAMD_TEST_MONGO_URI")
     if foreign:
         yield foreign
@@ -48,5 +48,5 @@ def served(directory: Path) -> Iterator[str]:
 
 
 def session_name() -> str:
-    """A deployment may hold the sessions of earlier runs."""
+    """A new name: the deployment may hold the sessions of earlier runs."""
     return f"interop-{os.getpid()}-{time.time_ns()}"

@@ -1,5 +1,5 @@
-"""Telegram's side of a Client: connections that succeed or fail as told, and canned answers. Everything above
-the library's own Session is the library's own."""
+"""Replaces Telegram's side of a Client: its connections succeed or fail as told, its answers are fixed. The rest,
+from the library's Session upwards, is the real library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from library import lib, raw
 ME = 777
 KEY = bytes(range(256))
 FAULTS: list[Exception] = []
-"""What the next connections fail with."""
+"""The errors of the next connections, one each."""
 
 session = library.importlib.import_module(f"{lib.__name__}.session")
 session_module = library.importlib.import_module(f"{lib.__name__}.session.session")
@@ -25,7 +25,7 @@ def me() -> Any:
 
 
 def answer(query: Any) -> Any:
-    while hasattr(query, "query"):  # what a query is wrapped in
+    while hasattr(query, "query"):  # unwraps it
         query = query.query
     name = type(query).__name__
     if name == "GetState":
@@ -58,7 +58,7 @@ def patch() -> None:
     async def start(self: Any) -> None:
         if FAULTS:
             raise FAULTS.pop(0)
-        await self.client.storage.api_id()  # as every connection asks
+        await self.client.storage.api_id()  # as every real connection does
 
     async def nothing(self: Any, *_: Any, **__: Any) -> None:
         pass

@@ -1,5 +1,5 @@
-"""Telegram's side of a TelegramClient: connections that succeed or fail as told, and canned answers.
-Everything above the library's own sender is the library's own."""
+"""Replaces Telegram's side of a TelegramClient: its connections succeed or fail as told, its answers are fixed. The
+rest, from the library's sender upwards, is the real library."""
 
 from __future__ import annotations
 

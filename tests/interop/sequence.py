@@ -1,17 +1,17 @@
-"""A seeded sequence of calls such as a client makes them, and its replay against a storage.
+"""A seeded sequence of calls like those of a client, and its replay on a storage.
 
-It keeps to what every library's own storage defines, so that two storages can be compared call by call. Left
-out, because there the own storages differ from gramd for a reason:
+The results on gramd's storage and on a library's own are compared call by call. So the sequence avoids what the
+own storages leave undefined, or do differently for a reason:
 
-- `None` for `dc_id` and `date`: SQLite's IntegrityError there, `bad_request` here; no client does it.
-- One name on two peers at a time: which of two rows of the same second is newer is nobody's business. A name
-  moves as Telegram moves it: its former peer is written without it first.
-- In Electrogram, usernames of channels under their bare id, which the own storage never finds again; and the
-  first `update_usernames`, before which its lookups fail for want of a table.
-- In Irenogram and Kurigram, the address after a change of data centre, which the own storages leave behind:
-  here it is set too, as clients do.
-- The order of Pyrofork's update states, which it does not define.
-- Closing without `save`, which loses pending peers in the own storages of Pyrogram, Irenogram and Kurigram.
+- `None` for `dc_id` and `date`. SQLite raises IntegrityError, gramd `bad_request`. No client does it.
+- A name on two peers at a time. Two rows of the same second have no defined order. A name moves as in Telegram:
+  its former peer is written without it first.
+- In Electrogram, usernames of channels with their bare id: the own storage never finds them. And lookups before
+  the first `update_usernames`: they fail, because that call creates the table.
+- In Irenogram and Kurigram, a change of the data centre without one of the address: the own storages keep the
+  old address. Clients set both, and so does the sequence.
+- The order of Pyrofork's update states, which is undefined.
+- Closing without `save`: the own storages of Pyrogram, Irenogram and Kurigram lose unsaved peers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TYPES = ["user", "bot", "group", "channel", "supergroup"]
 
 
 class World:
-    """What Telegram would know: so that names and numbers have one owner at a time."""
+    """The state in Telegram. Each name and number belongs to one peer at a time."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -40,7 +40,7 @@ class World:
         return self.random.choice([*self.peers, self.peer_id()])
 
     def meet(self) -> list[Call]:
-        """Peers are seen again, changed or not."""
+        """Some peers are seen again, changed or unchanged."""
         touched: dict[int, None] = {}
         for _ in range(self.random.randrange(4)):
             peer_id = self.peer_id()
@@ -167,14 +167,15 @@ def calls(seed: int, length: int) -> list[Call]:
 
 
 def plain(value: Any) -> Any:
-    """Comparable, whichever storage it came from; what `save` sets depends on when."""
+    """A value in a form that does not depend on the storage."""
     if isinstance(value, list):
         return [plain(each) for each in value]
     return str(value) if hasattr(value, "QUALNAME") else value
 
 
 async def replay(storage: Any, sequence: list[Call]) -> list[tuple[Call, Any]]:
-    """What every call gave: its value, or its error and the error's words."""
+    """The calls with their results: a value, or the type and arguments of an error. A `date` that `save` has set
+    is left out."""
     results = []
     saved = False
     for call in sequence:

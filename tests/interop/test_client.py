@@ -1,4 +1,4 @@
-"""The real Client on the storage: the same as on the library's own, with Telegram's side made up."""
+"""The real Client behaves the same on gramd's storage and on the library's own. Telegram's side is replaced."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ offline.patch()
 
 
 async def authorise(app: Any) -> None:
-    """As signing in does."""
+    """Stores what signing in stores."""
     await app.storage.user_id(offline.ME)
     await app.storage.is_bot(False)
 
 
 async def scenario(app: Any, seen: list[Any]) -> None:
-    """A life of a session; `seen` is what the application saw of it."""
+    """Uses a session from its creation on; `seen` collects what the application sees."""
 
     async def look(what: Any) -> None:
         try:
@@ -56,13 +56,13 @@ async def scenario(app: Any, seen: list[Any]) -> None:
 
 
 def given(storage: Any, **parameters: Any) -> Any:
-    """A Client that takes the storage as the README says."""
+    """A Client with the storage, given as the README shows."""
     app = library.client_with(storage, **parameters)
     assert app.storage is storage
     return app
 
 
-async def test_a_session_lives_as_on_the_own_storage(daemon: Daemon, tmp_path: Path) -> None:
+async def test_the_same_as_on_the_own_storage(daemon: Daemon, tmp_path: Path) -> None:
     own = library.client("acc", workdir=tmp_path)
     own.storage = own_storage("acc", tmp_path)
     theirs: list[Any] = []
@@ -115,7 +115,7 @@ async def test_losing_the_session_stops_the_client(daemon: Daemon) -> None:
     await other.stop()
 
 
-async def test_a_client_that_does_not_stop_is_cut_off(
+async def test_a_client_that_does_not_stop_loses_its_connections(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = asyncio.Event()

@@ -1,5 +1,5 @@
-"""The contract has one text, `proto/PROTOCOL.md`, and one table for programs, `proto/contract.h`. What the Python
-package writes down of it must be the same: methods, error codes, limits, fields, options of `open`."""
+"""The contract is `proto/PROTOCOL.md` as text and `proto/contract.h` as tables for programs. The Python package must
+have the same methods, error codes, limits, fields and options of `open`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TABLES = (PROTO / "contract.h").read_text()
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the first table behind a line, without the table's heading."""
-    behind = TEXT.split(f"\n{heading}\n", 1)[1]
-    table = re.search(r"^(\|.*\n)+", behind, flags=re.M)
+    """The cells of the first table after a line, without the table's header."""
+    rest = TEXT.split(f"\n{heading}\n", 1)[1]
+    table = re.search(r"^(\|.*\n)+", rest, flags=re.M)
     assert table is not None
     return [line.strip("| ").split(" | ") for line in table[0].splitlines()[2:]]
 
 
 def names(heading: str) -> set[str]:
-    """The names in the first column of a table, of all that a cell holds."""
+    """All names in the first column of a table."""
     return {name for row in rows(heading) for name in re.findall(r"`(\w+)", row[0])}
 
 
@@ -68,13 +68,13 @@ def test_errors() -> None:
 def test_limits() -> None:
     package = {name: value for name, value in vars(limits).items() if name.isupper()}
     table = table_of_limits()
-    for name in ("DEPTH", "HANDLE", "SESSIONS"):  # which the daemon alone looks at
+    for name in ("DEPTH", "HANDLE", "SESSIONS"):  # only the daemon uses them
         del table[name]
     assert package == table
 
 
 def test_limits_of_the_text(daemon: Daemon) -> None:
-    """Those that a daemon tells, as the text, the table and a daemon have them."""
+    """The limits in `hello` are the same in the text, in the tables and in a running daemon."""
     text = {}
     for row in rows("**Limits**, told by `hello`:"):
         [(number, unit, name)] = re.findall(r"(\d+)( MiB)? \(`(\w+)`\)", row[1])

@@ -1,4 +1,4 @@
-"""The storage of the Pyrogram family against the library's own."""
+"""The storages of Pyrogram's family, compared with the library's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY = bytes(range(256))
 
 
 async def identify(storage: Any) -> None:
-    """Makes it the session of an account."""
+    """Stores the identity of an account."""
     await storage.api_id(12345)
     await storage.dc_id(4)
     if library.ADDRESS:
@@ -118,7 +118,7 @@ async def test_usernames_expire(daemon: Daemon, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cache", [True, False])
-async def test_traps(daemon: Daemon, cache: bool) -> None:
+async def test_unusual_arguments(daemon: Daemon, cache: bool) -> None:
     storage = GramdStorage("acc", cache=cache)
     await storage.open()
     await storage.open()
@@ -309,7 +309,7 @@ def test_two_event_loops_one_after_the_other(daemon: Daemon) -> None:
         await storage.dc_id(dc_id)
         return before
 
-    with pytest.warns(ResourceWarning, match="unclosed"):  # as asyncio says of what is left open
+    with pytest.warns(ResourceWarning, match="unclosed"):  # asyncio warns of open transports
         assert [asyncio.run(life(dc_id)) for dc_id in (4, 5, 1)] == [2, 4, 5]
         asyncio.run(storages[0].close())
         storages.clear()
@@ -350,7 +350,7 @@ def test_a_forked_child(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("cache", [True, False])
-async def test_the_daemon_is_killed_under_a_running_loop(daemon: Daemon, cache: bool) -> None:
+async def test_the_daemon_is_killed_while_bots_run(daemon: Daemon, cache: bool) -> None:
     storage = GramdStorage("acc", cache=cache)
     await storage.open()
     await identify(storage)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A MessagePack-RPC client that this project did not write talks to gramd. It lives in a Python environment in $VENVS,
-# made when it is missing or other versions are asked for.
+# Talks to gramd with a MessagePack-RPC client that is independent of this project. The client's Python environment in
+# $VENVS is made if it is missing, or if it has other versions.
 set -eu
 packages="pynvim==0.6.0 msgpack==1.2.4 greenlet==3.5.6"
 environment=$VENVS/foreign-rpc

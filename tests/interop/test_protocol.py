@@ -1,4 +1,4 @@
-"""Every method of the protocol by the package's own client, over a running daemon."""
+"""Every method of the protocol with the package's own client and a running daemon."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_identity(daemon: Daemon) -> None:
             await session.set(nonsense=1)
         async with await client.open("other") as other:
             await other.import_string(text)
-            await other.import_string(text)  # repeating it is right
+            await other.import_string(text)  # a repetition changes nothing
             assert await other.get("auth_key", "api_id", "user_id", "date") == [KEY, 1, 9, 0]
             await other.set(auth_key=KEY[::-1])
             with pytest.raises(gramd.Exists):
@@ -72,8 +72,8 @@ async def test_identity(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("cache", [True, False])
 async def test_peers_and_states(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, cache: bool) -> None:
-    # This process is a second ahead of the daemon. A row that was written without a time has two of them then:
-    # the one that is stored, and the one in the writer's cache.
+    # This process's clock is a second ahead of the daemon's. A row that is written without a time gets the time
+    # of the daemon in the store, and that of the writer in the writer's cache.
     monkeypatch.setattr(time, "time", lambda now=time.time: now() + 1)
     async with gramd.Client() as client, await client.open("acc", cache=cache) as session:
         await session.update_peers(ROWS)
@@ -242,7 +242,7 @@ def test_the_blocking_client(daemon: Daemon) -> None:
 
 
 async def attempt(work: Any) -> Any:
-    """The answer; of peers without their time, which the writer's own cache may have from another second."""
+    """The answer. Peers are without their time: the writer's cache may have that of the next second."""
     try:
         answer = await work
     except gramd.NotFound:
@@ -252,9 +252,9 @@ async def attempt(work: Any) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_caches_tell_what_is_stored(daemon: Daemon, seed: int) -> None:
-    """Two processes read and write in each other's way, a connection is lost now and then; whenever they rest,
-    their caches answer what somebody without one is answered."""
+async def test_caches_answer_what_is_stored(daemon: Daemon, seed: int) -> None:
+    """Clients with caches read and write the same rows at the same time, and connections are lost. After each
+    round the caches must answer the same as a client without one."""
     dice = random.Random(seed)
     async with gramd.Client() as one, gramd.Client() as two, gramd.Client() as plain:
         cached = [await client.open("acc", cache=True) for client in (one, two, two)]
@@ -292,6 +292,6 @@ async def test_caches_tell_what_is_stored(daemon: Daemon, seed: int) -> None:
             await asyncio.gather(*under_way)
             expected = await asyncio.gather(*questions(truth))
             for session in cached:
-                await session.client.ping()  # behind which everything has been told
+                await session.client.ping()  # all notifications come before its answer
                 for _ in range(2):
                     assert await asyncio.gather(*questions(session)) == expected

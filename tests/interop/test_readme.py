@@ -1,4 +1,4 @@
-"""The examples of the package's README, run as they are written, with Telegram's side made up; the table of
+"""Runs the examples of the package's README as they are written, with Telegram's side replaced. Checks the table of
 libraries in the project's README."""
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ importlib.import_module(f"{{offline.lib.__name__}}.methods.utilities.run").idle 
 
 
 def examples(heading: str) -> list[str]:
-    """The Python blocks under a heading."""
+    """The Python code blocks under a heading."""
     section = re.split(r"^#+ ", EXAMPLES.read_text(), flags=re.M)
     [text] = [each for each in section if each.split("\n", 1)[0].lower() == heading]
     return re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
 
 
 def run(code: str, directory: Path) -> str:
-    """In a process of its own, as a script."""
+    """Runs code as a script of its own and returns its output."""
     script = directory / "bot.py"
     script.write_text(code)
     done = subprocess.run(python(str(script)), cwd=directory, capture_output=True, text=True, timeout=60)
@@ -72,7 +72,7 @@ def test_the_examples_without_a_library(daemon: Daemon, tmp_path: Path, code: st
     assert "username='someone'" in run(code, tmp_path)
 
 
-def test_the_table_names_what_is_tested() -> None:
+def test_the_table_has_the_tested_versions() -> None:
     rows = re.findall(r"^\| (\w+) \| (\d\S+) \|", TABLE.read_text(), flags=re.M)
     pinned = [line.split()[1] for line in (HERE / "libraries.txt").read_text().splitlines() if line[0] != "#"]
     assert [f"{library.lower()}=={number}" for library, number in rows] == pinned

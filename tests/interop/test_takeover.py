@@ -1,5 +1,4 @@
-"""A session in MongoDB that another host's daemon has taken over: its bot must stop, and answers nothing any more
-from what it knew."""
+"""Another host's daemon takes over a session in MongoDB: the bot must stop, and its cache must answer nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ OURS, THEIRS = [1, 10, "user", None, "491"], [1, 20, "user", None, "492"]
 
 
 async def running(storage: Any) -> Any:
-    """A Client with a session that is signed in, and a peer in its cache."""
+    """A signed-in Client with a peer in its cache."""
     app = library.client_with(storage)
     await app.connect()
     await app.storage.user_id(offline.ME)
@@ -42,7 +41,7 @@ async def answers_nothing(storage: Any) -> None:
 
 
 async def refused(storage: Any) -> gramd.Busy:
-    """What the daemon that has lost the session says, once it has confirmed that."""
+    """The answer of the daemon that has lost the session. It is `Unavailable` until the loss is confirmed."""
     while True:
         with pytest.raises((gramd.Busy, gramd.Unavailable)) as caught:
             await storage.open()
@@ -53,14 +52,14 @@ async def refused(storage: Any) -> gramd.Busy:
 
 @contextlib.asynccontextmanager
 async def taken(by: Daemon, name: str) -> AsyncIterator[gramd.Session]:
-    """By a daemon that waits until the other's term is over."""
+    """Takes the session over: opens it at another daemon, which waits until the term of the first is over."""
     async with gramd.Client(by.socket) as client:
         session = await client.open(name, create=False, wait=60)
         await session.update_peers([THEIRS])
         yield session
 
 
-async def test_the_bot_is_told_or_stopped(two_daemons: tuple[Daemon, Daemon]) -> None:
+async def test_on_lost_is_called_or_the_client_stops(two_daemons: tuple[Daemon, Daemon]) -> None:
     first, second = two_daemons
     lost: list[gramd.Error] = []
     storage = GramdStorage(mongo.session_name(), socket=first.socket, on_lost=lost.append)
@@ -68,7 +67,7 @@ async def test_the_bot_is_told_or_stopped(two_daemons: tuple[Daemon, Daemon]) ->
     stopped = await running(GramdStorage(mongo.session_name(), socket=first.socket))
     first.freeze()
     async with taken(second, stopped.storage.name), taken(second, storage.name) as session:
-        assert [error.code for error in lost] == ["fenced"]  # not later than the other had it
+        assert [error.code for error in lost] == ["fenced"]  # not later than the takeover
         await answers_nothing(storage)
         first.thaw()
         refusal = await refused(GramdStorage(storage.name, socket=first.socket))
@@ -78,18 +77,18 @@ async def test_the_bot_is_told_or_stopped(two_daemons: tuple[Daemon, Daemon]) ->
         while stopped.is_connected:
             await asyncio.sleep(0.005)
     assert not stopped.is_initialized
-    assert len(lost) == 1 and told.is_connected  # which is for its `on_lost` to see to
+    assert len(lost) == 1 and told.is_connected  # stopping it is the task of `on_lost`
     await told.stop()
 
 
-async def test_the_daemon_tells_of_the_loss(two_daemons: tuple[Daemon, Daemon]) -> None:
-    """A bot that stood still together with its daemon finds out from whichever is first."""
+async def test_the_daemon_notifies_of_the_loss(two_daemons: tuple[Daemon, Daemon]) -> None:
+    """The daemon notifies the bot, without the bot's own look at its lease."""
     first, second = two_daemons
     lost: list[gramd.Error] = []
     async with gramd.Client(first.socket) as client:
         session = await client.open(mongo.session_name(), on_lost=lost.append, cache=True)
         await session.update_peers([OURS])
-        session._lease.stop()  # so that only the daemon can tell
+        session._lease.stop()  # only the daemon can notify
         session._lease._until = None
         first.freeze()
         async with taken(second, session.name):

@@ -1,4 +1,4 @@
-"""The session for Telethon against its own."""
+"""The session for Telethon, compared with Telethon's own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ENTITIES = [
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: type(entity).__name__)
-def test_of_an_entity_is_kept_what_telethon_keeps(entity: Any) -> None:
+def test_the_row_of_an_entity_is_telethons(entity: Any) -> None:
     own = outcome(MemorySession()._entity_to_row, entity)
     row = outcome(GramdSession("x")._entity_to_row, entity)
     if row is not None and len(row) == 5:
@@ -55,9 +55,9 @@ def test_of_an_entity_is_kept_what_telethon_keeps(entity: Any) -> None:
 
 
 def replay(session: Any, seed: int) -> list[Any]:
-    """A seeded sequence of what a client calls. Left out, because there the own session differs for a reason:
-    names for display, which gramd does not keep; what a session is before it was first told its data centre;
-    and a bare number that is a user's, a group's and a channel's at once, where gramd takes the user."""
+    """Replays a seeded sequence of calls like a client's. It avoids what the own session does differently:
+    display names, which gramd does not store; the state of a session before its data centre is first set; and a bare
+    number that is a user's, a group's and a channel's at once: gramd takes the user."""
     pick = random.Random(seed)
     seen: list[Any] = []
     session.set_dc(2, "149.154.167.51", 443)
@@ -97,7 +97,7 @@ def replay(session: Any, seed: int) -> list[Any]:
     return seen
 
 
-def test_what_it_is(daemon: Daemon) -> None:
+def test_a_new_session(daemon: Daemon) -> None:
     assert issubclass(GramdSession, Session)
     session = GramdSession("acc")
     assert (session.dc_id, session.server_address, session.port) == (2, "149.154.167.51", 443)
@@ -152,11 +152,11 @@ def test_a_file_of_telethon_tells_its_own_user(daemon: Daemon) -> None:
     session.close()
 
 
-def test_traps(daemon: Daemon) -> None:
+def test_unusual_arguments(daemon: Daemon) -> None:
     session = GramdSession("acc")
     session.auth_key = AuthKey(KEY)
     given = session.auth_key
-    given.key = None  # as the client does when it moves
+    given.key = None  # as the client does when it moves to another data centre
     assert session.auth_key == AuthKey(KEY)
     session.auth_key = AuthKey(None)
     assert session.auth_key is None
@@ -183,7 +183,7 @@ def test_traps(daemon: Daemon) -> None:
     session.save()
     assert session.delete() is True
     assert session.delete() is False
-    assert session.auth_key is None  # opened anew
+    assert session.auth_key is None  # a new session
     session.close()
     session.close()
 
@@ -220,7 +220,7 @@ def test_a_session_string(daemon: Daemon) -> None:
 
 
 def test_a_session_of_pyrogram(daemon: Daemon) -> None:
-    """Stored without an address, which Telethon cannot do without."""
+    """It is stored without an address, which Telethon needs."""
     with gramd.SyncClient() as client, client.open("acc", dialect="pyrogram") as raw:
         raw.set(dc_id=4, test_mode=False, auth_key=KEY, user_id=ME)
         raw.update_peers([[-1000000000009, 90, "channel", "news", None]])

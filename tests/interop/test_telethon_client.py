@@ -1,4 +1,4 @@
-"""The real TelegramClient on the session, with Telegram's side made up."""
+"""The real TelegramClient on gramd's session. Telegram's side is replaced."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def scenario(client: TelegramClient) -> list[Any]:
     return seen
 
 
-async def test_a_session_lives_as_on_the_own_one(daemon: Daemon, offline: None, tmp_path: Path) -> None:
+async def test_the_same_as_on_the_own_session(daemon: Daemon, offline: None, tmp_path: Path) -> None:
     theirs = await scenario(client_with(SQLiteSession(str(tmp_path / "own"))))
     for cache in (True, False):
         session = GramdSession(f"acc{cache}", cache=cache)
@@ -119,7 +119,7 @@ async def test_losing_the_session_calls_on_lost(daemon: Daemon, offline: None, a
     await client.disconnect()
 
 
-async def test_losing_the_session_is_told_once(daemon: Daemon, offline: None) -> None:
+async def test_on_lost_is_called_once(daemon: Daemon, offline: None) -> None:
     reasons: asyncio.Queue[gramd.Error] = asyncio.Queue()
     session = GramdSession("acc", on_lost=reasons.put_nowait)
     clients = [client_with(session), client_with(session)]
@@ -129,7 +129,7 @@ async def test_losing_the_session_is_told_once(daemon: Daemon, offline: None) ->
         await (await other.open("acc", create=False)).delete()
     await reasons.get()
     for client in clients:
-        await client._disconnect()  # which does not write to the session
+        await client._disconnect()  # does not write to the session
     assert reasons.empty()
     session.close()
 
@@ -156,7 +156,7 @@ async def test_a_session_that_another_host_has_taken_over(
 
 
 @pytest.mark.parametrize("how", ["raises", "hangs"])
-async def test_a_client_that_does_not_disconnect_is_cut_off(
+async def test_a_client_that_does_not_disconnect_loses_its_connection(
     daemon: Daemon, offline: None, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     async def disconnect() -> None:

@@ -38,7 +38,7 @@ def test_two_processes_on_one_session(daemon: Daemon) -> None:
             other.stdin.write(f"{n}\n")
             other.stdin.flush()
             assert other.stdout.readline() == f"{n}\n"
-            # The change was on its way to us before the writer had its answer; our thread reads it by itself.
+            # The notification was sent before the writer's answer. The background thread reads it at any time.
             give_up = time.monotonic() + 10
             while session.get_input_entity(1).access_hash != n:
                 assert time.monotonic() < give_up
@@ -70,7 +70,7 @@ def test_a_forked_child(daemon: Daemon) -> None:
     assert subprocess.run(python("-c", FORK), timeout=60).returncode == 0
 
 
-def test_the_daemon_is_killed_under_a_running_client(daemon: Daemon) -> None:
+def test_the_daemon_is_killed_while_a_bot_runs(daemon: Daemon) -> None:
     session = GramdSession("acc")
     written, stop = [0], threading.Event()
 

@@ -19,7 +19,7 @@ def stored() -> dict[int, Any]:
         return {peer.id: peer for peer in raw.scan_peers()}
 
 
-def test_nobody_waits_for_a_write(daemon: Daemon) -> None:
+def test_writes_do_not_wait(daemon: Daemon) -> None:
     session = GramdSession("acc")
     session.process_entities(met(user(1, username="old")))
     session.save()
@@ -37,7 +37,7 @@ def test_nobody_waits_for_a_write(daemon: Daemon) -> None:
     assert {n: peer.username for n, peer in stored().items()} == {1: "old", 2: "name"}
 
 
-def test_saving_tells_what_is_not_stored_and_tries_again(daemon: Daemon) -> None:
+def test_save_reports_failed_writes_and_the_next_one_repeats_them(daemon: Daemon) -> None:
     session = GramdSession("acc", timeout=2)
     session.process_entities(met(user(1), user(2)))
     session.save()
@@ -54,7 +54,7 @@ def test_saving_tells_what_is_not_stored_and_tries_again(daemon: Daemon) -> None
     session.close()
 
 
-def test_what_waits_to_be_stored_is_bounded(daemon: Daemon) -> None:
+def test_unsent_rows_are_bounded(daemon: Daemon) -> None:
     session = GramdSession("acc", timeout=2)
     session.save()
     session.process_entities(met(user(1)))
@@ -66,12 +66,12 @@ def test_what_waits_to_be_stored_is_bounded(daemon: Daemon) -> None:
     assert first < 20_000
     session.save()
     session.close()
-    assert stored().keys() == set(range(1, 1001))  # of more, a page is told
+    assert stored().keys() == set(range(1, 1001))  # scan_peers answers at most 1000
     with gramd.SyncClient() as client, client.open("acc") as raw:
         assert raw.info()["peers"] == first + 999
 
 
-def test_a_session_that_has_ended_takes_nothing(daemon: Daemon) -> None:
+def test_an_ended_session_refuses_writes(daemon: Daemon) -> None:
     session = GramdSession("acc", on_lost=lambda: None)
     session.process_entities(met(user(1)))
     with gramd.SyncClient() as client:

@@ -11,7 +11,7 @@ from fake import FakeGramd
 
 
 def pytest_pyfunc_call(pyfuncitem: Any) -> Optional[bool]:
-    """Coroutine tests run in an event loop of their own, with a time limit for the one that hangs."""
+    """Runs a coroutine test in an event loop of its own, with a time limit."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
@@ -21,5 +21,5 @@ def pytest_pyfunc_call(pyfuncitem: Any) -> Optional[bool]:
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Iterator[FakeGramd]:
-    """A daemon that is not started yet: `async with fake:` runs it, again and again if need be."""
+    """A daemon that is not started yet. `async with fake:` runs it; that may be repeated."""
     yield FakeGramd(str(tmp_path / "gramd.sock"))

@@ -1,5 +1,5 @@
-"""A small gramd in memory, for what a real one does not do on demand: break off before or after it has
-executed a request, answer with any error, say nothing, let a lease run out."""
+"""A small gramd in memory, for what a real one does not do on demand: close the connection before or after it
+has executed a request, answer with any error, not answer, let a lease run out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import msgpack
 
-BEFORE, AFTER, SILENT, LATE = "break off before", "break off after", "say nothing", "answer after the next"
+BEFORE, AFTER, SILENT, LATE = "close before", "close after", "do not answer", "answer after the next request"
 
 FIELDS: dict[str, Any] = {
     "dc_id": 2, "api_id": None, "test_mode": None, "auth_key": None, "date": 0, "user_id": None,
@@ -32,11 +32,11 @@ class FakeGramd:
         self.path = path
         self.sessions: dict[str, dict[str, Any]] = {}
         self.connections: list[_Connection] = []
-        self.faults: list[tuple[str, Any]] = []  # (method, what happens to it), each once
-        self.seen: list[tuple[str, list[Any]]] = []  # what was executed, without handles
+        self.faults: list[tuple[str, Any]] = []  # (method, fault): each for one request
+        self.seen: list[tuple[str, list[Any]]] = []  # executed requests, without handles
         self.lease: Optional[int] = None
         self.features = ["a feature", "another"]
-        self.older = False  # one of the first version: other keys of `hello`, other handles
+        self.older = False  # as the first version: `hello` takes one key, handles exceed 2^20
         self._server: Optional[asyncio.AbstractServer] = None
 
     async def __aenter__(self) -> FakeGramd:
@@ -78,7 +78,7 @@ class FakeGramd:
             loop.close()
 
     def methods(self) -> list[str]:
-        """What was executed, without what clients do by themselves."""
+        """The executed methods, except those that clients call by themselves."""
         return [method for method, _ in self.seen if method not in ("hello", "watch", "lease", "get")]
 
     def take_fault(self, method: str) -> Any:

@@ -1,4 +1,4 @@
-"""A client library made up for the tests of the storages."""
+"""A made-up client library, for the tests of the storages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Channel(NamedTuple):
 
 
 class Connection:
-    """To Telegram."""
+    """A connection to Telegram."""
 
     stopped = False
 
@@ -33,7 +33,7 @@ class Connection:
 
 
 class App:
-    """As much of a client as stopping one needs."""
+    """A client with only what is needed to stop it."""
 
     def __init__(self, storage: Any) -> None:
         self.storage = storage

@@ -1,4 +1,4 @@
-"""The tracked cache: what it answers by itself, and that it never answers what is no longer so."""
+"""The cache: what it answers without the daemon, and that its answers are never outdated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_what_was_read_or_written_costs_no_round_trip(fake: FakeGramd) -> 
         assert len(fake.seen) == before
 
 
-async def test_misses_are_asked_every_time(fake: FakeGramd) -> None:
+async def test_misses_are_not_cached(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         for _ in range(2):
@@ -51,14 +51,14 @@ async def test_two_processes_see_each_other(fake: FakeGramd) -> None:
         for n in range(20):
             await here.update_peers([[1, n, "user", f"name{n % 2}", f"{n % 3}"]])
             await here.set(api_id=n)
-            await theirs.ping()  # answered behind the notifications
+            await theirs.ping()  # the notifications come before its answer
             assert (await there.get_peer_by_id(1)).access_hash == n
             assert (await there.get_peer_by_username(f"name{n % 2}")).access_hash == n
             assert (await there.get_peer_by_phone_number(f"{n % 3}")).access_hash == n
             assert await there.get("api_id") == [n]
 
 
-async def test_an_answer_from_before_a_change_is_not_kept(fake: FakeGramd) -> None:
+async def test_an_answer_older_than_a_change_is_not_cached(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         reading = [session.get_peer_by_id(1), session.get_peer_by_username("someone")]
@@ -73,7 +73,7 @@ async def test_an_answer_from_before_a_change_is_not_kept(fake: FakeGramd) -> No
         assert session.cache.by_username("someone", 0) is None
 
 
-async def test_an_answer_from_before_an_own_write_is_not_kept(fake: FakeGramd) -> None:
+async def test_an_answer_older_than_an_own_write_is_not_cached(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         await session.update_peers([ROW])
@@ -90,7 +90,7 @@ async def test_an_answer_from_before_an_own_write_is_not_kept(fake: FakeGramd) -
             await session.get_peer_by_username("someone")
 
 
-async def test_a_name_that_moved_is_followed(fake: FakeGramd) -> None:
+async def test_a_username_moves_to_another_peer(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         await session.update_peers([[1, 1, "user", "name", None], [2, 2, "user", None, None]])
@@ -103,11 +103,11 @@ async def test_a_name_that_moved_is_followed(fake: FakeGramd) -> None:
         assert (await session.get_peer_by_username("table")).id == 2
 
 
-async def test_it_is_emptied_by_a_lost_connection(fake: FakeGramd) -> None:
+async def test_a_lost_connection_empties_it(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         await session.update_peers([ROW])
-        fake.sessions["a"]["peers"][1][1] = 99  # behind everybody's back, while nobody listens
+        fake.sessions["a"]["peers"][1][1] = 99  # without a notification
         fake.connections[0].transport.abort()
         assert await client.ping(1) == 1
         assert (await session.get_peer_by_id(1)).access_hash == 99
@@ -115,15 +115,15 @@ async def test_it_is_emptied_by_a_lost_connection(fake: FakeGramd) -> None:
 
 
 @pytest.mark.parametrize("code", ["unavailable", "denied"])
-async def test_nothing_is_kept_unless_the_daemon_tells_of_changes(fake: FakeGramd, code: str) -> None:
+async def test_nothing_is_cached_without_notifications(fake: FakeGramd, code: str) -> None:
     async with fake, gramd.Client(fake.path) as client:
         fake.faults = [("watch", Refusal(code))]
         session = await client.open("a", cache=True)
         await session.update_peers([ROW])
-        fake.sessions["a"]["peers"][1][1] = 99  # of which nobody is told
+        fake.sessions["a"]["peers"][1][1] = 99  # without a notification
         assert (await session.get_peer_by_id(1)).access_hash == 99
         assert session.cache is not None and not session.cache.fields
-        if code == "unavailable":  # which passes
+        if code == "unavailable":  # `watch` is retried
             while ("watch", [True]) not in fake.seen:
                 await asyncio.sleep(0.001)
             await session.get_peer_by_id(1)
@@ -132,7 +132,7 @@ async def test_nothing_is_kept_unless_the_daemon_tells_of_changes(fake: FakeGram
             assert len(fake.seen) == before
 
 
-async def test_what_is_read_again_after_a_lost_connection_sees_what_is_repeated(fake: FakeGramd) -> None:
+async def test_fields_read_on_a_new_connection_include_repeated_writes(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         fake.faults = [("set", BEFORE)]
@@ -141,7 +141,7 @@ async def test_what_is_read_again_after_a_lost_connection_sees_what_is_repeated(
         assert await session.get("api_id") == [5]
 
 
-async def test_the_daemon_is_asked_before_a_name_is_too_old(fake: FakeGramd) -> None:
+async def test_the_daemon_decides_that_a_username_is_expired(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         long_ago = int(time.time()) - 30000
@@ -149,11 +149,11 @@ async def test_the_daemon_is_asked_before_a_name_is_too_old(fake: FakeGramd) -> 
         with pytest.raises(gramd.Expired):
             await session.get_peer_by_username("someone")
         assert (await session.get_peer_by_username("someone", 0)).id == 1
-        fake.sessions["a"]["peers"][1][5] = int(time.time())  # repeated by another process
+        fake.sessions["a"]["peers"][1][5] = int(time.time())  # written again by another process
         assert (await session.get_peer_by_username("someone")).id == 1
 
 
-async def test_all_is_forgotten_when_told_so(fake: FakeGramd) -> None:
+async def test_a_notification_of_all_empties_it(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         await session.update_peers([ROW])
@@ -165,7 +165,7 @@ async def test_all_is_forgotten_when_told_so(fake: FakeGramd) -> None:
         assert told == [{"all": True}]
 
 
-def test_a_repeat_is_known_from_a_generation_back() -> None:
+def test_a_repeated_row_is_found_in_the_old_generation() -> None:
     def write(rows: list[tuple[Any, ...]]) -> None:
         cache.wrote_peers(rows, cache.writing_peers(rows))
 
@@ -177,7 +177,7 @@ def test_a_repeat_is_known_from_a_generation_back() -> None:
         for generation in range(2):
             write([(n + generation * PEERS, 1, "user", None, None) for n in range(1, PEERS + 1)])
             if generation == 0:
-                assert cache.without_repeats([row], peek) == []  # but only one that is used stays
+                assert cache.without_repeats([row], peek) == []  # only a use keeps it
         assert repeats(cache, row) == after
 
 
@@ -185,7 +185,7 @@ def test_it_is_bounded() -> None:
     table: Generations[int, int] = Generations(100)
     for n in range(10000):
         table.put(n, n)
-        assert table.get(0) == 0  # used, so it stays
+        assert table.get(0) == 0  # a use keeps it
     assert len(table.young) + len(table._old) <= 200
     assert table.get(9999) == 9999 and table.get(5000) is None
 
@@ -200,7 +200,7 @@ def test_marks_are_bounded() -> None:
     assert not cache.untouched(0, mark)
 
 
-# ---- rows that need not be written again ----
+# ---- repeated rows ----
 
 
 def written(cache: Cache, *rows: tuple[Any, ...]) -> None:
@@ -230,19 +230,19 @@ def test_a_repeated_row(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("what", [{"peers": [1]}, {"usernames": ["name"]}, {"all": True}])
-def test_a_row_that_others_touched_is_no_repetition(cache: Cache, what: dict[str, Any]) -> None:
+def test_a_row_that_others_changed_is_sent(cache: Cache, what: dict[str, Any]) -> None:
     written(cache, A)
     cache.changed(what)
     assert not repeats(cache, A)
 
 
-def test_a_row_whose_name_was_claimed_is_no_repetition(cache: Cache) -> None:
+def test_a_row_whose_username_went_to_another_peer_is_sent(cache: Cache) -> None:
     written(cache, A)
     written(cache, B)
     assert not repeats(cache, A) and repeats(cache, B)
 
 
-def test_a_row_whose_name_was_claimed_in_the_table_is_no_repetition(cache: Cache) -> None:
+def test_a_row_whose_username_went_to_another_peer_in_the_table_is_sent(cache: Cache) -> None:
     a, b = (1, 1, "user", None), (2, 2, "user", None)
     written(cache, a, b)
     named(cache, (1, ["x", "y"]))
@@ -255,12 +255,12 @@ def test_a_row_whose_name_was_claimed_in_the_table_is_no_repetition(cache: Cache
     assert not cache.repeats_usernames(2, ["y"])
 
 
-def test_a_failed_write_is_no_repetition(cache: Cache) -> None:
+def test_a_row_whose_write_failed_is_sent(cache: Cache) -> None:
     cache.writing_peers([A])
     assert not repeats(cache, A) and cache.peers.get(1) is None
 
 
-def test_the_daemon_is_asked_about_a_name_now_and_then(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_username_is_cached_for_a_limited_time(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = gramd.Peer(1, 1, "user", None, None, int(time.time()))
     cache.learn_username("name", peer, cache.mark())
     assert cache.by_username("name", 28800) is not None
@@ -270,7 +270,7 @@ def test_the_daemon_is_asked_about_a_name_now_and_then(cache: Cache, monkeypatch
         assert cache.by_username("name", 28800) is None
 
 
-# ---- answers and notices in any order ----
+# ---- answers and notifications in any order ----
 
 
 def peer(number: int, **more: Any) -> gramd.Peer:
@@ -301,8 +301,8 @@ def test_peers_that_others_wrote_under_way(cache: Cache, alone: bool) -> None:
     assert cache.peers.get(B[0]) is None
 
 
-async def test_a_write_behind_a_question(fake: FakeGramd) -> None:
-    """Its answer is older than the write."""
+async def test_a_write_sent_after_a_read(fake: FakeGramd) -> None:
+    """The read's answer is older than the write."""
     async with fake, gramd.Client(fake.path) as client, await client.open("acc", cache=True) as session:
         await session.update_peers([(1, 1, "user", None, None)])
         assert session.cache is not None

@@ -19,7 +19,7 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_an_answer_finds_its_question(fake: FakeGramd) -> None:
+async def test_answers_are_matched_to_requests(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         assert await asyncio.gather(*(client.ping(n) for n in range(500))) == list(range(500))
 
@@ -38,7 +38,7 @@ async def test_without_a_daemon_a_request_ends_with_its_timeout(fake: FakeGramd)
             await client.ping()
 
 
-async def test_a_daemon_that_says_nothing_is_timed_out(fake: FakeGramd) -> None:
+async def test_a_request_without_an_answer_times_out(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path, timeout=0.05) as client:
         fake.faults = [("ping", SILENT)]
         with pytest.raises(TimeoutError):
@@ -57,7 +57,7 @@ async def test_every_code_is_an_exception(fake: FakeGramd, code: str) -> None:
         assert type(caught.value).__name__ == code.title().replace("_", "")
 
 
-async def test_a_program_of_a_long_name(fake: FakeGramd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_name_of_the_program_is_shortened(fake: FakeGramd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/usr/bin/" + "ü" * 200])
     async with fake, gramd.Client(fake.path) as client:
         await client.ping()
@@ -68,7 +68,7 @@ def hellos(fake: FakeGramd) -> list[dict[str, Any]]:
     return [params[0] for method, params in fake.seen if method == "hello"]
 
 
-async def test_hello_tells_the_features_of_both(fake: FakeGramd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.MonkeyPatch) -> None:
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
@@ -81,14 +81,14 @@ async def test_hello_tells_the_features_of_both(fake: FakeGramd, monkeypatch: py
 
 
 @pytest.mark.parametrize("features", [None, [], {}, "text", 5, [1, None, b"x", ["y"]]])
-async def test_features_that_are_none(fake: FakeGramd, features: Any) -> None:
+async def test_invalid_features_are_ignored(fake: FakeGramd, features: Any) -> None:
     fake.features = features
     async with fake, gramd.Client(fake.path) as client:
         assert (await client.hello())["server"] == "gramd"
         assert client.features == frozenset()
 
 
-async def test_a_daemon_that_refuses_features_is_asked_without(fake: FakeGramd) -> None:
+async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) -> None:
     fake.older = True
     async with fake, gramd.Client(fake.path, name="bot") as client:
         both = [{"client": "bot", "features": []}, {"client": "bot"}]
@@ -102,7 +102,7 @@ async def test_a_daemon_that_refuses_features_is_asked_without(fake: FakeGramd) 
         assert len(fake.connections) == 1
 
 
-async def test_hello_is_refused_twice_at_most(fake: FakeGramd) -> None:
+async def test_hello_is_repeated_once(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.ping()
         fake.faults = [("hello", Refusal("bad_request"))] * 2
@@ -141,7 +141,7 @@ async def test_closing_and_opening_again_keeps_the_connection(fake: FakeGramd, o
             await session.set(api_id=n)
             assert await session.get("api_id") == [n]
             await beside.set(api_id=n + 1)
-            await client.ping()  # answered behind the notification
+            await client.ping()  # the notification comes before its answer
             assert told == [{"fields": ["api_id"]}] * (n + 1)
             await session.close()
         assert await stays.get("dc_id") == [2]
@@ -156,7 +156,7 @@ async def test_busy_names_the_holder(fake: FakeGramd) -> None:
         assert caught.value.holder is not None and caught.value.holder["pid"] == 7
 
 
-async def test_what_cannot_be_sent_is_refused_at_once(fake: FakeGramd) -> None:
+async def test_invalid_parameters_are_not_sent(fake: FakeGramd) -> None:
     async with gramd.Client(fake.path) as client:
         with pytest.raises(gramd.BadRequest):
             await client.ping(object())
@@ -170,7 +170,7 @@ async def test_what_cannot_be_sent_is_refused_at_once(fake: FakeGramd) -> None:
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
-async def test_what_was_not_answered_is_repeated_in_order(fake: FakeGramd, when: str) -> None:
+async def test_unanswered_requests_are_repeated_in_order(fake: FakeGramd, when: str) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a")
         fake.faults = [("update_peers", when)]
@@ -182,7 +182,7 @@ async def test_what_was_not_answered_is_repeated_in_order(fake: FakeGramd, when:
         assert hashes[repeated:] == list(range(20))
 
 
-async def test_requests_in_flight_are_held_back(fake: FakeGramd) -> None:
+async def test_requests_in_flight_are_limited(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.hello()
         one, same = await client.open("a"), await client.open("a")
@@ -199,7 +199,7 @@ async def test_requests_in_flight_are_held_back(fake: FakeGramd) -> None:
         await asyncio.gather(*stuck, *held)
 
 
-async def test_an_answer_of_many_reads_is_whole(fake: FakeGramd) -> None:
+async def test_an_answer_that_takes_many_reads(fake: FakeGramd) -> None:
     text = "".join(map(str, range(100_000)))
     async with fake, gramd.Client(fake.path) as client:
         assert await client.ping(text) == text
@@ -218,7 +218,7 @@ async def test_sessions_come_back_with_the_daemon(fake: FakeGramd) -> None:
             assert creating == [True] * 3 + [False] * 3
 
 
-async def test_a_session_that_is_gone_is_not_made_anew(fake: FakeGramd) -> None:
+async def test_a_deleted_session_is_not_created_again(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     async with gramd.Client(fake.path) as client:
         async with fake:
@@ -232,7 +232,7 @@ async def test_a_session_that_is_gone_is_not_made_anew(fake: FakeGramd) -> None:
         assert [error.code for error in lost] == ["not_found"] and not fake.sessions
 
 
-async def test_a_deletion_that_is_repeated_has_happened(fake: FakeGramd) -> None:
+async def test_a_repeated_deletion_succeeds(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", on_lost=lost.append)
@@ -241,7 +241,7 @@ async def test_a_deletion_that_is_repeated_has_happened(fake: FakeGramd) -> None
         assert not fake.sessions and not lost
 
 
-async def test_a_deletion_by_somebody_else_is_a_loss(fake: FakeGramd) -> None:
+async def test_a_deletion_by_another_client_is_a_loss(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", on_lost=lost.append)
@@ -254,7 +254,7 @@ async def test_a_deletion_by_somebody_else_is_a_loss(fake: FakeGramd) -> None:
             await other.get("dc_id")
 
 
-async def test_an_exclusive_open_that_is_repeated_waits_for_its_ghost(fake: FakeGramd) -> None:
+async def test_a_repeated_exclusive_open_waits_for_the_lost_connection(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         fake.faults = [("open", AFTER)]
         await client.open("a", mode="exclusive")
@@ -262,7 +262,7 @@ async def test_an_exclusive_open_that_is_repeated_waits_for_its_ghost(fake: Fake
         assert waits == [0, REOPEN_WAIT]
 
 
-async def test_opening_again_is_tried_until_it_works(fake: FakeGramd) -> None:
+async def test_reopening_is_retried(fake: FakeGramd) -> None:
     async with gramd.Client(fake.path) as client:
         async with fake:
             session = await client.open("a")
@@ -272,8 +272,8 @@ async def test_opening_again_is_tried_until_it_works(fake: FakeGramd) -> None:
             assert not fake.faults
 
 
-async def test_it_is_opened_again_once(fake: FakeGramd) -> None:
-    """The connection is lost once more while opening again waits for its next attempt."""
+async def test_a_session_is_reopened_once(fake: FakeGramd) -> None:
+    """The connection is lost again before the next attempt to reopen."""
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", mode="exclusive")
         fake.faults = [("open", Refusal("unavailable"))]
@@ -282,13 +282,13 @@ async def test_it_is_opened_again_once(fake: FakeGramd) -> None:
         fake.faults = [("open", LATE)]
         fake.connections[0].transport.abort()
         await until(lambda: not fake.faults)
-        await asyncio.sleep(2 * RETRY)  # when the earlier attempt would have been made
-        await client.ping()  # behind which comes the answer
+        await asyncio.sleep(2 * RETRY)  # until after the time of the first retry
+        await client.ping()  # the late answer follows this one
         assert await session.get("dc_id") == [2]
         assert [method for method, _ in fake.seen].count("open") == 2
 
 
-async def test_opening_again_that_is_answered_late(fake: FakeGramd) -> None:
+async def test_reopening_that_is_answered_after_its_timeout(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", mode="exclusive")
         session.timeout = 0.05
@@ -299,13 +299,13 @@ async def test_opening_again_that_is_answered_late(fake: FakeGramd) -> None:
             await session.get("dc_id")
         await until(lambda: session._reopening is False)
         session.timeout = 30
-        await client.ping()  # behind which comes the answer
+        await client.ping()  # the late answer follows this one
         assert await session.get("dc_id") == [2]
         await asyncio.sleep(2 * RETRY)
         assert await session.get("dc_id") == [2]
 
 
-async def test_a_lease_is_asked_until_it_is_told(fake: FakeGramd) -> None:
+async def test_a_lease_request_that_fails_is_retried(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     fake.lease = 300
     fake.faults = [("lease", Refusal("unavailable"))]
@@ -317,7 +317,7 @@ async def test_a_lease_is_asked_until_it_is_told(fake: FakeGramd) -> None:
         assert [error.code for error in lost] == ["fenced"]
 
 
-async def test_a_lost_session_is_told_once(fake: FakeGramd) -> None:
+async def test_on_lost_is_called_once(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     fake.lease = 100
     async with fake, gramd.Client(fake.path) as client:
@@ -328,7 +328,7 @@ async def test_a_lost_session_is_told_once(fake: FakeGramd) -> None:
             assert isinstance(error, gramd.Fenced)
         fake.notify("a", "ended", "fenced", "another host")
         await client.ping()
-        await asyncio.sleep(0.2)  # the lease would have run out
+        await asyncio.sleep(0.2)  # until after the end of the lease
         assert len(lost) == 1
 
 
@@ -354,7 +354,7 @@ async def test_an_operator_ends_the_session(fake: FakeGramd) -> None:
         assert await client.ping(1) == 1
 
 
-async def test_a_callback_need_not_take_the_reason(fake: FakeGramd) -> None:
+async def test_on_lost_need_not_take_the_reason(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         lost, later = asyncio.Event(), asyncio.Event()
 
@@ -367,7 +367,7 @@ async def test_a_callback_need_not_take_the_reason(fake: FakeGramd) -> None:
         await asyncio.gather(lost.wait(), later.wait())
 
 
-async def test_a_lease_is_renewed_and_runs_out_with_the_daemon(fake: FakeGramd) -> None:
+async def test_a_lease_is_renewed_and_runs_out_without_the_daemon(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     fake.lease = 300
     async with gramd.Client(fake.path) as client:
@@ -379,7 +379,7 @@ async def test_a_lease_is_renewed_and_runs_out_with_the_daemon(fake: FakeGramd) 
         assert lost[0].code == "fenced" and "lease" in lost[0].message
 
 
-async def test_an_error_in_a_callback_is_not_the_connections(fake: FakeGramd) -> None:
+async def test_an_error_in_a_callback_does_not_end_the_connection(fake: FakeGramd) -> None:
     async def fail_later(_: object) -> None:
         raise RuntimeError("mine")
 
@@ -400,7 +400,7 @@ async def test_an_error_in_a_callback_is_not_the_connections(fake: FakeGramd) ->
         assert len([method for method, _ in fake.seen if method == "hello"]) == 1
 
 
-async def test_closing_twice_and_using_what_is_closed(fake: FakeGramd) -> None:
+async def test_closing_twice_and_using_a_closed_session(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a")
         await session.close()
@@ -420,13 +420,13 @@ async def test_a_cancelled_open_leaves_no_handle(fake: FakeGramd) -> None:
         assert not fake.connections[0].handles
 
 
-async def test_a_closed_client_fails_what_waits(fake: FakeGramd) -> None:
+async def test_closing_a_client_fails_its_requests(fake: FakeGramd) -> None:
     async with fake:
         client = gramd.Client(fake.path)
         session = await client.open("a")
         fake.faults = [("ping", SILENT)]
         waiting = asyncio.ensure_future(client.ping())
-        await asyncio.sleep(0.01)
+        await until(lambda: not fake.faults)
         await client.close()
         with pytest.raises(gramd.Disconnected):
             await waiting
@@ -436,7 +436,7 @@ async def test_a_closed_client_fails_what_waits(fake: FakeGramd) -> None:
             await client.ping()
 
 
-async def test_hostile_bytes_do_not_end_the_client(fake: FakeGramd) -> None:
+async def test_invalid_bytes_from_the_daemon(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.ping()
         fake.connections[0].transport.write(b"\xc1\xc1\xc1")
@@ -454,7 +454,7 @@ def test_the_blocking_client(fake: FakeGramd) -> None:
                 session.get_peer_by_id(99)
 
 
-async def test_closing_without_a_daemon_waits_for_nothing(fake: FakeGramd) -> None:
+async def test_closing_a_session_without_a_daemon(fake: FakeGramd) -> None:
     async with gramd.Client(fake.path) as client:
         async with fake:
             session = await client.open("a")

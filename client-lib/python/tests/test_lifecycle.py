@@ -1,4 +1,5 @@
-"""What overlaps, is cancelled, dropped or forked: nothing is mixed up, and nothing is left behind."""
+"""Calls that overlap or are cancelled, event loops, threads, forks, and clients that are dropped without
+`close`."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def handles(fake: FakeGramd) -> int:
     return sum(len(connection.handles) for connection in fake.connections)
 
 
-# ---- what overlaps ----
+# ---- overlapping calls ----
 
 
 async def test_two_open_one_storage(fake: FakeGramd) -> None:
@@ -55,7 +56,7 @@ async def test_opening_and_closing_take_turns(fake: FakeGramd) -> None:
         await until(lambda: not fake.connections)
 
 
-async def test_closing_leaves_what_is_under_way(fake: FakeGramd) -> None:
+async def test_closing_does_not_cancel_calls_under_way(fake: FakeGramd) -> None:
     async with fake:
         it = storage(family.Storage, fake)
         await it.open()
@@ -71,7 +72,7 @@ async def test_closing_leaves_what_is_under_way(fake: FakeGramd) -> None:
         await until(lambda: not fake.connections)
 
 
-async def test_a_cancelled_close_has_closed(fake: FakeGramd) -> None:
+async def test_a_cancelled_close_closes(fake: FakeGramd) -> None:
     async with fake:
         it = storage(family.Storage, fake)
         await it.open()
@@ -83,7 +84,7 @@ async def test_a_cancelled_close_has_closed(fake: FakeGramd) -> None:
         await until(lambda: not fake.connections)
 
 
-async def test_a_cancelled_open_has_opened_nothing(fake: FakeGramd) -> None:
+async def test_a_cancelled_open_leaves_no_handle(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         it = storage(family.Storage, fake, mode="exclusive")
         fake.faults = [("get", SILENT)]
@@ -99,7 +100,7 @@ async def test_a_cancelled_open_has_opened_nothing(fake: FakeGramd) -> None:
         await it.close()
 
 
-async def test_a_close_that_is_cancelled_behind_others_still_closes(fake: FakeGramd) -> None:
+async def test_a_close_that_is_cancelled_before_it_was_sent_closes(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.hello()
         session = await client.open("a")
@@ -113,10 +114,10 @@ async def test_a_close_that_is_cancelled_behind_others_still_closes(fake: FakeGr
         await until(lambda: handles(fake) == 0)
 
 
-# ---- what is cancelled ----
+# ---- cancelled calls ----
 
 
-async def test_a_late_answer_is_nobody_elses(fake: FakeGramd) -> None:
+async def test_a_late_answer_is_not_taken_for_another(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         fake.faults = [("ping", LATE)]
         with pytest.raises(asyncio.TimeoutError):
@@ -125,7 +126,7 @@ async def test_a_late_answer_is_nobody_elses(fake: FakeGramd) -> None:
         assert not client._requests and len([each for each in fake.seen if each[0] == "hello"]) == 1
 
 
-async def test_a_write_that_nobody_waits_for_is_known_all_the_same(fake: FakeGramd) -> None:
+async def test_a_cancelled_write_is_cached(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", cache=True)
         writing = asyncio.ensure_future(session.update_peers([ROW]))
@@ -137,7 +138,7 @@ async def test_a_write_that_nobody_waits_for_is_known_all_the_same(fake: FakeGra
         assert len(fake.seen) == before and not client._requests
 
 
-async def test_what_was_cancelled_while_the_daemon_was_away_is_not_asked(fake: FakeGramd) -> None:
+async def test_a_call_cancelled_before_the_connection_is_not_sent(fake: FakeGramd) -> None:
     async with gramd.Client(fake.path) as client:
         for work in (client.ping("cancelled"), client.open("cancelled")):
             with pytest.raises(asyncio.TimeoutError):
@@ -148,7 +149,7 @@ async def test_what_was_cancelled_while_the_daemon_was_away_is_not_asked(fake: F
         assert ("ping", ["cancelled"]) not in fake.seen
 
 
-async def test_what_timed_out_before_it_was_sent_is_forgotten(fake: FakeGramd) -> None:
+async def test_a_request_that_timed_out_unsent_is_dropped(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.hello()
         session = await client.open("a")
@@ -157,13 +158,13 @@ async def test_what_timed_out_before_it_was_sent_is_forgotten(fake: FakeGramd) -
         fake.faults = [("get_states", SILENT)] * 4
         for error in await asyncio.gather(*(session.get_states() for _ in range(50)), return_exceptions=True):
             assert isinstance(error, gramd.TimedOut)
-        assert len(client._requests) == 4 and not session.unsent  # the daemon still has them
+        assert len(client._requests) == 4 and not session.unsent  # those four were sent
         session.timeout = 30
         fake.connections[0].transport.abort()
         assert await session.get_states() == [] and not client._requests
 
 
-async def test_a_deletion_that_nobody_waits_for_is_no_loss(fake: FakeGramd) -> None:
+async def test_a_cancelled_deletion_is_not_a_loss(fake: FakeGramd) -> None:
     lost: list[gramd.Error] = []
     async with fake, gramd.Client(fake.path) as client:
         session = await client.open("a", on_lost=lost.append)
@@ -177,7 +178,7 @@ async def test_a_deletion_that_nobody_waits_for_is_no_loss(fake: FakeGramd) -> N
 # ---- event loops and threads ----
 
 
-def test_a_storage_that_was_left_open_opens_in_the_next_event_loop(fake: FakeGramd) -> None:
+def test_an_open_storage_opens_again_in_the_next_event_loop(fake: FakeGramd) -> None:
     both = [storage(family.Storage, fake, mode="exclusive") for _ in range(2)]
     both[1]._stored = both[1]._stored._replace(name="beside")
 
@@ -266,8 +267,8 @@ def test_a_storage_moves_to_another_thread(fake: FakeGramd) -> None:
         here.close()
 
 
-async def test_a_connection_that_has_no_socket_any_more() -> None:
-    """As with uvloop, when its event loop has ended."""
+async def test_a_connection_without_a_socket() -> None:
+    """uvloop closes the socket when its event loop has ended."""
 
     class Transport(asyncio.Transport):
         aborted = False
@@ -287,7 +288,7 @@ async def test_a_connection_that_has_no_socket_any_more() -> None:
     connection.leave_to_parent()
 
 
-# ---- processes: scripts, that say what is wrong on their standard error ----
+# ---- processes: scripts that report on their standard error ----
 
 HEAD = """
 import asyncio, gc, os, sys
@@ -406,7 +407,7 @@ def test_the_blocking_client_in_a_forked_child(fake: FakeGramd) -> None:
         )
 
 
-def test_what_was_dropped_is_gone(fake: FakeGramd) -> None:
+def test_dropped_clients_are_freed(fake: FakeGramd) -> None:
     with fake.elsewhere():
         script(
             fake,
@@ -457,7 +458,7 @@ def test_an_event_loop_that_ends_around_a_client(fake: FakeGramd) -> None:
         )
 
 
-def test_dropped_while_the_daemon_is_away(fake: FakeGramd) -> None:
+def test_clients_dropped_without_a_daemon_are_freed(fake: FakeGramd) -> None:
     script(
         fake,
         """

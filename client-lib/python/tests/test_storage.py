@@ -1,4 +1,4 @@
-"""The storages' behaviour that needs no library: what the libraries call, in all the ways they call it."""
+"""The storages, with a made-up library: every call of the real libraries, with all kinds of arguments."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_peers(fake: FakeGramd, cache: bool) -> None:
 @pytest.mark.parametrize(
     "peer_id", ["me", "@Name", "+1555", "", "1.0", "\u0661", "9" * 30, "-", None, 1.5, 1 << 70, b"1", [1]]
 )
-async def test_ids_that_are_none(fake: FakeGramd, peer_id: Any) -> None:
+async def test_invalid_ids(fake: FakeGramd, peer_id: Any) -> None:
     async with fake:
         it = storage(family.Storage, fake)
         await it.open()
@@ -52,7 +52,7 @@ async def test_ids_that_are_none(fake: FakeGramd, peer_id: Any) -> None:
         await it.close()
 
 
-async def test_the_words_of_what_is_not_found(fake: FakeGramd) -> None:
+async def test_the_messages_of_failed_look_ups(fake: FakeGramd) -> None:
     async with fake:
         it = storage(family.Storage, fake)
         await it.open()
@@ -70,7 +70,7 @@ async def test_the_words_of_what_is_not_found(fake: FakeGramd) -> None:
         await it.close()
 
 
-async def test_an_unknown_type_is_an_error_when_it_is_read(fake: FakeGramd) -> None:
+async def test_reading_a_peer_of_unknown_type_fails(fake: FakeGramd) -> None:
     async with fake:
         it = storage(family.Storage, fake)
         await it.open()
@@ -81,7 +81,7 @@ async def test_an_unknown_type_is_an_error_when_it_is_read(fake: FakeGramd) -> N
         await it.close()
 
 
-async def test_nothing_is_written_for_nothing(fake: FakeGramd) -> None:
+async def test_empty_and_repeated_writes_are_not_sent(fake: FakeGramd) -> None:
     async with fake:
         for kind in (family.FlatUsernameStorage, family.ElectrogramStorage, family.KurigramStorage):
             it = storage(kind, fake)
@@ -135,7 +135,7 @@ async def test_the_accessors_cost_no_round_trip(fake: FakeGramd) -> None:
         await it.close()
 
 
-async def test_an_address_is_made_up_where_none_is_stored(fake: FakeGramd) -> None:
+async def test_the_address_of_the_data_centre_if_none_is_stored(fake: FakeGramd) -> None:
     async with fake:
         it = storage(family.KurigramStorage, fake)
         await it.open()
@@ -172,7 +172,7 @@ def test_open_again_in_another_event_loop(fake: FakeGramd) -> None:
             await it.open()
             before: int = await it.dc_id()
             await it.dc_id(dc_id)
-        while it._client._connection is not None:  # until it has noticed; the loop ends under an open storage
+        while it._client._connection is not None:  # the loop ends with the storage open
             await asyncio.sleep(0.001)
         return before
 
@@ -180,7 +180,7 @@ def test_open_again_in_another_event_loop(fake: FakeGramd) -> None:
     assert asyncio.run(once(5)) == 4
 
 
-async def test_delete_after_close_and_before(fake: FakeGramd) -> None:
+async def test_delete_before_and_after_close(fake: FakeGramd) -> None:
     async with fake:
         it = storage(family.Storage, fake)
         await it.open()
@@ -261,7 +261,7 @@ async def test_bare_channel_ids(fake: FakeGramd, cache: bool) -> None:
         await it.close()
 
 
-async def test_electrogram_takes_no_error_from_update_peers(fake: FakeGramd) -> None:
+async def test_electrogram_gets_no_error_from_update_peers(fake: FakeGramd) -> None:
     async with fake:
         it = storage(family.ElectrogramStorage, fake)
         await it.open()
@@ -333,13 +333,13 @@ class Raising(App):
 
 class Hanging(App):
     async def stop(self) -> None:
-        while not self.session.stopped:  # whoever cancels it
+        while not self.session.stopped:  # also after it was cancelled
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("kind", [Raising, Hanging])
-async def test_a_client_that_does_not_stop_is_cut_off(
+async def test_a_client_that_does_not_stop_loses_its_connections(
     fake: FakeGramd, monkeypatch: pytest.MonkeyPatch, kind: type[App]
 ) -> None:
     monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.3)
@@ -354,7 +354,7 @@ async def test_a_client_that_does_not_stop_is_cut_off(
         await it.close()
 
 
-async def test_a_client_of_ones_own_stops_in_its_own_way(fake: FakeGramd) -> None:
+async def test_a_subclass_of_the_client_stops_in_its_own_way(fake: FakeGramd) -> None:
     farewells = []
 
     class Bot(App):
@@ -385,7 +385,7 @@ async def test_a_lost_session_calls_on_lost(fake: FakeGramd) -> None:
                 await it.update_peers([(1, 11, "user", None, None)])
             assert (await reasons.get()).code == "fenced"
             for lookup in (it.get_peer_by_id(1), it.dc_id(), it.get_peer_by_username("chan")):
-                with pytest.raises(gramd.Fenced):  # nothing is answered from what was known
+                with pytest.raises(gramd.Fenced):  # the cache answers nothing
                     await lookup
             await it.save()
             await it.close()

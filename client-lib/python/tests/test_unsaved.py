@@ -1,4 +1,4 @@
-"""What is written and not saved yet: what fails is told, and never overtakes what was written after it."""
+"""Unsaved writes: `save` reports those that failed, and repeats them unless newer ones replace them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD, NEW = (1, 1, "user", "old", None), (1, 2, "user", "new", None)
 
 
 class Puppet:
-    """A session whose requests the test answers."""
+    """A session whose requests are answered by the test."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ def saving(unsaved: Unsaved) -> Outcome:
 
 
 @pytest.mark.parametrize("put", ["put_peers", "put_state"])
-async def test_what_fails_late_does_not_replace_what_is_newer(put: str) -> None:
+async def test_a_failed_write_does_not_replace_a_newer_one(put: str) -> None:
     session = Puppet()
     unsaved = Unsaved(session)  # type: ignore[arg-type]
 
@@ -65,7 +65,7 @@ async def test_what_fails_late_does_not_replace_what_is_newer(put: str) -> None:
     assert [rows for rows, _ in session.take()] == ["save"]  # nothing is sent again
 
 
-async def test_what_could_not_be_stored_is_sent_again_by_the_next_save() -> None:
+async def test_save_repeats_failed_writes() -> None:
     session = Puppet()
     unsaved = Unsaved(session)  # type: ignore[arg-type]
     unsaved.put_peers([OLD])
@@ -80,7 +80,7 @@ async def test_what_could_not_be_stored_is_sent_again_by_the_next_save() -> None
     assert saved.done() and saved.error is None
 
 
-async def test_what_was_refused_is_told_by_the_next_save() -> None:
+async def test_save_reports_refused_writes_once() -> None:
     session = Puppet()
     unsaved = Unsaved(session)  # type: ignore[arg-type]
     unsaved.put_peers([OLD])
