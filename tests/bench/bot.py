@@ -1,8 +1,8 @@
-"""One bot, with one library: what its session's storage answers, and how fast. `bots` runs it in the library's own
-environment and tells it what to do: a JSON object a line on its standard input, an answer a line on its output.
+"""One bot with one library: measures the calls of its session's storage. `bots` runs it in the library's environment.
+It reads orders from its standard input, a JSON object a line, and writes an answer a line to its output.
 
-A bot may hold several sessions, each a *kind*: the library's own storage on a file, or gramd's. It measures them with
-the same calls, one at a time.
+A bot has several sessions, each a *kind*: the library's own storage on a file, or gramd's. It measures them one at a
+time, with the same calls.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 LIBRARY = os.environ["GRAMD_LIBRARY"]
-KNOWN = 10_000  # peers that a bot knows
+KNOWN = 10_000  # known peers of a bot
 AT_ONCE = 50  # rows of one update_peers, at most
-NEW = 0.05  # of them
-UPDATES = 400  # thought out beforehand; more than that repeat
+NEW = 0.05  # share of new peers among them
+UPDATES = 400  # planned before the measurement, then repeated
 ZIPF = list(itertools.accumulate(1 / n for n in range(1, KNOWN + 1)))
-ASKED = range(1, 101)  # whose calls are measured: few enough for any cache
+ASKED = range(1, 101)  # peers of the measured calls: few enough for any cache
 
 
 class Family:
@@ -58,7 +58,7 @@ class Family:
         await self.storage.update_peers(peers)
 
     async def put_names(self, numbers: range) -> None:
-        """Where the library keeps them apart."""
+        """Only for libraries that store usernames apart from peers."""
         if self.library.LISTED_NAMES:
             await self.storage.update_usernames([(n, [f"name{n}"]) for n in numbers])
         elif self.library.FLAT_NAMES:
@@ -102,7 +102,7 @@ class Family:
 
 
 class Telethon:
-    """Telethon's is called from synchronous code."""
+    """A session of Telethon, which is called from synchronous code."""
 
     def __init__(self, kind: dict[str, Any], name: str) -> None:
         from gramd.telethon import GramdSession
@@ -130,7 +130,7 @@ class Telethon:
         self.session.process_entities(self.peers(peers))
 
     async def put_names(self, numbers: range) -> None:
-        """A peer has one, and it comes with it."""
+        """Nothing: the username is a part of the peer."""
 
     async def put_state(self, pts: int) -> None:
         from offline_telethon import state
@@ -160,7 +160,7 @@ class Telethon:
 
 
 class Kept:
-    """A session that is open, and what is done with it."""
+    """An open session and its measurements."""
 
     def __init__(self, kind: dict[str, Any], name: str) -> None:
         self.kind = kind
@@ -171,7 +171,7 @@ class Kept:
         self.updates: list[tuple[list[Any], list[Any], int]] = []
 
     async def open(self) -> dict[str, Any]:
-        """Knows all its peers afterwards. Tells the settings of a library's own file."""
+        """Opens the session and stores its known peers. Returns the settings of a library's own file."""
         await self.storage.open()
         for first in range(1, KNOWN, 500):
             await self.storage.put([self.storage.peer(n) for n in range(first, first + 500)])
@@ -183,24 +183,24 @@ class Kept:
         return await self.settings() if is_file else {}
 
     async def settings(self) -> dict[str, Any]:
-        told = {}
+        settings = {}
         for pragma in ("journal_mode", "synchronous"):
             cursor = self.storage.connection().execute(f"PRAGMA {pragma}")
             cursor = await cursor if inspect.isawaitable(cursor) else cursor
             row = cursor.fetchone()
-            told[pragma] = (await row if inspect.isawaitable(row) else row)[0]
-        # What is uncommitted until `save`: some libraries commit with each write, some with some of them.
+            settings[pragma] = (await row if inspect.isawaitable(row) else row)[0]
+        # Whether a write stays uncommitted until `save`: libraries differ, and some differ between calls.
         await self.storage.put([self.storage.peer(next(self.new))])
-        told["save peers"] = self.storage.connection().in_transaction
+        settings["save peers"] = self.storage.connection().in_transaction
         await self.write(self.think())
-        told["save updates"] = self.storage.connection().in_transaction
+        settings["save updates"] = self.storage.connection().in_transaction
         await self.storage.save()
-        return told
+        return settings
 
     # ---- single calls ----
 
     async def call(self, what: str, seconds: float) -> float:
-        """Microseconds for one."""
+        """Microseconds for one call."""
         call, arguments = self.storage.calls()[what]
         synchronous = not inspect.iscoroutinefunction(call)
         count, start = 0, time.perf_counter()
@@ -215,7 +215,7 @@ class Kept:
         return (now - start) / count * 1e6
 
     async def put_new(self, rows: int, save: bool, seconds: float) -> float:
-        """Microseconds for one update_peers of peers that are new, saved then if it is said so."""
+        """Microseconds for one update_peers of new peers, including `save` if wanted."""
         spent, count = 0.0, 0
         while spent < seconds:
             peers = [self.storage.peer(n) for n in itertools.islice(self.new, rows)]
@@ -230,7 +230,7 @@ class Kept:
     # ---- the workload of real shape ----
 
     def think(self) -> tuple[list[Any], list[Any], int]:
-        """An update: the peers that come with it, twice; None for one that is new. And who is written to then."""
+        """An update: two lists of peers, where None is a new one, and the peer that is looked up."""
         *known, called = self.random.choices(range(1, KNOWN + 1), cum_weights=ZIPF, k=2 * AT_ONCE + 1)
         peers = [None if self.random.random() < NEW else self.storage.peer(n) for n in known]
         first, second = (self.random.randint(1, AT_ONCE) for _ in range(2))
@@ -280,5 +280,5 @@ async def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    logging.disable(logging.WARNING)  # of some libraries, about a missing TgCrypto, from each process
+    logging.disable(logging.WARNING)  # each process warns that TgCrypto is missing
     asyncio.run(main(sys.argv[1]))

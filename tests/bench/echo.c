@@ -1,6 +1,6 @@
 /*
- * What a Unix socket and libuv's loop cost by themselves: for each N bytes received, M bytes are sent; all
- * answers to what one read brought leave in one write. The limit for a daemon that does anything in between.
+ * The cost of a Unix socket and libuv's loop alone. For each N bytes received it sends M bytes, all answers
+ * to one read in one write. No daemon on this loop can be faster.
  *
  *     echo socket=PATH requests=29 answers=59
  */
@@ -23,7 +23,7 @@ struct server {
 
 struct client {
         uv_pipe_t pipe;
-        size_t left_over; /* bytes of a request that has not all come */
+        size_t left_over; /* bytes received of an incomplete request */
 };
 
 static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *room)
@@ -60,7 +60,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         written = uv_try_write(stream, &bytes, 1);
         if (written < 0)
                 uv_close((uv_handle_t *)stream, on_closed);
-        else if ((size_t)written != bytes.len) /* what is in flight fits in the socket's buffer */
+        else if ((size_t)written != bytes.len) /* the answers in flight fit in the socket's buffer */
                 errx(1, "a client does not read");
 }
 

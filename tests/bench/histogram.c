@@ -1,4 +1,4 @@
-/* A class is a power of two and the five binary digits behind its first; below 32 ns, the number itself. */
+/* A class: the position of a time's highest bit and the next five bits. Below 32 ns, each time. */
 
 #include "histogram.h"
 

@@ -1,7 +1,7 @@
 #ifndef GRAMD_TESTS_BENCH_HISTOGRAM_H
 #define GRAMD_TESTS_BENCH_HISTOGRAM_H
 
-/* Times, counted in classes 3 % wide: percentiles without keeping every time. */
+/* Counts times in classes that are 3 % wide, for percentiles. */
 
 #include <stdint.h>
 
@@ -14,7 +14,7 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t ns);
 
-/* The time in microseconds that this share of all is not over; 0 where there is none. */
+/* The percentile in microseconds: this share of the times is not longer. 0 if there are no times. */
 double histogram_quantile(const struct histogram *histogram, double share);
 
 #endif

@@ -1,7 +1,7 @@
-"""What is measured, as data: a line is some runs that are taken together, and the ratios between them that count.
+"""The measurements as data. A line has runs that are measured together, and ratios between them.
 
-A run is measured once in each round, beside the other runs of its line and in random order with them; a ratio is of
-two runs of the same round.
+Each run is measured once in a round. The runs of a line follow one another in random order. A ratio compares two runs
+of the same round.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ Options = dict[str, object]
 @dataclass(frozen=True)
 class Run:
     label: str
-    server: str  # one of servers.py; "" where the program is its own
+    server: str  # a name in servers.py; "" if the program needs no server
     options: Options
     core: str = "apart"
     program: str = "load"
     beside: tuple[str, Options] | None = None  # a second load on the same server
-    seconds: float = 1.0  # times those of the round
+    seconds: float = 1.0  # factor on the length of a run
 
 
 @dataclass(frozen=True)
 class Ratio:
     of: str
-    to: str = ""  # nothing: the figure itself
+    to: str = ""  # "": the ratio is the figure of `of` itself
     target: float | None = None
     at_most: bool = False
     figure: str = "rate"
-    difference: bool = False  # not a quotient: how much more
+    difference: bool = False  # a difference instead of a quotient
 
     def met(self, value: float) -> bool | None:
         if self.target is None:
@@ -44,9 +44,9 @@ class Line:
     runs: tuple[Run, ...]
     ratios: tuple[Ratio, ...]
     notes: str = ""
-    rounds: int = 1000  # at most: for what takes long, and spreads little
+    rounds: int = 1000  # at most; less for runs that are long and steady
     quick: bool = True
-    drawn: bool = False  # in the picture
+    drawn: bool = False  # shown in the picture
 
     def ours(self) -> set[str]:
         return {run.label for run in self.runs if (run.server or run.label).startswith("gramd")}

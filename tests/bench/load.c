@@ -1,7 +1,6 @@
 /*
- * The load: connections with requests in flight on one epoll loop. Each answer is followed by the next
- * request, so the server never waits for work; with `rate`, requests leave by the clock instead. Prints one
- * line of JSON.
+ * The load: connections with requests in flight, on one epoll loop. Each answer causes the next request, so
+ * the server always has work. With `rate`, a clock causes the requests. Prints one line of JSON.
  *
  *     load socket=PATH protocol=gramd operation=get_id connections=50 flight=16 seconds=1 peers=100000
  */
@@ -34,10 +33,10 @@ struct client {
         int fd;
         int64_t session;
         uint32_t in_flight;
-        uint64_t n_sent, n_answered; /* in order: the slots are taken in turn */
+        uint64_t n_sent, n_answered; /* the slots are used in turn */
         uint64_t *sent_ns;           /* by slot */
-        struct bytes in;             /* an answer that has not all come */
-        struct bytes out;            /* what the socket did not take */
+        struct bytes in;             /* an incomplete answer */
+        struct bytes out;            /* bytes that the socket has not taken */
 };
 
 struct load {
@@ -48,7 +47,7 @@ struct load {
         struct client *clients;
         int epoll;
         uint64_t random, next, n_sent, n_answered, n_errors;
-        uint64_t start_ns, measured_ns, end_ns, open_ns; /* the last: of the first session */
+        uint64_t start_ns, measured_ns, end_ns, open_ns; /* open_ns: of the first session */
         struct rusage usage;
         size_t request_bytes, answer_bytes; /* of the last ones */
         struct histogram times;
@@ -80,7 +79,7 @@ static bool all_sent(const struct load *load)
         return load->count > 0 && (double)load->n_sent * load->rows >= load->count;
 }
 
-/* Writes the next request behind `out_len` bytes; returns its length. */
+/* Appends the next request to the `out_len` bytes; returns its length. */
 static size_t ask(struct load *load, struct client *client, uint32_t slot, uint64_t now, size_t out_len)
 {
         struct ask next = { .slot = slot,
@@ -130,7 +129,7 @@ static void fill(struct load *load, struct client *client, uint32_t upto, uint64
                 send_out(load, client, load->out, len);
 }
 
-/* Those that are due by the clock; a client whose last one is unanswered leaves its turn out. */
+/* Sends the requests whose time has come. A client whose last request is unanswered skips its turn. */
 static void send_due(struct load *load, uint64_t now)
 {
         uint64_t due = (uint64_t)((double)(now - load->start_ns) * load->rate / 1e9);
@@ -309,14 +308,14 @@ int main(int argc, char **argv)
                 { "name", &load.name, NULL },         /* of the session: NAME-0, NAME-1, … */
                 { "sessions", NULL, &load.sessions }, /* the connections share this many */
                 { "connections", NULL, &load.connections },
-                { "flight", NULL, &load.flight }, /* requests of a connection at a time */
+                { "flight", NULL, &load.flight }, /* unanswered requests of a connection */
                 { "seconds", NULL, &load.seconds },
-                { "warm", NULL, &load.warm },       /* seconds before those that count */
-                { "peers", NULL, &load.peers },     /* that there are, for reading */
+                { "warm", NULL, &load.warm },       /* seconds before the measured ones */
+                { "peers", NULL, &load.peers },     /* stored peers, for reading */
                 { "first", NULL, &load.first },     /* number of the first peer, read or written */
                 { "rows", NULL, &load.rows },       /* of a write */
                 { "count", NULL, &load.count },     /* rows in order, instead of seconds */
-                { "rate", NULL, &load.rate },       /* requests a second, instead of one for each answer */
+                { "rate", NULL, &load.rate },       /* requests a second; without it, one for each answer */
                 { "answers", NULL, &load.answers }, /* bytes of an echo's answer */
                 { "core", NULL, &load.core },
                 { "hold", NULL, &load.hold }, /* stay connected until standard input ends */

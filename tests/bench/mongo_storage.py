@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Pyrofork's own MongoStorage against gramd's on the same server, in one run: eight bots, a process and a session each.
+"""Compares Pyrofork's MongoStorage with gramd on the same server. Eight bots run, each a process with a session.
 
-Needs `make build mongo-servers`. The server is SecantusDB, started here, or the one that GRAMD_TEST_MONGO_URI names.
-Both take turns, round after round; printed are the calls a second of all bots together, and the ratio within a round:
-median, least and most. Then what a warm working set of 10,000 peers costs in a session on MongoDB and in one in a
-file. --json prints one object a line instead.
+Needs `make build mongo-servers`. The server is SecantusDB, or the one in $GRAMD_TEST_MONGO_URI. Both storages take
+turns in each round. It prints the calls a second of all bots together, and the ratio within a round: median, minimum
+and maximum. Then it compares look-ups among 10,000 cached peers, in a session on MongoDB and in a file. With --json
+it prints one object a line.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TREE = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("BUILD", TREE / "build")).resolve()
 VENVS = Path(os.environ.get("VENVS", TREE / "build" / "venvs")).resolve()
 BOTS = 8
-KNOWN = 1000  # peers that a bot knows already
+KNOWN = 1000  # known peers of a bot
 AT_ONCE = 50  # rows of one update_peers, at most
-NEW = 0.05  # of the rows of a bot that knows most of the peers it meets
+NEW = 0.05  # share of new peers among the rows of a bot that knows most of them
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 WORKING_SET = 10000
@@ -54,7 +54,7 @@ async def gramd_storage(_: str, name: str, backend: str = "mongo"):
 
 
 class Bot:
-    """What one bot does, the same in both storages: its numbers follow from the round's."""
+    """The calls of one bot. They are the same on both storages: `number` seeds them."""
 
     def __init__(self, storage, number: int) -> None:
         self.storage = storage
@@ -81,7 +81,7 @@ class Bot:
         await self.storage.update_peers([self.new() for _ in range(self.random.randint(1, AT_ONCE))])
 
 
-# What is called, and how many times as fast as MongoStorage it should be at the least.
+# The calls, and the wanted ratio to MongoStorage.
 PHASES = {
     "look-ups": (Bot.look_up, 20),
     "peers, 95 % known": (Bot.mostly_known, 10),
@@ -129,7 +129,7 @@ def all_bots(make, uri: str, stem: str) -> dict[str, float]:
 
 
 async def working_set(name: str, backend: str) -> float:
-    """Look-ups a second in a session of 10,000 peers, once warm."""
+    """Look-ups a second in a session of 10,000 peers, all of them cached."""
     storage = await gramd_storage("", name, backend)
     await storage.open()
     for first in range(1, WORKING_SET + 1, 200):
@@ -191,7 +191,7 @@ def main() -> None:
     if Path(sys.executable) != python:
         os.environ["PYTHONPATH"] = str(TREE / "client-lib" / "python")
         os.execv(python, [python, __file__, *sys.argv[1:]])
-    logging.disable(logging.WARNING)  # Pyrofork's about a missing TgCrypto, from each process
+    logging.disable(logging.WARNING)  # each process warns that TgCrypto is missing
     with tempfile.TemporaryDirectory() as scratch:
         running = []
         uri = os.environ.get("GRAMD_TEST_MONGO_URI")

@@ -1,4 +1,4 @@
-"""The picture of the results: one group of bars a line, each bar's length its share of the group's longest."""
+"""The picture of the results: a group of bars for each line, in proportion to the longest bar of the group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, LABELS, BARS, ROW, GAP = 880, 250, 470, 20, 14
 COLOURS = {"gramd": "#1f6feb", "other": "#b6bec8"}
-# What the groups show, and how the figure is written beside the bar.
+# The figures that a group can show, and their text next to the bar.
 FIGURES = {
     "rows_rate": lambda value: f"{value:,.0f} rows/s",
     "rate": lambda value: f"{value:,.0f}/s",
@@ -15,13 +15,13 @@ FIGURES = {
 
 
 def figure_of(medians: dict[str, dict[str, float]]) -> str:
-    """The one that all of the group have, and that says most."""
+    """The first figure that all runs of the group have."""
     for name in FIGURES:
         if all(name in figures for figures in medians.values()):
             rows = name == "rows_rate" and all(figures[name] == figures["rate"] for figures in medians.values())
             if not rows:
                 return name
-    raise ValueError("runs with no figure in common")
+    raise ValueError("the runs have no figure in common")
 
 
 def text(x: int, y: float, words: str, style: str = "") -> str:
@@ -44,7 +44,7 @@ def group(what: str, medians: dict[str, dict[str, float]], ours: set[str], y: in
 
 
 def draw(lines: list[tuple[str, dict[str, dict[str, float]], set[str]]], machine: str) -> str:
-    """Of each line: what it is, the figures by label, and which labels are gramd's."""
+    """Each line: its title, its figures by label, and the labels of gramd."""
     out: list[str] = []
     y = 12
     for what, medians, ours in lines:

@@ -1,5 +1,4 @@
-/* The table of operations, and the protocols that are not gramd's: Redis's, memcached's, and the echo's
- * counted bytes. */
+/* The table of operations, and the protocols of Redis, memcached and the echo. */
 
 #include "protocol.h"
 
@@ -9,7 +8,7 @@
 
 #include "sample.h"
 
-/* Some time: every peer has one, nobody looks. */
+/* Any time: every peer has one, and it is not read. */
 #define TIME "1700000000"
 
 /* ---- Redis ---- */
@@ -92,7 +91,7 @@ static size_t redis_write_set(const struct ask *ask, uint8_t *out)
         return (size_t)(at - (char *)out);
 }
 
-/* Usernames and phone numbers that lead to ids: what reaching a peer by them takes. */
+/* Keys that map usernames and phone numbers to ids. */
 static size_t redis_write_names(const struct ask *ask, uint8_t *out)
 {
         char *at = (char *)out;
@@ -121,7 +120,7 @@ static size_t redis_write_phones(const struct ask *ask, uint8_t *out)
         return (size_t)(at - (char *)out);
 }
 
-/* What stands before the line's end, as a number; the line is passed. False: it is not all there. */
+/* Reads a number up to the end of the line. False if the line is incomplete. */
 static bool take_line(const uint8_t **at, const uint8_t *end, long *value)
 {
         const uint8_t *newline = memchr(*at, '\n', (size_t)(end - *at));
@@ -160,7 +159,7 @@ static bool pass_reply(const uint8_t **at, const uint8_t *end, bool *is_error)
                                 return false;
                         *at += value + 2;
                 }
-                /* Nothing that is asked for is missing. */
+                /* Every requested key exists. */
                 *is_error |= kind == '-' || (kind == '$' && value < 0);
         }
         return true;
@@ -178,7 +177,7 @@ static bool redis_read(const struct ask *ask, const uint8_t *in, size_t len, str
         return true;
 }
 
-/* ---- memcached: values are what gramd's answer holds ---- */
+/* ---- memcached: a value holds the same as gramd's answer ---- */
 
 enum { VALUE_BYTES = 60 };
 
@@ -225,7 +224,7 @@ static bool memcached_read_set(const struct ask *ask, const uint8_t *in, size_t 
         return bytes <= len;
 }
 
-/* ---- the echo: requests and answers as long as gramd's ---- */
+/* ---- the echo: requests and answers have the length of gramd's ---- */
 
 static bool echo_read(const struct ask *ask, const uint8_t *in, size_t len, struct answer *answer)
 {
@@ -239,7 +238,7 @@ static size_t echo_write(const struct ask *ask, uint8_t *out)
 {
         struct ask same = *ask;
 
-        /* Of one length, whatever the slot. */
+        /* The length must not depend on the slot. */
         same.slot = 0;
         same.session = 1;
         return gramd_write_get_id(&same, out);

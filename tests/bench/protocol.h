@@ -2,8 +2,8 @@
 #define GRAMD_TESTS_BENCH_PROTOCOL_H
 
 /*
- * What the load program can say: a table with one row for each request to each kind of server. Requests are
- * written and answers are read by hand, so that what is measured is the server.
+ * The requests of the load program: a table with a row for each request to each kind of server. No client
+ * library is used, so that only the server is measured.
  */
 
 #include <stdbool.h>
@@ -16,13 +16,13 @@ enum {
         ANSWER_MAX_BYTES = 4096,
 };
 
-/* One request to be written. */
+/* One request. */
 struct ask {
-        uint32_t slot;    /* comes back with the answer, where the protocol has a place for it */
+        uint32_t slot;    /* in the answer too, if the protocol has a place for it */
         int64_t session;  /* gramd's handle */
-        uint64_t n;       /* of its first peer */
-        uint32_t rows;    /* peers from there on */
-        uint32_t answers; /* bytes of an answer, for what is told by their number */
+        uint64_t n;       /* number of its first peer */
+        uint32_t rows;    /* number of peers */
+        uint32_t answers; /* bytes of an answer, for protocols that count bytes */
 };
 
 struct answer {
@@ -34,15 +34,15 @@ struct answer {
 struct operation {
         const char *protocol;
         const char *name;
-        bool writes;  /* its peers are new ones, in order; else those that are there, at random */
-        bool by_slot; /* answers name their slot; else they come in order */
-        bool opens;   /* a gramd session, first */
+        bool writes;  /* new peers, in order; otherwise it reads stored peers at random */
+        bool by_slot; /* an answer contains its slot; otherwise answers come in order */
+        bool opens;   /* first opens a session of gramd */
         size_t (*write)(const struct ask *ask, uint8_t *out);
-        /* False: more bytes must come. */
+        /* False: the answer is incomplete. */
         bool (*read)(const struct ask *ask, const uint8_t *in, size_t len, struct answer *answer);
 };
 
-/* NULL: there is none of these names. */
+/* NULL: no such operation. */
 const struct operation *operation_find(const char *protocol, const char *name);
 
 /* The request that opens the session `name`, and the handle in its answer; negative: refused. */

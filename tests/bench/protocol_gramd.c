@@ -1,6 +1,6 @@
 /*
- * gramd's MessagePack-RPC by hand: requests of its methods, and where an answer ends. Numbers are written in
- * their shortest form, as every client does.
+ * gramd's MessagePack-RPC without a library: writes requests and finds the end of answers. Numbers are
+ * written in their shortest form, as every client writes them.
  */
 
 #include <string.h>
@@ -55,7 +55,7 @@ static uint8_t *put_array(uint8_t *at, size_t n)
         return put_big(at, n, 2);
 }
 
-/* The envelope up to the parameters, the handle as the first of them. */
+/* The start of a request, up to and including the handle, its first parameter. */
 static uint8_t *put_call(uint8_t *at, const struct ask *ask, const char *method, size_t n_params)
 {
         at = put_array(at, 4);
@@ -151,7 +151,7 @@ static void leap(struct reader *reader, uint64_t bytes)
                 reader->at += bytes;
 }
 
-/* Passes one value; returns how many are inside of it, still to be passed. */
+/* Skips one value, but not the values inside of it; returns their number. */
 static uint64_t pass_head(struct reader *reader)
 {
         uint8_t head = (uint8_t)get_big(reader, 1);

@@ -1,6 +1,6 @@
 /*
- * Sample peers. A multiplication by an odd number, modulo a power of two, maps numbers to numbers one to one:
- * ids, usernames and phone numbers are spread, and still all different.
+ * Sample peers. Multiplication by an odd number modulo a power of two is one-to-one. So ids, usernames and
+ * phone numbers are spread, and no two are equal.
  */
 
 #include "sample.h"
@@ -12,7 +12,7 @@ static uint64_t spread(uint64_t n, unsigned bits)
         return (n * SPREAD) & ((UINT64_C(1) << bits) - 1);
 }
 
-/* The digits of `value`, `width` of them. */
+/* The last `width` digits of `value`. */
 static void write_digits(char *at, uint64_t value, unsigned base, int width)
 {
         static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";

@@ -2,9 +2,8 @@
 #define GRAMD_TESTS_BENCH_SAMPLE_H
 
 /*
- * The rows that everything here is measured with: peer number `n`, the same for every server. Ids are spread
- * like real ones (neighbours in number are not neighbours in a table), and no two numbers share an id or a
- * text.
+ * The rows of the benchmark: peer number `n` is the same for every server. Ids are spread like real ones, so
+ * neighbours by number are not neighbours in a table. No two peers share an id or a text.
  */
 
 #include <stdint.h>
@@ -23,7 +22,7 @@ void sample_username(uint64_t n, char text[SAMPLE_TEXT_BYTES]);
 void sample_phone_number(uint64_t n, char text[SAMPLE_TEXT_BYTES]);
 void sample_init(struct sample *sample, uint64_t n);
 
-/* A generator that costs nothing beside what is measured. The state is not 0. */
+/* A random generator, fast beside what is measured. The state must not be 0. */
 static inline uint64_t sample_random(uint64_t *state)
 {
         *state ^= *state << 13;
@@ -32,7 +31,7 @@ static inline uint64_t sample_random(uint64_t *state)
         return *state;
 }
 
-/* Some number below `limit`, which is below 2^32. */
+/* A random number below `limit`, which is below 2^32. */
 static inline uint64_t sample_random_below(uint64_t *state, uint64_t limit)
 {
         return ((sample_random(state) >> 32) * limit) >> 32;

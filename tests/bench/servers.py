@@ -1,7 +1,7 @@
-"""The servers that are measured, all on Unix sockets in one directory, started in one go and ended with it.
+"""The measured servers. All have Unix sockets in one directory; they are started together and end together.
 
-The first of this process's cores is the servers', the second the load's; with one core they share it, and the report
-says so.
+The servers run on the first of this process's cores, the load on the second. If there is one core they share it, and
+the report says so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BUILD = Path(os.environ.get("BUILD", "build")).resolve()
 CORES = sorted(os.sched_getaffinity(0))[:2]
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
 
-# As load.c knows them: its requests for a peer by id, and gramd's answers.
+# The same as in load.c: the length of a request for a peer by id, and of gramd's answer.
 REQUEST_BYTES, ANSWER_BYTES = 29, 59
 PEERS = 100_000
 PEERS_OUT_OF_CACHE = 300_000
@@ -48,12 +48,12 @@ class Server:
         self.core = core
 
     def busy_ns(self) -> int:
-        """What its threads have run so far."""
+        """The processor time of its threads so far."""
         tasks = (Path(f"/proc/{self.process.pid}/task/{task}/schedstat") for task in self.tasks())
         return sum(int(task.read_text().split()[0]) for task in tasks)
 
     def resident(self) -> int:
-        """Bytes of memory that are its own."""
+        """Bytes of its anonymous memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
@@ -64,7 +64,7 @@ class Server:
         return json.loads(out.stdout)
 
 
-# What each is started with, beside its socket and its directory.
+# The options of each server, besides its socket and its directory.
 GRAMD = {
     "gramd": ["--idle-close", "3600"],
     "gramd-uncached": ["--idle-close", "3600", "--cache", "0"],
@@ -81,7 +81,7 @@ REDIS = {
 
 
 class Servers:
-    """A context: all of them, by name."""
+    """A context manager: all servers, by name."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -107,7 +107,7 @@ class Servers:
 
     def start(self, name: str, protocol: str, command: list[str], data: Path | None = None) -> Server:
         socket = self.directory / f"{name}.sock"
-        log = open(self.directory / f"{name}.log", "wb")  # noqa: SIM115 - it is the server's
+        log = open(self.directory / f"{name}.log", "wb")  # noqa: SIM115 - the server uses it
         words = [word.replace("@", str(socket)) for word in command]
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
@@ -167,17 +167,17 @@ def closes_at_once(name: str) -> bool:
     return GRAMD[name][:2] == ["--idle-close", "0"]
 
 
-def settle(server: Server) -> None:
-    """Waits until a gramd has closed the files of the run before."""
+def wait_closed(server: Server) -> None:
+    """Waits until gramd has closed the session files of the last run."""
     while server.stats()["sessions"] > 0:
         time.sleep(0.02)
 
 
-# ---- whether the machine was its own ----
+# ---- whether other programs disturbed a run ----
 
 
 def busy_seconds() -> float:
-    """What the cores have worked so far, for whomever."""
+    """The time for which the cores have been busy so far, with any program."""
     ticks = 0
     for line in Path("/proc/stat").read_text().splitlines():
         name, *figures = line.split()
@@ -188,7 +188,7 @@ def busy_seconds() -> float:
 
 
 class Watch:
-    """A context: which share of the cores others took meanwhile."""
+    """A context manager: the share of the cores that other programs took meanwhile."""
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
@@ -220,7 +220,7 @@ def spread(number: int, bits: int) -> int:
 
 
 def sample(number: int) -> tuple[int, int, str, str, str, int]:
-    """The row of sample.c."""
+    """The same row as in sample.c."""
     name = spread(number, 40)
     text = "".join(DIGITS[name >> shift & 31] for shift in range(35, -1, -5))
     access_hash = (number * SPREAD) & (1 << 64) - 1
@@ -231,7 +231,7 @@ def sample(number: int) -> tuple[int, int, str, str, str, int]:
 
 
 def fill_session_file(file: Path, peers: int) -> None:
-    """Puts the first sample peers into a closed session file, faster than through any server."""
+    """Writes the first sample peers into a closed session file. That is faster than through a server."""
     with sqlite3.connect(file) as db:
         indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql > ''").fetchall()
         for name, _ in indexes:
@@ -246,7 +246,7 @@ def fill_session_file(file: Path, peers: int) -> None:
 
 
 def make_session(server: Server, name: str, peers: int) -> None:
-    """A session of a gramd that closes its files at once, with the first sample peers in it."""
+    """Makes a session with the first sample peers, for a gramd that closes its files at once."""
     load(server, {"operation": "put", "name": name, "count": 1})
-    settle(server)
+    wait_closed(server)
     fill_session_file(server.data / f"{name}-0.session", peers)

@@ -1,9 +1,9 @@
 /*
- * A workload of real shape, on one storage: bots, each a process with a session of its own. For each update a
- * bot stores the peers that came with it, twice, as the libraries do: 1 to 50 rows, 95 % of them of peers it
- * knows; then the update's state; then it looks one peer up for the call it makes in return. Which of its
- * 10,000 peers they are follows Zipf's law. With `operation=lookup` it only looks up, any peer alike: what a
- * call through the library costs. Prints one line of JSON.
+ * The workload of real shape on one storage: bots, each a process with a session of its own. For each update
+ * a bot stores the peers of the update in two calls, as the libraries do, with 1 to 50 rows each, 95 % of
+ * them of known peers; then the update's state; then it looks up one peer. Which of its 10,000 peers they are
+ * follows Zipf's law. With `operation=lookup` a bot only looks up peers, each equally often: the cost of a
+ * call through the library. Prints one line of JSON.
  *
  *     shape storage=gramd place=SOCKET bots=8 seconds=2
  */
@@ -24,9 +24,9 @@
 
 enum { KNOWN = 10000, ROWS_MAX = 50, NEW_PERCENT = 5, BOTS_MAX = 64 };
 
-/* What the bots share: their figures, and who is ready. */
+/* Shared between the bots: their figures, and how many are ready. */
 struct ground {
-        double zipf[KNOWN]; /* share of uses of the peers up to this one */
+        double zipf[KNOWN]; /* cumulative: the share of uses of all peers up to this one */
         struct histogram times[BOTS_MAX];
         unsigned ready;
         unsigned failed;
@@ -37,8 +37,8 @@ struct bot {
         struct storage *storage;
         const struct ground *ground;
         uint64_t random;
-        uint64_t first; /* of its known peers */
-        uint64_t next;  /* new one */
+        uint64_t first; /* number of its first known peer */
+        uint64_t next;  /* number of its next new peer */
         int64_t pts;
 };
 
@@ -78,7 +78,7 @@ static uint64_t some_known(struct bot *bot)
         return bot->first + low;
 }
 
-/* ---- a bot's life ---- */
+/* ---- one bot ---- */
 
 static void learn(struct bot *bot)
 {
@@ -139,7 +139,7 @@ static void live(struct bot *bot, struct ground *ground, unsigned n_bots, double
         }
 }
 
-/* ---- all of them ---- */
+/* ---- all bots ---- */
 
 static void wait_for_all(struct ground *ground)
 {

@@ -1,4 +1,4 @@
-"""How much memory things take: servers of their own, filled and looked at."""
+"""Measures memory, with servers that are started for that."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def redis_memory(servers: at.Servers, names: bool) -> Figures:
 
 
 def gramd_memory(servers: at.Servers) -> Figures:
-    """The peers lie in the file before; nothing but the cache grows."""
+    """The peers are in the file before the daemon starts, so only the cache grows."""
     maker = servers["gramd-everysec"]
     at.make_session(maker, "measured", at.PEERS)
     server = servers.start_gramd("gramd-measured", ["--idle-close", "3600", "--page-cache", "0"])
@@ -48,7 +48,7 @@ def gramd_memory(servers: at.Servers) -> Figures:
 
 
 def connection_memory(servers: at.Servers, options: dict[str, object]) -> Figures:
-    """Connections that have each opened a session and asked something of it, and stay."""
+    """Connections that have opened a session, have made a request, and stay open."""
     server = servers.start_gramd("gramd-measured", ["--idle-close", "3600", "--page-cache", "0"])
     server.place("free")
     at.load(server, {"operation": "put", "name": "bench", "count": CONNECTIONS, "rows": 100}, "free")

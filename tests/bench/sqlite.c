@@ -1,7 +1,7 @@
 /*
- * SQLite in process, as a program would use it that keeps its peers itself: the table of the libraries'
- * session files with its indexes, prepared statements, and the settings that gramd has. New rows in
- * transactions of `rows`, or look-ups by id. Prints one line of JSON.
+ * SQLite in the process, as in a program that stores its peers itself: the table and indexes of the
+ * libraries' session files, prepared statements, and gramd's settings. It writes new rows in transactions of
+ * `rows`, or looks up peers by id. Prints one line of JSON.
  *
  *     sqlite file=PATH operation=put rows=100 seconds=1 durable=1
  */
@@ -124,7 +124,7 @@ static long own_memory(void)
         return kib * 1024;
 }
 
-/* What a file that is open, and has been read and written, takes. Left open: the process ends. */
+/* The memory of open files that have been read and written. They stay open until the process ends. */
 static int hold_files(struct bench *bench, const char *file, int count)
 {
         long before = own_memory();

@@ -1,7 +1,6 @@
 /*
- * The storages of a bot. In SQLite a call is a transaction, as with gramd: what it has stored survives the
- * bot's death. `sqlite` is SQLite as gramd sets it, `sqlite-file` as the libraries leave it, with a rollback
- * journal.
+ * The storages of a bot. In SQLite each call is a transaction, as in gramd: its rows survive the death of the
+ * bot. `sqlite` has gramd's settings; `sqlite-file` has those of the libraries, with a rollback journal.
  */
 
 #include "storage.h"
@@ -38,7 +37,7 @@ static struct storage *gramd_open(const char *place, const char *name, bool dura
         struct storage *storage = calloc(1, sizeof(*storage));
         const struct gram_options options = { .socket = place };
 
-        (void)durable; /* the daemon's own business */
+        (void)durable; /* a setting of the daemon */
         if (!storage || !(storage->client = gram_client_new(&options)))
                 err(1, "memory");
         need(storage, gram_open(storage->client, name, NULL, &storage->session));
@@ -146,7 +145,7 @@ static struct storage *sqlite_open_wal(const char *place, const char *name, bool
                                      "PRAGMA synchronous = NORMAL");
 }
 
-/* The process's death harms neither; a loss of power harms what is not synchronised. */
+/* Both survive the death of the process. A loss of power loses what is not synchronised. */
 static struct storage *sqlite_open_file(const char *place, const char *name, bool durable)
 {
         return sqlite_open(place, name, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF");

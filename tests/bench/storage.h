@@ -2,8 +2,7 @@
 #define GRAMD_TESTS_BENCH_STORAGE_H
 
 /*
- * Where a bot keeps its session: behind gramd, through the client library, or in a SQLite file of its own.
- * What goes wrong ends the program.
+ * A bot's storage: gramd, through the client library, or a SQLite file of the bot. An error ends the program.
  */
 
 #include <stdbool.h>
@@ -14,8 +13,7 @@ struct storage;
 
 struct storage_kind {
         const char *name;
-        /* `place` is a socket, and the session `name` is behind it; or a directory, and it is a file in it.
-         */
+        /* `place` is gramd's socket, or the directory of the file `name`. */
         struct storage *(*open)(const char *place, const char *name, bool durable);
         void (*put_peers)(struct storage *storage, const uint64_t *numbers, size_t n); /* sample peers */
         void (*put_state)(struct storage *storage, int64_t pts);
@@ -23,7 +21,7 @@ struct storage_kind {
         void (*close)(struct storage *storage);
 };
 
-/* NULL: there is none of this name. */
+/* NULL: no storage of this name. */
 const struct storage_kind *storage_kind(const char *name);
 
 #endif

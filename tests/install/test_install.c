@@ -1,6 +1,6 @@
 /*
- * `make install` and `make uninstall`, in a root of their own; and what was installed is usable: the library
- * by a program that knows nothing but `pkg-config gram`.
+ * `make install` and `make uninstall` in a directory of their own. A program that uses only `pkg-config gram`
+ * is built with the installed library.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static void make(const char *what)
         TEST_FREED char *output = command("make -C \"$SOURCE\" %s PREFIX=/usr DESTDIR=\"$PWD/root\"", what);
 }
 
-START_TEST(everything_has_its_place)
+START_TEST(every_file_is_installed)
 {
         static const char *const files[] = {
                 "bin/gramd",
@@ -45,7 +45,7 @@ START_TEST(everything_has_its_place)
 }
 END_TEST
 
-START_TEST(nothing_is_left_behind)
+START_TEST(uninstall_removes_every_file)
 {
         TEST_FREED char *left = NULL;
 
@@ -66,9 +66,8 @@ START_TEST(units_run_what_was_installed)
 }
 END_TEST
 
-/* Neither the daemon's directories nor an option may be missing, and nothing of the machine it was built on.
- */
-START_TEST(the_example_is_the_systems_configuration)
+/* The example is valid and has the system's data directory; the manual page describes each of its options. */
+START_TEST(the_example_is_a_valid_configuration)
 {
         TEST_FREED char *right = NULL, *data = NULL, *page = NULL;
 
@@ -84,7 +83,7 @@ START_TEST(the_example_is_the_systems_configuration)
 }
 END_TEST
 
-/* Linked against the library as installed, and running with the name that is in it (its soname). */
+/* A program is linked with the installed library, and runs with the shared one by its soname. */
 START_TEST(a_program_finds_the_library)
 {
         static const char program[] = "#include <gram.h>\nint main(void) { return !gram_version(); }\n";
@@ -103,7 +102,7 @@ START_TEST(a_program_finds_the_library)
 }
 END_TEST
 
-/* Nothing but gram_… may be seen in either library, and every function of the header is in both. */
+/* Both libraries export only names that start with gram_, and every function of the header. */
 START_TEST(only_the_api_is_exported)
 {
         static const char *const listings[] = { "nm -D --defined-only $BUILD/libgram.so",
@@ -127,10 +126,10 @@ END_TEST
 
 int main(void)
 {
-        const TTest *const tests[] = { everything_has_its_place,
-                                       nothing_is_left_behind,
+        const TTest *const tests[] = { every_file_is_installed,
+                                       uninstall_removes_every_file,
                                        units_run_what_was_installed,
-                                       the_example_is_the_systems_configuration,
+                                       the_example_is_a_valid_configuration,
                                        a_program_finds_the_library,
                                        only_the_api_is_exported,
                                        NULL };

@@ -1,7 +1,6 @@
 /*
- * The units, as `make install` puts them in place: clean, sandboxed as well as they claim, and what they
- * promise of the daemon holds (activation by an inherited socket, notification). No running systemd is
- * needed.
+ * The units as `make install` installs them: systemd accepts them, their sandbox is as tight as they state,
+ * and the daemon supports what they use (an inherited socket, notifications). No running systemd is needed.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -68,7 +67,7 @@ START_TEST(the_sandbox_is_tight)
 }
 END_TEST
 
-/* In a user namespace every caller's uid would read 65534, and rules for users would mean nothing. */
+/* In a user namespace every client's uid would read as 65534, and access rules could not name users. */
 START_TEST(callers_keep_their_uids)
 {
         TEST_FREED char *off = NULL;
@@ -84,7 +83,7 @@ struct activator {
         FILE *err;
 };
 
-/* systemd-socket-activate becomes the daemon when the first client connects. */
+/* systemd-socket-activate executes the daemon when the first client connects. */
 static struct activator activator_start(const char *socket)
 {
         TEST_FREED char *listen = test_format("--listen=%s", socket);
@@ -143,7 +142,7 @@ START_TEST(the_first_client_starts_the_daemon)
         ck_assert_int_eq(status, 0);
         ck_assert_int_eq(access("data/anna.session", F_OK), 0);
         ck_assert_int_ne(access("data/anna.session-wal", F_OK), 0);
-        /* It was inherited: not the daemon's to remove. */
+        /* The daemon does not remove a socket that it has inherited. */
         ck_assert_int_eq(access(socket, F_OK), 0);
         fclose(activator.err);
         test_remove(socket);
@@ -151,7 +150,7 @@ START_TEST(the_first_client_starts_the_daemon)
 }
 END_TEST
 
-START_TEST(the_manager_is_told)
+START_TEST(the_manager_is_notified)
 {
         DAEMON d = daemon_start(.watchdog_us = 2000000, .not_waited_for = true);
 
@@ -169,7 +168,7 @@ int main(void)
         const TTest *const tests[] = { units_are_clean,
                                        the_sandbox_is_tight,
                                        callers_keep_their_uids,
-                                       the_manager_is_told,
+                                       the_manager_is_notified,
                                        the_first_client_starts_the_daemon,
                                        NULL };
 
