@@ -468,7 +468,8 @@ def test_clients_dropped_without_a_daemon_are_freed(fake: FakeGramd) -> None:
             async with FakeGramd(sys.argv[1]) as own:
                 client = gramd.Client(fake.path)
                 session = await client.open("a")
-            await asyncio.sleep(0.1)
+            while client._retry is None:  # until an attempt to reconnect has failed
+                await asyncio.sleep(0)
 
         for _ in range(3):
             loop = asyncio.new_event_loop()
