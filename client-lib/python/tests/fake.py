@@ -184,7 +184,7 @@ class _Connection(asyncio.Protocol):
         self.handles[handle], self.modes[handle] = name, options["mode"]
         dialect = options.get("dialect", "pyrogram")
         opened = {"session": handle, "created": created, "backend": "file", "dialect": dialect}
-        return {**opened, "version": 3, "fence": 0}
+        return {**opened, "version": 3, "fence": 0, "a key of tomorrow": {}}
 
     def do_close(self, handle: int, session: Any) -> None:
         del self.handles[handle], self.modes[handle]
