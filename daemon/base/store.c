@@ -66,6 +66,7 @@ static void on_loop(uv_work_t *work, int status)
 
 void store_submit(struct store *store, struct gate *gate, struct job *job, job_fn run, job_fn done)
 {
+        assert(run && done);
         job->store = store;
         job->run = run;
         job->done = done;

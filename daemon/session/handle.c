@@ -49,6 +49,7 @@ static uint32_t take_number(struct handle_table *table)
 
 static void give_number_back(struct handle_table *table, uint32_t number)
 {
+        assert(number > 0 && number <= table->n_slots && table->slots[number - 1].handle);
         table->slots[number - 1] = (struct handle_slot){ 0 };
         if (table->last_free)
                 table->slots[table->last_free - 1].next_free = number;
@@ -115,6 +116,7 @@ void handle_close(struct handle *handle)
 {
         struct session *session = handle->session;
 
+        assert(session->n_handles > 0 && handle->lane->n_handles > 0);
         handle_set_watching(handle, false);
         link_remove(&handle->link);
         session->n_handles--;

@@ -36,6 +36,7 @@ void lane_release(struct lane *lane)
                 lane->client = NULL; /* a new handle of the same client starts a lane of its own */
         if (lane->n_handles > 0 || lane->n_ops > 0 || lane->n_holds > 0)
                 return;
+        assert(lane->n_writes == 0 && link_empty(&lane->ops));
         link_remove(&lane->link);
         free(lane);
 }
@@ -153,6 +154,7 @@ void op_start(struct op *op)
 {
         struct session *session = op->lane->session;
 
+        assert(session->state == SESSION_OPEN && op->request.is_open);
         if (session->overdue) {
                 answer_error(&op->request, WIRE_UNAVAILABLE, "%s", overdue_text);
                 op_free(op);

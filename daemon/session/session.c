@@ -93,6 +93,9 @@ void session_free(struct session *session)
 {
         struct sessions *sessions = session->sessions;
 
+        assert(session->state == SESSION_CLOSED && !session->busy);
+        assert(link_empty(&session->handles) && link_empty(&session->openings) &&
+               link_empty(&session->lanes));
         unload(session);
         timers_release(sessions->timers, SESSION_TIMERS);
         tdelete(session, &sessions->tree, compare);
@@ -125,8 +128,10 @@ void session_move(struct session *session, enum session_state state)
         assert(may_follow[session->state] & 1u << state);
         assert(!session->busy);
         session->state = state;
-        if (state == SESSION_CLOSED)
+        if (state == SESSION_CLOSED) {
+                assert(link_empty(&session->handles));
                 unload(session);
+        }
         session_wake(session);
 }
 

@@ -343,6 +343,7 @@ int connection_init(struct connection *connection, struct wire *wire)
 
 void connection_start(struct connection *connection)
 {
+        assert(!connection->ending && !connection->reading);
         set_reading(connection, true);
 }
 
