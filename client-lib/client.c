@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "waiter.h"
+
 #define SYSTEM_SOCKET "/run/gramd/gramd.sock"
 
 GRAM_API const char *gram_version(void)
@@ -187,6 +189,32 @@ GRAM_API int gram_fd(struct gram_client *client)
 GRAM_API size_t gram_pending(struct gram_client *client)
 {
         return client->pending;
+}
+
+GRAM_API int gram_connect(struct gram_client *client)
+{
+        struct waiter waiter;
+
+        if (waiter_begin(&waiter, client))
+                return GRAM_E_MISUSE;
+        client->retry_at_ms = 0;
+        client->connect_wanted = true;
+        if (!connection_up(client))
+                connection_try(client, now_ms());
+        client->connect_wanted = false;
+        if (client->connect_error && client->connect_error != EAGAIN) {
+                client->blocking = false;
+                return client_fail(client, GRAM_E_UNREACHABLE, "%s", client->trouble);
+        }
+        return waiter_finish(&waiter, gram_async_ping(client, waiter_done, &waiter));
+}
+
+GRAM_API void *gram_reply_take(struct gram_reply *reply)
+{
+        void *result = reply->result;
+
+        reply->result = NULL;
+        return result;
 }
 
 /* ---- the step ---- */

@@ -4,8 +4,8 @@
 /*
  * The inside of libgram: its structures, and what its files offer one another. The path of a request:
  *
- *     gram_NAME() (gram.c) → gram_async_NAME() (gram_async.c) → call_submit() → a lane (request.c)
- *       → sent over the socket (connection.c) → its answer (answer.c, methods.c) → callback
+ *     gram_NAME() → gram_async_NAME() (method_SUBJECT.c) → call_submit() → a lane (request.c)
+ *       → sent over the socket (connection.c) → its answer (answer.c, method_SUBJECT.c) → callback
  *
  * A request is in the lane of its session, or in the client's lane if it is on no session: first in
  * `waiting`, then in `sent` until it is answered. When the connection is lost, the sent requests go back to
@@ -49,7 +49,7 @@ struct call {
         enum method_number method;
         struct buffer bytes;
         size_t handle_at; /* offset of the handle's four bytes; 0: there is no handle */
-        int64_t expect;   /* what the answer is checked against: see methods.c */
+        int64_t expect;   /* what the method's reader checks the answer against */
         char *sought;     /* the username or phone number, if the session has a cache; owned */
         bool on;          /* watch, monitor */
         int64_t extra_ms; /* added to the timeout */
@@ -205,7 +205,7 @@ struct gram_session {
         struct failure failure; /* why it ended, or why the last try to open it again failed */
 };
 
-/* ---- methods.c ---- */
+/* ---- method.c, and method_SUBJECT.c for each method ---- */
 
 /* Reads the result of a request without error. 0, GRAM_E_PROTOCOL or GRAM_E_NOMEM. */
 int result_read(struct cursor *cursor, const struct call *call, struct gram_reply *reply);
