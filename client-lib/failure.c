@@ -12,12 +12,19 @@
 
 #include "../proto/contract.h"
 
-/* gram.h numbers the daemon's errors in the order of the contract. */
-#define SAME_ORDER(constant, name)                                                                           \
-        _Static_assert((int)GRAM_E_##constant == -((int)WIRE_##constant + 1), name " has another number");
-CONTRACT_ERRORS(SAME_ORDER)
-_Static_assert((int)GRAM_E_UNKNOWN == -((int)WIRE_ERROR_COUNT + 1),
-               "a further error of the daemon must not have the number of GRAM_E_UNKNOWN");
+/*
+ * gram.h's code of an error of the contract: -1 for the first, and so on. GRAM_E_UNKNOWN took -15, so the
+ * fifteenth error is -16, the sixteenth -17. A new error goes to the end of CONTRACT_ERRORS and gets the next
+ * code in gram.h; codes that programs were compiled with stay.
+ */
+#define CODE_OF(error) (-1 - (int)(error) - ((int)(error) >= -1 - (int)GRAM_E_UNKNOWN ? 1 : 0))
+
+#define HAS_CODE(constant, name)                                                                             \
+        _Static_assert((int)GRAM_E_##constant == CODE_OF(WIRE_##constant), name " has another code");
+CONTRACT_ERRORS(HAS_CODE)
+#undef HAS_CODE
+_Static_assert(CODE_OF(WIRE_ERROR_COUNT - 1) > (int)GRAM_E_UNREACHABLE,
+               "the daemon's errors have grown into this library's");
 
 /* The codes that a daemon does not send. */
 static const struct {
@@ -35,8 +42,10 @@ static const struct {
 
 GRAM_API const char *gram_code_name(int code)
 {
-        if (code < 0 && code > GRAM_E_UNKNOWN)
-                return wire_error_names[-code - 1];
+        for (int i = 0; i < (int)WIRE_ERROR_COUNT; i++) {
+                if (CODE_OF(i) == code)
+                        return wire_error_names[i];
+        }
         for (size_t i = 0; i < sizeof(own_codes) / sizeof(*own_codes); i++) {
                 if (own_codes[i].code == code)
                         return own_codes[i].name;
@@ -48,7 +57,7 @@ static int code_by_name(struct slice name)
 {
         for (int i = 0; i < (int)WIRE_ERROR_COUNT; i++) {
                 if (slice_is(name, wire_error_names[i]))
-                        return -(i + 1);
+                        return CODE_OF(i);
         }
         return GRAM_E_UNKNOWN;
 }

@@ -75,6 +75,7 @@ enum gram_code {
         GRAM_E_STORAGE = -13,
         GRAM_E_CORRUPT = -14,
         GRAM_E_UNKNOWN = -15, /* an error that this library does not know: see `name` */
+        /* further errors of the daemon: -16, -17, ... */
 
         /* Errors of this library. */
         GRAM_E_UNREACHABLE = -32, /* no daemon listened at the socket within the timeout */
