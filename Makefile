@@ -282,7 +282,7 @@ SOURCES = $(shell find backends client-lib ctl daemon proto tests -name '*.[ch]'
 format: packages-all ## lay the sources out with clang-format
 	clang-format -i $(SOURCES)
 
-lint: packages-all ## clang-format, clang-tidy, cppcheck, shellcheck, ruff, mypy, the direction of includes, manual pages
+lint: packages-all ## clang-format, clang-tidy, cppcheck, shellcheck, ruff, mypy, includes (tests/floors), manual pages
 	@$(MAKE) $(BUILD)/gramd.conf.5 $(VENVS)/lint/made
 	@VENVS='$(abspath $(VENVS))' tests/lint $(BUILD)/gramd.conf.5
 
