@@ -60,7 +60,8 @@ CFLAGS += -std=c11 -g $(OPTIMISE) $(WARNINGS) $(HARDENING) $(INSTRUMENT)
 LDFLAGS += -Wl,-z,relro,-z,now $(INSTRUMENT)
 
 # Asked when they are needed, not when this file is read: by then pkg-config is installed.
-DAEMON_LIBS = $(shell pkg-config --libs libuv sqlite3 libmongoc-1.0 libsodium libsystemd inih) -lmsgpackc -lpthread
+LIBRARIES := libuv sqlite3 libmongoc-1.0 libsodium libsystemd inih
+DAEMON_LIBS = $(shell pkg-config --libs $(LIBRARIES)) -lmsgpackc -lpthread
 CLIENT_LIBS = -lmsgpackc
 TEST_LIBS = $(shell pkg-config --libs check)
 
@@ -76,11 +77,23 @@ $(shell mkdir -p $(BUILD))
 $(file >$(FLAGS_STAMP),$(CURRENT_FLAGS))
 endif
 
+# Every object waits for this check, so that whatever is missing is named at once, and with it the command that helps.
+lacking = $(shell \
+	for program in $(firstword $(CC)) pkg-config ld ar; do command -v $$program >/dev/null || echo $$program; done; \
+	for library in $(LIBRARIES); do pkg-config --exists $$library 2>/dev/null || echo $$library; done; \
+	for header in stdio.h msgpack.h; do echo "\#include <$$header>" | $(CC) -E - >/dev/null 2>&1 || echo $$header; done)
+missing-for-build = $(call missing,packages-run)
+
+.PHONY: can-build
+can-build:
+	@$(if $(lacking),$(error gramd cannot be built without $(if $(missing-for-build),the packages \
+		$(missing-for-build): run `make packages-run` to install them,$(lacking): install them first)),:)
+
 # Lines are printed whole with V=1.
 Q := $(if $(V),,@)
 say = @$(if $(V),:,echo '$(CC) $@')
 
-$(BUILD)/obj/%.o: %.c $(FLAGS_STAMP)
+$(BUILD)/obj/%.o: %.c $(FLAGS_STAMP) | can-build
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c -o $@ $<
@@ -89,7 +102,7 @@ $(BUILD)/obj/%.o: %.c $(FLAGS_STAMP)
 DRIVER_FLAGS = $(subst -I,-isystem ,$(shell pkg-config --cflags libmongoc-1.0))
 $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard backends/mongo/*.c tests/support/mongo*.c)): CPPFLAGS += $(DRIVER_FLAGS)
 
-$(BUILD)/pic/%.o: %.c $(FLAGS_STAMP)
+$(BUILD)/pic/%.o: %.c $(FLAGS_STAMP) | can-build
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
@@ -123,24 +136,24 @@ run: packages-run ## install what is missing, build, run gramd on ./gramd.sock w
 	@mkdir -p -m 700 data
 	@exec $(BUILD)/gramd --socket $(CURDIR)/gramd.sock --data $(CURDIR)/data
 
-# A MongoDB-protocol server that cannot be had fails no build: the tests say loudly what they leave out.
 test: packages-test ## install what is missing, build, run every test
-	-@$(MAKE) --keep-going mongo-servers test-binaries
+	@$(MAKE) test-binaries mongo-servers-if-possible
 	@$(MAKE) check
 
 # Nothing is installed, and no root needed, where nothing is missing. Other systems install by their own means.
 installed = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' | sed -n 's/^installed //p')
-missing = $(if $(shell command -v dpkg-query),$(filter-out $(installed),$($@)))
+missing = $(if $(shell command -v dpkg-query),$(filter-out $(installed),$($(1))))
 AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo )
-define install-missing
-	echo 'Installing Debian packages: $(missing)'
+define install-packages
+	echo 'Installing Debian packages: $(1)'
 	$(AS_ROOT)apt-get update -qq
-	$(AS_ROOT)env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(missing)
+	$(AS_ROOT)env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1)
 endef
 
 .PHONY: packages-run packages-test packages-bench packages-all
+packages-run: ## install what a build needs (packages-test: and the tests; packages-all: and lint)
 packages-run packages-test packages-bench packages-all:
-	@$(if $(missing),$(install-missing),:)
+	@$(if $(call missing,$@),$(call install-packages,$(call missing,$@)),:)
 
 # ---- tests: every tests/*/test_*.c and tests/*/test_*.sh is a program of its own ----
 
@@ -165,6 +178,7 @@ TOY := $(call objects,$(wildcard tests/toy/*.c))
 NOT_TOY := $(BUILD)/obj/backends/list.o
 
 $(BUILD)/tests/gramd-toy: $(filter-out $(NOT_TOY),$(DAEMON_OBJECTS)) $(TOY)
+	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
@@ -219,6 +233,13 @@ wheel: packages-test ## build the Python package into BUILD/dist: a wheel and a 
 
 .PHONY: mongo-servers
 mongo-servers: $(VENVS)/mongo/made $(VENVS)/ferretdb ## fetch and build the servers that the MongoDB tests start
+	@:
+
+# A server that cannot be had fails no build. The tests that need it say so and are skipped.
+.PHONY: mongo-servers-if-possible
+mongo-servers-if-possible:
+	@$(MAKE) --keep-going mongo-servers || \
+		printf '\n*** A MongoDB-protocol server cannot be had (see above): tests that need it are SKIPPED ***\n\n' >&2
 
 $(VENVS)/mongo/made: tests/support/mongo.txt
 $(VENVS)/lint/made: tests/lint.txt
@@ -230,6 +251,7 @@ $(VENVS)/mongo/made $(VENVS)/lint/made:
 	touch $@
 
 $(VENVS)/ferretdb: $(wildcard tests/support/ferretdb/*)
+	@mkdir -p $(@D)
 	tests/support/ferretdb/build $(abspath $@)
 
 # ---- install ----
