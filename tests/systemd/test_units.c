@@ -15,10 +15,14 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-/* Everything is installed below ./root; its units run the programs there. */
+/*
+ * Everything is installed below ./root; its units run the programs there. One at a time: `make install`
+ * writes the units, with PREFIX, into $BUILD first.
+ */
 static void install(void)
 {
-        TEST_FREED char *output = command("make -C \"$SOURCE\" install PREFIX=\"$PWD/root\"");
+        TEST_FREED char *output =
+                command("flock \"$BUILD/install.lock\" make -C \"$SOURCE\" install PREFIX=\"$PWD/root\"");
 }
 
 static double exposure(const char *unit)
