@@ -13,7 +13,8 @@ GRAMD = Path(os.environ["BUILD"]) / "gramd"
 
 
 class Daemon:
-    def __init__(self, directory: Path, *flags: str) -> None:
+    def __init__(self, directory: Path, *flags: str, program: Path = GRAMD) -> None:
+        self._program = program
         self.data = directory / "data"
         self.socket = str(directory / "gramd.sock")
         self._flags = flags
@@ -29,7 +30,7 @@ class Daemon:
             ready.settimeout(20)
             with open(self._log, "ab") as log:
                 self._process = subprocess.Popen(
-                    [GRAMD, "--data", self.data, "--socket", self.socket, *self._flags],
+                    [self._program, "--data", self.data, "--socket", self.socket, *self._flags],
                     env={**os.environ, "NOTIFY_SOCKET": self._notify},
                     stderr=log,
                 )
@@ -43,6 +44,7 @@ class Daemon:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        self._process = None
 
     def freeze(self) -> None:
         """Returns when the process has stopped."""
