@@ -161,7 +161,7 @@ packages-run packages-test packages-bench packages-all:
 # same pid complains of that on its standard error.
 
 .PHONY: check test-binaries
-check: test-binaries ## run the tests, installing nothing; T=NAME runs one
+check: test-binaries ## run the tests, installing nothing; T=NAME runs one, JOBS=N at once
 	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' VENVS='$(abspath $(VENVS))' \
 		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)' MONGOC_DISABLE_SHM=1; \
 		tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
@@ -314,7 +314,7 @@ coverage: packages-all ## run the tests and print the line coverage of each room
 
 # Tests and daemons that valgrind complains about, or that leak, exit with 99.
 VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible
-valgrind: packages-all ## run the tests under valgrind; T=NAME runs one
+valgrind: packages-all ## run the tests under valgrind; T=NAME runs one, JOBS=N at once
 	@RUNNER='$(VALGRIND)' GRAMD_WRAPPER='$(VALGRIND)' $(MAKE) check
 
 # What a fuzzer finds is a file crash-… in $(BUILD)-fuzz; what it learns is kept there from run to run.
