@@ -5,7 +5,7 @@
 #include "../../proto/message.h"
 #include "../base/clock.h"
 
-#define NAME(constant, name) [COUNT_##constant] = name,
+#define NAME(constant, name) [COUNT_##constant] = (name),
 static const char *const counter_names[COUNTER_COUNT] = { COUNTERS(NAME) };
 
 struct gauge {

@@ -2,6 +2,7 @@
 
 #include "storage.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "../base/log.h"
@@ -14,6 +15,7 @@ int storages_start(struct storages *storages, const struct backend_config *confi
 
         while (backends[n])
                 n++;
+        assert(n > 0);
         storages->all = calloc(n, sizeof(*storages->all));
         if (!storages->all) {
                 log_write(log, LOG_ERROR, "out of memory");

@@ -317,5 +317,5 @@ int main(void)
                 NULL,
         };
 
-        return test_program("ownership", tests);
+        return test_program("opening", tests);
 }
