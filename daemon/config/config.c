@@ -1,6 +1,6 @@
 /*
- * The configuration comes together here: defaults, then the file, then the environment, then the
- * flags, each over what was before. What is true of single options stands in config_option.c.
+ * Reads a whole configuration: defaults, then the file, then the environment, then the flags. A later source
+ * replaces what an earlier one set. option.c has the single options.
  */
 
 #include "config.h"
@@ -11,11 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "file.h"
-#include "option.h"
+#include "uri.h"
 
 enum { TEXT_MAX = 8192 };
 
@@ -54,7 +53,7 @@ static int set(struct config *config, const struct config_option *option, const 
         if (config_option_set(option, config, text, why, sizeof(why)))
                 return 0;
         if (option->type == OPTION_URI)
-                config_mask_uri(text, shown, sizeof(shown));
+                uri_mask(text, shown, sizeof(shown));
         else
                 snprintf(shown, sizeof(shown), "%s", text);
         return fail(error, "%s %s: %s", origin, shown, why);
@@ -116,7 +115,7 @@ static int read_flags(struct flags *flags, int argc, char **argv, enum config_ac
                 char shown[256];
 
                 if (strncmp(argv[i], "--", 2) != 0 || !argv[i][2]) {
-                        config_mask_uri(argv[i], shown, sizeof(shown));
+                        uri_mask(argv[i], shown, sizeof(shown));
                         return fail(error, "'%s' is not a flag (see --help)", shown);
                 }
                 if (read_flag(flags, argv + i, action, &used, error) != 0)
@@ -333,65 +332,5 @@ void config_help(void)
         for (size_t i = 0; i < sizeof(action_flags) / sizeof(action_flags[0]); i++) {
                 printf("  --%s\n", action_flags[i].name);
                 print_wrapped("        ", action_flags[i].help);
-        }
-}
-
-/* ---- secrets in URIs ---- */
-
-struct masked {
-        char *text;
-        size_t len, size;
-};
-
-static void put(struct masked *masked, const char *text, size_t len)
-{
-        size_t room = masked->size - masked->len - 1;
-
-        len = len < room ? len : room;
-        memcpy(masked->text + masked->len, text, len);
-        masked->len += len;
-        masked->text[masked->len] = '\0';
-}
-
-static bool is_secret(const char *name, size_t len)
-{
-        /* Session tokens and the like, and every …Password. */
-        static const char properties[] = "authMechanismProperties", password[] = "password";
-
-        return (len == sizeof(properties) - 1 && strncasecmp(name, properties, len) == 0) ||
-               (len >= sizeof(password) - 1 &&
-                strncasecmp(name + len - (sizeof(password) - 1), password, sizeof(password) - 1) == 0);
-}
-
-/*
- * A password that was not percent-encoded may hold any of "/?@": everything up to the last '@' is taken
- * for it, rather too much than too little.
- */
-void config_mask_uri(const char *uri, char *text, size_t size)
-{
-        struct masked masked = { .text = text, .size = size };
-        const char *authority = strstr(uri, "://"), *at = strrchr(uri, '@'), *colon;
-
-        if (!size)
-                return;
-        *text = '\0';
-        authority = authority ? authority + 3 : uri;
-        colon = strchr(authority, ':');
-        if (at && colon && colon < at) {
-                put(&masked, uri, (size_t)(colon + 1 - uri));
-                put(&masked, "***", 3);
-                uri = at;
-        }
-        while (*uri) {
-                size_t len = strcspn(uri, "?&"), name = strcspn(uri, "=?&");
-
-                if (uri[name] == '=' && is_secret(uri, name)) {
-                        put(&masked, uri, name + 1);
-                        put(&masked, "***", 3);
-                } else {
-                        put(&masked, uri, len);
-                }
-                put(&masked, uri + len, uri[len] ? 1 : 0);
-                uri += len + (uri[len] ? 1 : 0);
         }
 }

@@ -15,45 +15,7 @@
  * environment: a reload can run on a worker while the loop uses the running configuration.
  */
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "../base/log.h"
-#include "access.h"
-
-enum fsync_policy { FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO };
-
-struct config {
-        char *config_file; /* what was read, or NULL */
-        char *socket;      /* path; NULL where nothing names one: then one must be inherited */
-        char *data;        /* path, not resolved; need not exist */
-        char *backend;     /* the default backend */
-        char *mongo;       /* URI, or NULL. May hold a password: config_mask_uri() before it is shown */
-        char *mongo_prefix;
-        uint64_t mongo_term_ms;
-        enum log_level log_level;
-        bool log_json;
-        enum fsync_policy fsync;
-        uint64_t idle_close_ms;
-        uint64_t cache_bytes;
-        uint64_t page_cache_bytes;
-        uint64_t memory_max_bytes;
-        uint64_t max_message_bytes;
-        uint64_t max_in_flight; /* requests of one connection on one session */
-        uint64_t max_sessions;  /* handles of one connection */
-        uint64_t max_clients;
-        uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading
-                                         stops */
-        uint64_t workers;
-        struct access access;
-        char restart[256]; /* after a reload: the options that differ and need a restart, with commas */
-};
-
-/* One line for people: file, line, value; or the flag and its value. */
-struct config_error {
-        char text[512];
-};
+#include "option.h"
 
 enum config_action {
         CONFIG_RUN,
@@ -87,8 +49,5 @@ void config_adopt(struct config *running, struct config *fresh);
  */
 void config_print(const struct config *config);
 void config_help(void); /* --help, to stdout */
-
-/* The URI without passwords and other secrets, cut at `size`: for logs, errors and lists. */
-void config_mask_uri(const char *uri, char *masked, size_t size);
 
 #endif

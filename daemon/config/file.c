@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "option.h"
+#include "uri.h"
 
 enum { LINE_MAX_BYTES = 65536 };
 
@@ -77,7 +77,7 @@ static void set_option(struct file *file, const struct config_option *option)
         if (config_option_set(option, file->config, file->value, why, sizeof(why)))
                 return;
         if (option->type == OPTION_URI)
-                config_mask_uri(file->value, shown, sizeof(shown));
+                uri_mask(file->value, shown, sizeof(shown));
         else
                 snprintf(shown, sizeof(shown), "%s", file->value);
         fail(file, "%s = %s: %s", option->name, shown, why);

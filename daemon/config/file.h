@@ -3,7 +3,7 @@
 
 /* The configuration file: what it says goes into the config, what is wrong with it into one line. */
 
-#include "config.h"
+#include "option.h"
 
 /*
  * 0, or -1 and the error, which names file, line and value. `optional`: a file that is not there is an

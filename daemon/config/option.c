@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "../../backends/backend.h"
+#include "uri.h"
 
 enum {
         SOCKET_MAX_BYTES = 107, /* sun_path, and its NUL */
@@ -321,7 +323,7 @@ bool config_option_get(const struct config_option *option, const struct config *
         switch (option->type) {
         case OPTION_URI:
                 if (*field.text) {
-                        config_mask_uri(*field.text, text, size);
+                        uri_mask(*field.text, text, size);
                         return strcmp(text, *field.text) != 0;
                 }
                 /* fall through */

@@ -2,14 +2,50 @@
 #define GRAMD_DAEMON_CONFIG_OPTION_H
 
 /*
- * The option table, and what a value of each type looks like as text. config.c and config_file.c work on
- * these rows alone: a new option is a field in struct config and a row here. Constant data and pure
- * functions.
+ * The values of the configuration, the table of options, and what a value of each type looks like as text.
+ * A new option is a field in struct config and a row in option.c; file.c and config.c see only rows. Constant
+ * data and functions without state.
  */
 
-#include <stdio.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "config.h"
+#include "../base/log.h"
+#include "access.h"
+
+enum fsync_policy { FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO };
+
+struct config {
+        char *config_file; /* what was read, or NULL */
+        char *socket;      /* path; NULL where nothing names one: then one must be inherited */
+        char *data;        /* path, not resolved; need not exist */
+        char *backend;     /* the default backend */
+        char *mongo;       /* URI, or NULL. May hold a password: uri_mask() before it is shown */
+        char *mongo_prefix;
+        uint64_t mongo_term_ms;
+        enum log_level log_level;
+        bool log_json;
+        enum fsync_policy fsync;
+        uint64_t idle_close_ms;
+        uint64_t cache_bytes;
+        uint64_t page_cache_bytes;
+        uint64_t memory_max_bytes;
+        uint64_t max_message_bytes;
+        uint64_t max_in_flight; /* requests of one connection on one session */
+        uint64_t max_sessions;  /* handles of one connection */
+        uint64_t max_clients;
+        uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading
+                                         stops */
+        uint64_t workers;
+        struct access access;
+        char restart[256]; /* after a reload: the options that differ and need a restart, with commas */
+};
+
+/* One line for people: file, line, value; or the flag and its value. */
+struct config_error {
+        char text[512];
+};
 
 enum option_type {
         OPTION_TEXT,    /* char *; min and max are lengths in bytes */

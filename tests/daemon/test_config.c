@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../daemon/config/config.h"
+#include "../../daemon/config/uri.h"
 
 static struct config config;
 static struct config_error error;
@@ -459,12 +460,12 @@ START_TEST(masked_uris)
         char masked[128];
 
         for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-                config_mask_uri(rows[i][0], masked, sizeof(masked));
+                uri_mask(rows[i][0], masked, sizeof(masked));
                 ck_assert_str_eq(masked, rows[i][1]);
         }
-        config_mask_uri("mongodb://user:secret@host", masked, 20);
+        uri_mask("mongodb://user:secret@host", masked, 20);
         ck_assert_str_eq(masked, "mongodb://user:***@");
-        config_mask_uri("mongodb://user:secret@host", masked, 13);
+        uri_mask("mongodb://user:secret@host", masked, 13);
         ck_assert_str_eq(masked, "mongodb://us");
 }
 END_TEST
