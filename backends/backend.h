@@ -15,6 +15,8 @@
  */
 
 #include "../proto/records.h"
+#include "log_level.h"
+#include "option.h"
 
 enum backend_error {
         BACKEND_E_NOT_FOUND = -1, /* no such stored session, and not to be created */
@@ -51,15 +53,11 @@ int fault_set(struct fault *fault, int error, const char *format, ...) __attribu
 struct backend_env;     /* one running backend: the backend's own */
 struct backend_session; /* one open session: the backend's own */
 
+/* The same for all backends. */
 struct backend_config {
-        const char *data_dir;     /* resolved, exists, held by this daemon's lock */
-        const char *mongo_uri;    /* NULL: none, and then there is no such backend */
-        const char *mongo_prefix; /* of the names of databases; NULL: none */
-        int64_t mongo_term_ms;    /* for which an instance owns its sessions without renewing that */
-        size_t page_cache_bytes;  /* for all open sessions together */
-        size_t memory_max_bytes;  /* for all memory sessions together */
-        /* May be called from any thread. `level` as in daemon/log.h: 0 error, 1 warning, 2 info, 3 debug. */
-        void (*log)(void *arg, int level, const char *text);
+        const char *data_dir; /* resolved, exists, held by this daemon's lock */
+        /* May be called from any thread. */
+        void (*log)(void *arg, enum log_level level, const char *text);
         void *log_arg;
 };
 
@@ -167,6 +165,7 @@ enum durability {
 struct backend {
         const char *name; /* as in `open`'s option `backend` */
         bool ephemeral;   /* nothing is stored: a session ends with its last handle, after its linger */
+        const struct option *options; /* ends with a row whose name is NULL. NULL: it has none */
 
         /*
          * Of a backend that others can hold up (a server): so many jobs at a time, and none of the threads
@@ -177,10 +176,12 @@ struct backend {
         unsigned deadline_ms;
 
         /*
-         * `config` lives as long as the environment. A failure ends the daemon's start with the fault.
-         * Success and no environment: this daemon is not set up for it.
+         * `values[i]` is the value of `options[i]`. `config` and `values` do not change, and live as long as
+         * the environment. A failure ends the daemon's start with the fault. Success without an environment:
+         * this daemon is not set up for the backend.
          */
-        int (*start)(const struct backend_config *config, struct backend_env **env, struct fault *fault);
+        int (*start)(const struct backend_config *config, const union option_value *values,
+                     struct backend_env **env, struct fault *fault);
         void (*stop)(struct backend_env *env);
 
         /* On success `*session` is the caller's to close or remove. */

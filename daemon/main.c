@@ -29,7 +29,7 @@ static int run(struct config *config, int argc, char **argv)
         struct log log;
         int result;
 
-        log_init(&log, config->log_level, config->log_json);
+        log_init(&log, (enum log_level)config->log_level, config->log_json);
         umask(0077);
         guard_memory(true);
         result = server_run(config, &log, argc, argv);

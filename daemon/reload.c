@@ -25,7 +25,7 @@ static void run(struct job *base)
 static void adopt(struct reload *reload, struct config *fresh)
 {
         config_adopt(reload->config, fresh);
-        reload->log->level = reload->config->log_level;
+        reload->log->level = (int)reload->config->log_level;
         reload->adopted(reload);
         log_write(reload->log, LOG_INFO, "configuration read again%s%s",
                   fresh->restart[0] ? "; these need a restart: " : "", fresh->restart);

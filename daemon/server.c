@@ -325,9 +325,9 @@ static void raise_descriptor_limit(struct server *server)
                           (unsigned long long)limit.rlim_cur);
 }
 
-static void backend_log(void *arg, int level, const char *text)
+static void backend_log(void *arg, enum log_level level, const char *text)
 {
-        log_write(arg, (enum log_level)level, "%s", text);
+        log_write(arg, level, "%s", text);
 }
 
 static int start_backends(struct server *server)
@@ -343,15 +343,10 @@ static int start_backends(struct server *server)
         }
         server->backend_config = (struct backend_config){
                 .data_dir = server->data_dir,
-                .mongo_uri = config->mongo,
-                .mongo_prefix = config->mongo_prefix,
-                .mongo_term_ms = (int64_t)config->mongo_term_ms,
-                .page_cache_bytes = config->page_cache_bytes,
-                .memory_max_bytes = config->memory_max_bytes,
                 .log = backend_log,
                 .log_arg = server->log,
         };
-        if (storages_start(&server->storages, &server->backend_config, server->log, &workers) < 0)
+        if (storages_start(&server->storages, config, &server->backend_config, server->log, &workers) < 0)
                 return -1;
         store_set_workers(workers);
         sessions_watch_doubt(&server->sessions);

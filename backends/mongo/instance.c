@@ -38,7 +38,7 @@ static void complain(struct mongo_instance *instance, const char *why)
                 return;
         instance->told_away = true;
         snprintf(text, sizeof(text), "MongoDB at %s cannot be used now: %s", instance->env->where, why);
-        config->log(config->log_arg, 0, text);
+        config->log(config->log_arg, LOG_ERROR, text);
 }
 
 static void rejoice(struct mongo_instance *instance)
@@ -50,7 +50,7 @@ static void rejoice(struct mongo_instance *instance)
                 return;
         instance->told_away = false;
         snprintf(text, sizeof(text), "MongoDB at %s can be used again", instance->env->where);
-        config->log(config->log_arg, 2, text);
+        config->log(config->log_arg, LOG_INFO, text);
 }
 
 void mongo_instance_failed(struct mongo_instance *instance, const char *why)
@@ -407,7 +407,7 @@ struct mongo_instance *mongo_instance_start(struct backend_env *env)
         if (!instance)
                 return NULL;
         instance->env = env;
-        instance->term_ms = env->config->mongo_term_ms;
+        instance->term_ms = env->term_ms;
         instance->uri = mongoc_uri_copy(env->uri);
         limit(instance->uri, MONGOC_URI_SOCKETTIMEOUTMS, instance->term_ms / 3);
         limit(instance->uri, MONGOC_URI_CONNECTTIMEOUTMS, instance->term_ms / 3);

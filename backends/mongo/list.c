@@ -93,7 +93,7 @@ static int list_databases(struct backend_env *env, mongoc_client_t *client, stru
                           struct listing *listing, struct fault *fault)
 {
         MONGO_BSON command = BCON_NEW("listDatabases", BCON_INT32(1));
-        const char *prefix = env->config->mongo_prefix ? env->config->mongo_prefix : "";
+        const char *prefix = env->prefix;
         bson_error_t error;
         bson_iter_t iter, database;
         bson_t reply;
@@ -124,8 +124,7 @@ static int stored_of(struct backend_env *env, mongoc_client_t *client, const str
         bson_error_t error;
         int result = 1;
 
-        snprintf(database, sizeof(database), "%s%s",
-                 env->config->mongo_prefix ? env->config->mongo_prefix : "", listed->name);
+        snprintf(database, sizeof(database), "%s%s", env->prefix, listed->name);
         collection = mongoc_client_get_collection(client, database, "session");
         cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         if (mongoc_cursor_next(cursor, &document)) {

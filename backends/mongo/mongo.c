@@ -12,7 +12,13 @@
 
 #include "instance.h"
 
-enum { TIMEOUT_MS = 5000, JOBS_MAX = 8, DEADLINE_MS = 10000 };
+enum {
+        TIMEOUT_MS = 5000,
+        JOBS_MAX = 8,
+        DEADLINE_MS = 10000,
+        URI_MAX_BYTES = 4095,
+        PREFIX_MAX_BYTES = 40, /* leaves 23 bytes of a database's name to the session's */
+};
 
 int mongo_no_memory(struct fault *fault)
 {
@@ -223,9 +229,9 @@ static char *hosts_of(const mongoc_uri_t *uri)
 }
 
 /* The driver's own words may quote the URI: they are for people only where it holds nothing secret. */
-static int refuse_uri(const struct backend_config *config, const bson_error_t *error, struct fault *fault)
+static int refuse_uri(const char *uri, const bson_error_t *error, struct fault *fault)
 {
-        bool secret = strchr(config->mongo_uri, '@') != NULL;
+        bool secret = strchr(uri, '@') != NULL;
 
         return fault_set(fault, BACKEND_E_STORAGE, "option `mongo`: not a usable MongoDB URI%s%s",
                          secret ? "" : ": ", secret ? "" : error->message);
@@ -237,15 +243,30 @@ static void on_driver_log(mongoc_log_level_t level, const char *domain, const ch
 
         (void)domain;
         if (level <= MONGOC_LOG_LEVEL_WARNING)
-                config->log(config->log_arg, 3, text);
+                config->log(config->log_arg, LOG_DEBUG, text);
 }
 
-static int mongo_start(const struct backend_config *config, struct backend_env **env, struct fault *fault)
+/* In the order of enum mongo_option. */
+static const struct option mongo_options[] = {
+        OPTION("mongo", OPTION_URI, { NULL }, 1, URI_MAX_BYTES,
+               "The MongoDB deployment, as a mongodb:// or mongodb+srv:// URI.", NULL),
+        OPTION("mongo-prefix", OPTION_TEXT, { NULL }, 1, PREFIX_MAX_BYTES,
+               "What the name of a session's database begins with, before the session's name.", NULL),
+        OPTION("mongo-term", OPTION_SECONDS, { .number = 15000 }, 300, 3600000,
+               "How long a session on MongoDB stays this daemon's without word from it. Another daemon gets "
+               "it 4/3 of that after the last word.",
+               NULL),
+        { .name = NULL },
+};
+
+static int mongo_start(const struct backend_config *config, const union option_value *values,
+                       struct backend_env **env, struct fault *fault)
 {
+        const char *uri = values[MONGO_OPTION_URI].text, *prefix = values[MONGO_OPTION_PREFIX].text;
         struct backend_env *fresh;
         bson_error_t error;
 
-        if (!config->mongo_uri)
+        if (!uri)
                 return 0;
         mongoc_init();
         mongoc_log_set_handler(on_driver_log, (void *)(uintptr_t)config);
@@ -253,10 +274,12 @@ static int mongo_start(const struct backend_config *config, struct backend_env *
         if (!fresh)
                 return mongo_no_memory(fault);
         fresh->config = config;
-        fresh->uri = mongoc_uri_new_with_error(config->mongo_uri, &error);
+        fresh->prefix = prefix ? prefix : "";
+        fresh->term_ms = (int64_t)values[MONGO_OPTION_TERM].number;
+        fresh->uri = mongoc_uri_new_with_error(uri, &error);
         if (!fresh->uri) {
                 free(fresh);
-                return refuse_uri(config, &error, fault);
+                return refuse_uri(uri, &error, fault);
         }
         settle_uri(fresh->uri);
         fresh->where = hosts_of(fresh->uri);
@@ -297,6 +320,7 @@ static int mongo_sync(struct backend_session *session, struct fault *fault)
 
 const struct backend backend_mongo = {
         .name = "mongo",
+        .options = mongo_options,
         .max_jobs = JOBS_MAX,
         .deadline_ms = DEADLINE_MS,
         .start = mongo_start,

@@ -38,8 +38,13 @@ enum {
 
 struct mongo_instance;
 
+/* The rows of the backend's options. */
+enum mongo_option { MONGO_OPTION_URI, MONGO_OPTION_PREFIX, MONGO_OPTION_TERM };
+
 struct backend_env {
         const struct backend_config *config;
+        const char *prefix; /* of the names of databases; may be empty */
+        int64_t term_ms;    /* for which an instance owns its sessions without renewing its document */
         mongoc_uri_t *uri;
         char *where; /* its hosts: the URI without anything secret */
         struct mongo_instance *instance;

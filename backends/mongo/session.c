@@ -29,7 +29,7 @@ static int check_name(struct backend_env *env, struct slice name, struct backend
                       struct fault *fault)
 {
         static const char *const reserved[] = { "admin", "local", "config", MONGO_OWN_DATABASE };
-        const char *prefix = env->config->mongo_prefix ? env->config->mongo_prefix : "";
+        const char *prefix = env->prefix;
 
         if (strlen(prefix) + name.len > MONGO_NAME_MAX)
                 return fault_set(fault, BACKEND_E_NAME,
@@ -111,7 +111,7 @@ static int look(struct backend_session *session, mongoc_client_t *client, struct
         if (mongoc_cursor_next(cursor, &document)) {
                 held->exists = true;
                 held->fence = mongo_number_of(document, MONGO_FENCE, 0);
-                held->term_ms = mongo_number_of(document, MONGO_TERM, session->env->config->mongo_term_ms);
+                held->term_ms = mongo_number_of(document, MONGO_TERM, session->env->term_ms);
                 held->since = mongo_number_of(document, MONGO_SINCE, 0);
                 held->indexed = mongo_number_of(document, MONGO_INDEXED, 0) != 0;
                 copy_owner(document, held->owner);

@@ -12,6 +12,10 @@
 
 #include "sqlite.h"
 
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define BUDGET_MAX ((uint64_t)1 << 40)
+
 /* ---- environment ---- */
 
 /*
@@ -25,7 +29,9 @@ static void configure_sqlite(void)
         sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
-static struct backend_env *env_new(const struct backend_config *config, bool memory, struct fault *fault)
+/* `values`: of the one option of the backend, its budget in bytes. */
+static struct backend_env *env_new(const struct backend_config *config, const union option_value *values,
+                                   bool memory, struct fault *fault)
 {
         struct backend_env *env = calloc(1, sizeof(*env));
 
@@ -38,7 +44,7 @@ static struct backend_env *env_new(const struct backend_config *config, bool mem
         env->config = config;
         env->memory = memory;
         env->dir = -1;
-        env->budget = (int64_t)(memory ? config->memory_max_bytes : config->page_cache_bytes);
+        env->budget = (int64_t)values[0].number;
         atomic_init(&env->spare, env->budget);
         return env;
 }
@@ -223,15 +229,22 @@ static void recover(struct backend_env *env, struct slice name)
                 char text[sizeof(fault.text) + 64];
 
                 snprintf(text, sizeof(text), "recovering at start: %s; it is left as it is", fault.text);
-                env->config->log(env->config->log_arg, 1, text);
+                env->config->log(env->config->log_arg, LOG_WARNING, text);
         }
         identity_wipe(&opened.identity);
         free(opened.states);
 }
 
-static int file_start(const struct backend_config *config, struct backend_env **env, struct fault *fault)
+static const struct option file_options[] = {
+        OPTION("page-cache", OPTION_SIZE, { .number = 64 * MIB }, 0, BUDGET_MAX,
+               "Memory for SQLite's page caches of all open sessions together.", NULL),
+        { .name = NULL },
+};
+
+static int file_start(const struct backend_config *config, const union option_value *values,
+                      struct backend_env **env, struct fault *fault)
 {
-        struct backend_env *fresh = env_new(config, false, fault);
+        struct backend_env *fresh = env_new(config, values, false, fault);
         int error;
 
         if (!fresh)
@@ -252,6 +265,7 @@ static int file_start(const struct backend_config *config, struct backend_env **
 extern const struct backend backend_file;
 const struct backend backend_file = {
         .name = "file",
+        .options = file_options,
         .start = file_start,
         .stop = env_free,
         .open = sqlite_open,
@@ -268,9 +282,16 @@ const struct backend backend_file = {
 
 /* ---- memory ---- */
 
-static int memory_start(const struct backend_config *config, struct backend_env **env, struct fault *fault)
+static const struct option memory_options[] = {
+        OPTION("memory-max", OPTION_SIZE, { .number = 256 * MIB }, 64 * KIB, BUDGET_MAX,
+               "Memory for all sessions of the backend memory together.", NULL),
+        { .name = NULL },
+};
+
+static int memory_start(const struct backend_config *config, const union option_value *values,
+                        struct backend_env **env, struct fault *fault)
 {
-        *env = env_new(config, true, fault);
+        *env = env_new(config, values, true, fault);
         return *env ? 0 : BACKEND_E_STORAGE;
 }
 
@@ -290,6 +311,7 @@ extern const struct backend backend_memory;
 const struct backend backend_memory = {
         .name = "memory",
         .ephemeral = true,
+        .options = memory_options,
         .start = memory_start,
         .stop = env_free,
         .open = sqlite_open,

@@ -22,36 +22,17 @@ enum {
         TAIL_BYTES = 8, /* room kept for the ellipsis and what ends the line */
 };
 
-static const struct {
-        const char *name;
-        int priority; /* syslog's */
-} levels[] = {
-        [LOG_ERROR] = { "error", 3 },
-        [LOG_WARNING] = { "warning", 4 },
-        [LOG_INFO] = { "info", 6 },
-        [LOG_DEBUG] = { "debug", 7 },
+const char *const log_level_names[] = {
+        [LOG_ERROR] = "error", [LOG_WARNING] = "warning", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", NULL,
 };
+
+/* syslog's */
+static const int priorities[] = { [LOG_ERROR] = 3, [LOG_WARNING] = 4, [LOG_INFO] = 6, [LOG_DEBUG] = 7 };
 
 struct line {
         char bytes[LINE_MAX_BYTES];
         size_t len;
 };
-
-bool log_level_parse(const char *name, enum log_level *level)
-{
-        for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-                if (strcmp(name, levels[i].name) == 0) {
-                        *level = (enum log_level)i;
-                        return true;
-                }
-        }
-        return false;
-}
-
-const char *log_level_name(enum log_level level)
-{
-        return levels[level].name;
-}
 
 /* systemd names the journal's stream as DEVICE:INODE; stderr may have been redirected since. */
 static bool is_journal(int fd)
@@ -179,15 +160,15 @@ static void add_head(struct line *line, const struct log *log, enum log_level le
         gmtime_r(&now.tv_sec, &tm);
         strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &tm);
         if (log->journal) {
-                snprintf(head, sizeof(head), "<%d>", levels[level].priority);
+                snprintf(head, sizeof(head), "<%d>", priorities[level]);
                 add(line, head);
         }
         if (log->json)
                 snprintf(head, sizeof(head), "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"message\":\"", time,
-                         now.tv_nsec / 1000000, levels[level].name);
+                         now.tv_nsec / 1000000, log_level_names[level]);
         else if (!log->journal)
                 snprintf(head, sizeof(head), "%s.%03ldZ %-7s ", time, now.tv_nsec / 1000000,
-                         levels[level].name);
+                         log_level_names[level]);
         else
                 return;
         add(line, head);

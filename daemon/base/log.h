@@ -9,7 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+#include "../../backends/log_level.h"
+
+extern const char *const log_level_names[]; /* by level; ends with NULL */
 
 struct log {
         _Atomic int level; /* lines above it are dropped */
@@ -19,8 +21,6 @@ struct log {
 };
 
 void log_init(struct log *log, enum log_level level, bool json);
-bool log_level_parse(const char *name, enum log_level *level); /* error, warning, info, debug */
-const char *log_level_name(enum log_level level);
 
 /* `text` says what happened, to which session or client, and what to do. */
 void log_write(struct log *log, enum log_level level, const char *format, ...)

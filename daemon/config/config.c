@@ -5,7 +5,7 @@
 
 #include "config.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,7 +52,7 @@ static int set(struct config *config, const struct config_option *option, const 
 
         if (config_option_set(option, config, text, why, sizeof(why)))
                 return 0;
-        if (option->type == OPTION_URI)
+        if (option->row->type == OPTION_URI)
                 uri_mask(text, shown, sizeof(shown));
         else
                 snprintf(shown, sizeof(shown), "%s", text);
@@ -63,8 +63,13 @@ static int set(struct config *config, const struct config_option *option, const 
 
 struct flags {
         const char *config_file;
-        const char *values[CONFIG_OPTIONS]; /* NULL: not given */
+        const char **values; /* of each option, by its number; NULL: not given */
 };
+
+static void flags_deinit(struct flags *flags)
+{
+        free(flags->values);
+}
 
 /* One flag and perhaps its value; `*used` says how many arguments those were. */
 static int read_flag(struct flags *flags, char **arguments, enum config_action *action, int *used,
@@ -72,8 +77,8 @@ static int read_flag(struct flags *flags, char **arguments, enum config_action *
 {
         const char *name = arguments[0] + 2, *value = strchr(arguments[0], '=');
         struct slice key = { name, value ? (size_t)(value++ - name) : strlen(name) };
-        const struct config_option *option = config_option_find(key);
-        bool is_switch = option && option->type == OPTION_SWITCH;
+        struct config_option option;
+        bool found = config_option_find(key, &option);
 
         *used = 1;
         for (size_t i = 0; i < sizeof(action_flags) / sizeof(action_flags[0]); i++) {
@@ -82,9 +87,9 @@ static int read_flag(struct flags *flags, char **arguments, enum config_action *
                         return value ? fail(error, "--%s takes no value", action_flags[i].name) : 0;
                 }
         }
-        if (!option && !slice_is(key, "config"))
+        if (!found && !slice_is(key, "config"))
                 return fail(error, "unknown flag '--%.*s' (see --help)", (int)key.len, key.data);
-        if (!value && is_switch) {
+        if (!value && found && !config_option_argument(&option)) {
                 value = "yes";
         } else if (!value) {
                 value = arguments[1];
@@ -92,8 +97,8 @@ static int read_flag(struct flags *flags, char **arguments, enum config_action *
                         return fail(error, "--%.*s: its value is missing", (int)key.len, key.data);
                 *used = 2;
         }
-        if (option)
-                flags->values[option - config_options] = value;
+        if (found)
+                flags->values[option.number] = value;
         else
                 flags->config_file = value;
         return 0;
@@ -126,11 +131,13 @@ static int read_flags(struct flags *flags, int argc, char **argv, enum config_ac
 
 static int apply_flags(struct config *config, const struct flags *flags, struct config_error *error)
 {
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
+        struct config_option option;
+
+        for (size_t i = 0; config_option_at(i, &option); i++) {
                 char origin[64];
 
-                snprintf(origin, sizeof(origin), "--%s", config_options[i].name);
-                if (flags->values[i] && set(config, &config_options[i], origin, flags->values[i], error) != 0)
+                snprintf(origin, sizeof(origin), "--%s", option.row->name);
+                if (flags->values[i] && set(config, &option, origin, flags->values[i], error) != 0)
                         return -1;
         }
         return 0;
@@ -156,30 +163,39 @@ static void own_passwd(bool home, char *out, size_t size)
                 snprintf(out, size, "%s", home ? found->pw_dir : found->pw_name);
 }
 
+static int set_by_name(struct config *config, const char *name, const char *origin, const char *text,
+                       struct config_error *error)
+{
+        struct config_option option;
+        bool found = config_option_find(slice_of(name), &option);
+
+        assert(found);
+        (void)found;
+        return set(config, &option, origin, text, error);
+}
+
 static int default_socket(struct config *config, struct config_error *error)
 {
-        const struct config_option *option = config_option_find(slice_of("socket"));
         const char *runtime = environment("XDG_RUNTIME_DIR");
         char text[4096];
 
         own_passwd(false, text, sizeof(text));
         if (geteuid() == 0 || strcmp(text, "gramd") == 0)
-                return set(config, option, "socket", "/run/gramd/gramd.sock", error);
+                return set_by_name(config, "socket", "socket", "/run/gramd/gramd.sock", error);
         if (!runtime)
                 return 0;
         snprintf(text, sizeof(text), "%s/gramd.sock", runtime);
-        return set(config, option, "$XDG_RUNTIME_DIR: socket", text, error);
+        return set_by_name(config, "socket", "$XDG_RUNTIME_DIR: socket", text, error);
 }
 
 static int default_data(struct config *config, struct config_error *error)
 {
-        const struct config_option *option = config_option_find(slice_of("data"));
         const char *state = environment("STATE_DIRECTORY"), *home = environment("HOME");
         char text[4096], passwd_home[2048];
 
         if (state) { /* the first, where the unit has several */
                 snprintf(text, sizeof(text), "%.*s", (int)strcspn(state, ":"), state);
-                return set(config, option, "$STATE_DIRECTORY", text, error);
+                return set_by_name(config, "data", "$STATE_DIRECTORY", text, error);
         }
         if (!home) {
                 own_passwd(true, passwd_home, sizeof(passwd_home));
@@ -188,7 +204,7 @@ static int default_data(struct config *config, struct config_error *error)
         if (!*home)
                 return fail(error, "no data directory: there is no home directory; give --data DIR");
         snprintf(text, sizeof(text), "%s/.local/state/gramd", home);
-        return set(config, option, "$HOME: data", text, error);
+        return set_by_name(config, "data", "$HOME: data", text, error);
 }
 
 static int read_all(struct config *config, const struct flags *flags, struct config_error *error)
@@ -196,15 +212,11 @@ static int read_all(struct config *config, const struct flags *flags, struct con
         const char *path = flags->config_file ? flags->config_file : default_file;
         const char *socket = environment("GRAMD_SOCKET");
 
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-                if (config_options[i].fallback &&
-                    set(config, &config_options[i], "default", config_options[i].fallback, error) != 0)
-                        return -1;
-        }
+        if (!config_values_reset(config))
+                return fail(error, "no memory");
         if (config_file_read(config, path, !flags->config_file, error) != 0)
                 return -1;
-        if (socket &&
-            set(config, config_option_find(slice_of("socket")), "$GRAMD_SOCKET", socket, error) != 0)
+        if (socket && set_by_name(config, "socket", "$GRAMD_SOCKET", socket, error) != 0)
                 return -1;
         if (apply_flags(config, flags, error) != 0)
                 return -1;
@@ -216,11 +228,15 @@ static int read_all(struct config *config, const struct flags *flags, struct con
 int config_init(struct config *config, int argc, char **argv, enum config_action *action,
                 struct config_error *error)
 {
-        struct flags flags = { 0 };
+        __attribute__((cleanup(flags_deinit))) struct flags flags = {
+                .values = calloc(config_option_count(), sizeof(*flags.values))
+        };
 
         *config = (struct config){ 0 };
         *action = CONFIG_RUN;
         error->text[0] = '\0';
+        if (!flags.values || !config_values_init(config))
+                return fail(error, "no memory");
         if (read_flags(&flags, argc, argv, action, error) != 0)
                 return -1;
         return is_at_once(*action) ? 0 : read_all(config, &flags, error);
@@ -228,8 +244,7 @@ int config_init(struct config *config, int argc, char **argv, enum config_action
 
 void config_deinit(struct config *config)
 {
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++)
-                config_option_free(&config_options[i], config);
+        config_values_deinit(config);
         free(config->config_file);
         access_deinit(&config->access);
         *config = (struct config){ 0 };
@@ -240,17 +255,16 @@ void config_deinit(struct config *config)
 int config_reload(const struct config *running, int argc, char **argv, struct config *fresh,
                   struct config_error *error)
 {
+        struct config_option option;
         enum config_action action;
         size_t len = 0;
 
         if (config_init(fresh, argc, argv, &action, error) != 0)
                 return -1;
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-                const struct config_option *option = &config_options[i];
-
-                if (!option->reloads && !config_option_equal(option, running, fresh))
+        for (size_t i = 0; config_option_at(i, &option) && len < sizeof(fresh->restart); i++) {
+                if (!option.reloads && !config_option_equal(&option, running, fresh))
                         len += (size_t)snprintf(fresh->restart + len, sizeof(fresh->restart) - len, "%s%s",
-                                                len ? ", " : "", option->name);
+                                                len ? ", " : "", option.row->name);
         }
         return 0;
 }
@@ -258,12 +272,13 @@ int config_reload(const struct config *running, int argc, char **argv, struct co
 void config_adopt(struct config *running, struct config *fresh)
 {
         struct access access = running->access;
+        struct config_option option;
 
         running->access = fresh->access;
         fresh->access = access;
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-                if (config_options[i].reloads)
-                        config_option_swap(&config_options[i], running, fresh);
+        for (size_t i = 0; config_option_at(i, &option); i++) {
+                if (option.reloads)
+                        config_option_swap(&option, running, fresh);
         }
 }
 
@@ -297,15 +312,16 @@ static void print_rule(void *arg, const char *who, const char *text)
 void config_print(const struct config *config)
 {
         char text[TEXT_MAX];
+        struct config_option option;
 
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-                const struct config_option *option = &config_options[i];
-                bool secret = config_option_get(option, config, text, sizeof(text));
+        for (size_t i = 0; config_option_at(i, &option); i++) {
+                bool secret = config_option_get(&option, config, text, sizeof(text));
 
-                print_wrapped("# ", option->help);
+                print_wrapped("# ", option.row->help);
                 if (secret)
                         print_wrapped("# ", "It holds a password, which is not printed:");
-                printf("%s%s =%s%s\n\n", secret || !*text ? "# " : "", option->name, *text ? " " : "", text);
+                printf("%s%s =%s%s\n\n", secret || !*text ? "# " : "", option.row->name, *text ? " " : "",
+                       text);
         }
         print_wrapped("# ",
                       "Who may do what: 'user NAME', 'group NAME' or 'everyone' = read, write or admin, "
@@ -316,18 +332,21 @@ void config_print(const struct config *config)
 
 void config_help(void)
 {
+        char preset[256];
+        struct config_option option;
+
         printf("gramd keeps the sessions of Telegram client programs.\n\nUsage: gramd [FLAG]...\n\n");
         printf("  --config FILE\n");
         print_wrapped("        ", "The configuration file, in which every option below can stand without its "
                                   "dashes. Default: /etc/gramd/gramd.conf, where it exists.");
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-                const struct config_option *option = &config_options[i];
-                const char *argument = config_option_argument(option);
+        for (size_t i = 0; config_option_at(i, &option); i++) {
+                const char *argument = config_option_argument(&option);
 
-                printf("  --%s%s%s\n", option->name, argument ? " " : "", argument ? argument : "");
-                print_wrapped("        ", option->help);
-                if (option->fallback && argument)
-                        printf("        Default: %s.\n", option->fallback);
+                printf("  --%s%s%s\n", option.row->name, argument ? " " : "", argument ? argument : "");
+                print_wrapped("        ", option.row->help);
+                config_option_default(&option, preset, sizeof(preset));
+                if (*preset && argument)
+                        printf("        Default: %s.\n", preset);
         }
         for (size_t i = 0; i < sizeof(action_flags) / sizeof(action_flags[0]); i++) {
                 printf("  --%s\n", action_flags[i].name);

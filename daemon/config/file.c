@@ -38,7 +38,7 @@ struct file {
         char key[256];
         char *value; /* of this line, as far as it has come; NULL: the line gave none */
         size_t value_len;
-        unsigned set_in_line[CONFIG_OPTIONS]; /* 0: not set */
+        unsigned *set_in_line; /* of each option, by its number; 0: not set */
 };
 
 /* The first error counts. */
@@ -66,28 +66,29 @@ static void fail(struct file *file, const char *format, ...)
 
 static void set_option(struct file *file, const struct config_option *option)
 {
-        unsigned *set_in_line = &file->set_in_line[option - config_options];
+        unsigned *set_in_line = &file->set_in_line[option->number];
         char why[256], shown[256];
 
         if (*set_in_line) {
-                fail(file, "'%s' is already set in line %u", option->name, *set_in_line);
+                fail(file, "'%s' is already set in line %u", option->row->name, *set_in_line);
                 return;
         }
         *set_in_line = file->line;
         if (config_option_set(option, file->config, file->value, why, sizeof(why)))
                 return;
-        if (option->type == OPTION_URI)
+        if (option->row->type == OPTION_URI)
                 uri_mask(file->value, shown, sizeof(shown));
         else
                 snprintf(shown, sizeof(shown), "%s", file->value);
-        fail(file, "%s = %s: %s", option->name, shown, why);
+        fail(file, "%s = %s: %s", option->row->name, shown, why);
 }
 
 static void set_access(struct file *file)
 {
+        struct config_option option;
         char why[256];
 
-        if (config_option_find(slice_of(file->key)))
+        if (config_option_find(slice_of(file->key), &option))
                 fail(file, "option '%s' belongs above the first section", file->key);
         else if (!*file->value)
                 fail(file, "'%s' has no rights", file->key);
@@ -98,15 +99,14 @@ static void set_access(struct file *file)
 /* The line is over: what it said counts. */
 static void finish_line(struct file *file)
 {
-        const struct config_option *option;
+        struct config_option option;
 
         if (!file->value || file->status)
                 return;
-        option = config_option_find(slice_of(file->key));
         if (*file->section)
                 set_access(file);
-        else if (option)
-                set_option(file, option);
+        else if (config_option_find(slice_of(file->key), &option))
+                set_option(file, &option);
         else
                 fail(file, "unknown option '%s'", file->key);
         free(file->value);
@@ -247,20 +247,30 @@ static char *read_piece(char *out, int size, void *arg)
         return out;
 }
 
+static void file_deinit(struct file *file)
+{
+        if (file->stream)
+                fclose(file->stream);
+        free(file->raw);
+        free(file->value);
+        free(file->set_in_line);
+}
+
 int config_file_read(struct config *config, const char *path, bool optional, struct config_error *error)
 {
-        struct file file = { .path = path, .config = config, .error = error };
+        __attribute__((
+                cleanup(file_deinit))) struct file file = { .path = path, .config = config, .error = error };
         int rc;
 
         file.stream = fopen(path, "re");
         if (!file.stream && optional && errno == ENOENT)
                 return 0;
-        if (file.stream)
+        if (file.stream) {
                 config->config_file = strdup(path);
-        if (!config->config_file) {
+                file.set_in_line = calloc(config_option_count(), sizeof(*file.set_in_line));
+        }
+        if (!config->config_file || !file.set_in_line) {
                 snprintf(error->text, sizeof(error->text), "%s: %s", path, strerror(errno));
-                if (file.stream)
-                        fclose(file.stream);
                 return -1;
         }
         rc = ini_parse_stream(read_piece, &file, on_value, &file);
@@ -268,8 +278,5 @@ int config_file_read(struct config *config, const char *path, bool optional, str
                 fail(&file, "no memory");
         else if (rc)
                 fail(&file, "expected 'option = value' or '[section]'");
-        fclose(file.stream);
-        free(file.raw);
-        free(file.value);
         return file.status;
 }

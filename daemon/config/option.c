@@ -5,80 +5,154 @@
 
 #include "option.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "../../backends/backend.h"
+#include "../../proto/contract.h"
+#include "../base/log.h"
 #include "uri.h"
 
 enum {
         SOCKET_MAX_BYTES = 107, /* sun_path, and its NUL */
         PATH_MAX_BYTES = 4095,
-        PREFIX_MAX_BYTES = 40,
-        HOUR_MS = 3600 * 1000,
         DAY_MS = 86400 * 1000,
 };
 
 #define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
-#define FIELD(name) offsetof(struct config, name)
 
-const struct config_option config_options[CONFIG_OPTIONS] = {
-        { "socket", OPTION_TEXT, FIELD(socket), false, NULL, 1, SOCKET_MAX_BYTES,
-          "The socket to listen on, where none is inherited. Default: /run/gramd/gramd.sock for root and the "
-          "user gramd, else $XDG_RUNTIME_DIR/gramd.sock; $GRAMD_SOCKET goes before the file." },
-        { "data", OPTION_TEXT, FIELD(data), false, NULL, 1, PATH_MAX_BYTES,
-          "The directory of the session files. Default: $STATE_DIRECTORY, else ~/.local/state/gramd." },
-        { "backend", OPTION_BACKEND, FIELD(backend), false, "file", 0, 0,
-          "Where a session is stored whose client does not choose." },
-        { "mongo", OPTION_URI, FIELD(mongo), false, NULL, 1, PATH_MAX_BYTES,
-          "The MongoDB deployment, as a mongodb:// or mongodb+srv:// URI." },
-        { "mongo-prefix", OPTION_TEXT, FIELD(mongo_prefix), false, NULL, 1, PREFIX_MAX_BYTES,
-          "What the name of a session's database begins with, before the session's name." },
-        { "mongo-term", OPTION_SECONDS, FIELD(mongo_term_ms), false, "15", 300, HOUR_MS,
-          "How long a session on MongoDB stays this daemon's without word from it. Another daemon gets it "
-          "4/3 of "
-          "that after the last word." },
-        { "log-level", OPTION_LEVEL, FIELD(log_level), true, "info", 0, 0,
-          "The least important lines that are logged: error, warning, info or debug." },
-        { "log-json", OPTION_SWITCH, FIELD(log_json), false, "no", 0, 0, "Log lines as JSON." },
-        { "fsync", OPTION_FSYNC, FIELD(fsync), false, "everysec", 0, 0,
-          "When peers, usernames and update states reach the disk: always (before the answer), everysec "
-          "(within a second) or no (when the system likes)." },
-        { "idle-close", OPTION_SECONDS, FIELD(idle_close_ms), true, "5", 0, DAY_MS,
-          "How long after its last handle a session's file is closed." },
-        { "cache", OPTION_SIZE, FIELD(cache_bytes), true, "256M", 0, 1024 * GIB,
-          "Memory for peers and usernames of all open sessions together." },
-        { "page-cache", OPTION_SIZE, FIELD(page_cache_bytes), false, "64M", 0, 1024 * GIB,
-          "Memory for SQLite's page caches of all open sessions together." },
-        { "memory-max", OPTION_SIZE, FIELD(memory_max_bytes), false, "256M", 64 * KIB, 1024 * GIB,
-          "Memory for all sessions of the backend memory together." },
-        { "max-message", OPTION_SIZE, FIELD(max_message_bytes), true, "4M", 4 * KIB, GIB,
-          "The longest message, requests and answers." },
-        { "max-in-flight", OPTION_COUNT, FIELD(max_in_flight), true, "256", 1, 65536,
-          "Unanswered requests of one connection on one session; one more is refused." },
-        { "max-sessions", OPTION_COUNT, FIELD(max_sessions), true, "1024", 1, 1000000,
-          "Sessions that one connection may have open." },
-        { "max-clients", OPTION_COUNT, FIELD(max_clients), true, "10000", 1, 1000000,
-          "Connections at a time." },
-        { "client-buffer", OPTION_SIZE, FIELD(client_buffer_bytes), true, "1M", 4 * KIB, GIB,
-          "Unread answers and queued requests of one connection; beyond it the daemon stops reading from "
-          "it." },
-        { "workers", OPTION_COUNT, FIELD(workers), false, "4", 1, 256, "Threads that run the backends." },
+/* ---- the table ---- */
+
+static const char *const fsync_names[] = {
+        [FSYNC_ALWAYS] = "always",
+        [FSYNC_EVERYSEC] = "everysec",
+        [FSYNC_NO] = "no",
+        NULL,
 };
 
-const struct config_option *config_option_find(struct slice name)
-{
-        for (size_t i = 0; i < CONFIG_OPTIONS; i++) {
-                if (slice_is(name, config_options[i].name))
-                        return &config_options[i];
+static const struct option_choices fsync_policies = { "WHEN", fsync_names };
+static const struct option_choices levels = { "LEVEL", log_level_names };
+
+enum { BEFORE_BACKENDS = 3 }; /* so many rows stand before the options of the backends */
+
+#define OWN(field, reloads, ...)                                                                             \
+        {                                                                                                    \
+                offsetof(struct config, field), reloads, OPTION(__VA_ARGS__)                                 \
         }
-        return NULL;
+
+static const struct own_option {
+        size_t offset; /* of the value in struct config */
+        bool reloads;
+        struct option row;
+} own_options[] = {
+        OWN(socket, false, "socket", OPTION_PATH, { NULL }, 1, SOCKET_MAX_BYTES,
+            "The socket to listen on, where none is inherited. Default: /run/gramd/gramd.sock for root and "
+            "the user gramd, else $XDG_RUNTIME_DIR/gramd.sock; $GRAMD_SOCKET goes before the file.",
+            NULL),
+        OWN(data, false, "data", OPTION_PATH, { NULL }, 1, PATH_MAX_BYTES,
+            "The directory of the session files. Default: $STATE_DIRECTORY, else ~/.local/state/gramd.",
+            NULL),
+        OWN(backend, false, "backend", OPTION_BACKEND, { "file" }, 0, 0,
+            "Where a session is stored whose client does not choose.", NULL),
+        OWN(log_level, true, "log-level", OPTION_CHOICE, { .number = LOG_INFO }, 0, 0,
+            "The least important lines that are logged: error, warning, info or debug.", &levels),
+        OWN(log_json, false, "log-json", OPTION_SWITCH, { .number = 0 }, 0, 0, "Log lines as JSON.", NULL),
+        OWN(fsync, false, "fsync", OPTION_CHOICE, { .number = FSYNC_EVERYSEC }, 0, 0,
+            "When peers, usernames and update states reach the disk: always (before the answer), everysec "
+            "(within a second) or no (when the system likes).",
+            &fsync_policies),
+        OWN(idle_close_ms, true, "idle-close", OPTION_SECONDS, { .number = 5000 }, 0, DAY_MS,
+            "How long after its last handle a session's file is closed.", NULL),
+        OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 256 * MIB }, 0, 1024 * GIB,
+            "Memory for peers and usernames of all open sessions together.", NULL),
+        OWN(max_message_bytes, true, "max-message", OPTION_SIZE, { .number = LIMIT_MESSAGE_BYTES }, 4 * KIB,
+            GIB, "The longest message, requests and answers.", NULL),
+        OWN(max_in_flight, true, "max-in-flight", OPTION_COUNT, { .number = LIMIT_IN_FLIGHT }, 1, 65536,
+            "Unanswered requests of one connection on one session; one more is refused.", NULL),
+        OWN(max_sessions, true, "max-sessions", OPTION_COUNT, { .number = LIMIT_SESSIONS }, 1, 1000000,
+            "Sessions that one connection may have open.", NULL),
+        OWN(max_clients, true, "max-clients", OPTION_COUNT, { .number = 10000 }, 1, 1000000,
+            "Connections at a time.", NULL),
+        OWN(client_buffer_bytes, true, "client-buffer", OPTION_SIZE, { .number = MIB }, 4 * KIB, GIB,
+            "Unread answers and queued requests of one connection; beyond it the daemon stops reading from "
+            "it.",
+            NULL),
+        OWN(workers, false, "workers", OPTION_COUNT, { .number = 4 }, 1, 256,
+            "Threads that run the backends.", NULL),
+};
+
+enum { OWN_OPTIONS = sizeof(own_options) / sizeof(own_options[0]) };
+
+static size_t count_rows(const struct backend *backend)
+{
+        size_t n = 0;
+
+        while (backend->options && backend->options[n].name)
+                n++;
+        return n;
+}
+
+static size_t count_backend_options(void)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; backends[i]; i++)
+                n += count_rows(backends[i]);
+        return n;
+}
+
+size_t config_option_count(void)
+{
+        return OWN_OPTIONS + count_backend_options();
+}
+
+static bool backend_option_at(size_t index, struct config_option *option)
+{
+        size_t before = 0;
+
+        for (size_t i = 0; backends[i]; before += count_rows(backends[i++])) {
+                if (index - before < count_rows(backends[i])) {
+                        *option = (struct config_option){ .row = &backends[i]->options[index - before],
+                                                          .of_backend = true,
+                                                          .at = index };
+                        return true;
+                }
+        }
+        return false;
+}
+
+bool config_option_at(size_t number, struct config_option *option)
+{
+        size_t own = number;
+
+        if (number >= BEFORE_BACKENDS) {
+                if (backend_option_at(number - BEFORE_BACKENDS, option)) {
+                        option->number = number;
+                        return true;
+                }
+                own = number - count_backend_options();
+        }
+        if (own >= OWN_OPTIONS)
+                return false;
+        *option = (struct config_option){ .row = &own_options[own].row,
+                                          .number = number,
+                                          .at = own_options[own].offset,
+                                          .reloads = own_options[own].reloads };
+        return true;
+}
+
+bool config_option_find(struct slice name, struct config_option *option)
+{
+        for (size_t i = 0; config_option_at(i, option); i++) {
+                if (slice_is(name, option->row->name))
+                        return true;
+        }
+        return false;
 }
 
 /* ---- types ---- */
@@ -100,10 +174,11 @@ static bool fail(struct why why, const char *format, ...)
         return false;
 }
 
-static void print_size(uint64_t bytes, char *text, size_t size)
+static void print_size(const struct option *row, uint64_t bytes, char *text, size_t size)
 {
         const char *suffix = "";
 
+        (void)row;
         for (const char *s = "kMGT"; bytes && bytes % 1024 == 0 && *s; s++) {
                 bytes /= 1024;
                 suffix = s;
@@ -111,15 +186,17 @@ static void print_size(uint64_t bytes, char *text, size_t size)
         snprintf(text, size, "%llu%.1s", (unsigned long long)bytes, suffix);
 }
 
-static void print_count(uint64_t count, char *text, size_t size)
+static void print_count(const struct option *row, uint64_t count, char *text, size_t size)
 {
+        (void)row;
         snprintf(text, size, "%llu", (unsigned long long)count);
 }
 
-static void print_seconds(uint64_t ms, char *text, size_t size)
+static void print_seconds(const struct option *row, uint64_t ms, char *text, size_t size)
 {
         int len = snprintf(text, size, "%llu.%03u", (unsigned long long)ms / 1000, (unsigned)(ms % 1000));
 
+        (void)row;
         while (text[len - 1] == '0')
                 text[--len] = '\0';
         if (text[len - 1] == '.')
@@ -140,11 +217,12 @@ static bool read_digits(const char **at, uint64_t *number)
         return *at > start;
 }
 
-static bool read_size(const char *text, uint64_t *bytes)
+static bool read_size(const struct option *row, const char *text, uint64_t *bytes)
 {
         static const char suffixes[] = "kmgt";
         const char *suffix;
 
+        (void)row;
         if (!read_digits(&text, bytes))
                 return false;
         if (!*text)
@@ -157,15 +235,17 @@ static bool read_size(const char *text, uint64_t *bytes)
         return true;
 }
 
-static bool read_count(const char *text, uint64_t *count)
+static bool read_count(const struct option *row, const char *text, uint64_t *count)
 {
+        (void)row;
         return read_digits(&text, count) && !*text;
 }
 
-static bool read_seconds(const char *text, uint64_t *ms)
+static bool read_seconds(const struct option *row, const char *text, uint64_t *ms)
 {
         uint64_t unit = 100;
 
+        (void)row;
         if (!read_digits(&text, ms))
                 return false;
         if (__builtin_mul_overflow(*ms, 1000u, ms))
@@ -177,219 +257,270 @@ static bool read_seconds(const char *text, uint64_t *ms)
         return !*text;
 }
 
-static const struct number_type {
-        bool (*read)(const char *text, uint64_t *number);
-        void (*print)(uint64_t number, char *text, size_t size);
-        const char *name;
+static bool read_switch(const struct option *row, const char *text, uint64_t *yes)
+{
+        (void)row;
+        *yes = strcmp(text, "yes") == 0;
+        return *yes || strcmp(text, "no") == 0;
+}
+
+static void print_switch(const struct option *row, uint64_t yes, char *text, size_t size)
+{
+        (void)row;
+        snprintf(text, size, "%s", yes ? "yes" : "no");
+}
+
+static bool read_choice(const struct option *row, const char *text, uint64_t *index)
+{
+        for (*index = 0; row->choices->names[*index]; ++*index) {
+                if (strcmp(text, row->choices->names[*index]) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static void print_choice(const struct option *row, uint64_t index, char *text, size_t size)
+{
+        snprintf(text, size, "%s", row->choices->names[index]);
+}
+
+static const struct type {
         const char *argument;
-} numbers[] = {
-        [OPTION_SECONDS] = { read_seconds, print_seconds, "a number of seconds", "SECONDS" },
-        [OPTION_SIZE] = { read_size, print_size, "a size (bytes, or with k, M, G or T behind the number)",
-                          "SIZE" },
-        [OPTION_COUNT] = { read_count, print_count, "a number", "N" },
+        /* Of types whose values are numbers. */
+        bool (*read)(const struct option *row, const char *text, uint64_t *number);
+        void (*print)(const struct option *row, uint64_t number, char *text, size_t size);
+        const char *name; /* NULL: its values have no bounds */
+} types[] = {
+        [OPTION_TEXT] = { .argument = "TEXT" },
+        [OPTION_PATH] = { .argument = "PATH" },
+        [OPTION_URI] = { .argument = "URI" },
+        [OPTION_BACKEND] = { .argument = "NAME" },
+        [OPTION_SWITCH] = { NULL, read_switch, print_switch, NULL },
+        [OPTION_CHOICE] = { NULL, read_choice, print_choice, NULL },
+        [OPTION_SECONDS] = { "SECONDS", read_seconds, print_seconds, "a number of seconds" },
+        [OPTION_SIZE] = { "SIZE", read_size, print_size,
+                          "a size (bytes, or with k, M, G or T behind the number)" },
+        [OPTION_COUNT] = { "N", read_count, print_count, "a number" },
 };
 
-static bool set_number(const struct config_option *option, uint64_t *field, const char *text, struct why why)
+static bool is_text(const struct option *row)
 {
-        const struct number_type *type = &numbers[option->type];
+        return !types[row->type].read;
+}
+
+/* ---- setting ---- */
+
+/* "expected error, warning, info or debug" */
+static bool fail_choice(const struct option *row, struct why why)
+{
+        char list[128];
+        size_t len = 0;
+
+        for (size_t i = 0; row->choices->names[i] && len < sizeof(list); i++)
+                len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+                                        i == 0                       ? ""
+                                        : row->choices->names[i + 1] ? ", "
+                                                                     : " or ",
+                                        row->choices->names[i]);
+        return fail(why, "expected %s", list);
+}
+
+static bool set_number(const struct option *row, uint64_t *value, const char *text, struct why why)
+{
+        const struct type *type = &types[row->type];
         char min[32], max[32];
         uint64_t number;
+        bool understood = type->read(row, text, &number);
 
-        if (!type->read(text, &number))
+        if (!understood && type->name)
                 return fail(why, "not %s", type->name);
-        if (number < option->min || number > option->max) {
-                type->print(option->min, min, sizeof(min));
-                type->print(option->max, max, sizeof(max));
+        if (!understood)
+                return row->choices ? fail_choice(row, why) : fail(why, "expected yes or no");
+        if (type->name && (number < row->min || number > row->max)) {
+                type->print(row, row->min, min, sizeof(min));
+                type->print(row, row->max, max, sizeof(max));
                 return fail(why, "out of range: %s to %s", min, max);
         }
-        *field = number;
+        *value = number;
         return true;
 }
 
-/* What a file could not hold is no value either: a printed configuration reads back as it was. */
-static bool set_text(const struct config_option *option, char **field, const char *text, struct why why)
+static bool replace_text(const char **value, const char *text)
+{
+        char *copy = strdup(text);
+
+        if (!copy)
+                return false;
+        free((char *)*value);
+        *value = copy;
+        return true;
+}
+
+/* Refuses what a file cannot hold: a printed configuration must read back as it was. */
+static bool set_text(const struct option *row, const char **value, const char *text, struct why why)
 {
         size_t len = strlen(text);
-        char *copy;
 
-        if (len < option->min)
+        if (len < row->min)
                 return fail(why, "is empty");
-        if (option->max && len > option->max)
-                return fail(why, "too long: %zu bytes, at most %llu", len, (unsigned long long)option->max);
+        if (row->max && len > row->max)
+                return fail(why, "too long: %zu bytes, at most %llu", len, (unsigned long long)row->max);
         for (size_t i = 0; i < len; i++) {
                 if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
                         return fail(why, "holds a control character");
         }
-        if (strstr(text, " ;") || text[0] == ' ' || text[len - 1] == ' ')
+        if (strstr(text, " ;") || text[0] == ' ' || (len && text[len - 1] == ' '))
                 return fail(why, "must not begin or end with a space, nor hold ' ;', which begins a comment");
-        copy = strdup(text);
-        if (!copy)
-                return fail(why, "no memory");
-        free(*field);
-        *field = copy;
-        return true;
+        return replace_text(value, text) || fail(why, "no memory");
 }
 
-static bool set_backend(const struct config_option *option, char **field, const char *text, struct why why)
+static bool check_backend(const char *name, struct why why)
 {
         char known[256] = "";
 
         for (size_t i = 0, len = 0; backends[i] && len < sizeof(known); i++) {
-                if (strcmp(text, backends[i]->name) == 0)
-                        return set_text(option, field, text, why);
+                if (strcmp(name, backends[i]->name) == 0)
+                        return true;
                 len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "",
                                         backends[i]->name);
         }
         return fail(why, "no such backend (%s)", known);
 }
 
-static const char *const fsync_names[] = {
-        [FSYNC_ALWAYS] = "always",
-        [FSYNC_EVERYSEC] = "everysec",
-        [FSYNC_NO] = "no",
-};
+/* ---- values ---- */
 
-static bool set_fsync(enum fsync_policy *field, const char *text, struct why why)
+static void *value_of(const struct config_option *option, const struct config *config)
 {
-        for (size_t i = 0; i < sizeof(fsync_names) / sizeof(fsync_names[0]); i++) {
-                if (strcmp(text, fsync_names[i]) == 0) {
-                        *field = (enum fsync_policy)i;
-                        return true;
-                }
-        }
-        return fail(why, "expected always, everysec or no");
+        if (option->of_backend)
+                return &config->backend_values[option->at];
+        return (char *)(uintptr_t)config + option->at;
 }
 
-static bool set_switch(bool *field, const char *text, struct why why)
+static const char **text_of(const struct config_option *option, const struct config *config)
 {
-        bool yes = strcmp(text, "yes") == 0;
+        assert(is_text(option->row));
+        return value_of(option, config);
+}
 
-        if (!yes && strcmp(text, "no") != 0)
-                return fail(why, "expected yes or no");
-        *field = yes;
+static uint64_t *number_of(const struct config_option *option, const struct config *config)
+{
+        assert(!is_text(option->row));
+        return value_of(option, config);
+}
+
+bool config_values_init(struct config *config)
+{
+        struct config_option option, same;
+
+        for (size_t i = 0; config_option_at(i, &option); i++)
+                assert(config_option_find(slice_of(option.row->name), &same) && same.number == i);
+        config->backend_values = calloc(count_backend_options() + 1, sizeof(*config->backend_values));
+        return config->backend_values;
+}
+
+void config_values_deinit(struct config *config)
+{
+        struct config_option option;
+
+        for (size_t i = 0; config->backend_values && config_option_at(i, &option); i++) {
+                if (is_text(option.row))
+                        free((char *)*text_of(&option, config));
+        }
+        free(config->backend_values);
+        config->backend_values = NULL;
+}
+
+bool config_values_reset(struct config *config)
+{
+        struct config_option option;
+
+        for (size_t i = 0; config_option_at(i, &option); i++) {
+                const struct option *row = option.row;
+
+                if (!is_text(row))
+                        *number_of(&option, config) = row->fallback.number;
+                else if (row->fallback.text && !replace_text(text_of(&option, config), row->fallback.text))
+                        return false;
+        }
         return true;
 }
 
-/* ---- values ---- */
-
-/* The field, as the type that its row says it has. */
-union place {
-        char **text;
-        enum log_level *level;
-        enum fsync_policy *fsync;
-        bool *yes;
-        uint64_t *number;
-};
-
-static union place field_of(const struct config_option *option, const struct config *config)
+const union option_value *config_backend_values(const struct config *config, size_t backend)
 {
-        void *at = (char *)config + option->offset;
+        size_t before = 0;
 
-        switch (option->type) {
-        case OPTION_TEXT:
-        case OPTION_URI:
-        case OPTION_BACKEND: return (union place){ .text = at };
-        case OPTION_LEVEL: return (union place){ .level = at };
-        case OPTION_FSYNC: return (union place){ .fsync = at };
-        case OPTION_SWITCH: return (union place){ .yes = at };
-        default: return (union place){ .number = at };
+        for (size_t i = 0; i < backend; i++) {
+                assert(backends[i]);
+                before += count_rows(backends[i]);
         }
+        return &config->backend_values[before];
 }
 
 bool config_option_set(const struct config_option *option, struct config *config, const char *text, char *why,
                        size_t why_size)
 {
-        union place field = field_of(option, config);
         struct why reason = { why, why_size };
 
-        switch (option->type) {
-        case OPTION_TEXT:
-        case OPTION_URI: return set_text(option, field.text, text, reason);
-        case OPTION_BACKEND: return set_backend(option, field.text, text, reason);
-        case OPTION_LEVEL:
-                return log_level_parse(text, field.level) ||
-                       fail(reason, "expected error, warning, info or debug");
-        case OPTION_FSYNC: return set_fsync(field.fsync, text, reason);
-        case OPTION_SWITCH: return set_switch(field.yes, text, reason);
-        default: return set_number(option, field.number, text, reason);
-        }
+        if (!is_text(option->row))
+                return set_number(option->row, number_of(option, config), text, reason);
+        if (option->row->type == OPTION_BACKEND && !check_backend(text, reason))
+                return false;
+        return set_text(option->row, text_of(option, config), text, reason);
 }
 
 bool config_option_get(const struct config_option *option, const struct config *config, char *text,
                        size_t size)
 {
-        union place field = field_of(option, config);
+        const char *value;
 
-        switch (option->type) {
-        case OPTION_URI:
-                if (*field.text) {
-                        uri_mask(*field.text, text, size);
-                        return strcmp(text, *field.text) != 0;
-                }
-                /* fall through */
-        case OPTION_TEXT:
-        case OPTION_BACKEND: snprintf(text, size, "%s", *field.text ? *field.text : ""); break;
-        case OPTION_LEVEL: snprintf(text, size, "%s", log_level_name(*field.level)); break;
-        case OPTION_FSYNC: snprintf(text, size, "%s", fsync_names[*field.fsync]); break;
-        case OPTION_SWITCH: snprintf(text, size, "%s", *field.yes ? "yes" : "no"); break;
-        default: numbers[option->type].print(*field.number, text, size);
+        if (!is_text(option->row)) {
+                types[option->row->type].print(option->row, *number_of(option, config), text, size);
+                return false;
         }
+        value = *text_of(option, config);
+        if (value && option->row->type == OPTION_URI) {
+                uri_mask(value, text, size);
+                return strcmp(text, value) != 0;
+        }
+        snprintf(text, size, "%s", value ? value : "");
         return false;
 }
 
 bool config_option_equal(const struct config_option *option, const struct config *a, const struct config *b)
 {
-        union place one = field_of(option, a), other = field_of(option, b);
-
-        switch (option->type) {
-        case OPTION_TEXT:
-        case OPTION_URI:
-        case OPTION_BACKEND: return slice_equal(slice_of(*one.text), slice_of(*other.text));
-        case OPTION_LEVEL: return *one.level == *other.level;
-        case OPTION_FSYNC: return *one.fsync == *other.fsync;
-        case OPTION_SWITCH: return *one.yes == *other.yes;
-        default: return *one.number == *other.number;
-        }
+        if (is_text(option->row))
+                return slice_equal(slice_of(*text_of(option, a)), slice_of(*text_of(option, b)));
+        return *number_of(option, a) == *number_of(option, b);
 }
-
-#define SWAP(a, b)                                                                                           \
-        do {                                                                                                 \
-                __typeof__(a) kept = (a);                                                                    \
-                (a) = (b);                                                                                   \
-                (b) = kept;                                                                                  \
-        } while (0)
 
 void config_option_swap(const struct config_option *option, struct config *a, struct config *b)
 {
-        union place one = field_of(option, a), other = field_of(option, b);
+        if (is_text(option->row)) {
+                const char *text = *text_of(option, a);
 
-        switch (option->type) {
-        case OPTION_TEXT:
-        case OPTION_URI:
-        case OPTION_BACKEND: SWAP(*one.text, *other.text); break;
-        case OPTION_LEVEL: SWAP(*one.level, *other.level); break;
-        case OPTION_FSYNC: SWAP(*one.fsync, *other.fsync); break;
-        case OPTION_SWITCH: SWAP(*one.yes, *other.yes); break;
-        default: SWAP(*one.number, *other.number);
+                *text_of(option, a) = *text_of(option, b);
+                *text_of(option, b) = text;
+        } else {
+                uint64_t number = *number_of(option, a);
+
+                *number_of(option, a) = *number_of(option, b);
+                *number_of(option, b) = number;
         }
 }
 
-void config_option_free(const struct config_option *option, struct config *config)
-{
-        if (option->type == OPTION_TEXT || option->type == OPTION_URI || option->type == OPTION_BACKEND) {
-                char **text = field_of(option, config).text;
-
-                free(*text);
-                *text = NULL;
-        }
-}
+/* ---- for people ---- */
 
 const char *config_option_argument(const struct config_option *option)
 {
-        static const char *const names[] = {
-                [OPTION_TEXT] = "PATH",   [OPTION_URI] = "URI",    [OPTION_BACKEND] = "NAME",
-                [OPTION_LEVEL] = "LEVEL", [OPTION_FSYNC] = "WHEN", [OPTION_SWITCH] = NULL,
-        };
+        return option->row->choices ? option->row->choices->argument : types[option->row->type].argument;
+}
 
-        return option->type >= OPTION_SECONDS ? numbers[option->type].argument : names[option->type];
+void config_option_default(const struct config_option *option, char *text, size_t size)
+{
+        const union option_value *fallback = &option->row->fallback;
+
+        if (!is_text(option->row))
+                types[option->row->type].print(option->row, fallback->number, text, size);
+        else
+                snprintf(text, size, "%s", fallback->text ? fallback->text : "");
 }

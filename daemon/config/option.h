@@ -11,26 +11,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../base/log.h"
+#include "../../backends/option.h"
 #include "access.h"
 
 enum fsync_policy { FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO };
 
+/* Values of options are malloc'ed texts and numbers: text_of() and number_of() in option.c rely on that. */
 struct config {
-        char *config_file; /* what was read, or NULL */
-        char *socket;      /* path; NULL where nothing names one: then one must be inherited */
-        char *data;        /* path, not resolved; need not exist */
-        char *backend;     /* the default backend */
-        char *mongo;       /* URI, or NULL. May hold a password: uri_mask() before it is shown */
-        char *mongo_prefix;
-        uint64_t mongo_term_ms;
-        enum log_level log_level;
-        bool log_json;
-        enum fsync_policy fsync;
+        char *config_file;  /* what was read, or NULL */
+        const char *socket; /* path; NULL where nothing names one: then one must be inherited */
+        const char *data;   /* path, not resolved; need not exist */
+        const char *backend;
+        union option_value *backend_values; /* of every backend's options; config_backend_values() */
+        uint64_t log_level;                 /* enum log_level */
+        uint64_t log_json;                  /* 0 or 1 */
+        uint64_t fsync;                     /* enum fsync_policy */
         uint64_t idle_close_ms;
         uint64_t cache_bytes;
-        uint64_t page_cache_bytes;
-        uint64_t memory_max_bytes;
         uint64_t max_message_bytes;
         uint64_t max_in_flight; /* requests of one connection on one session */
         uint64_t max_sessions;  /* handles of one connection */
@@ -47,33 +44,28 @@ struct config_error {
         char text[512];
 };
 
-enum option_type {
-        OPTION_TEXT,    /* char *; min and max are lengths in bytes */
-        OPTION_URI,     /* the same, and may hold a password: not shown */
-        OPTION_BACKEND, /* char *; a name from backends[] */
-        OPTION_LEVEL,   /* enum log_level */
-        OPTION_FSYNC,   /* enum fsync_policy */
-        OPTION_SWITCH,  /* bool: yes or no; as a flag it needs no value */
-        OPTION_SECONDS, /* uint64_t milliseconds */
-        OPTION_SIZE,    /* uint64_t bytes */
-        OPTION_COUNT,   /* uint64_t */
-};
-
+/* A row of the whole table: the daemon's options, with those of the backends behind `backend`. */
 struct config_option {
-        const char *name; /* in the file; with `--` in front, the flag */
-        enum option_type type;
-        size_t offset; /* in struct config */
-        bool reloads;  /* may change while the daemon runs */
-        const char *fallback;
-        uint64_t min, max;
-        const char *help;
+        const struct option *row;
+        size_t number;   /* its place in the table, from 0 */
+        bool of_backend; /* its value is in backend_values; else in struct config */
+        size_t at;       /* there: an index; an offset */
+        bool reloads;    /* may change while the daemon runs */
 };
 
-enum { CONFIG_OPTIONS = 19 };
-extern const struct config_option config_options[CONFIG_OPTIONS];
+/* Option number `number`; false: there are not so many. */
+bool config_option_at(size_t number, struct config_option *option);
+/* False: there is none of this name. */
+bool config_option_find(struct slice name, struct config_option *option);
+size_t config_option_count(void);
 
-/* NULL: there is none of this name. */
-const struct config_option *config_option_find(struct slice name);
+/* Makes room for the values of the backends' options. False: no memory. */
+bool config_values_init(struct config *config);
+void config_values_deinit(struct config *config);
+/* Gives every option its default. False: no memory. */
+bool config_values_reset(struct config *config);
+/* The values of the options of backends[backend], in their order; NULL where it has none. */
+const union option_value *config_backend_values(const struct config *config, size_t backend);
 
 /* False: `why` says what is wrong, without the value; the config is as before. */
 bool config_option_set(const struct config_option *option, struct config *config, const char *text, char *why,
@@ -84,8 +76,10 @@ bool config_option_get(const struct config_option *option, const struct config *
                        size_t size);
 bool config_option_equal(const struct config_option *option, const struct config *a, const struct config *b);
 void config_option_swap(const struct config_option *option, struct config *a, struct config *b);
-void config_option_free(const struct config_option *option, struct config *config);
 
-const char *config_option_argument(const struct config_option *option); /* SIZE, PATH ...; NULL: none */
+/* SIZE, PATH ...; NULL: as a flag it needs no value. */
+const char *config_option_argument(const struct config_option *option);
+/* As a file has it; empty where there is none. */
+void config_option_default(const struct config_option *option, char *text, size_t size);
 
 #endif

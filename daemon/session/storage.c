@@ -6,9 +6,10 @@
 #include <stdlib.h>
 
 #include "../base/log.h"
+#include "../config/config.h"
 
-int storages_start(struct storages *storages, const struct backend_config *config, struct log *log,
-                   unsigned *workers)
+int storages_start(struct storages *storages, const struct config *config,
+                   const struct backend_config *backend_config, struct log *log, unsigned *workers)
 {
         struct fault fault = { 0 };
         size_t n = 0;
@@ -25,7 +26,9 @@ int storages_start(struct storages *storages, const struct backend_config *confi
                 struct storage *storage = &storages->all[storages->n];
 
                 storage->backend = backends[storages->n];
-                if (storage->backend->start(config, &storage->env, &fault) < 0) {
+                const union option_value *values = config_backend_values(config, storages->n);
+
+                if (storage->backend->start(backend_config, values, &storage->env, &fault) < 0) {
                         log_write(log, LOG_ERROR, "cannot start the backend %s: %s", storage->backend->name,
                                   fault.text);
                         return -1;

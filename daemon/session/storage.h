@@ -6,6 +6,7 @@
 #include "../../backends/backend.h"
 #include "../base/store.h"
 
+struct config;
 struct log;
 
 struct storage {
@@ -24,8 +25,8 @@ struct storages {
  * Starts every backend. `*workers` grows by the threads that slow ones need of their own. 0, or -1 and the
  * reason has been logged; either way they are to be stopped.
  */
-int storages_start(struct storages *storages, const struct backend_config *config, struct log *log,
-                   unsigned *workers);
+int storages_start(struct storages *storages, const struct config *config,
+                   const struct backend_config *backend_config, struct log *log, unsigned *workers);
 void storages_stop(struct storages *storages);
 
 /* One that is set up, or NULL. */

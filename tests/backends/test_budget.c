@@ -35,10 +35,7 @@ static void start(const char *backend, size_t bytes)
 {
         test_remove("data"); /* a failed test's */
         storage_start(&at, storage_backend(backend), "data");
-        at.backend->stop(at.env);
-        at.config.memory_max_bytes = bytes;
-        at.config.page_cache_bytes = bytes;
-        ck_assert_int_eq(at.backend->start(&at.config, &at.env, &at.fault), 0);
+        storage_restart_with(&at, strcmp(backend, "file") == 0 ? "page-cache" : "memory-max", bytes);
 }
 
 static void stop(void)

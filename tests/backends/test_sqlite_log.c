@@ -120,13 +120,6 @@ FILE_TEST(a_batch_costs_few_writes)
         ck_assert_uint_ge(bytes / PAGE, (size_t)writes * FEW);
 }
 
-static void with_page_cache(size_t page_cache)
-{
-        at.backend->stop(at.env);
-        at.config.page_cache_bytes = page_cache;
-        ck_assert_int_eq(at.backend->start(&at.config, &at.env, &at.fault), 0);
-}
-
 /*
  * Batches of all sizes, new rows and changed ones, with room in the page cache and without: then a
  * transaction writes pages that it reads again, and writes over. Every tenth batch finds the disk full.
@@ -137,7 +130,7 @@ FILE_TEST(what_was_answered_is_in_the_file)
         int refused = 0;
 
         memset(stored, 0, sizeof(stored));
-        with_page_cache(_i ? 0 : 16 << 20);
+        storage_restart_with(&at, "page-cache", _i ? 0 : 16 << 20);
         storage_open(&at, "x", NULL);
         see_writes(true);
         for (int64_t hash = 1; hash <= BATCHES; hash++) {

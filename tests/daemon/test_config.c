@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../backends/backend.h"
 #include "../../daemon/config/config.h"
 #include "../../daemon/config/uri.h"
 
@@ -29,6 +30,20 @@ static void setup(void)
 static void teardown(void)
 {
         config_deinit(&config);
+}
+
+/* The value of an option of a backend. */
+static union option_value value(const char *backend, const char *name)
+{
+        for (size_t i = 0; backends[i]; i++) {
+                const struct option *options = backends[i]->options;
+
+                for (size_t j = 0; strcmp(backends[i]->name, backend) == 0 && options[j].name; j++)
+                        if (strcmp(options[j].name, name) == 0)
+                                return config_backend_values(&config, i)[j];
+        }
+        ck_abort_msg("the backend %s has no option %s", backend, name);
+        return (union option_value){ NULL };
 }
 
 static void write_file(const char *path, const char *bytes, size_t len)
@@ -80,14 +95,16 @@ START_TEST(defaults)
         ck_assert_str_eq(config.data, "/home/somebody/.local/state/gramd");
         ck_assert_str_eq(config.socket, geteuid() == 0 ? "/run/gramd/gramd.sock" : "/run/user/1/gramd.sock");
         ck_assert_str_eq(config.backend, "file");
-        ck_assert_ptr_null(config.mongo);
-        ck_assert_int_eq(config.log_level, LOG_INFO);
+        ck_assert_ptr_null(value("mongo", "mongo").text);
+        ck_assert_ptr_null(value("mongo", "mongo-prefix").text);
+        ck_assert_uint_eq(value("mongo", "mongo-term").number, 15000);
+        ck_assert_uint_eq(config.log_level, LOG_INFO);
         ck_assert(!config.log_json);
-        ck_assert_int_eq(config.fsync, FSYNC_EVERYSEC);
+        ck_assert_uint_eq(config.fsync, FSYNC_EVERYSEC);
         ck_assert_uint_eq(config.idle_close_ms, 5000);
         ck_assert_uint_eq(config.cache_bytes, 256u << 20);
-        ck_assert_uint_eq(config.page_cache_bytes, 64u << 20);
-        ck_assert_uint_eq(config.memory_max_bytes, 256u << 20);
+        ck_assert_uint_eq(value("file", "page-cache").number, 64u << 20);
+        ck_assert_uint_eq(value("memory", "memory-max").number, 256u << 20);
         ck_assert_uint_eq(config.max_message_bytes, 4u << 20);
         ck_assert_uint_eq(config.max_in_flight, 256);
         ck_assert_uint_eq(config.max_sessions, 1024);
@@ -122,14 +139,15 @@ START_TEST(every_option_in_the_file)
         ck_assert_str_eq(config.socket, "/s");
         ck_assert_str_eq(config.data, "/d d/x;y # z");
         ck_assert_str_eq(config.backend, "memory");
-        ck_assert_str_eq(config.mongo, "mongodb://a.example,b.example:27018/?tls=true&w=majority");
-        ck_assert_int_eq(config.log_level, LOG_DEBUG);
+        ck_assert_str_eq(value("mongo", "mongo").text,
+                         "mongodb://a.example,b.example:27018/?tls=true&w=majority");
+        ck_assert_uint_eq(config.log_level, LOG_DEBUG);
         ck_assert(config.log_json);
-        ck_assert_int_eq(config.fsync, FSYNC_ALWAYS);
+        ck_assert_uint_eq(config.fsync, FSYNC_ALWAYS);
         ck_assert_uint_eq(config.idle_close_ms, 250);
         ck_assert_uint_eq(config.cache_bytes, 1u << 30);
-        ck_assert_uint_eq(config.page_cache_bytes, 3072);
-        ck_assert_uint_eq(config.memory_max_bytes, 65536);
+        ck_assert_uint_eq(value("file", "page-cache").number, 3072);
+        ck_assert_uint_eq(value("memory", "memory-max").number, 65536);
         ck_assert_uint_eq(config.max_message_bytes, 5u << 20);
         ck_assert_uint_eq(config.max_in_flight, 1);
         ck_assert_uint_eq(config.max_sessions, 2);
@@ -150,10 +168,10 @@ START_TEST(every_option_as_a_flag)
                       "%s", error.text);
         ck_assert_str_eq(config.socket, "/s");
         ck_assert_str_eq(config.data, "/d");
-        ck_assert_str_eq(config.mongo, "mongodb://h/?a=b");
-        ck_assert_int_eq(config.log_level, LOG_ERROR);
+        ck_assert_str_eq(value("mongo", "mongo").text, "mongodb://h/?a=b");
+        ck_assert_uint_eq(config.log_level, LOG_ERROR);
         ck_assert(config.log_json);
-        ck_assert_int_eq(config.fsync, FSYNC_NO);
+        ck_assert_uint_eq(config.fsync, FSYNC_NO);
         ck_assert_uint_eq(config.idle_close_ms, 0);
         ck_assert_uint_eq(config.cache_bytes, 0);
         ck_assert_uint_eq(config.client_buffer_bytes, 9216);
@@ -421,7 +439,7 @@ START_TEST(a_printed_configuration_reads_back)
         ck_assert_ptr_nonnull(strstr(first, "\nuser 12 = read , write on a*,b\n"));
         ck_assert_msg(load_file(first) == 0, "%s", error.text);
         ck_assert_uint_eq(config.access.n_rules, 2);
-        ck_assert_str_eq(config.mongo, "mongodb://h1,h2/?replicaSet=x&tlsCAFile=/y");
+        ck_assert_str_eq(value("mongo", "mongo").text, "mongodb://h1,h2/?replicaSet=x&tlsCAFile=/y");
         ck_assert_str_eq(printed(config_print), first);
 }
 END_TEST
@@ -431,7 +449,7 @@ START_TEST(a_printed_configuration_holds_no_password)
         const char *text;
 
         ck_assert_int_eq(load("--mongo=mongodb://user:secret@h/", NULL), 0);
-        ck_assert_str_eq(config.mongo, "mongodb://user:secret@h/");
+        ck_assert_str_eq(value("mongo", "mongo").text, "mongodb://user:secret@h/");
         text = printed(config_print);
         ck_assert_ptr_null(strstr(text, "secret"));
         ck_assert_ptr_nonnull(strstr(text, "\n# mongo = mongodb://user:***@h/\n"));
@@ -490,8 +508,8 @@ START_TEST(reload)
         config_adopt(&config, &fresh);
         config_deinit(&fresh);
         ck_assert_uint_eq(config.cache_bytes, 2u << 20);
-        ck_assert_int_eq(config.log_level, LOG_DEBUG);
-        ck_assert_int_eq(config.fsync, FSYNC_EVERYSEC);
+        ck_assert_uint_eq(config.log_level, LOG_DEBUG);
+        ck_assert_uint_eq(config.fsync, FSYNC_EVERYSEC);
         ck_assert_str_eq(config.backend, "file");
         ck_assert_uint_eq(config.workers, 2);
         ck_assert_uint_eq(config.access.n_rules, 0);

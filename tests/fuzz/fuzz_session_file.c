@@ -29,6 +29,7 @@ static struct world {
         char path[80];
         struct backend_env *env;
         struct backend_config config;
+        union option_value page_cache;
         struct {
                 uint8_t bytes[FILE_MAX_BYTES];
                 size_t len;
@@ -41,7 +42,7 @@ static void require(bool holds)
                 abort();
 }
 
-static void ignore_log(void *arg, int level, const char *text)
+static void ignore_log(void *arg, enum log_level level, const char *text)
 {
         (void)arg;
         (void)level;
@@ -185,11 +186,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         snprintf(world.dir, sizeof(world.dir), "/tmp/gramd-fuzz.XXXXXX");
         require(mkdtemp(world.dir));
         snprintf(world.path, sizeof(world.path), "%s/x.session", world.dir);
-        world.config = (struct backend_config){ .data_dir = world.dir,
-                                                .page_cache_bytes = 1 << 20,
-                                                .memory_max_bytes = 1 << 20,
-                                                .log = ignore_log };
-        require(backend_file.start(&world.config, &world.env, &fault) == 0);
+        world.config = (struct backend_config){ .data_dir = world.dir, .log = ignore_log };
+        world.page_cache.number = 1 << 20;
+        require(backend_file.start(&world.config, &world.page_cache, &world.env, &fault) == 0);
         for (size_t i = 0; i < DIALECTS; i++) {
                 require(serve(dialects[i], true) == 0);
                 world.whole[i].len = read_file(world.whole[i].bytes);

@@ -65,16 +65,50 @@ const struct backend *storage_backend(const char *name)
         return NULL;
 }
 
-static void keep_log(void *arg, int level, const char *text)
+static void keep_log(void *arg, enum log_level level, const char *text)
 {
         struct storage *storage = arg;
         char *log = NULL;
 
         pthread_mutex_lock(&storage->log_lock);
-        ck_assert_int_ge(asprintf(&log, "%s%d %s\n", storage->log ? storage->log : "", level, text), 0);
+        ck_assert_int_ge(asprintf(&log, "%s%d %s\n", storage->log ? storage->log : "", (int)level, text), 0);
         free(storage->log);
         storage->log = log;
         pthread_mutex_unlock(&storage->log_lock);
+}
+
+/* NULL: the backend has no option of this name. */
+static union option_value *value_of(struct storage *storage, const char *name)
+{
+        const struct option *options = storage->backend->options;
+
+        for (size_t i = 0; options && options[i].name; i++)
+                if (strcmp(options[i].name, name) == 0)
+                        return &storage->values[i];
+        return NULL;
+}
+
+/* Defaults, but for those of a server and its databases. */
+static void set_values(struct storage *storage)
+{
+        const struct option *options = storage->backend->options;
+        union option_value *uri = value_of(storage, "mongo"), *prefix = value_of(storage, "mongo-prefix");
+
+        for (size_t i = 0; options && options[i].name; i++) {
+                ck_assert_uint_lt(i, STORAGE_OPTIONS_MAX);
+                storage->values[i] = options[i].fallback;
+        }
+        if (uri)
+                uri->text = getenv("STORAGE_MONGO_URI");
+        if (prefix)
+                prefix->text = storage->prefix;
+}
+
+static void start(struct storage *storage)
+{
+        ck_assert_msg(storage->backend->start(&storage->config, storage->values, &storage->env,
+                                              &storage->fault) == 0,
+                      "%s", storage->fault.text);
 }
 
 void storage_start(struct storage *storage, const struct backend *backend, const char *path)
@@ -84,16 +118,18 @@ void storage_start(struct storage *storage, const struct backend *backend, const
         storage->prefix = mongo_name("c");
         storage->config = (struct backend_config){
                 .data_dir = realpath(path, NULL),
-                .mongo_uri = getenv("STORAGE_MONGO_URI"),
-                .mongo_prefix = storage->prefix,
-                .mongo_term_ms = 15000,
-                .page_cache_bytes = 16 << 20,
-                .memory_max_bytes = 64 << 20,
                 .log = keep_log,
                 .log_arg = storage,
         };
-        ck_assert_msg(backend->start(&storage->config, &storage->env, &storage->fault) == 0, "%s",
-                      storage->fault.text);
+        set_values(storage);
+        start(storage);
+}
+
+void storage_restart_with(struct storage *storage, const char *option, uint64_t value)
+{
+        storage->backend->stop(storage->env);
+        value_of(storage, option)->number = value;
+        start(storage);
 }
 
 static void forget_opened(struct storage *storage)

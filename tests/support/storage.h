@@ -18,11 +18,15 @@
 
 #include "../../backends/backend.h"
 
-enum { STORAGE_NIL = -77777 }; /* an access hash, or part of a state, that is nil */
+enum {
+        STORAGE_NIL = -77777, /* an access hash, or part of a state, that is nil */
+        STORAGE_OPTIONS_MAX = 8,
+};
 
 struct storage {
         const struct backend *backend;
         struct backend_config config;
+        union option_value values[STORAGE_OPTIONS_MAX]; /* of the backend's options */
         struct backend_env *env;
         struct backend_session *session;
         const char *dialect; /* of new sessions, where none is named; NULL: the backend's default */
@@ -40,6 +44,9 @@ const struct backend *storage_backend(const char *name);
  * $STORAGE_MONGO_URI. */
 void storage_start(struct storage *storage, const struct backend *backend, const char *path);
 void storage_stop(struct storage *storage); /* closes a session that is open */
+
+/* Stops the backend and starts it again with another value of this option. */
+void storage_restart_with(struct storage *storage, const char *option, uint64_t value);
 
 /* 0 or the error; `dialect` NULL: storage->dialect. */
 int storage_try(struct storage *storage, const char *name, const char *dialect, bool create);

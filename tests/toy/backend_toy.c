@@ -44,6 +44,7 @@ struct backend_session {
 struct backend_env {
         pthread_mutex_t lock; /* of the list; a session itself has one user at a time */
         struct backend_session *first;
+        size_t rows_max; /* of a session */
 };
 
 static int out_of_memory(struct fault *fault)
@@ -286,6 +287,9 @@ static int change(struct batch *batch, const struct change *change, struct fault
         for (size_t i = 0; change->kind != CHANGE_IDENTITY && i < change->n; i++)
                 if (!change_row(batch, change, i))
                         return out_of_memory(fault);
+        if (batch->table.n > batch->session->env->rows_max)
+                return fault_set(fault, BACKEND_E_TOO_LARGE, "more than %zu rows: option `toy-rows`",
+                                 batch->session->env->rows_max);
         if (count(&batch->table, ROW_STATE) > BACKEND_STATES_MAX)
                 return fault_set(fault, BACKEND_E_TOO_LARGE, "more than %d update states",
                                  BACKEND_STATES_MAX);
@@ -504,12 +508,19 @@ static int toy_sync(struct backend_session *session, struct fault *fault)
         return 0;
 }
 
-static int toy_start(const struct backend_config *config, struct backend_env **env, struct fault *fault)
+static const struct option toy_options[] = {
+        OPTION("toy-rows", OPTION_COUNT, { .number = 100000 }, 1, 1000000, "Rows of one session.", NULL),
+        { .name = NULL },
+};
+
+static int toy_start(const struct backend_config *config, const union option_value *values,
+                     struct backend_env **env, struct fault *fault)
 {
         (void)config;
         *env = calloc(1, sizeof(**env));
         if (!*env)
                 return out_of_memory(fault);
+        (*env)->rows_max = (size_t)values[0].number;
         pthread_mutex_init(&(*env)->lock, NULL);
         return 0;
 }
@@ -528,6 +539,7 @@ static void toy_stop(struct backend_env *env)
 
 const struct backend backend_toy = {
         .name = "toy",
+        .options = toy_options,
         .start = toy_start,
         .stop = toy_stop,
         .open = toy_open,
