@@ -1,5 +1,6 @@
 /* Faults: the text that says for people why a backend refused. */
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,7 @@ int fault_set(struct fault *fault, int error, const char *format, ...)
         va_list args;
         int length;
 
+        assert(error <= BACKEND_E_NOT_FOUND && error >= BACKEND_E_OPTION);
         fault->file[0] = fault->holder.host[0] = '\0';
         va_start(args, format);
         length = vsnprintf(fault->text, sizeof(fault->text), format, args);

@@ -7,6 +7,7 @@
 
 #include "buffer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +79,7 @@ void buffer_append(struct buffer *buffer, const void *data, size_t len)
 {
         uint8_t *at = buffer_reserve(buffer, len);
 
+        assert(data || !len);
         if (!at || !len)
                 return;
         memcpy(at, data, len);

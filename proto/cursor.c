@@ -6,6 +6,7 @@
 
 #include "cursor.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 
 static size_t cursor_left(const struct cursor *cursor)
 {
+        assert(cursor->at <= cursor->end);
         return (size_t)(cursor->end - cursor->at);
 }
 
@@ -99,6 +101,7 @@ bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *va
         const uint8_t *start = cursor->at;
         int64_t found;
 
+        assert(low <= high);
         if (!cursor_int(cursor, &found))
                 return false;
         if (found < low || found > high) {

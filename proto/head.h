@@ -6,6 +6,7 @@
  * belong to it. The scanner (frame.c) and the cursor (cursor.c) see the format through this alone.
  */
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@ static inline bool head_read(const struct head_shape *shape, const uint8_t *at, 
 {
         uint64_t length = 0;
 
+        assert(len > 0);
         if (!shape->width) {
                 *head = (struct head){ shape->size, shape->children };
                 return true;

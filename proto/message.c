@@ -5,6 +5,7 @@
 
 #include "message.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { RESULT_HEAD_MAX_BYTES = 8 };
@@ -183,6 +184,7 @@ void pack_array_end(struct buffer *out, size_t at, uint32_t count)
 {
         if (out->failed)
                 return;
+        assert(at + 5 <= out->len && out->data[at] == ARRAY32);
         for (int i = 0; i < 4; i++)
                 out->data[at + 1 + (size_t)i] = (uint8_t)(count >> (24 - 8 * i));
 }

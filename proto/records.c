@@ -69,6 +69,7 @@ bool identity_copy(struct identity *to, const struct identity *from)
 {
         char *address = NULL;
 
+        assert(to != from);
         if (from->server_address) {
                 address = strdup(from->server_address);
                 if (!address)
@@ -82,6 +83,7 @@ bool identity_copy(struct identity *to, const struct identity *from)
 
 void identity_set_nil(struct identity *identity, enum field field)
 {
+        assert(!field_infos[field].never_nil);
         identity->present &= ~FIELD_BIT(field);
         identity->number[field] = 0;
         if (field == FIELD_AUTH_KEY)
@@ -107,8 +109,10 @@ void identity_set_key(struct identity *identity, const uint8_t key[AUTH_KEY_BYTE
 
 bool identity_set_address(struct identity *identity, struct slice address)
 {
-        char *copy = strndup(address.data, address.len);
+        char *copy;
 
+        assert(address.data && address.len <= TEXT_MAX_BYTES);
+        copy = strndup(address.data, address.len);
         if (!copy)
                 return false;
         free(identity->server_address);
@@ -119,6 +123,7 @@ bool identity_set_address(struct identity *identity, struct slice address)
 
 bool identity_equal(const struct identity *a, const struct identity *b, enum field field)
 {
+        assert(field < FIELD_COUNT);
         if (!identity_has(a, field) || !identity_has(b, field))
                 return identity_has(a, field) == identity_has(b, field);
         if (field_infos[field].type == FIELD_KEY)
@@ -263,6 +268,7 @@ void peer_write(struct buffer *out, const struct peer *peer)
 {
         msgpack_packer packer = buffer_packer(out);
 
+        assert(peer->type.data);
         pack_array(out, 6);
         pack_int(out, peer->id);
         if (peer->has_access_hash)
@@ -293,6 +299,7 @@ bool peer_set_time(uint8_t *packed, size_t len, int64_t last_update_on)
         struct cursor cursor = { packed + 1, packed + len };
         uint8_t *time;
 
+        assert(len > PEER_TIME_BYTES);
         for (int part = 0; part < 5; part++)
                 cursor_skip(&cursor, NULL);
         if (cursor.end - cursor.at != PEER_TIME_BYTES || last_update_on < 0 || last_update_on > UINT32_MAX)
@@ -353,6 +360,7 @@ void state_write(struct buffer *out, const struct state *state)
 
 void state_keep(struct state *state, const struct state *stored)
 {
+        assert(state->id == stored->id);
         for (unsigned part = 0; part < STATE_PARTS; part++) {
                 if (!(state->present & 1u << part))
                         state->part[part] = stored->part[part];

@@ -10,6 +10,8 @@
 
 #include "session_string.h"
 
+#include <assert.h>
+
 #include "base64.h"
 #include "session_string_parts.h"
 
@@ -239,6 +241,7 @@ bool session_string_write(const struct identity *identity, const struct session_
 
         writing.home = datacentre_find(identity->number[FIELD_DC_ID], identity->number[FIELD_TEST_MODE]);
         if (!session_string_write_parts(&writing, format)) {
+                assert(writing.missing < FIELD_COUNT);
                 *missing = field_infos[writing.missing].name;
                 return false;
         }

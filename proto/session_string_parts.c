@@ -6,6 +6,7 @@
 #include "session_string_parts.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 
 const uint8_t *reading_take(struct reading *reading, size_t n)
 {
@@ -120,6 +121,7 @@ bool part_number_write(struct writing *writing, const struct part *part)
 {
         uint64_t value;
 
+        assert(part->width > 0 && part->width <= 8);
         if (!writing_number(writing, part->field, UINT64_MAX >> (64 - 8 * part->width), &value))
                 return false;
         put_big_endian(writing, part->width, value);

@@ -6,6 +6,7 @@
  * says how long the bytes live. `data == NULL` means absent (nil), which is not the same as empty.
  */
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,8 +39,10 @@ static inline bool slice_is(struct slice a, const char *text)
 /* Byte order, a prefix before the longer one; neither may be absent. */
 static inline int slice_compare(struct slice a, struct slice b)
 {
-        int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+        int order;
 
+        assert(a.data && b.data);
+        order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
         return order ? order : (a.len > b.len) - (a.len < b.len);
 }
 

@@ -7,6 +7,7 @@
 
 #include "mongo.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "instance.h"
@@ -138,6 +139,7 @@ static bool put(const struct mongo_batch *batch, size_t change, struct row *row,
         bool told = tell(batch, change, EFFECT_USERNAME, before->username, peer->username) &&
                     tell(batch, change, EFFECT_PHONE, before->phone_number, peer->phone_number);
 
+        assert(row->id == peer->id);
         row->put = peer;
         row->time = peer->last_update_on;
         row->has_time = false;
@@ -209,6 +211,7 @@ static int insert_unseen(const struct mongo_batch *batch, struct row *rows, size
         bson_t *documents[MONGO_AT_ONCE] = { NULL };
         int result;
 
+        assert(n <= MONGO_AT_ONCE);
         for (size_t i = 0; i < n; i++) {
                 documents[i] = new_document(&rows[i], batch->session->fence);
                 rows[i].done = true;
@@ -483,6 +486,7 @@ int mongo_apply(struct backend_session *session, const struct change *changes, s
         const struct mongo_batch batch = { session, use.client, changes, n, effect, arg, fault };
         int result = use.client ? apply(&batch) : BACKEND_E_UNAVAILABLE;
 
+        assert(session->phase == MONGO_OWNED);
         (void)durability; /* always the disks of the majority */
         if (!result && mongo_instance_left(session->env->instance, atomic_load(&session->epoch)) <= 0)
                 result = fault_set(fault, BACKEND_E_UNAVAILABLE,

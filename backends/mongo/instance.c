@@ -6,6 +6,7 @@
 
 #include "instance_parts.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,13 +149,24 @@ static int renew(struct mongo_instance *instance, bson_error_t *error)
 
 /* ---- the thread ---- */
 
-/* Sessions must not be believed ours any more; the next attempt makes a new instance. */
-static void bury(struct mongo_instance *instance)
+static void enter_phase(struct mongo_instance *instance, enum instance_phase phase)
+{
+        static const enum instance_phase next[] = {
+                [INSTANCE_UNNAMED] = INSTANCE_NAMED,
+                [INSTANCE_NAMED] = INSTANCE_REGISTERED,
+                [INSTANCE_REGISTERED] = INSTANCE_UNNAMED,
+        };
+
+        assert(phase == next[instance->phase]);
+        instance->phase = phase;
+}
+
+/* This instance owns nothing any more. The next attempt makes a new one. */
+static void retire(struct mongo_instance *instance)
 {
         atomic_store(&instance->end_ms, 0);
         atomic_store(&instance->epoch, 0);
-        instance->registered = false;
-        instance->id[0] = '\0';
+        enter_phase(instance, INSTANCE_UNNAMED);
 }
 
 static void register_as(struct mongo_instance *instance)
@@ -163,7 +175,7 @@ static void register_as(struct mongo_instance *instance)
         memcpy(instance->current, instance->id, sizeof(instance->current));
         atomic_store(&instance->epoch, ++instance->last_epoch);
         pthread_mutex_unlock(&instance->lock);
-        instance->registered = true;
+        enter_phase(instance, INSTANCE_REGISTERED);
 }
 
 static bool attempt(struct mongo_instance *instance, bson_error_t *error)
@@ -178,10 +190,11 @@ static bool attempt(struct mongo_instance *instance, bson_error_t *error)
                 return false;
         }
         mongoc_client_set_error_api(instance->client, MONGOC_ERROR_API_VERSION_2);
-        if (!instance->registered) {
-                if (!instance->id[0]) {
+        if (instance->phase != INSTANCE_REGISTERED) {
+                if (instance->phase == INSTANCE_UNNAMED) {
                         new_id(instance->id);
                         instance->counter = 1;
+                        enter_phase(instance, INSTANCE_NAMED);
                 }
                 result = insert(instance, error);
                 if (result < 0)
@@ -198,7 +211,7 @@ static bool attempt(struct mongo_instance *instance, bson_error_t *error)
                 atomic_store(&instance->end_ms, start + instance->term_ms);
         if (result <= 0)
                 return result == 0;
-        bury(instance);
+        retire(instance);
         snprintf(error->message, sizeof(error->message),
                  "this daemon was taken for dead by another; it takes up its sessions again");
         return false;
@@ -429,7 +442,7 @@ static void say_goodbye(struct mongo_instance *instance)
         MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(instance->id));
         MONGO_BSON dead = BCON_NEW("$set", "{", "dead", BCON_BOOL(true), "}");
 
-        if (!instance->client || !instance->registered || atomic_load(&instance->away))
+        if (!instance->client || instance->phase != INSTANCE_REGISTERED || atomic_load(&instance->away))
                 return;
         release_owed(instance);
         collection = mongo_instances(instance->client);

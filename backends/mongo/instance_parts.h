@@ -25,6 +25,17 @@ struct owed {
         int64_t fence;
 };
 
+/*
+ *     UNNAMED ──► NAMED ──► REGISTERED
+ *        ▲                      │
+ *        └──────────────────────┘ another daemon has marked it dead
+ */
+enum instance_phase {
+        INSTANCE_UNNAMED,
+        INSTANCE_NAMED, /* its document may be stored: no answer has said so */
+        INSTANCE_REGISTERED,
+};
+
 struct mongo_instance {
         struct backend_env *env;
         mongoc_uri_t *uri; /* with timeouts that fit the term */
@@ -34,10 +45,10 @@ struct mongo_instance {
         char boot_id[64];
         char place[PLACE_BYTES]; /* the data directory: whoever holds its lock is there alone */
 
-        /* The thread's own. */
+        /* Only the thread uses these. */
+        enum instance_phase phase;
         char id[MONGO_ID_BYTES];
         int64_t counter;
-        bool registered;
         bool told_away;
 
         _Atomic int64_t end_ms; /* of CLOCK_BOOTTIME */

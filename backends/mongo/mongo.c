@@ -7,6 +7,7 @@
 
 #include "mongo.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -107,6 +108,7 @@ void mongo_use_end(struct mongo_use *use)
 
 void mongo_append_fence(bson_t *filter, int64_t fence)
 {
+        assert(fence > 0);
         BCON_APPEND(filter, MONGO_FENCE, "{", "$not", "{", "$gt", BCON_INT64(fence), "}", "}");
 }
 

@@ -51,8 +51,20 @@ struct backend_env {
         _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment was reached once */
 };
 
+/*
+ *     NEW ──► OWNED ⟲ (confirmed, with a new fence)
+ *      │        │
+ *      └────────┴──► ENDED
+ */
+enum mongo_phase {
+        MONGO_NEW,
+        MONGO_OWNED, /* the document named `owner` when it was last seen */
+        MONGO_ENDED, /* released, removed, or left to the instance's thread to release */
+};
+
 struct backend_session {
         struct backend_env *env;
+        enum mongo_phase phase;
         char name[MONGO_NAME_MAX + 1];     /* the session's */
         char database[MONGO_NAME_MAX + 1]; /* the prefix, and the name */
         char owner[MONGO_ID_BYTES];        /* the instance that the document names, this daemon's */

@@ -6,6 +6,7 @@
 
 #include "mongo.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 struct name {

@@ -2,6 +2,7 @@
 
 #include "mongo.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -284,6 +285,7 @@ int mongo_find(struct backend_session *session, const struct lookup *lookups, si
         struct finding finding = { .n = n, .found = found, .arg = arg };
         int result;
 
+        assert(session->phase == MONGO_OWNED);
         if (!use.client)
                 return BACKEND_E_UNAVAILABLE;
         finding.asked = calloc(n + 1, sizeof(*finding.asked));

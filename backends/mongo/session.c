@@ -4,6 +4,7 @@
  * they rise even where the document has been deleted and made again.
  */
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -22,6 +23,18 @@ struct held {
         int64_t since;
         bool indexed;
 };
+
+static void enter_phase(struct backend_session *session, enum mongo_phase phase)
+{
+        static const unsigned from[] = {
+                [MONGO_NEW] = 0,
+                [MONGO_OWNED] = 1u << MONGO_NEW | 1u << MONGO_OWNED,
+                [MONGO_ENDED] = 1u << MONGO_NEW | 1u << MONGO_OWNED,
+        };
+
+        assert(from[phase] & 1u << session->phase);
+        session->phase = phase;
+}
 
 /* ---- names ---- */
 
@@ -198,6 +211,7 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
                         memcpy(session->owner, term->id, sizeof(session->owner));
                         session->fence = fence;
                         atomic_store(&session->epoch, term->epoch);
+                        enter_phase(session, MONGO_OWNED);
                         session->tried_owner[0] = '\0';
                         result = 0;
                 }
@@ -265,6 +279,7 @@ static void fill(const struct backend_session *session, struct opened *opened)
 /* What has been taken, or perhaps has, is let go of sooner or later. */
 static void let_go(struct backend_session *session)
 {
+        enter_phase(session, MONGO_ENDED);
         if (session->owner[0] || session->tried_owner[0])
                 mongo_instance_owe(session->env->instance, session);
         free(session);
@@ -353,6 +368,7 @@ int mongo_confirm(struct backend_session *session, struct opened *opened, struct
         int result = use.client ? mongo_instance_term(session->env->instance, &term, fault)
                                 : BACKEND_E_UNAVAILABLE;
 
+        assert(session->phase == MONGO_OWNED);
         if (!result)
                 result = look(session, use.client, &held, fault);
         if (result)
@@ -382,6 +398,7 @@ int mongo_close(struct backend_session *session, struct fault *fault)
         bson_error_t error;
         int result = use.client ? 0 : BACKEND_E_UNAVAILABLE;
 
+        assert(session->phase == MONGO_OWNED);
         if (!result &&
             mongo_instance_release(use.client, session->database, session->owner, session->fence, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
@@ -416,6 +433,7 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
         int64_t removed;
         int result = use.client ? 0 : BACKEND_E_UNAVAILABLE;
 
+        assert(session->phase == MONGO_OWNED);
         if (!result && remove_peers)
                 result = remove_all(session, use.client, "peers", fault);
         if (!result && remove_peers)
@@ -431,7 +449,9 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
         bson_destroy(&reply);
         if (!result && removed == 0)
                 result = mongo_session_doubt(session, use.client, fault);
-        if (!result)
-                free(session);
-        return result;
+        if (result)
+                return result;
+        enter_phase(session, MONGO_ENDED);
+        free(session);
+        return 0;
 }

@@ -3,6 +3,8 @@
  * that are too large for the server. Unordered: each document is written once in a batch.
  */
 
+#include <assert.h>
+
 #include "mongo.h"
 
 static void start_bulk(struct mongo_writes *writes)
@@ -53,6 +55,7 @@ static int added(struct mongo_writes *writes, bool done, const bson_error_t *err
 
         if (!done)
                 return mongo_fault(batch->session->env, batch->session->name, error, batch->fault);
+        assert(writes->n < MONGO_AT_ONCE);
         writes->expected += must_meet;
         return ++writes->n == MONGO_AT_ONCE ? mongo_writes_flush(writes) : 0;
 }
@@ -140,6 +143,7 @@ int mongo_insert_new(const struct mongo_batch *batch, const char *collection, bs
         bson_t reply;
         int result = 0;
 
+        assert(n > 0 && n <= MONGO_AT_ONCE);
         start_bulk(&writes);
         for (size_t i = 0; i < n; i++)
                 if (!mongoc_bulk_operation_insert_with_opts(writes.bulk, documents[i], NULL, &error))

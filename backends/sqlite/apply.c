@@ -3,6 +3,7 @@
  * what is stored, and moves its time only.
  */
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "sqlite.h"
@@ -373,6 +374,7 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         const struct effects effects = { .tell = effect, .arg = arg };
         int error;
 
+        assert(session->phase == PHASE_TAKEN);
         sqlite_budget_reserve(session, changes, n);
         session->disk_full = false;
         error = apply_once(session, changes, n, effects, fault);

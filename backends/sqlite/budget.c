@@ -6,6 +6,8 @@
  * session by what is spare, and by no more.
  */
 
+#include <assert.h>
+
 #include "sqlite.h"
 
 enum {
@@ -146,6 +148,7 @@ void sqlite_budget_settle(struct backend_session *session)
 
 int sqlite_budget_join(struct backend_session *session, struct fault *fault)
 {
+        assert(!session->joined && session->phase == PHASE_CONNECTED);
         atomic_fetch_add(&session->env->sessions, 1);
         session->joined = true;
         if (session->path) {
@@ -165,6 +168,7 @@ void sqlite_budget_leave(struct backend_session *session)
 {
         if (!session->joined)
                 return;
+        assert(session->granted >= 0);
         atomic_fetch_sub(&session->env->sessions, 1);
         give(session->env, session->granted);
         session->granted = 0;

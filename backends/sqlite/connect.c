@@ -8,6 +8,7 @@
  * first bytes only. They are made without a journal on disk: a kill leaves either the old or the new page.
  */
 
+#include <assert.h>
 #include <string.h>
 
 #include "sqlite.h"
@@ -17,6 +18,21 @@ enum {
         LOG_MAX_BYTES = 64 << 20, /* a -wal that a big batch has made longer is cut back to this */
         CELL_MAX_BYTES = 1 << 20, /* nothing that a library stores comes near */
 };
+
+void sqlite_enter_phase(struct backend_session *session, enum sqlite_phase phase)
+{
+        static const unsigned from[] = {
+                [PHASE_NEW] = 0,
+                [PHASE_CONNECTED] = 1u << PHASE_NEW,
+                [PHASE_TAKEN] = 1u << PHASE_CONNECTED,
+                [PHASE_UNLINKED] = 1u << PHASE_TAKEN,
+                [PHASE_CLOSED] =
+                        1u << PHASE_NEW | 1u << PHASE_CONNECTED | 1u << PHASE_TAKEN | 1u << PHASE_UNLINKED,
+        };
+
+        assert(from[phase] & 1u << session->phase);
+        session->phase = phase;
+}
 
 static void protect(sqlite3 *db)
 {
@@ -43,6 +59,7 @@ int sqlite_connect(struct backend_session *session, struct fault *fault)
         const char *path = session->path;
         int rc;
 
+        sqlite_enter_phase(session, PHASE_CONNECTED);
         rc = sqlite3_open_v2(path ? path : ":memory:", &session->db, flags | (path ? 0 : SQLITE_OPEN_MEMORY),
                              path ? SQLITE_LOG_VFS : NULL);
         if (rc != SQLITE_OK)
@@ -127,7 +144,7 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
         int error;
 
         if (!session->path) {
-                session->taken = true;
+                sqlite_enter_phase(session, PHASE_TAKEN);
                 return 0;
         }
         error = sqlite_number(session, &application_id, fault, "PRAGMA application_id");
@@ -143,10 +160,11 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
                                     "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = %d;"
                                     "BEGIN IMMEDIATE; COMMIT",
                                     LOG_MAX_BYTES);
-        session->taken = !error;
-        if (!error)
-                sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-        return error;
+        if (error)
+                return error;
+        sqlite_enter_phase(session, PHASE_TAKEN);
+        sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+        return 0;
 }
 
 static int give_back(struct backend_session *session, struct fault *fault)
@@ -165,13 +183,15 @@ static int give_back(struct backend_session *session, struct fault *fault)
 
 int sqlite_release(struct backend_session *session, struct fault *fault)
 {
+        bool taken = session->phase == PHASE_TAKEN;
         int error = 0;
         int rc;
 
+        if (session->path && taken)
+                error = give_back(session, fault);
+        sqlite_enter_phase(session, PHASE_CLOSED);
         if (!session->db)
                 return 0;
-        if (session->path && session->taken)
-                error = give_back(session, fault);
         sqlite_forget_statements(session);
         rc = sqlite3_close(session->db);
         session->db = NULL;

@@ -4,6 +4,7 @@
  * (`was`); when the column says something else, the library has written since, and the row is void.
  */
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "../../proto/datacentre.h"
@@ -294,6 +295,7 @@ int sqlite_store_fields(struct backend_session *session, unsigned fields, const 
                                     FIELD_BIT(FIELD_SERVER_ADDRESS) | FIELD_BIT(FIELD_PORT);
         int error = one_row(session, fault);
 
+        assert(!sqlite3_get_autocommit(session->db) || error);
         for (int i = 0; !error && i < FIELD_COUNT; i++)
                 if (fields & FIELD_BIT(i))
                         error = store_field(session, (enum field)i, identity, fault);

@@ -6,6 +6,7 @@
  * it is made leaves nothing that would have to be told from a damaged session.
  */
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -159,6 +160,7 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
         struct stat stat;
         int error;
 
+        assert(!session->path && session->phase == PHASE_NEW);
         file_name(name, session->name, "");
         if (asprintf(&session->path, "%s/%s", session->env->config->data_dir, name) < 0) {
                 session->path = NULL;

@@ -9,6 +9,7 @@
  * waited.
  */
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,7 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
         log->end = offset + len;
         if (!waits)
                 return SQLITE_OK;
+        assert(log->n + n <= WAITING_MAX_BYTES);
         memcpy(log->waiting + log->n, data, n);
         log->n += n;
         if (header)

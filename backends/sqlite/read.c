@@ -3,6 +3,7 @@
  * gramd would not is read as far as it can be served; a row that cannot be served is passed over.
  */
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "sqlite.h"
@@ -243,6 +244,7 @@ int sqlite_load_states(struct backend_session *session, struct state **states, s
         int error;
         int rc;
 
+        assert(!*states);
         *n = 0;
         if (!session->dialect->states && !sqlite_has_extra(session, EXTRA_STATES))
                 return 0;

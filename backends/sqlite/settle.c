@@ -5,6 +5,7 @@
  * library's own migrations ever meets them.
  */
 
+#include <assert.h>
 #include <string.h>
 
 #include "sqlite.h"
@@ -47,6 +48,7 @@ int sqlite_need_extra(struct backend_session *session, enum extra extra, struct 
 {
         int error;
 
+        assert(!sqlite3_get_autocommit(session->db));
         if (sqlite_has_extra(session, extra))
                 return 0;
         error = sqlite_exec(session, fault, "%s", extra_tables[extra].ddl);

@@ -4,6 +4,7 @@
  * checked and exclusively held database, and back.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -60,6 +61,7 @@ static void env_free(struct backend_env *env)
 
 static void session_free(struct backend_session *session)
 {
+        assert(session->phase == PHASE_CLOSED);
         sqlite_budget_leave(session);
         free(session->path);
         free(session);
@@ -200,8 +202,7 @@ static int sqlite_remove(struct backend_session *session, bool remove_peers, str
                 error = sqlite_file_remove(session, fault);
         if (error)
                 return error;
-        session->taken = false; /* nothing is to be put in order */
-        session->marked = false;
+        sqlite_enter_phase(session, PHASE_UNLINKED);
         sqlite_release(session, &ignored);
         if (session->path)
                 sqlite_file_remove_beside(session);

@@ -78,8 +78,24 @@ enum statement {
 
 enum { KEPT_STATEMENTS = 8 }; /* a `save` takes three */
 
+/*
+ *     NEW ──► CONNECTED ──► TAKEN ──► UNLINKED
+ *      │          │           │          │
+ *      └──────────┴───────────┴──────────┴──► CLOSED
+ *
+ * Only sqlite_enter_phase() moves a session between them.
+ */
+enum sqlite_phase {
+        PHASE_NEW,
+        PHASE_CONNECTED, /* read only: the file may turn out to be no session */
+        PHASE_TAKEN,     /* the file is good, locked and in WAL mode: may be written to */
+        PHASE_UNLINKED,  /* its file is gone: nothing has to be put back */
+        PHASE_CLOSED,
+};
+
 struct backend_session {
         struct backend_env *env;
+        enum sqlite_phase phase;
         sqlite3 *db;
         char name[NAME_MAX_BYTES + 1];
         char *path; /* NULL in memory */
@@ -97,7 +113,6 @@ struct backend_session {
         size_t n_states;
 
         bool had_wal;    /* there was a -wal beside the file before it was opened */
-        bool taken;      /* validated and ours: may be written to */
         bool rollback;   /* the file is to go back to a rollback journal */
         bool marked;     /* and its header says so */
         bool unsynced;   /* something has been committed since the last sync */
@@ -160,6 +175,7 @@ static inline void sqlite_finalize(sqlite3_stmt **statement)
 
 /* ---- sqlite_connect.c ---- */
 
+void sqlite_enter_phase(struct backend_session *session, enum sqlite_phase phase);
 /* Opens the connection without touching the file. */
 int sqlite_connect(struct backend_session *session, struct fault *fault);
 /* After the file was found good: the exclusive lock, and WAL. */

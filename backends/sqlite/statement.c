@@ -4,6 +4,7 @@
  * prepared when it is first needed and kept until the session closes, or until a gramd_ table comes or goes.
  */
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -314,6 +315,7 @@ int sqlite_statement(struct backend_session *session, enum statement which, sqli
                         return sqlite_fault(session, rc, "preparing a statement", fault);
         }
         *statement = session->statements[which];
+        assert(!sqlite3_stmt_busy(*statement)); /* the last user has called sqlite_done() */
         return 0;
 }
 
@@ -364,6 +366,7 @@ static void roll_back(struct backend_session *session)
 
 int sqlite_enter(struct backend_session *session, struct fault *fault)
 {
+        assert(session->phase == PHASE_TAKEN);
         if (!sqlite3_get_autocommit(session->db))
                 roll_back(session);
         if (!sqlite3_get_autocommit(session->db))
@@ -449,6 +452,7 @@ int sqlite_keep(struct backend_session *session, sqlite3_stmt **statement, struc
                         continue;
                 sqlite3_free(sql);
                 *statement = session->kept[i].statement;
+                assert(!sqlite3_stmt_busy(*statement));
                 return 0;
         }
         kept = &session->kept[session->next_kept++ % KEPT_STATEMENTS];

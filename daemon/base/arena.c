@@ -2,6 +2,7 @@
 
 #include "arena.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdlib.h>
 
@@ -81,6 +82,7 @@ void *array_grow(void *array, size_t n, size_t *cap, size_t element)
 
         if (n < *cap)
                 return array;
+        assert(n < wanted && element > 0);
         grown = reallocarray(array, wanted, element);
         if (grown)
                 *cap = wanted;

@@ -6,6 +6,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -53,6 +54,7 @@ static bool is_journal(int fd)
 
 void log_init(struct log *log, enum log_level level, bool json)
 {
+        assert(level <= LOG_DEBUG);
         atomic_init(&log->level, (int)level);
         log->json = json;
         log->fd = STDERR_FILENO;
@@ -206,6 +208,7 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
         int len;
         bool cut;
 
+        assert(level <= LOG_DEBUG);
         if ((int)level > atomic_load_explicit(&log->level, memory_order_relaxed))
                 return;
         va_start(args, format);

@@ -43,6 +43,7 @@ static void leave(struct gate *gate)
 {
         if (!gate)
                 return;
+        assert(gate->n > 0 && gate->n <= gate->max);
         if (link_empty(&gate->waiting)) {
                 gate->n--;
                 return;
@@ -59,6 +60,7 @@ static void on_loop(uv_work_t *work, int status)
 
         assert(status == 0); /* nobody cancels */
         (void)status;
+        assert(job->store->pending > 0);
         job->store->pending--;
         leave(job->gate);
         job->done(job);
@@ -66,7 +68,7 @@ static void on_loop(uv_work_t *work, int status)
 
 void store_submit(struct store *store, struct gate *gate, struct job *job, job_fn run, job_fn done)
 {
-        assert(run && done);
+        assert(store->loop && run && done);
         job->store = store;
         job->run = run;
         job->done = done;

@@ -37,8 +37,10 @@ static void sift(struct timers *timers, size_t slot, struct timer *timer)
 
 static void take_out(struct timers *timers, struct timer *timer)
 {
-        struct timer *last = timers->heap[timers->n--];
+        struct timer *last = timers->heap[timers->n];
 
+        assert(timer->slot <= timers->n && timers->heap[timer->slot] == timer);
+        timers->n--;
         if (last != timer)
                 sift(timers, timer->slot, last);
         timer->slot = 0;
@@ -80,6 +82,7 @@ void timers_init(struct timers *timers, uv_loop_t *loop)
 
 void timers_deinit(struct timers *timers)
 {
+        assert(uv_is_closing((const uv_handle_t *)&timers->uv));
         free(timers->heap);
         timers->heap = NULL;
 }
@@ -104,6 +107,7 @@ bool timers_reserve(struct timers *timers, size_t n)
 
 void timers_release(struct timers *timers, size_t n)
 {
+        assert(timers->n + n <= timers->reserved); /* what is released is stopped */
         timers->reserved -= n;
 }
 
@@ -114,6 +118,7 @@ uint64_t timers_now(const struct timers *timers)
 
 void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, timer_fn fire)
 {
+        assert(fire);
         if (timer->slot)
                 take_out(timers, timer);
         timer->fire = fire;

@@ -13,6 +13,7 @@
 
 #include "cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct cache *cache_new(struct cache_pool *pool, cache_late_fn late, void *arg)
 {
         struct cache *cache = malloc(sizeof(*cache));
 
+        assert(late);
         if (!cache)
                 return NULL;
         cache->shelf = shelf_new(pool, late, arg);
@@ -120,6 +122,7 @@ struct entry *shelf_replace_peer(struct shelf *shelf, struct entry *old, const s
         struct entry *entry = peer_new(shelf, peer);
         bool by_name = false, by_phone = false;
 
+        assert(!old || (old->shelf == shelf && entry_id(old) == peer->id));
         if (old && old->kind == ENTRY_PEER) {
                 by_name = keeps_text(shelf, BY_NAME, old, peer->username) && old->by_name;
                 by_phone = keeps_text(shelf, BY_PHONE, old, peer->phone_number) && old->by_phone;
@@ -345,6 +348,8 @@ enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, 
         struct contest contest = { .winner = SIZE_MAX };
         bool settled = true;
 
+        assert(matches || n == 0);
+        assert(lookup->kind == LOOKUP_ID || lookup->text.data);
         for (size_t i = 0; i < n; i++) {
                 struct match match;
 

@@ -11,6 +11,8 @@
  * home; a peer may be in two more.
  */
 
+#include <assert.h>
+
 #include "../../proto/buffer.h"
 #include "cache.h"
 
@@ -149,6 +151,7 @@ struct slice entry_text(const struct entry *entry, enum cache_index index);
 
 static inline struct slice entry_packed(const struct entry *entry)
 {
+        assert(entry->kind == ENTRY_PEER);
         return (struct slice){ (const char *)((const struct peer_row *)entry)->packed, entry->len };
 }
 

@@ -9,6 +9,7 @@
 
 #include "entry.h"
 
+#include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,7 @@ void *entry_new(struct shelf *shelf, enum entry_kind kind, size_t size)
 {
         struct entry *entry = block_new(shelf->pool, size);
 
+        assert(size >= sizeof(*entry));
         if (!entry)
                 return NULL;
         entry->shelf = shelf;
@@ -80,6 +82,7 @@ void entry_free(struct entry *entry)
                 row_set_late((struct row *)entry, false);
         table_remove(entry, home(entry));
         order_remove(entry);
+        assert(pool->entries > 0);
         pool->entries--;
         block_free(pool, entry);
 }
@@ -99,6 +102,7 @@ void entry_list(struct entry *entry, enum cache_index index)
         struct shelf *shelf = entry->shelf;
         bool listed = index == BY_NAME ? entry->by_name : entry->by_phone;
 
+        assert(entry->kind == ENTRY_PEER && (index == BY_NAME || index == BY_PHONE));
         if (listed || !table_ready(shelf->pool, &shelf->tables[index], index))
                 return;
         table_insert(entry, index);
@@ -123,6 +127,7 @@ void row_set_late(struct row *row, bool late)
 {
         struct row **first = &row->entry.shelf->late[row->entry.kind == ENTRY_NAMES];
 
+        assert(row->entry.kind == ENTRY_PEER || row->entry.kind == ENTRY_NAMES);
         if (row->entry.late == late)
                 return;
         row->entry.late = late;
@@ -156,6 +161,7 @@ struct shelf *shelf_new(struct cache_pool *pool, cache_late_fn on_late, void *ar
 
 void shelf_drop(struct shelf *shelf)
 {
+        assert(shelf->pool->dropped != shelf);
         shelf->on_late = NULL;
         shelf->empty_index = 0;
         shelf->empty_bucket = SIZE_MAX;
@@ -220,6 +226,7 @@ void cache_pool_free(struct cache_pool *pool)
                 return;
         while (cache_pool_reap(pool, SIZE_MAX))
                 continue;
+        assert(!pool->entries && !pool->oldest); /* every cache has been dropped */
         buffer_deinit(&pool->scratch);
         free(pool);
 }

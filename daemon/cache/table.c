@@ -7,6 +7,7 @@
 
 #include "entry.h"
 
+#include <assert.h>
 #include <malloc.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ void block_free(struct cache_pool *pool, void *block)
 {
         if (!block)
                 return;
+        assert(pool->bytes >= block_bytes(block));
         pool->bytes -= block_bytes(block);
         free(block);
 }
@@ -101,6 +103,7 @@ int64_t entry_time(const struct entry *entry)
 
         if (entry->kind == ENTRY_NAMES)
                 return ((const struct names_row *)entry)->time;
+        assert(entry->kind == ENTRY_PEER);
         cursor = peer_cursor(entry, entry->phone_at);
         take_text(&cursor.at);
         cursor_int(&cursor, &time);
@@ -126,6 +129,8 @@ struct slice entry_text(const struct entry *entry, enum cache_index index)
         const struct alias *alias = (const struct alias *)entry;
         const uint8_t *at;
 
+        assert(index == BY_NAME || index == BY_PHONE);
+        assert(entry->kind != ENTRY_ABSENT && entry->kind != ENTRY_NAMES);
         if (entry->kind != ENTRY_PEER)
                 return (struct slice){ (const char *)&alias->candidates[alias->n], entry->len };
         at = ((const struct peer_row *)entry)->packed + (index == BY_NAME ? entry->name_at : entry->phone_at);
@@ -185,6 +190,7 @@ static struct entry **bucket_of(const struct table *table, uint64_t hash)
 /* Where bucket n's entries are while it is not there. */
 static size_t buddy(size_t n)
 {
+        assert(n > 0);
         return n & (UINT64_MAX >> __builtin_clzll(n)) >> 1;
 }
 
@@ -300,7 +306,10 @@ bool table_ready(struct cache_pool *pool, struct table *table, enum cache_index 
 void table_insert(struct entry *entry, enum cache_index index)
 {
         struct table *table = &entry->shelf->tables[index];
-        struct entry **first = bucket_of(table, hash_entry(entry, index));
+        struct entry **first;
+
+        assert(table->buckets > 0); /* table_ready() came first */
+        first = bucket_of(table, hash_entry(entry, index));
 
         *next_in(entry, index) = *first;
         *first = entry;
@@ -313,8 +322,10 @@ void table_remove(struct entry *entry, enum cache_index index)
         struct table *table = &entry->shelf->tables[index];
         struct entry **link = bucket_of(table, hash_entry(entry, index));
 
-        while (*link != entry)
+        while (*link != entry) {
+                assert(*link);
                 link = next_in(*link, index);
+        }
         *link = *next_in(entry, index);
         table->count--;
         /* Up to an eighth of the buckets may be too many. */
@@ -359,5 +370,6 @@ struct entry *shelf_find_text(const struct shelf *shelf, enum cache_index index,
 
 struct entry *table_bucket(const struct table *table, size_t n)
 {
+        assert(n < table->buckets);
         return *bucket(table, n);
 }

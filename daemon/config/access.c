@@ -6,6 +6,7 @@
 
 #include "access.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
@@ -49,6 +50,7 @@ int credentials_init(struct credentials *credentials, int socket_fd)
         socklen_t len = sizeof(peer), room = 0;
         gid_t *gids = NULL, *kept;
 
+        assert(socket_fd >= 0);
         *credentials = (struct credentials){ .uid = (uid_t)-1 };
         if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
                 return -errno;
@@ -146,7 +148,8 @@ static bool add_glob(struct access_rule *rule, struct slice text, struct parser 
 
 static uint32_t backend_bit(struct slice name)
 {
-        for (unsigned i = 0; backends[i] && i < 32; i++) {
+        for (unsigned i = 0; backends[i]; i++) {
+                assert(i < 32);
                 if (slice_is(name, backends[i]->name))
                         return (uint32_t)1 << i;
         }

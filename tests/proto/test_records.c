@@ -286,6 +286,8 @@ START_TEST(copies_and_compares)
                 else
                         identity_set_number(&b, field, 0);
                 ck_assert(!identity_equal(&a, &b, field));
+                if (field_infos[field].never_nil)
+                        continue;
                 identity_set_nil(&b, field);
                 ck_assert(!identity_equal(&a, &b, field) && !identity_equal(&b, &a, field));
                 ck_assert(identity_equal(&b, &b, field));
