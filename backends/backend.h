@@ -2,16 +2,15 @@
 #define GRAMD_BACKENDS_BACKEND_H
 
 /*
- * What a storage backend is. A backend is one table of functions, `struct backend`, and a row in
- * list.c; the daemon knows nothing else of it.
+ * What a storage backend is: a table of functions and options, `struct backend`, and a line in list.c. The
+ * daemon knows nothing else of it.
  *
- * Every function blocks and is called from a worker thread, except start and stop, which the main
- * thread calls before the first and after the last of the others. One session is used by one thread
- * at a time; functions on different sessions, and `open` and `list`, run side by side.
+ * Functions may block. Worker threads call them, except `start` and `stop`, which the main thread calls
+ * before and after all others, and `lease`, which the loop calls. One session is used by one thread at a
+ * time; functions on different sessions, `open` and `list` run at the same time.
  *
- * Each returns 0, or a negative BACKEND_E_… with the fault filled in; a function that fails has
- * changed nothing, unless said otherwise. Records handed in are borrowed for the call; records
- * handed to a callback are borrowed by the callback.
+ * A function returns 0, or a negative BACKEND_E_… and fills in the fault. One that fails has changed nothing,
+ * unless its comment says otherwise. Records that are passed in, or to a callback, are borrowed for the call.
  */
 
 #include "../proto/records.h"
@@ -19,28 +18,28 @@
 #include "option.h"
 
 enum backend_error {
-        BACKEND_E_NOT_FOUND = -1, /* no such stored session, and not to be created */
-        BACKEND_E_BUSY = -2,      /* another program holds the file: fault.file names it */
-        BACKEND_E_STORAGE = -3,   /* disk full, I/O, permissions, no memory; nothing was written */
-        BACKEND_E_CORRUPT = -4,   /* damaged, or of a dialect or version that is not understood; untouched */
+        BACKEND_E_NOT_FOUND = -1,   /* no such stored session, and `create` is false */
+        BACKEND_E_BUSY = -2,        /* another program holds the file: fault.file names it */
+        BACKEND_E_STORAGE = -3,     /* disk full, I/O, permissions, no memory; nothing was written */
+        BACKEND_E_CORRUPT = -4,     /* damaged, or of an unknown dialect or version; it was not changed */
         BACKEND_E_UNAVAILABLE = -5, /* cannot be reached now; the write may or may not have happened */
         BACKEND_E_FENCED = -6,      /* another host owns the session now */
         BACKEND_E_NAME = -7,        /* the backend cannot store a session of this name */
         BACKEND_E_TOO_LARGE = -8,
-        BACKEND_E_OPTION = -9, /* an option's value that this backend does not know */
+        BACKEND_E_OPTION = -9, /* an option of `open` has a value that this backend does not know */
 };
 
 enum { BACKEND_STATES_MAX = 65536 }; /* update states of one session; more is BACKEND_E_TOO_LARGE */
 
 /* BACKEND_E_BUSY: the daemon on another machine that owns the session. */
 struct fault_holder {
-        char host[256]; /* empty: it is not another machine's */
+        char host[256]; /* empty: the holder is on this machine */
         int64_t pid;
         int64_t uid;
         int64_t since; /* unix seconds, of its clock */
 };
 
-/* For people: what happened, to which session, what to do. Never key material. */
+/* `text` is for people: what happened, to which session, what to do. It never holds key material. */
 struct fault {
         char text[512];
         char file[512]; /* BACKEND_E_BUSY: the file that is held; else empty */
@@ -67,7 +66,7 @@ struct open_options {
         struct slice dialect; /* for a new session; absent: the backend's default */
 };
 
-/* What `open` loads: all that is kept whole in memory. The caller initialises it to zero and deinits it. */
+/* What the daemon keeps in memory while a session is open. The caller sets it to zero and frees its parts. */
 struct opened {
         struct identity identity; /* initialised by the caller with identity_init() */
         struct state *states;     /* malloc'ed, ascending by id; the caller's to free */
@@ -86,9 +85,9 @@ struct lookup {
 };
 
 /*
- * A peer that answers lookup number `lookup`. One lookup may have several, in any order, or none. A row of
- * the usernames table whose peer is not stored is told too, with `peer.type` absent: it answers nothing, but
- * would as soon as that peer is there, so nobody may remember the answer.
+ * A peer that answers lookup number `lookup`. A lookup has any number of matches, in any order. A row of the
+ * usernames table whose peer is not stored is reported too, with `peer.type` absent. It answers nothing now,
+ * but will when that peer is stored: so the outcome of this lookup must not be cached.
  */
 struct match {
         size_t lookup;
@@ -121,9 +120,9 @@ struct change {
                 CHANGE_IDENTITY,    /* the fields in `fields` take their values from `identity` */
                 CHANGE_PEERS,       /* upsert by id */
                 CHANGE_NAMES,       /* replaces all rows of each named peer in the usernames table */
-                CHANGE_STATES,      /* upsert by id, whole rows */
-                CHANGE_STATES_GONE, /* also where there was none */
-                CHANGE_PEER_TIMES,  /* only last_update_on, of rows that are there and have an older one */
+                CHANGE_STATES,      /* upsert by id; all parts are replaced */
+                CHANGE_STATES_GONE, /* deletes; a state that is not stored is no error */
+                CHANGE_PEER_TIMES,  /* raises last_update_on of stored rows, never lowers it */
                 CHANGE_NAME_TIMES,  /* the same for all rows of the peer in the usernames table */
         } kind;
         union {
@@ -144,10 +143,10 @@ struct change {
 };
 
 /*
- * What a change did besides what is plain from the change itself. For CHANGE_PEERS and CHANGE_NAMES the
- * backend tells of every username and phone number that was lost or gained (a row that repeats what
- * is stored loses and gains nothing), and of every *other* peer whose rows in the usernames table changed
- * (where a name can have one owner only).
+ * What a change did that the change itself does not say. For CHANGE_PEERS and CHANGE_NAMES the backend
+ * reports every username and phone number that a peer lost or gained; a row that repeats what is stored loses
+ * and gains nothing. Where a name can have one owner only, it also reports every *other* peer whose rows in
+ * the usernames table changed.
  */
 struct effect {
         size_t change; /* index in the batch */
@@ -158,7 +157,7 @@ struct effect {
 typedef bool (*effect_fn)(void *arg, const struct effect *effect); /* false: no memory; the batch fails */
 
 enum durability {
-        DURABLE_SYSTEM, /* in the operating system's hands: survives this process */
+        DURABLE_SYSTEM, /* handed to the operating system: survives the death of this process */
         DURABLE_DISK,   /* on stable storage: survives power loss */
 };
 
@@ -168,9 +167,9 @@ struct backend {
         const struct option *options; /* ends with a row whose name is NULL. NULL: it has none */
 
         /*
-         * Of a backend that others can hold up (a server): so many jobs at a time, and none of the threads
-         * that others are served by; and how long after it has come a request is answered, done or not. 0: no
-         * limit.
+         * For a backend that waits for a server. `max_jobs`: at most so many jobs run at a time, and as many
+         * threads are added for them, so that other backends do not wait. `deadline_ms`: a request is
+         * answered this long after it arrived, even if its job has not ended. 0: no limit.
          */
         unsigned max_jobs;
         unsigned deadline_ms;
@@ -189,33 +188,34 @@ struct backend {
                     struct backend_session **session, struct opened *opened, struct fault *fault);
 
         /*
-         * Milliseconds for which this host still owns the session; 0: not for now, it may come back; below:
-         * only `confirm` can tell. Called from the loop: must not wait. NULL: its sessions belong to this
-         * host alone.
+         * Milliseconds for which this host still owns the session. 0: the term is over, but may be renewed.
+         * Negative: only `confirm` can tell. Called from the loop: must not block. NULL: no other host can
+         * own sessions of this backend.
          */
         int64_t (*lease)(const struct backend_session *session);
 
         /*
-         * After a write whose outcome is unknown, or a lost lease: if the session is still ours it goes on,
-         * with a new fence, and what `open` loads is loaded again; else BACKEND_E_FENCED. NULL: a write that
-         * fails has changed nothing.
+         * Called after a write with an unknown outcome, or when the lease is lost. If this host still owns
+         * the session, the session gets a new fence and `opened` is loaded again; else BACKEND_E_FENCED.
+         * NULL: a write that fails has changed nothing.
          */
         int (*confirm)(struct backend_session *session, struct opened *opened, struct fault *fault);
 
-        /* Takes the session, also on failure: what could not be tidied is tidied at the next start. */
+        /* Takes the session, also on failure: the next start of the daemon then cleans up. */
         int (*close)(struct backend_session *session, struct fault *fault);
 
-        /* Removes what is stored, and takes the session; on failure it is still open and the caller's. */
+        /* Removes what is stored and takes the session. On failure it stays open and the caller's. */
         int (*remove)(struct backend_session *session, bool remove_peers, struct fault *fault);
 
         int (*find)(struct backend_session *session, const struct lookup *lookups, size_t n, match_fn found,
                     void *arg, struct fault *fault);
 
-        /* Ascending by id, those behind `*after` (NULL: from the start), at most `limit`. */
+        /* At most `limit` peers with an id above `*after` (NULL: from the start), ascending by id. */
         int (*scan_peers)(struct backend_session *session, const int64_t *after, size_t limit, peer_fn found,
                           void *arg, struct fault *fault);
 
-        /* Ascending by name and id, those behind the pair (`after.data` NULL: from the start). */
+        /* At most `limit` rows after the pair (`after.data` NULL: from the start), ascending by name and id.
+         */
         int (*scan_usernames)(struct backend_session *session, struct slice after, int64_t after_id,
                               size_t limit, username_fn found, void *arg, struct fault *fault);
 
@@ -225,12 +225,13 @@ struct backend {
         int (*apply)(struct backend_session *session, const struct change *changes, size_t n,
                      enum durability durability, effect_fn effect, void *arg, struct fault *fault);
 
-        /* What has been applied so far reaches stable storage. */
+        /* Brings what has been applied so far to stable storage. */
         int (*sync)(struct backend_session *session, struct fault *fault);
 
         /*
-         * Stored sessions, ascending by name (in bytes), behind `after` (absent: from the start), open ones
-         * among them, until `found` returns false. Sessions that live only while open need not be told.
+         * Reports stored sessions after `after` (absent: from the start), ascending by name in bytes, until
+         * `found` returns false. Open sessions are among them; those that live only while they are open may
+         * be left out.
          */
         int (*list)(struct backend_env *env, struct slice after, stored_fn found, void *arg,
                     struct fault *fault);

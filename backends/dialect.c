@@ -1,10 +1,11 @@
 /*
- * Every dialect of `.session` files. A version number alone does not tell dialects apart (four libraries
- * have a version 4, in two shapes), so a row is chosen by the version and by tables and columns together.
- * Column order differs between fresh and migrated files; everything is addressed by name.
+ * Every dialect of `.session` files. A version number alone does not identify a dialect (four libraries have
+ * a version 4, in two shapes), so version, tables and columns together do. The order of columns differs
+ * between new and migrated files: columns are always addressed by name.
  *
- * The schemas state what the libraries create: names, types, order (Telethon inserts by position), keys,
- * indexes and the triggers that their own statements count on. In gramd's connections triggers do not run.
+ * The schemas are what the libraries create: names, types, order (Telethon inserts by position), keys,
+ * indexes and the triggers that the libraries' statements need. Triggers do not run in gramd's own
+ * connections.
  */
 
 #include "dialect.h"
@@ -129,14 +130,14 @@ const struct library libraries[] = {
 /* ---- gramd's own ---- */
 
 /*
- * `was`: what the library's column held when gramd wrote (or, without a column, what the library's own
- * migration would fill it with). While it still does, `value` is what was sent; where it differs, the
- * library has written since and its value counts. Columns have no type, so that nothing is converted.
+ * `was` is what the library's column held when gramd wrote `value`; where there is no column yet, it is what
+ * the library's migration will put there. If the column still holds that, `value` counts. If not, the library
+ * has written since, and its column counts. Columns have no type, so that SQLite converts nothing.
  */
 const struct extra_table extra_tables[EXTRA_COUNT] = {
         [EXTRA_FIELDS] = { "gramd_fields", "field, value, was",
                            "CREATE TABLE gramd_fields (field TEXT PRIMARY KEY, value, was) WITHOUT ROWID" },
-        /* `kept`: 1 << enum peer_part of the parts that are kept here. */
+        /* `kept`: 1 << enum peer_part for each part that is kept here. */
         [EXTRA_PEERS] = { "gramd_peers",
                           "id, kept, access_hash, type, username, phone_number, was_access_hash, was_type,"
                           " was_username, was_phone_number",
@@ -152,11 +153,11 @@ const struct extra_table extra_tables[EXTRA_COUNT] = {
         [EXTRA_STATES] = { "gramd_update_state", "id, pts, qts, date, seq",
                            "CREATE TABLE gramd_update_state (id INTEGER PRIMARY KEY, pts INTEGER,"
                            " qts INTEGER, date INTEGER, seq INTEGER)" },
-        /* As Telethon's entities. */
+        /* The same columns as Telethon's entities. */
         [EXTRA_ZERO] = { "gramd_entity_0", "id, hash, username, phone, date",
                          "CREATE TABLE gramd_entity_0 (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL,"
                          " username TEXT, phone INTEGER, date INTEGER)" },
-        /* `parts`: 1 << enum state_part of those that are nil though the library's column says 0. */
+        /* `parts`: 1 << enum state_part for each part that is nil, while the library's column says 0. */
         [EXTRA_NILS] = { "gramd_update_state_nil", "id, parts",
                          "CREATE TABLE gramd_update_state_nil (id INTEGER PRIMARY KEY,"
                          " parts INTEGER NOT NULL)" },

@@ -2,14 +2,14 @@
 #define GRAMD_BACKENDS_DIALECT_H
 
 /*
- * The `.session` files of the client libraries, as data: which tables and columns say what, how a
- * file is recognised, what a library's newest version creates, and the gramd_… tables that hold what
- * a dialect has no place for. Constant tables without code; any thread may read them.
+ * The `.session` files of the client libraries, as data: what their tables and columns mean, how a file is
+ * recognised, what the newest version of a library creates, and the gramd_… tables, which hold what a dialect
+ * has no column for. Constant tables without code; any thread may read them.
  */
 
 #include "../proto/records.h"
 
-/* The table of peers. A column that is NULL here is one that the dialect has not. */
+/* The table of peers. NULL: the dialect has no such column. */
 struct peers_layout {
         const char *table;
         const char *access_hash;
@@ -17,7 +17,7 @@ struct peers_layout {
         const char *username;
         const char *phone_number;
         const char *last_update_on;
-        bool own_row_zero; /* the row with id 0 holds the account's own id as its hash, and is no peer */
+        bool own_row_zero; /* the row with id 0 is no peer: its hash is the id of the account itself */
 };
 
 /* The table of usernames, one row for each name of each peer. */
@@ -38,17 +38,17 @@ struct dialect {
         const struct peers_layout *peers;
         bool username_optional;           /* fresh files have no column for a peer's own username */
         const struct names_layout *names; /* NULL: gramd_usernames */
-        const char *names_ddl;            /* the library makes the table when it first needs it */
-        bool states;                      /* has update_state; else gramd_update_state */
-        bool empty_key;                   /* no auth key is an empty blob, not NULL */
-        bool may_lack_session;            /* `sessions` may be without a row */
-        bool nil_state_is_zero;           /* its library cannot read NULL in update_state */
+        const char *names_ddl;  /* NULL, or: the library creates the table only when it first needs it */
+        bool states;            /* has update_state; else gramd_update_state */
+        bool empty_key;         /* an empty blob, not NULL, stands for no auth key */
+        bool may_lack_session;  /* `sessions` may be without a row */
+        bool nil_state_is_zero; /* its library cannot read NULL in update_state */
 };
 
 /* Ends with a row whose group is NULL. */
 extern const struct dialect dialects[];
 
-/* What a library's newest version makes of a new file. */
+/* What the newest version of a library writes into a new file. */
 struct library {
         const char *name; /* as in `open`'s option `dialect` */
         const char *version_column;
@@ -56,30 +56,30 @@ struct library {
         bool wal;                  /* its files are in WAL mode */
         bool address;              /* `sessions` has address and port: they start as DC 2's */
         const char *const *schema; /* NULL-terminated statements */
-        const char *session;       /* the first row of `sessions`; address and port apart */
+        const char *session;       /* the first row of `sessions`, without address and port */
 };
 
 /* Ends with a row whose name is NULL; the first is the default. */
 extern const struct library libraries[];
 
-/* The tables that gramd adds where it has something to remember, and drops when they are empty. */
+/* The tables that gramd adds to a file when it needs them, and drops when they are empty. */
 enum extra {
         EXTRA_FIELDS, /* identity fields that have no column, or that their column cannot hold */
         EXTRA_PEERS,  /* the same for parts of peers */
         EXTRA_NAMES,  /* usernames, where the library keeps none apart */
         EXTRA_STATES, /* update states, where the library keeps none */
-        EXTRA_ZERO,   /* a peer with id 0, where the library's row 0 is something else */
+        EXTRA_ZERO,   /* a peer with id 0, where the library uses row 0 otherwise */
         EXTRA_NILS,   /* which parts of a state are nil, where the library needs numbers */
         EXTRA_COUNT,
 };
 
 struct extra_table {
         const char *name;
-        const char *columns; /* all of them: a table of this name without them is not gramd's */
+        const char *columns; /* a table of this name without one of these is not gramd's */
         const char *ddl;
 };
 
 extern const struct extra_table extra_tables[EXTRA_COUNT];
-extern const struct names_layout extra_names; /* EXTRA_NAMES as usernames table */
+extern const struct names_layout extra_names; /* the layout of EXTRA_NAMES */
 
 #endif

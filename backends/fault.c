@@ -1,4 +1,4 @@
-/* Faults: the text that says for people why a backend refused. */
+/* Faults: the text that tells people why a backend refused. */
 
 #include <assert.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 
 #include "backend.h"
 
-/* Faults go over the wire as UTF-8: a cut must not leave half a character at the end. */
+/* A fault's text is sent as UTF-8: a text that was cut must not end with half a character. */
 static void drop_half_character(char *text)
 {
         size_t end = strlen(text);

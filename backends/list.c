@@ -1,4 +1,4 @@
-/* Every backend that this daemon offers. A new one is its own file and a line here. */
+/* Every backend of this daemon. A new one is a file of its own and a line here. */
 
 #include "backend.h"
 

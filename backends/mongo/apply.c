@@ -1,8 +1,8 @@
 /*
- * A batch: its changes are brought together per document in memory, so that of each document only what comes
- * last is written, and then written by collection and kind, one command each: documents that are not there
- * are inserted, others updated under the filter on their fence. There is no transaction: until all of it has
- * succeeded nothing is acknowledged, and what was stored by halves is right when the batch is repeated.
+ * A batch. Its changes are first merged in memory, so that each document is written once, with its last
+ * value. Then they are written by collection and kind, one command for many documents: new documents are
+ * inserted, others updated with a filter on their fence. There is no transaction: nothing is acknowledged
+ * until everything has succeeded, and repeating the batch completes what was written in part.
  */
 
 #include "mongo.h"
@@ -14,17 +14,18 @@
 
 /* ---- peers ---- */
 
-/* One document of the collection peers, as the batch finds it and leaves it. */
+/* One document of the collection peers: as it is stored, and as the batch leaves it. */
 struct row {
         int64_t id;
         bool exists;
-        int64_t fence; /* that it has */
+        int64_t fence; /* the stored document's */
         struct peer before;
-        char *text;             /* what `before` borrows */
-        const struct peer *put; /* the batch's last word on it; NULL: only its time, or nothing */
-        int64_t time;           /* last_update_on to be */
+        char *text; /* the memory that `before` points into */
+        const struct peer
+                *put; /* its last value in the batch; NULL: the batch changes its time, or nothing */
+        int64_t time; /* the new last_update_on */
         bool has_time;
-        bool done; /* inserted before anything was read */
+        bool done; /* inserted by insert_unread() */
 };
 
 struct rows {
@@ -156,8 +157,8 @@ static void touch(struct row *row, int64_t time)
         row->has_time = true;
 }
 
-/* What the batch makes of the rows, told of as it goes. */
-static bool settle_rows(const struct mongo_batch *batch, struct rows *rows)
+/* Plays the changes through in memory, and reports their effects. */
+static bool merge_changes(const struct mongo_batch *batch, struct rows *rows)
 {
         for (size_t i = 0; i < batch->n; i++) {
                 const struct change *change = &batch->changes[i];
@@ -203,15 +204,15 @@ static void on_there(void *arg, size_t i)
 }
 
 /*
- * Most often a peer that comes this far is a new one: it is inserted unseen, which saves reading. What turns
- * out to be there is read and updated like any other.
+ * Most peers that reach the backend are new: inserting them without reading first saves a round trip. A peer
+ * that turns out to be stored is then read and updated like any other.
  */
-static int insert_unseen(const struct mongo_batch *batch, struct row *rows, size_t n)
+static int insert_unread(const struct mongo_batch *batch, struct row *rows, size_t n)
 {
-        bson_t *documents[MONGO_AT_ONCE] = { NULL };
+        bson_t *documents[MONGO_BATCH_MAX] = { NULL };
         int result;
 
-        assert(n <= MONGO_AT_ONCE);
+        assert(n <= MONGO_BATCH_MAX);
         for (size_t i = 0; i < n; i++) {
                 documents[i] = new_document(&rows[i], batch->session->fence);
                 rows[i].done = true;
@@ -222,7 +223,7 @@ static int insert_unseen(const struct mongo_batch *batch, struct row *rows, size
         return result;
 }
 
-/* The batch's last word on each row, before anything is known of what is stored. */
+/* Finds each row's last value in the batch, before anything is read. */
 static void find_last(const struct mongo_batch *batch, const struct rows *rows)
 {
         for (size_t i = 0; i < batch->n; i++)
@@ -243,20 +244,20 @@ static bool has_times(const struct mongo_batch *batch)
         return false;
 }
 
-static int insert_all_unseen(const struct mongo_batch *batch, const struct rows *rows)
+static int insert_all_unread(const struct mongo_batch *batch, const struct rows *rows)
 {
         int result = 0;
 
         find_last(batch, rows);
-        for (size_t i = 0; !result && i < rows->n; i += MONGO_AT_ONCE)
-                result = insert_unseen(batch, &rows->items[i],
-                                       rows->n - i < MONGO_AT_ONCE ? rows->n - i : MONGO_AT_ONCE);
+        for (size_t i = 0; !result && i < rows->n; i += MONGO_BATCH_MAX)
+                result = insert_unread(batch, &rows->items[i],
+                                       rows->n - i < MONGO_BATCH_MAX ? rows->n - i : MONGO_BATCH_MAX);
         for (size_t i = 0; i < rows->n; i++)
-                rows->items[i].put = NULL; /* told of, and set again, below */
+                rows->items[i].put = NULL; /* merge_changes() sets it again, and reports effects */
         return result;
 }
 
-/* What is stored of the rows that are not done. */
+/* Reads the stored documents of the rows that have not been inserted. */
 static int read_stored(const struct mongo_batch *batch, struct rows *rows)
 {
         struct row *ids = calloc(rows->n + 1, sizeof(*ids));
@@ -284,15 +285,16 @@ static int read_rows(const struct mongo_batch *batch, struct rows *rows)
         if (!collect_ids(batch, rows))
                 return mongo_no_memory(batch->fault);
         if (batch->session->expect_new && !has_times(batch))
-                result = insert_all_unseen(batch, rows);
+                result = insert_all_unread(batch, rows);
         if (!result)
                 result = read_stored(batch, rows);
-        if (!result && !settle_rows(batch, rows))
+        if (!result && !merge_changes(batch, rows))
                 result = mongo_no_memory(batch->fault);
         return result;
 }
 
-/* It is stored as it is to be, and by this owner: nobody's late write can replace it. */
+/* It is stored with these values and this owner's fence: no delayed write of a former owner can replace it.
+ */
 static bool is_stored(const struct row *row, int64_t fence)
 {
         return row->exists && row->fence == fence && row->put && peer_same(row->put, &row->before) &&
@@ -338,7 +340,7 @@ static int write_rows(const struct mongo_batch *batch, const struct rows *rows)
 struct last_state {
         int64_t id;
         size_t order;
-        const struct state *state; /* NULL: gone */
+        const struct state *state; /* NULL: deleted */
 };
 
 static int by_state(const void *a, const void *b)
@@ -465,7 +467,7 @@ static int apply(const struct mongo_batch *batch)
                 result = read_rows(batch, &rows);
         if (!result && has(batch, CHANGE_NAMES, CHANGE_NAME_TIMES))
                 result = mongo_apply_names(batch, &names);
-        /* Nothing has been written so far but new peers. */
+        /* So far only new peers have been written. */
         if (!result)
                 result = write_rows(batch, &rows);
         if (!result && names)
@@ -487,7 +489,7 @@ int mongo_apply(struct backend_session *session, const struct change *changes, s
         int result = use.client ? apply(&batch) : BACKEND_E_UNAVAILABLE;
 
         assert(session->phase == MONGO_OWNED);
-        (void)durability; /* always the disks of the majority */
+        (void)durability; /* every write is on the disks of a majority */
         if (!result && mongo_instance_left(session->env->instance, atomic_load(&session->epoch)) <= 0)
                 result = fault_set(fault, BACKEND_E_UNAVAILABLE,
                                    "session '%s': the right to it is being confirmed; repeat the write",

@@ -1,8 +1,8 @@
 /*
- * The identity fields in the document `_id: 0` of the collection `session`. What the library's layout lacks
- * (address, port, takeout id) has names of its own, which it ignores. A nil key is an empty binary there.
- * A new document has zeros for user_id and is_bot, as the library makes it, though nobody has set them:
- * gramd_fresh says so, until one of them is set.
+ * The identity fields in the document `_id: 0` of the collection `session`. The library has no fields for
+ * address, port and takeout id: gramd's have names that the library ignores. A nil key is an empty binary.
+ * Like the library, gramd creates a document with user_id and is_bot 0. They are not set: gramd_fresh is true
+ * until one of them is.
  */
 
 #include "mongo.h"
@@ -176,7 +176,7 @@ static int make_index(struct backend_session *session, mongoc_client_t *client, 
                                       key, BCON_INT32(1), "}", "name", BCON_UTF8(name), "}", "]");
         done = mongoc_database_write_command_with_opts(database, command, NULL, NULL, &error);
         mongoc_database_destroy(database);
-        /* One of the same key with another name or other options does as well. */
+        /* An index on the same key with another name or other options is as good. */
         if (done || error.code == OPTIONS_CONFLICT || error.code == KEY_SPECS_CONFLICT)
                 return 0;
         return mongo_fault(session->env, session->name, &error, fault);

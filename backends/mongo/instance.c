@@ -1,7 +1,10 @@
 /*
- * The instance's thread registers the document, renews it, and tries again when that fails; with the first
- * success the pool is made. The loop asks for the term's end by two atomics, in an order that never lets the
- * end of a new instance's term pass for an old one's: `epoch` is cleared before and set before `end_ms`.
+ * The instance's thread inserts the document, renews it, and repeats that after a failure. After the first
+ * success it creates the pool of connections.
+ *
+ * The loop reads two atomics, `end_ms` and then `epoch`. retire() clears `end_ms` and then `epoch`; a new
+ * instance sets `epoch` and then `end_ms`. So the loop never takes the end of a new instance's term for that of
+ * an old one.
  */
 
 #include "instance_parts.h"
@@ -16,7 +19,7 @@
 
 enum { RETRY_MS = 250, FIRST_WAIT_MS = 5000 };
 
-/* ---- what the loop asks ---- */
+/* ---- what the loop reads ---- */
 
 int64_t mongo_instance_left(const struct mongo_instance *instance, uint64_t epoch)
 {
@@ -28,28 +31,28 @@ int64_t mongo_instance_left(const struct mongo_instance *instance, uint64_t epoc
         return end > now ? end - now : 0;
 }
 
-/* ---- away and back ---- */
+/* ---- the deployment is away, or back ---- */
 
-static void complain(struct mongo_instance *instance, const char *why)
+static void log_away(struct mongo_instance *instance, const char *why)
 {
         const struct backend_config *config = instance->env->config;
         char text[600];
 
-        if (instance->told_away)
+        if (instance->logged_away)
                 return;
-        instance->told_away = true;
+        instance->logged_away = true;
         snprintf(text, sizeof(text), "MongoDB at %s cannot be used now: %s", instance->env->where, why);
         config->log(config->log_arg, LOG_ERROR, text);
 }
 
-static void rejoice(struct mongo_instance *instance)
+static void log_back(struct mongo_instance *instance)
 {
         const struct backend_config *config = instance->env->config;
         char text[600];
 
-        if (!instance->told_away)
+        if (!instance->logged_away)
                 return;
-        instance->told_away = false;
+        instance->logged_away = false;
         snprintf(text, sizeof(text), "MongoDB at %s can be used again", instance->env->where);
         config->log(config->log_arg, LOG_INFO, text);
 }
@@ -116,7 +119,7 @@ static void new_id(char id[MONGO_ID_BYTES])
         snprintf(id, MONGO_ID_BYTES, "%s%08x", text, salt);
 }
 
-/* 1: there is a document of this id already, from an attempt whose answer was lost. */
+/* 1: the document exists already, from an attempt whose answer was lost. */
 static int insert(struct mongo_instance *instance, bson_error_t *error)
 {
         MONGO_COLLECTION collection = mongo_instances(instance->client);
@@ -131,7 +134,7 @@ static int insert(struct mongo_instance *instance, bson_error_t *error)
         return mongo_is_duplicate(error) ? 1 : -1;
 }
 
-/* 1: the document is gone, or somebody has marked it dead. */
+/* 1: the document is gone, or another daemon has marked it dead. */
 static int renew(struct mongo_instance *instance, bson_error_t *error)
 {
         MONGO_COLLECTION collection = mongo_instances(instance->client);
@@ -213,7 +216,7 @@ static bool attempt(struct mongo_instance *instance, bson_error_t *error)
                 return result == 0;
         retire(instance);
         snprintf(error->message, sizeof(error->message),
-                 "this daemon was taken for dead by another; it takes up its sessions again");
+                 "another daemon has marked this one dead; it takes its sessions again");
         return false;
 }
 
@@ -230,42 +233,43 @@ static void make_pool(struct mongo_instance *instance)
         atomic_store(&env->pool, pool);
 }
 
-static struct owed *take_owed(struct mongo_instance *instance)
+static struct pending_release *take_pending(struct mongo_instance *instance)
 {
-        struct owed *owed;
+        struct pending_release *pending;
 
         pthread_mutex_lock(&instance->lock);
-        owed = instance->owed;
-        if (owed)
-                instance->owed = owed->next;
+        pending = instance->pending;
+        if (pending)
+                instance->pending = pending->next;
         pthread_mutex_unlock(&instance->lock);
-        return owed;
+        return pending;
 }
 
-static void put_owed(struct mongo_instance *instance, struct owed *owed)
+static void put_pending(struct mongo_instance *instance, struct pending_release *pending)
 {
         pthread_mutex_lock(&instance->lock);
-        owed->next = instance->owed;
-        instance->owed = owed;
+        pending->next = instance->pending;
+        instance->pending = pending;
         pthread_mutex_unlock(&instance->lock);
 }
 
-static void release_owed(struct mongo_instance *instance)
+static void release_pending(struct mongo_instance *instance)
 {
-        struct owed *owed;
+        struct pending_release *pending;
         bson_error_t error;
 
-        while ((owed = take_owed(instance))) {
-                if (mongo_instance_release(instance->client, owed->database, owed->owner, owed->fence,
-                                           &error)) {
-                        put_owed(instance, owed);
+        while ((pending = take_pending(instance))) {
+                if (mongo_instance_release(instance->client, pending->database, pending->owner,
+                                           pending->fence, &error)) {
+                        put_pending(instance, pending);
                         return;
                 }
-                free(owed);
+                free(pending);
         }
 }
 
-/* One attempt and what follows from it. True: all is well until the next renewal is due. */
+/* One attempt and its consequences. True: it succeeded, and the next renewal is due in a third of the term.
+ */
 static bool step(struct mongo_instance *instance)
 {
         bson_error_t error = { 0 };
@@ -274,11 +278,11 @@ static bool step(struct mongo_instance *instance)
         if (good) {
                 make_pool(instance);
                 atomic_store(&instance->away, false);
-                rejoice(instance);
-                release_owed(instance);
+                log_back(instance);
+                release_pending(instance);
         } else {
-                complain(instance, error.message);
-                if (instance->client) /* the next attempt starts from the names of the hosts */
+                log_away(instance, error.message);
+                if (instance->client) /* the next attempt resolves the names of the hosts again */
                         mongoc_client_destroy(instance->client);
                 instance->client = NULL;
         }
@@ -322,7 +326,7 @@ static void *run(void *arg)
         return NULL;
 }
 
-/* ---- sessions that are let go ---- */
+/* ---- releasing sessions ---- */
 
 int mongo_instance_release(mongoc_client_t *client, const char *database, const char *owner, int64_t fence,
                            bson_error_t *error)
@@ -335,20 +339,20 @@ int mongo_instance_release(mongoc_client_t *client, const char *database, const 
         return mongoc_collection_update_one(collection, filter, update, NULL, NULL, error) ? 0 : -1;
 }
 
-void mongo_instance_owe(struct mongo_instance *instance, const struct backend_session *session)
+void mongo_instance_release_later(struct mongo_instance *instance, const struct backend_session *session)
 {
         const char *owners[] = { session->owner, session->tried_owner };
         const int64_t fences[] = { session->fence, session->tried_fence };
 
         for (int i = 0; i < 2; i++) {
-                struct owed *owed = owners[i][0] ? calloc(1, sizeof(*owed)) : NULL;
+                struct pending_release *pending = owners[i][0] ? calloc(1, sizeof(*pending)) : NULL;
 
-                if (!owed)
+                if (!pending)
                         continue;
-                memcpy(owed->database, session->database, sizeof(owed->database));
-                memcpy(owed->owner, owners[i], sizeof(owed->owner));
-                owed->fence = fences[i];
-                put_owed(instance, owed);
+                memcpy(pending->database, session->database, sizeof(pending->database));
+                memcpy(pending->owner, owners[i], sizeof(pending->owner));
+                pending->fence = fences[i];
+                put_pending(instance, pending);
         }
         pthread_mutex_lock(&instance->lock);
         instance->hurry = true;
@@ -363,13 +367,13 @@ static void read_boot_id(char *text, size_t size)
         FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
 
         if (!file || !fgets(text, (int)size, file))
-                new_id(text); /* nobody's */
+                new_id(text); /* no other daemon has it */
         text[strcspn(text, "\n")] = '\0';
         if (file)
                 fclose(file);
 }
 
-/* A path alone may mean several directories, in containers of one kernel. */
+/* In containers of one kernel the same path may name several directories. */
 static void describe_place(struct mongo_instance *instance)
 {
         const char *path = instance->env->config->data_dir;
@@ -400,10 +404,10 @@ static void init_sync(struct mongo_instance *instance)
 
 static void instance_free(struct mongo_instance *instance)
 {
-        struct owed *owed;
+        struct pending_release *pending;
 
-        while ((owed = take_owed(instance)))
-                free(owed);
+        while ((pending = take_pending(instance)))
+                free(pending);
         pthread_mutex_destroy(&instance->lock);
         pthread_cond_destroy(&instance->wake);
         pthread_cond_destroy(&instance->tried);
@@ -435,8 +439,8 @@ struct mongo_instance *mongo_instance_start(struct backend_env *env)
         return NULL;
 }
 
-/* With every session released nobody asks for the document again; else it has to say that it is dead. */
-static void say_goodbye(struct mongo_instance *instance)
+/* The document is deleted if every session is released. Else sessions still name it: it is marked dead. */
+static void end_instance(struct mongo_instance *instance)
 {
         MONGO_COLLECTION collection = NULL;
         MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(instance->id));
@@ -444,9 +448,9 @@ static void say_goodbye(struct mongo_instance *instance)
 
         if (!instance->client || instance->phase != INSTANCE_REGISTERED || atomic_load(&instance->away))
                 return;
-        release_owed(instance);
+        release_pending(instance);
         collection = mongo_instances(instance->client);
-        if (instance->owed)
+        if (instance->pending)
                 mongoc_collection_update_one(collection, filter, dead, NULL, NULL, NULL);
         else
                 mongoc_collection_delete_one(collection, filter, NULL, NULL, NULL);
@@ -459,6 +463,6 @@ void mongo_instance_stop(struct mongo_instance *instance)
         pthread_cond_signal(&instance->wake);
         pthread_mutex_unlock(&instance->lock);
         pthread_join(instance->thread, NULL);
-        say_goodbye(instance);
+        end_instance(instance);
         instance_free(instance);
 }

@@ -1,7 +1,7 @@
 #ifndef GRAMD_BACKENDS_MONGO_INSTANCE_PARTS_H
 #define GRAMD_BACKENDS_MONGO_INSTANCE_PARTS_H
 
-/* What mongo_instance.c (our own instance) and mongo_rival.c (the others) share. */
+/* What instance.c (this daemon's instance) and rival.c (those of others) share. */
 
 #include <pthread.h>
 #include <time.h>
@@ -10,16 +10,16 @@
 
 enum { WATCHES_MAX = 64, PLACE_BYTES = 4400 };
 
-/* Another instance, seen unchanged since. */
+/* Another instance, whose counter has not changed since `since_ms`. */
 struct watched {
         char id[MONGO_ID_BYTES];
         int64_t counter;
         int64_t since_ms;
 };
 
-/* A session that is still to be released. */
-struct owed {
-        struct owed *next;
+/* A session that could not be released yet. */
+struct pending_release {
+        struct pending_release *next;
         char database[MONGO_NAME_MAX + 1];
         char owner[MONGO_ID_BYTES];
         int64_t fence;
@@ -43,33 +43,33 @@ struct mongo_instance {
         int64_t term_ms;
         char host[256];
         char boot_id[64];
-        char place[PLACE_BYTES]; /* the data directory: whoever holds its lock is there alone */
+        char place[PLACE_BYTES]; /* the data directory: one daemon at a time holds its lock */
 
         /* Only the thread uses these. */
         enum instance_phase phase;
         char id[MONGO_ID_BYTES];
         int64_t counter;
-        bool told_away;
+        bool logged_away;
 
         _Atomic int64_t end_ms; /* of CLOCK_BOOTTIME */
         _Atomic uint64_t epoch; /* 0: no instance now */
         _Atomic bool away;
 
         pthread_t thread;
-        pthread_mutex_t lock; /* of what follows; never held over anything that takes time */
-        pthread_cond_t wake;  /* the thread's */
+        pthread_mutex_t lock; /* protects what follows; never held while anything blocks */
+        pthread_cond_t wake;  /* wakes the thread */
         pthread_cond_t tried; /* the first attempt has ended */
         bool stopping;
-        bool hurry; /* something failed: do not wait for the next renewal */
+        bool hurry; /* do not wait for the next renewal */
         bool tried_once;
         uint64_t last_epoch;
         char current[MONGO_ID_BYTES]; /* the id of `epoch` */
         char why[256];                /* the last failure */
-        struct owed *owed;
+        struct pending_release *pending;
         struct watched watched[WATCHES_MAX];
 };
 
-/* It counts the time that the machine sleeps. */
+/* This clock also counts while the machine is suspended. */
 static inline int64_t mongo_boot_ms(void)
 {
         struct timespec now;

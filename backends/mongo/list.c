@@ -1,4 +1,4 @@
-/* What there is: counts of a session, and the databases that are sessions. */
+/* Counts of a session, and the list of databases that are sessions. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,7 +111,7 @@ static int list_databases(struct backend_env *env, mongoc_client_t *client, stru
         return result;
 }
 
-/* A database is a session if it holds the document. 1: it is none. */
+/* A database is a session if it has the session's document. 1: it is none. */
 static int stored_of(struct backend_env *env, mongoc_client_t *client, const struct listed *listed,
                      struct stored_session *stored, struct fault *fault)
 {

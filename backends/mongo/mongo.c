@@ -1,8 +1,8 @@
 /*
- * Sessions in a MongoDB deployment, in the layout of Pyrofork's MongoStorage: one database a session, with
- * the collections session, peers, usernames and update_state. Here is the environment: what the URI says,
- * the pool of connections, and what an error of the driver means for a client. The deployment need not be
- * there: file sessions are served without it, and mongo_instance.c notices when it comes.
+ * Sessions in a MongoDB deployment, in the layout of Pyrofork's MongoStorage: each session is a database with
+ * the collections session, peers, usernames and update_state. This file has the environment: the URI, the
+ * pool of connections, and what an error of the driver means. The daemon starts without the deployment and
+ * serves its other backends; instance.c notices when it can be reached.
  */
 
 #include "mongo.h"
@@ -18,7 +18,7 @@ enum {
         JOBS_MAX = 8,
         DEADLINE_MS = 10000,
         URI_MAX_BYTES = 4095,
-        PREFIX_MAX_BYTES = 40, /* leaves 23 bytes of a database's name to the session's */
+        PREFIX_MAX_BYTES = 40, /* leaves 23 bytes of the database's name for the session's name */
 };
 
 int mongo_no_memory(struct fault *fault)
@@ -28,8 +28,8 @@ int mongo_no_memory(struct fault *fault)
 
 /* ---- errors ---- */
 
-/* The server's codes that mean: not this server, or not now. */
-static bool is_passing(uint32_t code)
+/* Error codes of the server that pass: another server, or the same one later, may succeed. */
+static bool is_temporary(uint32_t code)
 {
         static const uint32_t codes[] = { 6,   7,   18,  50,   64,    89,    91,    100,   112,   133,  189,
                                           202, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436 };
@@ -54,7 +54,7 @@ static int error_of(const bson_error_t *error)
         }
         if (error->code == INVALID_NAMESPACE || error->code == DIFFERS_IN_CASE)
                 return BACKEND_E_NAME;
-        return is_passing(error->code) ? BACKEND_E_UNAVAILABLE : BACKEND_E_STORAGE;
+        return is_temporary(error->code) ? BACKEND_E_UNAVAILABLE : BACKEND_E_STORAGE;
 }
 
 int mongo_fault(struct backend_env *env, const char *name, const bson_error_t *error, struct fault *fault)
@@ -104,7 +104,7 @@ void mongo_use_end(struct mongo_use *use)
                 mongo_client_give(use->env, use->client);
 }
 
-/* ---- what documents are made of ---- */
+/* ---- documents ---- */
 
 void mongo_append_fence(bson_t *filter, int64_t fence)
 {
@@ -189,14 +189,14 @@ bool mongo_peer_of(const bson_t *document, struct peer *peer)
 
 /* ---- the environment ---- */
 
-static void set_where_silent(mongoc_uri_t *uri, const char *option)
+static void set_default_timeout(mongoc_uri_t *uri, const char *option)
 {
         if (!mongoc_uri_has_option(uri, option))
                 mongoc_uri_set_option_as_int32(uri, option, TIMEOUT_MS);
 }
 
-/* The settings of the URI hold, but for what durability and ownership rest on. */
-static void settle_uri(mongoc_uri_t *uri)
+/* The URI's settings are kept, except those that durability and ownership depend on. */
+static void prepare_uri(mongoc_uri_t *uri)
 {
         mongoc_write_concern_t *write = mongoc_write_concern_new();
         mongoc_read_prefs_t *read = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
@@ -207,9 +207,9 @@ static void settle_uri(mongoc_uri_t *uri)
         mongoc_uri_set_read_prefs_t(uri, read);
         mongoc_write_concern_destroy(write);
         mongoc_read_prefs_destroy(read);
-        set_where_silent(uri, MONGOC_URI_SOCKETTIMEOUTMS);
-        set_where_silent(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS);
-        set_where_silent(uri, MONGOC_URI_CONNECTTIMEOUTMS);
+        set_default_timeout(uri, MONGOC_URI_SOCKETTIMEOUTMS);
+        set_default_timeout(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS);
+        set_default_timeout(uri, MONGOC_URI_CONNECTTIMEOUTMS);
         if (!mongoc_uri_has_option(uri, MONGOC_URI_MAXPOOLSIZE))
                 mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, JOBS_MAX);
         if (!mongoc_uri_get_appname(uri))
@@ -230,7 +230,7 @@ static char *hosts_of(const mongoc_uri_t *uri)
         return strdup(text);
 }
 
-/* The driver's own words may quote the URI: they are for people only where it holds nothing secret. */
+/* The driver's message may quote the URI: it is shown only if the URI has no password. */
 static int refuse_uri(const char *uri, const bson_error_t *error, struct fault *fault)
 {
         bool secret = strchr(uri, '@') != NULL;
@@ -283,7 +283,7 @@ static int mongo_start(const struct backend_config *config, const union option_v
                 free(fresh);
                 return refuse_uri(uri, &error, fault);
         }
-        settle_uri(fresh->uri);
+        prepare_uri(fresh->uri);
         fresh->where = hosts_of(fresh->uri);
         fresh->instance = mongo_instance_start(fresh);
         if (!fresh->where || !fresh->instance) {
@@ -312,7 +312,7 @@ static int64_t mongo_lease(const struct backend_session *session)
         return mongo_instance_left(session->env->instance, atomic_load(&session->epoch));
 }
 
-/* Every write has reached the disks of the majority before it was answered. */
+/* Every write is on the disks of a majority before it is answered. */
 static int mongo_sync(struct backend_session *session, struct fault *fault)
 {
         (void)session;

@@ -4,16 +4,16 @@
 /*
  * What the files of the backend `mongo` share.
  *
- *     mongo.c            the environment: URI, connections, what an error of the driver means
- *     mongo_instance.c   this start of the daemon in the database, and its term
- *     mongo_rival.c      other daemons' instances
- *     mongo_session.c    one session: taken, confirmed, released, removed
- *     mongo_identity.c   its identity fields, update states and indexes
- *     mongo_apply.c      a batch of changes; mongo_names.c the usernames in it; mongo_writes.c the commands
- *     mongo_read.c       look-ups and scans
- *     mongo_list.c       counts, and which databases are sessions
+ *     mongo.c      the environment: URI, connections, what an error of the driver means
+ *     instance.c   this daemon's instance and its term
+ *     rival.c      instances of other daemons
+ *     session.c    one session: taken, confirmed, released, removed
+ *     identity.c   its identity fields, update states and indexes
+ *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
+ *     read.c       lookups and scans
+ *     list.c       counts, and which databases are sessions
  *
- * Why a session can have one owner only is argued in OWNERSHIP.md.
+ * OWNERSHIP.md says why a session can have one owner only.
  */
 
 #include <mongoc/mongoc.h>
@@ -22,12 +22,12 @@
 #include "../backend.h"
 
 enum {
-        MONGO_AT_ONCE = 200, /* documents of one command: it must end well within the socket's timeout */
-        MONGO_NAME_MAX = 63, /* bytes of a database's name */
-        MONGO_ID_BYTES = 33, /* of an instance's id, with its NUL */
+        MONGO_BATCH_MAX = 200, /* documents of one command, which must end well before the socket's timeout */
+        MONGO_NAME_MAX = 63,   /* bytes of a database's name */
+        MONGO_ID_BYTES = 33,   /* of an instance's id, with its NUL */
 };
 
-/* Field and collection names. What begins with gramd_ is ours, and ignored by the library. */
+/* Names of fields. Those that begin with gramd_ are gramd's own; the library ignores them. */
 #define MONGO_OWNER "gramd_owner"
 #define MONGO_FENCE "gramd_fence"
 #define MONGO_TERM "gramd_term_ms"
@@ -46,9 +46,9 @@ struct backend_env {
         const char *prefix; /* of the names of databases; may be empty */
         int64_t term_ms;    /* for which an instance owns its sessions without renewing its document */
         mongoc_uri_t *uri;
-        char *where; /* its hosts: the URI without anything secret */
+        char *where; /* its hosts, for people: the URI may hold a password */
         struct mongo_instance *instance;
-        _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment was reached once */
+        _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment has been reached once */
 };
 
 /*
@@ -67,13 +67,13 @@ struct backend_session {
         enum mongo_phase phase;
         char name[MONGO_NAME_MAX + 1];     /* the session's */
         char database[MONGO_NAME_MAX + 1]; /* the prefix, and the name */
-        char owner[MONGO_ID_BYTES];        /* the instance that the document names, this daemon's */
+        char owner[MONGO_ID_BYTES];        /* the instance that the document names: one of this daemon */
         _Atomic uint64_t epoch;            /* of that instance; the loop reads it */
         int64_t fence;
-        char tried_owner[MONGO_ID_BYTES]; /* of a compare-and-swap whose outcome is unknown */
+        char tried_owner[MONGO_ID_BYTES]; /* owner and fence of a compare-and-swap with an unknown outcome */
         int64_t tried_fence;
-        bool expect_new; /* the peers of the last batch were new: likely those of the next are, too */
-        bool fresh;      /* zeros of user_id and is_bot are not values: mongo_session.c */
+        bool expect_new; /* the last batch had mostly new peers: expect the same of the next */
+        bool fresh;      /* user_id and is_bot are 0 because nobody has set them: identity.c */
 };
 
 #define MONGO_BSON __attribute__((cleanup(mongo_bson_free))) bson_t *
@@ -85,12 +85,11 @@ static inline void mongo_bson_free(bson_t **document)
 
 /* ---- mongo.c ---- */
 
-/* A connection from the pool. NULL: BACKEND_E_UNAVAILABLE, at once while the deployment is known to be away.
- */
+/* A connection from the pool. NULL: BACKEND_E_UNAVAILABLE; it fails at once while the deployment is away. */
 mongoc_client_t *mongo_client_take(struct backend_env *env, struct fault *fault);
 void mongo_client_give(struct backend_env *env, mongoc_client_t *client);
 
-/* For the lifetime of a scope. */
+/* A connection for a scope. */
 struct mongo_use {
         struct backend_env *env;
         mongoc_client_t *client;
@@ -106,27 +105,27 @@ static inline void mongo_collection_free(mongoc_collection_t **collection)
                 mongoc_collection_destroy(*collection);
 }
 
-/* Fills the fault, returns the BACKEND_E_… that the driver's error means. `name` is the session's, or NULL.
- */
+/* Fills in the fault from the driver's error; returns the BACKEND_E_…. `name` is the session's, or NULL. */
 int mongo_fault(struct backend_env *env, const char *name, const bson_error_t *error, struct fault *fault);
 bool mongo_is_duplicate(const bson_error_t *error);
 int mongo_no_memory(struct fault *fault);
 
 /* ---- documents ---- */
 
-/* `gramd_fence: {$not: {$gt: fence}}`: what nobody who came later has written. */
+/* `gramd_fence: {$not: {$gt: fence}}`: matches documents that no later owner has written. */
 void mongo_append_fence(bson_t *filter, int64_t fence);
 void mongo_append_text(bson_t *document, const char *key, struct slice text); /* absent: null */
 
-/* Any number; false: it is none. */
+/* A number of any type. False: it is no number. */
 bool mongo_read_number(const bson_iter_t *iter, int64_t *number);
-/* A str of at most `max` bytes; absent where it is none. */
+/* A text of at most `max` bytes; else absent. */
 struct slice mongo_read_text(const bson_iter_t *iter, size_t max);
-/* A field of the document as a number; `fallback` where there is none. */
+/* A field of the document as a number; `fallback` if there is none. */
 int64_t mongo_number_of(const bson_t *document, const char *key, int64_t fallback);
-bool mongo_peer_of(const bson_t *document, struct peer *peer); /* borrows; false: no peer gramd understands */
+bool mongo_peer_of(const bson_t *document,
+                   struct peer *peer); /* slices borrow from the document; false: not a valid peer */
 
-/* ---- mongo_session.c ---- */
+/* ---- session.c ---- */
 
 int mongo_open(struct backend_env *env, const struct open_options *options, struct backend_session **session,
                struct opened *opened, struct fault *fault);
@@ -135,27 +134,27 @@ int mongo_close(struct backend_session *session, struct fault *fault);
 int mongo_remove(struct backend_session *session, bool remove_peers, struct fault *fault);
 
 /*
- * A write met what it should not have: does the document still name us? BACKEND_E_FENCED, or
- * BACKEND_E_UNAVAILABLE: repeating it is right.
+ * After a write that did not find what it expected: does the session's document still name this daemon?
+ * BACKEND_E_UNAVAILABLE: it does, the write can be repeated. Else BACKEND_E_FENCED.
  */
-int mongo_session_doubt(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
+int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
 
-/* ---- mongo_identity.c ---- */
+/* ---- identity.c ---- */
 
 void mongo_identity_read(const bson_t *document, struct identity *identity, bool *fresh);
 void mongo_identity_append(bson_t *set, const struct identity *identity, unsigned fields);
-void mongo_identity_append_new(bson_t *document); /* as the library makes it */
+void mongo_identity_append_new(bson_t *document); /* as the library creates it */
 int mongo_read_states(struct backend_session *session, mongoc_client_t *client, struct opened *opened,
                       struct fault *fault);
-/* Those that the library leaves out. */
+/* Creates the indexes that the library does not create. */
 int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
 
-/* ---- mongo_apply.c, mongo_writes.c, mongo_names.c ---- */
+/* ---- apply.c, writes.c, names.c ---- */
 
 int mongo_apply(struct backend_session *session, const struct change *changes, size_t n,
                 enum durability durability, effect_fn effect, void *arg, struct fault *fault);
 
-/* A collection's writes of one batch. */
+/* One call of mongo_apply(). */
 struct mongo_batch {
         struct backend_session *session;
         mongoc_client_t *client;
@@ -167,8 +166,8 @@ struct mongo_batch {
 };
 
 /*
- * One kind of write on one collection, sent in as few commands as the limits allow. `expected` counts the
- * documents that have to be met; fewer is a doubt about ownership.
+ * One kind of write on one collection, in as few commands as the limits allow. `expected` counts the
+ * documents that have to match. If fewer do, the owner may have changed: mongo_session_check_owner().
  */
 struct mongo_writes {
         const struct mongo_batch *batch;
@@ -179,27 +178,27 @@ struct mongo_writes {
 };
 int mongo_writes_insert(struct mongo_writes *writes, const bson_t *document);
 int mongo_writes_update(struct mongo_writes *writes, const bson_t *filter, const bson_t *update,
-                        bool must_meet);
+                        bool must_match);
 int mongo_writes_update_many(struct mongo_writes *writes, const bson_t *filter, const bson_t *update);
 int mongo_writes_upsert(struct mongo_writes *writes, const bson_t *filter, const bson_t *update);
 int mongo_writes_delete(struct mongo_writes *writes, const bson_t *filter);
 int mongo_writes_flush(struct mongo_writes *writes);
 void mongo_writes_end(struct mongo_writes *writes);
-/* Inserts; `on_duplicate` is called with the number of each document that is there already. */
+/* Inserts; calls `on_duplicate` with the number of each document that exists already. */
 typedef void (*mongo_duplicate_fn)(void *arg, size_t i);
 int mongo_insert_new(const struct mongo_batch *batch, const char *collection, bson_t *const *documents,
                      size_t n, mongo_duplicate_fn on_duplicate, void *arg);
 #define MONGO_WRITES __attribute__((cleanup(mongo_writes_end))) struct mongo_writes
 
-int mongo_apply_names(const struct mongo_batch *batch, void **plan); /* reads and tells */
+int mongo_apply_names(const struct mongo_batch *batch, void **plan); /* reads, and reports effects */
 int mongo_write_names(const struct mongo_batch *batch, void *plan);
 void mongo_free_names(void *plan);
 
-/* ---- mongo_read.c ---- */
+/* ---- read.c ---- */
 
 /*
- * All documents of a collection whose `key` is one of the values, MONGO_AT_ONCE at a time. `append` adds
- * value number `i` to an array. `found` returns false to stop: no memory.
+ * Finds all documents of a collection whose `key` is one of the values, MONGO_BATCH_MAX in a query. `append`
+ * adds value number `i` to an array. `found` returns false if there is no memory.
  */
 typedef void (*mongo_append_fn)(bson_t *array, const char *key, const void *values, size_t i);
 typedef bool (*mongo_found_fn)(void *arg, const bson_t *document);

@@ -1,7 +1,7 @@
 /*
- * The usernames of a batch. A name is one document, its `_id`, and so has one owner, the last to claim it.
- * What is stored of the peers and names concerned is read, the changes are played through in memory, and of
- * each name that came out differently one write is left.
+ * The usernames of a batch. A name is the `_id` of a document, so it has one owner, the last writer's peer.
+ * The stored names of the batch's peers, and the batch's own names, are read; the changes are played through
+ * in memory; then each name that differs from what is stored is written once.
  */
 
 #include "mongo.h"
@@ -11,10 +11,10 @@
 
 struct name {
         struct slice text;
-        char *copy;   /* of a stored one: what `text` borrows */
+        char *copy;   /* of a stored name: the memory that `text` points into */
         bool exists;  /* stored before the batch */
-        bool present; /* as the batch leaves it */
-        bool written; /* the batch put it, or gave it a time */
+        bool present; /* after the batch */
+        bool written; /* the batch stored it or changed its time */
         int64_t owner_before, owner;
         int64_t time;
 };
@@ -22,7 +22,7 @@ struct name {
 struct plan {
         struct name *items; /* ascending by text */
         size_t n, cap;
-        int64_t *owners; /* peers that the batch names */
+        int64_t *owners; /* the peers of the batch */
         size_t n_owners;
         bool no_memory;
 };
@@ -32,7 +32,7 @@ static int by_text(const void *a, const void *b)
         return slice_compare(((const struct name *)a)->text, ((const struct name *)b)->text);
 }
 
-/* The first that is not before `text`. */
+/* The first whose text is not less. */
 static size_t place_of(const struct plan *plan, struct slice text)
 {
         size_t low = 0, high = plan->n;
@@ -82,7 +82,7 @@ void mongo_free_names(void *arg)
         free(plan);
 }
 
-/* ---- what is concerned ---- */
+/* ---- reading what is stored ---- */
 
 static bool collect(const struct mongo_batch *batch, struct plan *plan)
 {

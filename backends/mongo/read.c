@@ -1,4 +1,4 @@
-/* Reading: look-ups by `$in`, and scans in the order of the `_id`. */
+/* Reading: lookups with `$in`, and scans in the order of `_id`. */
 
 #include "mongo.h"
 
@@ -29,11 +29,11 @@ int mongo_find_in(struct backend_session *session, mongoc_client_t *client, cons
                   void *arg, struct fault *fault)
 {
         MONGO_COLLECTION all = mongoc_client_get_collection(client, session->database, collection);
-        MONGO_BSON options = BCON_NEW("batchSize", BCON_INT32(MONGO_AT_ONCE + 1));
+        MONGO_BSON options = BCON_NEW("batchSize", BCON_INT32(MONGO_BATCH_MAX + 1));
         int result = 0;
 
-        for (size_t start = 0; !result && start < n; start += MONGO_AT_ONCE) {
-                size_t end = n - start < MONGO_AT_ONCE ? n : start + MONGO_AT_ONCE;
+        for (size_t start = 0; !result && start < n; start += MONGO_BATCH_MAX) {
+                size_t end = n - start < MONGO_BATCH_MAX ? n : start + MONGO_BATCH_MAX;
                 MONGO_BSON filter = bson_new();
                 bson_t condition, array;
 
@@ -53,15 +53,15 @@ int mongo_find_in(struct backend_session *session, mongoc_client_t *client, cons
         return result;
 }
 
-/* ---- look-ups ---- */
+/* ---- lookups ---- */
 
-/* A look-up's key, so that a document finds who asked for it. */
+/* A lookup's key: sorted, so that a document that was found leads to its lookups. */
 struct asked {
         enum lookup_kind kind;
         int64_t id;
         struct slice text;
         size_t lookup;
-        bool has_time; /* a name of the usernames table, followed to its peer */
+        bool has_time; /* it is a row of the usernames table that has a time */
         bool from_table;
         int64_t row_time;
 };
@@ -69,9 +69,9 @@ struct asked {
 struct finding {
         struct asked *asked; /* ascending */
         size_t n;
-        struct asked *named; /* ascending by id: rows of the usernames table, to be followed */
+        struct asked *named; /* ascending by id: peers that rows of the usernames table lead to */
         size_t n_named, cap_named;
-        bool *met; /* of `named`: its peer is there */
+        bool *met; /* for each of `named`: its peer is stored */
         match_fn found;
         void *arg;
 };
@@ -87,7 +87,7 @@ static int by_key(const void *a, const void *b)
         return slice_compare(left->text, right->text);
 }
 
-/* The first of those with this key. */
+/* The first with this key. */
 static struct asked *first_of(struct asked *all, size_t n, const struct asked *key)
 {
         struct asked *at = n ? bsearch(key, all, n, sizeof(*key), by_key) : NULL;
@@ -165,7 +165,7 @@ static bool on_named_peer(void *arg, const bson_t *document)
         return answer_all(finding, finding->named, finding->n_named, &key, &peer);
 }
 
-/* A row of the usernames table: its peer is looked for afterwards. */
+/* A row of the usernames table. Its peer is looked up afterwards. */
 static bool on_name(void *arg, const bson_t *document)
 {
         struct finding *finding = arg;
@@ -210,8 +210,8 @@ static void append_key(bson_t *array, const char *key, const void *values, size_
                 mongo_append_text(array, key, asked->text);
 }
 
-/* Names whose peer is not stored are told of too. */
-static bool tell_unmet(struct finding *finding)
+/* Reports names whose peer is not stored. */
+static bool report_unmet(struct finding *finding)
 {
         const struct peer nobody = { 0 };
 
@@ -234,12 +234,12 @@ static int find_named(struct backend_session *session, mongoc_client_t *client, 
                 return mongo_no_memory(fault);
         result = mongo_find_in(session, client, "peers", "_id", append_key, finding->named, finding->n_named,
                                on_named_peer, finding, fault);
-        if (!result && !tell_unmet(finding))
+        if (!result && !report_unmet(finding))
                 result = mongo_no_memory(fault);
         return result;
 }
 
-/* The stretch of `asked` that is of this kind. */
+/* The part of `asked` that has this kind. */
 static const struct asked *stretch(const struct finding *finding, enum lookup_kind kind, size_t *n)
 {
         const struct asked *from = finding->asked, *end = finding->asked + finding->n;
@@ -306,7 +306,7 @@ int mongo_find(struct backend_session *session, const struct lookup *lookups, si
 
 /* ---- scans ---- */
 
-/* Those behind `_id`; the filter is taken. */
+/* Takes the filter. */
 static mongoc_cursor_t *scan(mongoc_client_t *client, const char *database, const char *name, bson_t *filter,
                              size_t limit)
 {
@@ -395,7 +395,7 @@ int mongo_scan_usernames(struct backend_session *session, struct slice after, in
                 mongo_append_text(&condition, "$gte", after);
                 bson_append_document_end(filter, &condition);
         }
-        /* One more: the name that is told already may come first. */
+        /* One more: the first may be `after` itself, which is skipped. */
         return read_cursor(session, scan(use.client, session->database, "usernames", filter, limit + 1),
                            on_scanned_name, &scanned, fault);
 }

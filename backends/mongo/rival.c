@@ -1,7 +1,7 @@
 /*
- * Other instances, whose sessions are wanted here. A live one changes its document every third of its term;
- * one that has been watched unchanged for 4/3 of it is marked dead, by compare-and-swap on what was
- * watched, and from then on cannot renew. Only then may its sessions be taken.
+ * Other instances, whose sessions this daemon wants to take. A live one raises its counter every third of its
+ * term. If the counter has not changed for 4/3 of the term, the instance is marked dead by compare-and-swap
+ * on that counter. A dead instance cannot renew. Only then may its sessions be taken: OWNERSHIP.md.
  */
 
 #include "instance_parts.h"
@@ -11,7 +11,7 @@
 struct seen {
         bool exists;
         bool dead;
-        int64_t counter; /* -1 where there is no document */
+        int64_t counter; /* -1: there is no document */
         int64_t term_ms;
         struct fault_holder holder;
         char boot_id[64];
@@ -58,8 +58,8 @@ static int look(struct mongo_instance *instance, mongoc_client_t *client, const 
         return result;
 }
 
-/* Has it been seen as it is now for 4/3 of its term? Else the watch runs, from the first sight of it. */
-static bool watched_out(struct mongo_instance *instance, const char *owner, const struct seen *seen)
+/* Has its counter not changed for 4/3 of its term? The time counts from when the counter was first seen. */
+static bool unchanged_long_enough(struct mongo_instance *instance, const char *owner, const struct seen *seen)
 {
         int64_t now = mongo_boot_ms();
         struct watched *slot = &instance->watched[0];
@@ -87,7 +87,7 @@ static bool watched_out(struct mongo_instance *instance, const char *owner, cons
         return out;
 }
 
-/* By compare-and-swap on what was seen; with the majority's word. 1: it has changed meanwhile. */
+/* By compare-and-swap on the counter, acknowledged by a majority. 1: the counter has changed. */
 static int mark_dead(mongoc_client_t *client, const char *owner, const struct seen *seen, bson_error_t *error)
 {
         MONGO_COLLECTION collection = mongo_instances(client);
@@ -120,11 +120,11 @@ int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *cli
         result = look(instance, client, owner, &seen, fault);
         if (result)
                 return result;
-        /* An instance of this very data directory has ended: this daemon holds its lock. */
+        /* This daemon holds the lock of its data directory: another instance of that directory has ended. */
         here = seen.exists && strcmp(seen.boot_id, instance->boot_id) == 0 &&
                strcmp(seen.place, instance->place) == 0;
         result = 1;
-        if (seen.dead || here || watched_out(instance, owner, &seen))
+        if (seen.dead || here || unchanged_long_enough(instance, owner, &seen))
                 result = mark_dead(client, owner, &seen, &error);
         if (result < 0)
                 return mongo_fault(instance->env, NULL, &error, fault);

@@ -1,7 +1,7 @@
 /*
- * A session is its document `_id: 0` in the collection `session`: it names the owning instance and a fence,
- * and is taken by compare-and-swap on both. Fences come from a counter in the database `gramd`, so that
- * they rise even where the document has been deleted and made again.
+ * One session. The document `_id: 0` in its collection `session` names the owning instance and a fence. A
+ * daemon takes the session by compare-and-swap on both. Fences come from a counter in the database `gramd`:
+ * so they rise even if the document is deleted and created again.
  */
 
 #include <assert.h>
@@ -12,12 +12,12 @@
 #include "../dialect.h"
 #include "instance.h"
 
-enum { CANNOT_TAKE = 8 }; /* rounds with others who want it at the same time */
+enum { TAKE_ROUNDS_MAX = 8 }; /* other daemons may be taking the session at the same time */
 
-/* What the document says of its owner. */
+/* What the document says about its owner. */
 struct held {
         bool exists;
-        char owner[MONGO_ID_BYTES]; /* empty: nobody */
+        char owner[MONGO_ID_BYTES]; /* empty: no owner */
         int64_t fence;              /* 0: never owned */
         int64_t term_ms;
         int64_t since;
@@ -65,7 +65,7 @@ static int check_name(struct backend_env *env, struct slice name, struct backend
         return 0;
 }
 
-/* Not a session's database, though there is something in it. */
+/* Refuses a database that has collections, but is no session's. */
 static int check_database(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
 {
         mongoc_database_t *database = mongoc_client_get_database(client, session->database);
@@ -83,11 +83,10 @@ static int check_database(struct backend_session *session, mongoc_client_t *clie
         if (!names)
                 result = mongo_fault(session->env, session->name, &error, fault);
         else if (others && !own)
-                result =
-                        fault_set(fault, BACKEND_E_NAME,
-                                  "session '%s': the database `%s` holds something else: it has collections, "
-                                  "but no `session`",
-                                  session->name, session->database);
+                result = fault_set(fault, BACKEND_E_NAME,
+                                   "session '%s': the database `%s` is not a session's: it has collections, "
+                                   "but no `session`",
+                                   session->name, session->database);
         bson_strfreev(names);
         mongoc_database_destroy(database);
         return result;
@@ -135,7 +134,7 @@ static int look(struct backend_session *session, mongoc_client_t *client, struct
         return result;
 }
 
-/* A fence that nobody has had, above `above`. */
+/* A fence that no owner has had, above `above`. */
 static int next_fence(struct backend_session *session, mongoc_client_t *client, int64_t above, int64_t *fence,
                       struct fault *fault)
 {
@@ -167,7 +166,7 @@ static int next_fence(struct backend_session *session, mongoc_client_t *client, 
                         return mongo_fault(session->env, session->name, &error, fault);
                 if (*fence > above)
                         return 0;
-                /* The counter was lost, or the database comes from a backup. */
+                /* The counter is behind: it was lost, or comes from a backup. */
                 if (!mongoc_collection_update_one(collection, filter, raise, upsert, NULL, &error))
                         return mongo_fault(session->env, session->name, &error, fault);
         }
@@ -175,7 +174,7 @@ static int next_fence(struct backend_session *session, mongoc_client_t *client, 
 
 /* ---- taking ---- */
 
-/* The document's owner becomes we: what is stored then is read. 1: it is not as it was. */
+/* Makes this daemon the document's owner, and reads the identity from it. 1: the document has changed. */
 static int swap(struct backend_session *session, mongoc_client_t *client, const struct held *held,
                 const struct mongo_term *term, int64_t fence, struct opened *opened, struct fault *fault)
 {
@@ -192,7 +191,7 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
         uint32_t len;
         int result = 1;
 
-        /* `null` also matches a field that is not there. */
+        /* `null` also matches a missing field. */
         mongo_append_text(filter, MONGO_OWNER, held->owner[0] ? slice_of(held->owner) : SLICE_NONE);
         if (held->fence)
                 BSON_APPEND_INT64(filter, MONGO_FENCE, held->fence);
@@ -221,7 +220,7 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
         return result;
 }
 
-/* 1: somebody else has made it meanwhile. */
+/* 1: another daemon has created it meanwhile. */
 static int create(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
 {
         MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "session");
@@ -234,7 +233,7 @@ static int create(struct backend_session *session, mongoc_client_t *client, stru
         return mongo_is_duplicate(&error) ? 1 : mongo_fault(session->env, session->name, &error, fault);
 }
 
-/* One round of open. 1: somebody else was faster, look again. */
+/* One round of `open`. 1: the document has changed or was just created, take another round. */
 static int take(struct backend_session *session, mongoc_client_t *client, bool may_create,
                 struct opened *opened, struct fault *fault)
 {
@@ -276,16 +275,16 @@ static void fill(const struct backend_session *session, struct opened *opened)
         opened->keeps_address = false;
 }
 
-/* What has been taken, or perhaps has, is let go of sooner or later. */
-static void let_go(struct backend_session *session)
+/* Frees the session. If its document names this daemon, or may, the instance's thread releases it. */
+static void session_end(struct backend_session *session)
 {
         enter_phase(session, MONGO_ENDED);
         if (session->owner[0] || session->tried_owner[0])
-                mongo_instance_owe(session->env->instance, session);
+                mongo_instance_release_later(session->env->instance, session);
         free(session);
 }
 
-/* There is one layout here. A library names its own all the same: it need not know where its sessions are. */
+/* Sessions here have one layout. A library may name its dialect anyway, and need not know the backend. */
 static bool is_dialect(struct slice name)
 {
         for (const struct library *library = libraries; library->name; library++)
@@ -313,20 +312,21 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
                 struct mongo_term term;
 
                 result = mongo_instance_term(env->instance, &term,
-                                             fault); /* at the start, waits for the pool */
+                                             fault); /* right after the start it waits for the pool */
         }
         if (!result) {
                 use = mongo_use_begin(env, fault);
                 result = use.client ? 1 : BACKEND_E_UNAVAILABLE;
         }
-        for (int round = 0; result == 1 && round < CANNOT_TAKE; round++)
+        for (int round = 0; result == 1 && round < TAKE_ROUNDS_MAX; round++)
                 result = take(fresh, use.client, options->create, opened, fault);
         if (result == 1)
-                result = fault_set(fault, BACKEND_E_BUSY, "session '%s': others are taking it", fresh->name);
+                result = fault_set(fault, BACKEND_E_BUSY, "session '%s': other daemons are taking it",
+                                   fresh->name);
         if (!result)
                 result = mongo_read_states(fresh, use.client, opened, fault);
         if (result) {
-                let_go(fresh);
+                session_end(fresh);
                 return result;
         }
         fill(fresh, opened);
@@ -341,7 +341,7 @@ static int fenced(const struct backend_session *session, struct fault *fault)
         return fault_set(fault, BACKEND_E_FENCED, "session '%s': another host owns it now", session->name);
 }
 
-int mongo_session_doubt(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
 {
         struct held held;
         int result = look(session, client, &held, fault);
@@ -351,12 +351,12 @@ int mongo_session_doubt(struct backend_session *session, mongoc_client_t *client
         if (strcmp(held.owner, session->owner) != 0 || held.fence != session->fence)
                 return fenced(session, fault);
         return fault_set(fault, BACKEND_E_UNAVAILABLE,
-                         "session '%s': documents have changed under the write; repeat it", session->name);
+                         "session '%s': documents changed during the write; repeat it", session->name);
 }
 
 /*
- * Still ours? Then it gets a fence of its own again: writes that were given up, and may still be under way
- * somewhere, cannot replace what is written from now on.
+ * If this daemon still owns the session, the session gets a new fence: writes whose outcome is unknown may
+ * still arrive, and must not replace what is written from now on.
  */
 int mongo_confirm(struct backend_session *session, struct opened *opened, struct fault *fault)
 {
@@ -404,7 +404,7 @@ int mongo_close(struct backend_session *session, struct fault *fault)
                 result = mongo_fault(session->env, session->name, &error, fault);
         if (!result)
                 session->owner[0] = '\0';
-        let_go(session);
+        session_end(session);
         return result;
 }
 
@@ -421,7 +421,8 @@ static int remove_all(struct backend_session *session, mongoc_client_t *client, 
         return mongo_fault(session->env, session->name, &error, fault);
 }
 
-/* The session's document goes last: a removal that was broken off is still a session, and can be repeated. */
+/* The session's document is deleted last: after a failure it is still a session, and `remove` can be
+ * repeated. */
 int mongo_remove(struct backend_session *session, bool remove_peers, struct fault *fault)
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
@@ -448,7 +449,7 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
         removed = mongo_number_of(&reply, "deletedCount", 0);
         bson_destroy(&reply);
         if (!result && removed == 0)
-                result = mongo_session_doubt(session, use.client, fault);
+                result = mongo_session_check_owner(session, use.client, fault);
         if (result)
                 return result;
         enter_phase(session, MONGO_ENDED);

@@ -1,6 +1,6 @@
 /*
- * Writes of one kind on one collection, collected into commands of MONGO_AT_ONCE. The driver splits those
- * that are too large for the server. Unordered: each document is written once in a batch.
+ * Writes of one kind on one collection, MONGO_BATCH_MAX documents in a command. The driver splits commands
+ * that are too large for the server. Their order does not matter: a batch writes each document once.
  */
 
 #include <assert.h>
@@ -33,13 +33,13 @@ int mongo_writes_flush(struct mongo_writes *writes)
                 return 0;
         if (!mongoc_bulk_operation_execute(writes->bulk, &reply, &error)) {
                 result = mongo_is_duplicate(&error)
-                                 ? mongo_session_doubt(session, batch->client, batch->fault)
+                                 ? mongo_session_check_owner(session, batch->client, batch->fault)
                                  : mongo_fault(session->env, session->name, &error, batch->fault);
         } else {
                 met = mongo_number_of(&reply, "nInserted", 0) + mongo_number_of(&reply, "nMatched", 0) +
                       mongo_number_of(&reply, "nUpserted", 0);
                 if (met < writes->expected)
-                        result = mongo_session_doubt(session, batch->client, batch->fault);
+                        result = mongo_session_check_owner(session, batch->client, batch->fault);
         }
         bson_destroy(&reply);
         mongoc_bulk_operation_destroy(writes->bulk);
@@ -49,15 +49,15 @@ int mongo_writes_flush(struct mongo_writes *writes)
         return result;
 }
 
-static int added(struct mongo_writes *writes, bool done, const bson_error_t *error, bool must_meet)
+static int added(struct mongo_writes *writes, bool done, const bson_error_t *error, bool must_match)
 {
         const struct mongo_batch *batch = writes->batch;
 
         if (!done)
                 return mongo_fault(batch->session->env, batch->session->name, error, batch->fault);
-        assert(writes->n < MONGO_AT_ONCE);
-        writes->expected += must_meet;
-        return ++writes->n == MONGO_AT_ONCE ? mongo_writes_flush(writes) : 0;
+        assert(writes->n < MONGO_BATCH_MAX);
+        writes->expected += must_match;
+        return ++writes->n == MONGO_BATCH_MAX ? mongo_writes_flush(writes) : 0;
 }
 
 int mongo_writes_insert(struct mongo_writes *writes, const bson_t *document)
@@ -70,14 +70,14 @@ int mongo_writes_insert(struct mongo_writes *writes, const bson_t *document)
 }
 
 int mongo_writes_update(struct mongo_writes *writes, const bson_t *filter, const bson_t *update,
-                        bool must_meet)
+                        bool must_match)
 {
         bson_error_t error;
 
         start_bulk(writes);
         return added(writes,
                      mongoc_bulk_operation_update_one_with_opts(writes->bulk, filter, update, NULL, &error),
-                     &error, must_meet);
+                     &error, must_match);
 }
 
 int mongo_writes_update_many(struct mongo_writes *writes, const bson_t *filter, const bson_t *update)
@@ -111,7 +111,7 @@ int mongo_writes_delete(struct mongo_writes *writes, const bson_t *filter)
                      &error, false);
 }
 
-/* 1: all that went wrong is that documents were there. */
+/* 1: all errors are of documents that exist already. */
 static int only_duplicates(const bson_t *reply, size_t n, mongo_duplicate_fn on_duplicate, void *arg)
 {
         bson_iter_t errors, iter, field;
@@ -143,7 +143,7 @@ int mongo_insert_new(const struct mongo_batch *batch, const char *collection, bs
         bson_t reply;
         int result = 0;
 
-        assert(n > 0 && n <= MONGO_AT_ONCE);
+        assert(n > 0 && n <= MONGO_BATCH_MAX);
         start_bulk(&writes);
         for (size_t i = 0; i < n; i++)
                 if (!mongoc_bulk_operation_insert_with_opts(writes.bulk, documents[i], NULL, &error))

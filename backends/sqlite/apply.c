@@ -1,6 +1,6 @@
 /*
- * A batch of changes as one transaction. The usual row is either new, and costs one statement, or repeats
- * what is stored, and moves its time only.
+ * A batch of changes as one transaction. Most rows are either new, which costs one statement, or repeat what
+ * is stored, which changes only their time.
  */
 
 #include <assert.h>
@@ -10,7 +10,7 @@
 
 /* ---- what a peer's columns cannot hold ---- */
 
-/* SQLite makes a number of text that looks like one; only the plain decimal form comes back as it was. */
+/* A numeric column converts text that looks like a number. Only plain decimals read back as they were. */
 static bool survives_as_number(struct slice text)
 {
         size_t sign = text.len > 0 && text.data[0] == '-';
@@ -39,7 +39,7 @@ static bool holds_text(const struct backend_session *session, enum peer_part par
         return column && (!limits->numeric || !could_be_number(text) || survives_as_number(text));
 }
 
-/* 1 << part of those that gramd keeps beside the library's row. */
+/* 1 << part for each part that has to be in gramd_peers, because the library's row cannot hold it. */
 static unsigned parts_to_keep(const struct backend_session *session, const struct peer *peer)
 {
         const struct peers_layout *peers = &session->peers;
@@ -135,7 +135,7 @@ static int tell_changes(const struct backend_session *session, const struct peer
         return tell_change(session, EFFECT_PHONE, before->phone_number, after->phone_number, effects, fault);
 }
 
-/* Compares with what is stored, and tells of the difference. `*same`: nothing but the time may differ. */
+/* Compares with what is stored, and reports the difference. `*same`: at most the time differs. */
 static int compare_stored(struct backend_session *session, const struct peer *peer,
                           const struct effects *effects, bool *same, struct fault *fault)
 {
@@ -158,7 +158,7 @@ static int compare_stored(struct backend_session *session, const struct peer *pe
         return error ? error : told;
 }
 
-/* `forward`: only where the stored time is older. */
+/* `forward`: only if the stored time is older. */
 static int set_time(struct backend_session *session, enum statement which, int64_t id, int64_t time,
                     bool forward, struct fault *fault)
 {
@@ -196,7 +196,7 @@ static int set_peer_time(struct backend_session *session, int64_t id, int64_t ti
         return set_time(session, STATEMENT_ZERO_TIME, id, time, forward, fault);
 }
 
-/* Over a row that is there. */
+/* The row exists. */
 static int replace_peer(struct backend_session *session, enum statement how, const struct peer *peer,
                         unsigned keep, const struct effects *effects, struct fault *fault)
 {
@@ -378,10 +378,11 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         sqlite_budget_reserve(session, changes, n);
         session->disk_full = false;
         error = apply_once(session, changes, n, effects, fault);
-        /* The -wal takes room for every version of a page. What is told twice by this is told the same. */
-        if (error && session->disk_full && sqlite_empty_log(session))
+        /* An empty -wal may make room on a full disk. Effects are then reported twice, with the same values.
+         */
+        if (error && session->disk_full && sqlite_truncate_log(session))
                 error = apply_once(session, changes, n, effects, fault);
-        sqlite_budget_settle(session);
+        sqlite_budget_trim(session);
         if (!error && durability == DURABLE_DISK)
                 error = sqlite_sync(session, fault);
         return error;

@@ -1,9 +1,12 @@
 /*
- * Bounds for the whole daemon. Files: the page caches of all open sessions share one budget; a session
- * takes a share of what is spare when it is used, and gives back what is over its share when more sessions
- * are open. Every session may have a few pages besides, so that it works at all. So it is with the disk that
- * their -wal files take, but by shares alone. Memory sessions: all that they hold; a batch may grow its
- * session by what is spare, and by no more.
+ * Bounds for the whole daemon.
+ *
+ * Files: the page caches of all open sessions share one budget. Whenever a session is used it takes its share
+ * of what is spare, or gives back what exceeds its share because more sessions are open. A few pages are free
+ * of charge, so that every session works. The -wal files have shares of the disk in the same way.
+ *
+ * Memory sessions: the budget bounds everything that they hold. A batch can grow its session by what is
+ * spare, and no further.
  */
 
 #include <assert.h>
@@ -15,15 +18,15 @@ enum {
         PAGE_COST = 4400,             /* a page in memory, with what SQLite keeps about it */
         FLOOR_BYTES = 8 * PAGE_BYTES, /* page cache that every session has, whatever the budget */
         SHARES_MIN = 4,               /* one session alone takes no more than a quarter */
-        LOG_PAGES = 10000,            /* in a -wal: measured 1.7 times the write rate of SQLite's own 1000 */
-        LOG_PAGES_MIN = 250,          /* where there are thousands */
+        LOG_PAGES = 10000,            /* in a -wal: 1.7 times the write rate of SQLite's default, 1000 */
+        LOG_PAGES_MIN = 250,          /* with thousands of sessions */
         LOG_PAGES_ALL = 1 << 18,      /* 1 GiB */
         EMPTY_BYTES = 32 * PAGE_COST, /* a new memory session, with its dialect's tables and indexes */
         ROW_COST = 512,               /* of a row and its index entries, beside its texts */
-        TEXT_COPIES = 4,              /* a text is in its table, an index, and half-full pages of both */
+        TEXT_COPIES = 4,              /* a text is in a table and an index, on pages that may be half full */
 };
 
-/* Takes up to `wanted` bytes of what is spare. */
+/* Takes at most `wanted` bytes of what is spare; returns how many. */
 static int64_t take(struct backend_env *env, int64_t wanted)
 {
         int_fast64_t spare = atomic_load(&env->spare);
@@ -52,7 +55,7 @@ static void set_cache(struct backend_session *session)
                     (long long)(FLOOR_BYTES + session->granted) / 1024);
 }
 
-/* The -wal is written back when it has grown to the session's share. */
+/* Sets the size at which SQLite checkpoints the -wal. */
 static void share_logs(struct backend_session *session, size_t sessions)
 {
         size_t share = sessions ? LOG_PAGES_ALL / sessions : LOG_PAGES;
@@ -71,7 +74,7 @@ void sqlite_budget_refresh(struct backend_session *session)
         if (!session->path)
                 return;
         share_logs(session, sessions);
-        /* A little more or less is not worth a statement. */
+        /* A difference of less than an eighth is not worth a statement. */
         if (session->granted > share + share / 8) {
                 give(session->env, session->granted - share);
                 session->granted = share;
@@ -95,7 +98,7 @@ static int64_t texts(const struct slice *names, size_t n)
         return bytes;
 }
 
-/* Generous: what is not used is given back after the batch. */
+/* Errs on the large side: what is not used is given back after the batch. */
 static int64_t estimate(const struct change *changes, size_t n)
 {
         int64_t bytes = EMPTY_BYTES;
@@ -132,7 +135,7 @@ void sqlite_budget_reserve(struct backend_session *session, const struct change 
         set_limit(session);
 }
 
-void sqlite_budget_settle(struct backend_session *session)
+void sqlite_budget_trim(struct backend_session *session)
 {
         struct fault ignored;
         int64_t pages = 0;

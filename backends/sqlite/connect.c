@@ -1,11 +1,11 @@
 /*
- * Connections. A session's file is held exclusively, in WAL mode without a -shm, from the moment that it has
- * been found good, and is given back in the journal mode that it came in. Which that was has to survive a
- * crash, and is kept in a field of the file's header that no library uses: application_id is MARK while a
- * file that belongs in rollback mode is in WAL mode. So no table has to come and go for it.
+ * Connections. As soon as a session's file has been checked, gramd locks it exclusively and uses it in WAL
+ * mode without a -shm. At the end the file gets back the journal mode that it came with. That mode has to
+ * survive a crash: while a file that belongs in rollback mode is in WAL mode, application_id in its header is
+ * MARK. No library uses that field, and no table is needed.
  *
- * Both steps, setting or clearing the mark and changing the mode, rewrite the first page alone and in its
- * first bytes only. They are made without a journal on disk: a kill leaves either the old or the new page.
+ * Setting or clearing the mark, and changing the mode, rewrite only the first bytes of the first page. So no
+ * journal on disk is needed: if the daemon is killed, the page is either the old one or the new one.
  */
 
 #include <assert.h>
@@ -15,8 +15,8 @@
 
 enum {
         MARK = 0x67726d64,        /* "grmd" */
-        LOG_MAX_BYTES = 64 << 20, /* a -wal that a big batch has made longer is cut back to this */
-        CELL_MAX_BYTES = 1 << 20, /* nothing that a library stores comes near */
+        LOG_MAX_BYTES = 64 << 20, /* a longer -wal is cut back to this */
+        CELL_MAX_BYTES = 1 << 20, /* far more than any library stores in a cell */
 };
 
 void sqlite_enter_phase(struct backend_session *session, enum sqlite_phase phase)
@@ -65,7 +65,7 @@ int sqlite_connect(struct backend_session *session, struct fault *fault)
         if (rc != SQLITE_OK)
                 return sqlite_fault(session, rc, "opening", fault);
         protect(session->db);
-        /* Until the file is taken it is only looked at, and so is what lies beside it. */
+        /* Until the file is taken it is only read, and a -wal that came with it stays. */
         sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, session->had_wal, NULL);
         return sqlite_exec(session, fault,
                            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;"
@@ -154,7 +154,7 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
         session->marked = application_id == MARK;
         if (!error && !wal)
                 error = enter_wal(session, application_id, fault);
-        /* In WAL mode the lock is taken with the first read, in this locking mode for good. */
+        /* In WAL mode the first read takes the lock; in this locking mode it is held until the end. */
         if (!error)
                 error = sqlite_exec(session, fault,
                                     "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = %d;"
@@ -201,7 +201,7 @@ int sqlite_release(struct backend_session *session, struct fault *fault)
         return error;
 }
 
-bool sqlite_empty_log(struct backend_session *session)
+bool sqlite_truncate_log(struct backend_session *session)
 {
         struct fault ignored;
 

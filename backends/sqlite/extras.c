@@ -1,8 +1,8 @@
 /*
- * gramd's own tables and indexes inside a library's file. Tables come when there is something that the
- * library has no column for, and go when they are empty; what waits in them moves as soon as the library
- * has lifted the file to a version that has room for it. Names begin with gramd_, so that no step of a
- * library's own migrations ever meets them.
+ * gramd's own tables and indexes inside a library's file. A table is created when there is a value that the
+ * library has no column for, and dropped when it is empty. When the library has migrated the file to a
+ * version with such a column, the values move there. Names begin with gramd_, so that a library's migrations
+ * never touch them.
  */
 
 #include <assert.h>
@@ -25,7 +25,7 @@ int sqlite_find_extras(struct backend_session *session, struct fault *fault)
                                       extra_tables[i].name);
                 if (error || !there)
                         continue;
-                /* Whatever else bears the name is refused by this. */
+                /* Fails if something else has this name. */
                 error = sqlite_prepare(session, &probe, fault, "SELECT %s FROM %s", extra_tables[i].columns,
                                        extra_tables[i].name);
                 session->extras |= 1u << i;
@@ -33,7 +33,8 @@ int sqlite_find_extras(struct backend_session *session, struct fault *fault)
         return error;
 }
 
-/* The library's step from version 1 empties its peers: what to do about names afterwards. */
+/* A library that migrates a file from version 1 deletes all peers: drop_orphans() then deletes their names.
+ */
 static int remember_version_1(struct backend_session *session, struct fault *fault)
 {
         int error = sqlite_need_extra(session, EXTRA_FIELDS, fault);
@@ -99,10 +100,10 @@ int sqlite_drop_empty_extras(struct backend_session *session, struct fault *faul
 /* ---- indexes ---- */
 
 /*
- * Every lookup goes by an index. Libraries lack some (Telethon all, Pyrofork and Kurigram before 6 the one
- * on a name's owner); where a later version brings its own, gramd's goes.
+ * Every lookup uses an index. Libraries do not create all of them: Telethon none, Pyrofork and Kurigram
+ * before version 6 none on the owner of a name. When a later version creates its own, gramd drops its index.
  */
-static int settle_index(struct backend_session *session, const char *table, const char *column,
+static int update_index(struct backend_session *session, const char *table, const char *column,
                         struct fault *fault)
 {
         int64_t theirs = 0;
@@ -129,20 +130,20 @@ static int settle_index(struct backend_session *session, const char *table, cons
         return error;
 }
 
-static int settle_indexes(struct backend_session *session, struct fault *fault)
+static int update_indexes(struct backend_session *session, struct fault *fault)
 {
-        int error = settle_index(session, session->peers.table, session->peers.username, fault);
+        int error = update_index(session, session->peers.table, session->peers.username, fault);
 
         if (!error)
-                error = settle_index(session, session->peers.table, session->peers.phone_number, fault);
+                error = update_index(session, session->peers.table, session->peers.phone_number, fault);
         if (!error && session->dialect->names)
-                error = settle_index(session, session->names.table, session->names.name, fault);
+                error = update_index(session, session->names.table, session->names.name, fault);
         if (!error && session->dialect->names)
-                error = settle_index(session, session->names.table, session->names.owner, fault);
+                error = update_index(session, session->names.table, session->names.owner, fault);
         return error;
 }
 
-/* ---- what moves ---- */
+/* ---- migration ---- */
 
 static int drop_orphans(struct backend_session *session, struct fault *fault)
 {
@@ -164,7 +165,7 @@ static int drop_orphans(struct backend_session *session, struct fault *fault)
         return error;
 }
 
-/* Rows that the library has written since are newer and stay. */
+/* Rows that the library has written are newer: they stay. */
 static int move_names(struct backend_session *session, struct fault *fault)
 {
         int error;
@@ -204,7 +205,8 @@ static int move_states(struct backend_session *session, struct fault *fault)
         return error ? error : drop_extra(session, EXTRA_STATES, fault);
 }
 
-int sqlite_settle(struct backend_session *session, const struct identity *identity, struct fault *fault)
+int sqlite_migrate_extras(struct backend_session *session, const struct identity *identity,
+                          struct fault *fault)
 {
         int error = sqlite_begin(session, fault);
 
@@ -213,7 +215,7 @@ int sqlite_settle(struct backend_session *session, const struct identity *identi
         if (session->dialect->names_ddl)
                 error = sqlite_exec(session, fault, "%s", session->dialect->names_ddl);
         if (!error)
-                error = settle_indexes(session, fault);
+                error = update_indexes(session, fault);
         if (!error)
                 error = drop_orphans(session, fault);
         if (!error)
@@ -221,8 +223,8 @@ int sqlite_settle(struct backend_session *session, const struct identity *identi
         if (!error)
                 error = move_states(session, fault);
         if (!error)
-                error = sqlite_settle_fields(session, identity, fault);
-        /* Statements were prepared before tables and indexes came or went. */
+                error = sqlite_migrate_fields(session, identity, fault);
+        /* Tables and indexes have changed: statements must be prepared again. */
         sqlite_forget_statements(session);
         return sqlite_end(session, error, fault);
 }

@@ -1,7 +1,7 @@
 /*
- * The identity fields: the one row of `sessions`, and gramd_fields for those that have no column there
- * or that their column cannot hold. A row of gramd_fields remembers what gramd left in the library's column
- * (`was`); when the column says something else, the library has written since, and the row is void.
+ * The identity fields: in the one row of `sessions`, and in gramd_fields if they have no column or their
+ * column cannot hold the value. A row of gramd_fields says what gramd left in the library's column (`was`).
+ * If the column holds something else now, the library has written since, and the row does not count.
  */
 
 #include <assert.h>
@@ -15,7 +15,7 @@ static bool has_column(const struct backend_session *session, enum field field)
         return session->columns & FIELD_BIT(field);
 }
 
-/* Where Telethon keeps the own user's id. */
+/* Telethon stores the account's own id in the row of `entities` with id 0. */
 static bool in_row_zero(const struct backend_session *session, enum field field)
 {
         return field == FIELD_USER_ID && session->peers.own_row_zero && !has_column(session, field);
@@ -71,8 +71,8 @@ static bool read_cell(enum field field, sqlite3_stmt *statement, int at, struct 
 
 static int refuse_cell(const struct backend_session *session, enum field field, struct fault *fault)
 {
-        return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file has a %s that cannot be one",
-                         session->name, field_infos[field].name);
+        return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file has an invalid %s", session->name,
+                         field_infos[field].name);
 }
 
 static int load_row(struct backend_session *session, struct identity *identity, struct fault *fault)
@@ -102,7 +102,7 @@ static int load_row(struct backend_session *session, struct identity *identity, 
 
 enum { EXPRESSION_BYTES = 96 };
 
-/* What the library's column holds now, as SQL; `otherwise` for fields without one. */
+/* SQL for what the library's column holds now; `otherwise` if there is no column. */
 static const char *column_now(const struct backend_session *session, enum field field, const char *otherwise,
                               char text[EXPRESSION_BYTES])
 {
@@ -167,7 +167,7 @@ static void bind_field(sqlite3_stmt *statement, int at, const struct identity *i
                 sqlite3_bind_int64(statement, at, identity->number[field]);
 }
 
-/* What stands for nil in a column that refuses NULL, or whose library does. */
+/* Binds what stands for nil. True: it does not read back as nil, so gramd_fields has to say so. */
 static bool bind_nil(const struct backend_session *session, sqlite3_stmt *statement, enum field field)
 {
         enum field_type type = field_infos[field].type;
@@ -175,7 +175,7 @@ static bool bind_nil(const struct backend_session *session, sqlite3_stmt *statem
 
         if (type == FIELD_KEY && (refuses || session->dialect->empty_key)) {
                 sqlite3_bind_zeroblob(statement, 1, 0);
-                return false; /* reads back as nil by itself */
+                return false;
         }
         if (!refuses)
                 sqlite3_bind_null(statement, 1);
@@ -186,7 +186,7 @@ static bool bind_nil(const struct backend_session *session, sqlite3_stmt *statem
         return refuses;
 }
 
-/* Writes the library's column. `*keep`: it does not hold the value exactly. */
+/* Writes the library's column. `*keep`: it does not hold the exact value. */
 static int store_column(struct backend_session *session, enum field field, const struct identity *identity,
                         bool *keep, struct fault *fault)
 {
@@ -244,10 +244,11 @@ static int store_field(struct backend_session *session, enum field field, const 
 }
 
 /*
- * An address that waits for its column remembers what the library's migration will fill in for the data
- * centre of the session: by that it is told from one that the library has chosen itself.
+ * An address in gramd_fields has no column yet. The library's migration will fill that column with the
+ * address of the session's data centre. `was` is set to that, so that gramd can tell this from an address
+ * that the library has chosen.
  */
-static int foresee_migration(struct backend_session *session, struct fault *fault)
+static int predict_migration(struct backend_session *session, struct fault *fault)
 {
         const struct datacentre *dc;
         int64_t dc_id = 0;
@@ -270,7 +271,7 @@ static int foresee_migration(struct backend_session *session, struct fault *faul
                            dc->address, dc->port);
 }
 
-/* Libraries keep one row, some of them by its key: the data centre. */
+/* Libraries keep one row. Its key is the data centre, so a changed one may have left a second row. */
 static int one_row(struct backend_session *session, struct fault *fault)
 {
         static const char drop_others[] =
@@ -299,13 +300,13 @@ int sqlite_store_fields(struct backend_session *session, unsigned fields, const 
         for (int i = 0; !error && i < FIELD_COUNT; i++)
                 if (fields & FIELD_BIT(i))
                         error = store_field(session, (enum field)i, identity, fault);
-        return error || !(fields & of_address) ? error : foresee_migration(session, fault);
+        return error || !(fields & of_address) ? error : predict_migration(session, fault);
 }
 
-int sqlite_settle_fields(struct backend_session *session, const struct identity *identity,
-                         struct fault *fault)
+int sqlite_migrate_fields(struct backend_session *session, const struct identity *identity,
+                          struct fault *fault)
 {
-        unsigned waiting = 0;
+        unsigned kept = 0;
         int error = 0;
 
         if (!sqlite_has_extra(session, EXTRA_FIELDS))
@@ -318,7 +319,7 @@ int sqlite_settle_fields(struct backend_session *session, const struct identity 
                 error = sqlite_number(session, &there, fault, "SELECT 1 FROM gramd_fields WHERE field = %Q",
                                       field_infos[i].name);
                 if (there)
-                        waiting |= FIELD_BIT(i);
+                        kept |= FIELD_BIT(i);
         }
-        return error || !waiting ? error : sqlite_store_fields(session, waiting, identity, fault);
+        return error || !kept ? error : sqlite_store_fields(session, kept, identity, fault);
 }

@@ -1,9 +1,9 @@
 /*
- * Session files in the data directory: DIR/NAME.session. They are looked at with stat only, never opened by
- * another descriptor than SQLite's: closing one would drop the locks that SQLite holds on the same file.
+ * Session files in the data directory: DIR/NAME.session. Only SQLite opens them; here they are only looked at
+ * with stat(). Closing another descriptor of the same file would drop SQLite's locks on it.
  *
- * A new session is made whole under a name that no session can have, and renamed into place: a kill while
- * it is made leaves nothing that would have to be told from a damaged session.
+ * A new file is completed under a name that no session can have, and then renamed. If the daemon is killed
+ * meanwhile, no damaged session is left.
  */
 
 #include <assert.h>
@@ -57,7 +57,7 @@ static int write_all(int fd, const unsigned char *data, size_t len)
         return fsync(fd);
 }
 
-/* The bytes of a new file of this library; sqlite3_free() them. NULL: the fault says why. */
+/* The bytes of a new file of this library; sqlite3_free() frees them. NULL: the fault says why. */
 static unsigned char *make_image(const struct backend_session *session, const struct library *library,
                                  size_t *len, struct fault *fault)
 {
@@ -76,13 +76,13 @@ static unsigned char *make_image(const struct backend_session *session, const st
                         sqlite_fault_memory(session, fault);
         }
         sqlite3_close(image.db);
-        if (data && library->wal) /* the file format's read and write versions */
+        if (data && library->wal) /* WAL mode: the read and write versions in the header */
                 data[18] = data[19] = 2;
         *len = (size_t)size;
         return data;
 }
 
-/* What a file that is gone has left beside it would be taken for the new file's. */
+/* SQLite would take a former file's journal for the new file's. */
 static void remove_beside(const struct backend_session *session)
 {
         static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
@@ -261,7 +261,7 @@ static int compare_names(const void *a, const void *b)
         return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The session's name where `file` is NAME.session with one of the suffixes behind it; else absent. */
+/* The session's name, if `file` is the name and one of the suffixes; else absent. */
 static struct slice session_of(const char *file, const char *const *suffixes)
 {
         struct slice name = slice_of(file);
@@ -283,7 +283,7 @@ static void close_directory(DIR **directory)
                 closedir(*directory);
 }
 
-/* Names of sessions behind `after`, sorted; one with several matching files is there several times. */
+/* Sorted names of sessions after `after`. A session with several matching files is in it several times. */
 static int read_names(const struct backend_env *env, const char *const *suffixes, struct slice after,
                       struct names *names, struct fault *fault)
 {

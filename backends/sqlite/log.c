@@ -1,12 +1,11 @@
 /*
- * The write-ahead log, written in few pieces. SQLite writes each page of a transaction to it in two calls, a
- * header and the page, and a batch of new rows is some hundred pages. Here those that follow each other are
- * put together, and written at the latest with the page that completes the transaction. So what waits here is
- * never part of a commit that has returned, and a process that is killed loses nothing that it has answered.
+ * Fewer and larger writes to the write-ahead log. SQLite writes each page of a transaction in two calls, its
+ * header and the page; a batch of new rows is some hundred pages. This VFS collects writes that follow one
+ * another, and writes them at the latest with the page that completes the transaction. So what has not been
+ * written is never part of a commit that has returned: a killed process loses nothing that it has answered.
  *
- * The file is SQLite's own, opened by its own VFS; only the calls below are looked at on their way to it.
- * What does not look like a header and its page, one behind the other, goes to the file at once, after what
- * waited.
+ * SQLite's own VFS opens the file; only the calls below pass through here. A write that is neither a header
+ * nor the page after it goes to the file at once, after what has been collected.
  */
 
 #include <assert.h>
@@ -18,19 +17,19 @@
 enum {
         WAITING_MAX_BYTES = 64 << 10,
         HEADER_BYTES = 24,
-        HEADER_COMMITS_AT = 4, /* four bytes that are zero unless the page completes a transaction */
+        HEADER_COMMITS_AT = 4, /* four bytes, zero unless the page completes a transaction */
         NOWHERE = -1,
 };
 
-/* Behind SQLite's own part of a file. */
+/* Stands after SQLite's own part of a file. */
 struct log {
-        sqlite3_io_methods methods; /* the file's own, but for those below */
+        sqlite3_io_methods methods; /* the file's own, except those below */
         const sqlite3_io_methods *own;
-        unsigned char *waiting; /* of WAITING_MAX_BYTES; while a transaction is written */
+        unsigned char *waiting; /* WAITING_MAX_BYTES; allocated while a transaction is written */
         size_t n;
-        sqlite3_int64 end; /* where the last piece that was written, or waits, ends */
-        bool in_frame;     /* it was a header, */
-        bool commits;      /* of a page that completes the transaction */
+        sqlite3_int64 end; /* where the last piece ends, written or waiting */
+        bool in_frame;     /* the last piece was a header */
+        bool commits;      /* its page completes the transaction */
 };
 
 static sqlite3_vfs *own_vfs;
@@ -49,7 +48,7 @@ static void forget(struct log *log)
         log->end = NOWHERE;
 }
 
-/* Where that fails, so does the call that needed it, and with it the transaction. */
+/* If it fails, the call that needed it fails, and with it the transaction. */
 static int write_waiting(sqlite3_file *file)
 {
         struct log *log = log_of(file);
@@ -75,7 +74,7 @@ static int complete(sqlite3_file *file)
         return rc;
 }
 
-/* A header or a page that lies behind the last one, and for which there is room. */
+/* Is it a header, or the page after one, right after the last piece? Then it may wait, memory permitting. */
 static bool may_wait(struct log *log, bool header, size_t n, sqlite3_int64 offset)
 {
         if (offset != log->end || n > WAITING_MAX_BYTES || !(header || log->in_frame))
@@ -111,7 +110,7 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
         return !header && log->commits ? complete(file) : SQLITE_OK;
 }
 
-/* Of a transaction's own pages, where the page cache could not hold them all. */
+/* SQLite reads pages of its own transaction back when the page cache is too small. */
 static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offset)
 {
         struct log *log = log_of(file);
@@ -122,7 +121,7 @@ static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offse
         return rc == SQLITE_OK ? log->own->xRead(file, data, len, offset) : rc;
 }
 
-/* What waits now has been rolled back. */
+/* SQLite truncates after a rollback: what waits does not count. */
 static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
         forget(log_of(file));

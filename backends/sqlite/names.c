@@ -1,18 +1,18 @@
 /*
- * Replacing the rows of a peer in the usernames table. Old and new names are compared, so that the rows that
- * stay are not written again, and only names that were lost or gained are told of.
+ * Replacing the rows of a peer in the usernames table. Old and new names are compared: rows that stay are not
+ * written again, and only names that were lost or gained are reported.
  */
 
 #include <stdlib.h>
 
 #include "sqlite.h"
 
-/* The names that a peer has now: copies, sorted, none twice. */
+/* The stored names of a peer: copies, sorted, without duplicates. */
 struct old_names {
         struct slice *items;
         bool *kept;
         size_t n;
-        bool odd; /* there are rows besides that gramd cannot read */
+        bool odd; /* there are also rows that gramd cannot read */
 };
 
 static void free_old(struct old_names *old)
@@ -50,7 +50,7 @@ static bool append(struct old_names *old, struct slice name)
         return true;
 }
 
-/* Kurigram's table may hold a name twice. */
+/* Also removes duplicates: Kurigram's table may have some. */
 static bool sort(struct old_names *old)
 {
         size_t n = 0;
@@ -104,7 +104,7 @@ static int read_old(struct backend_session *session, int64_t owner, struct old_n
 
 /* ---- one name ---- */
 
-/* A name that has one owner is taken from another peer. */
+/* Takes the name from another peer, in a table where a name has one owner. */
 static int take(struct backend_session *session, struct slice name, const struct peer_names *names,
                 const struct effects *effects, struct fault *fault)
 {

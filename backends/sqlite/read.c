@@ -1,6 +1,6 @@
 /*
- * Reading: lookups, scans, counts, update states. What a library, or somebody else, has put into a cell that
- * gramd would not is read as far as it can be served; a row that cannot be served is passed over.
+ * Reading: lookups, scans, counts, update states. A cell may hold what gramd itself would not write. It is
+ * read if it can be served at all; rows that cannot be served are skipped.
  */
 
 #include <assert.h>
@@ -33,8 +33,7 @@ bool sqlite_read_peer(const struct backend_session *session, sqlite3_stmt *state
         return peer->type.data && peer->type.len > 0;
 }
 
-/* Does the row answer the lookup, as its parts are read? An index finds what its column's affinity makes
- * equal. */
+/* The index compares by the column's affinity: it may find a row whose text is not the one looked up. */
 static bool answers(const struct lookup *lookup, const struct match *match)
 {
         switch (lookup->kind) {
@@ -71,7 +70,7 @@ static int find_by(struct backend_session *session, enum statement which, const 
         return sqlite_done(session, rows, rc, fault);
 }
 
-/* A row of the usernames table that leads to no stored peer. */
+/* A row of the usernames table whose peer is not stored. */
 static int find_orphan(struct backend_session *session, const struct lookup *lookup, size_t number,
                        match_fn found, void *arg, struct fault *fault)
 {
@@ -204,7 +203,7 @@ static void read_state(const struct backend_session *session, sqlite3_stmt *rows
         for (int part = 0; part < STATE_PARTS; part++) {
                 if (!sqlite_integer(rows, part + 1, &state->part[part]))
                         continue;
-                /* Kept nil, as long as the library still has the 0 that stands for it. */
+                /* It is nil as long as the library's column has the 0 that stands for nil. */
                 if (session->dialect->nil_state_is_zero && nils & (1u << part) && state->part[part] == 0)
                         continue;
                 state->present |= 1u << part;
@@ -225,7 +224,7 @@ static int prepare_states(struct backend_session *session, sqlite3_stmt **rows, 
                               session->states);
 }
 
-/* Room for one more; the array grows by doubling. */
+/* Makes room for one more state; the array doubles. */
 static bool grow(struct state **states, size_t n)
 {
         struct state *grown;

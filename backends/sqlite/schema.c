@@ -1,7 +1,7 @@
 /*
- * Making a library's schema, and recognising one. A file is found good before anything is written to it:
- * it is as long as its pages say, its tables are tables with the columns that the dialect needs, and its
- * version is one that gramd knows. Everything else is refused as damaged or foreign, and left as it was.
+ * Creating a library's schema, and recognising one. Before anything is written to a file, it is checked: its
+ * length fits its number of pages, its tables have the columns that the dialect needs, and gramd knows its
+ * version. Any other file is refused as damaged or unknown, and stays as it is.
  */
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "../../proto/datacentre.h"
 #include "sqlite.h"
 
-/* Files up to this size are read through at opening: a few milliseconds. Bigger ones as they are used. */
+/* Files up to this size are read completely when they are opened: a few milliseconds. */
 enum { QUICK_CHECK_BYTES = 1 << 20 };
 
 int sqlite_create(struct backend_session *session, const struct library *library, struct fault *fault)
@@ -53,7 +53,7 @@ struct column {
         bool numeric;
 };
 
-/* SQLite's rule for a column's affinity, as far as it matters here: does it turn text into numbers? */
+/* Does the column's affinity convert text to numbers? By SQLite's rule, as far as it matters here. */
 static bool is_numeric(const char *type)
 {
         static const char *const text[] = { "CHAR", "CLOB", "TEXT", "BLOB" };
@@ -91,7 +91,7 @@ static int find_column(struct backend_session *session, const char *table, const
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
 }
 
-/* Are these columns all there? `key` must be the table's key; NULL: none is needed. */
+/* Do all these columns exist? `key` has to be the table's key; NULL: no key is needed. */
 static int has_columns(struct backend_session *session, const char *table, const char *key,
                        const char *const *columns, size_t n, bool *all, struct fault *fault)
 {
@@ -239,7 +239,7 @@ static int lay_out(struct backend_session *session, const struct dialect *dialec
         return error ? error : sqlite_find_extras(session, fault);
 }
 
-/* ---- is it whole ---- */
+/* ---- checking the file ---- */
 
 static int check_length(struct backend_session *session, struct fault *fault)
 {
@@ -252,11 +252,12 @@ static int check_length(struct backend_session *session, struct fault *fault)
         if (!error)
                 error = sqlite_number(session, &pages, fault, "PRAGMA page_count");
         expected = page_size * pages;
-        /* With a -wal beside it a file may lag behind; SQLite itself looks at whole pages only. */
+        /* With a -wal the file may be shorter. SQLite itself does not notice an incomplete last page. */
         if (!error && !session->had_wal && bytes < expected)
-                error = fault_set(fault, BACKEND_E_CORRUPT,
-                                  "session '%s': its file is damaged: %lld bytes, where its header says %lld",
-                                  session->name, (long long)bytes, (long long)expected);
+                error = fault_set(
+                        fault, BACKEND_E_CORRUPT,
+                        "session '%s': its file is damaged: it has %lld bytes, its header says %lld",
+                        session->name, (long long)bytes, (long long)expected);
         return error;
 }
 
@@ -331,7 +332,7 @@ static int refuse(const struct backend_session *session, const char *column, boo
                         " with that version",
                         session->name, session->version);
         return fault_set(fault, BACKEND_E_CORRUPT,
-                         "session '%s': its file is of version %d of the %s format, which is not understood",
+                         "session '%s': its file has version %d of the %s format, which is not supported",
                          session->name, session->version, family);
 }
 

@@ -1,7 +1,6 @@
 /*
- * The SQLite backends: `file`, a library's own .session file for each session, and `memory`, the same
- * store on SQLite's :memory:. This file holds the environment and a session's way from a name to an open,
- * checked and exclusively held database, and back.
+ * The SQLite backends: `file`, where each session is a .session file of a library, and `memory`, the same in
+ * SQLite's :memory:. This file has the environment, and opens, closes and removes sessions.
  */
 
 #include <assert.h>
@@ -20,9 +19,9 @@
 /* ---- environment ---- */
 
 /*
- * For the whole process, so only what suits everybody: no page memory set aside for each connection (80 KiB,
- * where thousands are open and idle), no statistics behind one lock for all threads. Too late where SQLite
- * has been used already; then it just costs more.
+ * Settings of the whole process. No page memory is set aside for each connection: it would be 80 KiB for each
+ * of thousands of idle ones. No statistics: they are behind one lock for all threads. If SQLite is in use
+ * already the settings have no effect, which only costs memory and time.
  */
 static void configure_sqlite(void)
 {
@@ -67,8 +66,7 @@ static void session_free(struct backend_session *session)
         free(session);
 }
 
-/* Gives up a session that could not be opened, and its file if it was made for it; the fault stays as it is.
- */
+/* Frees a session that could not be opened, and removes its file if it is new. The fault does not change. */
 static void session_abandon(struct backend_session *session, bool made)
 {
         struct fault ignored;
@@ -108,7 +106,7 @@ static int find_library(const struct open_options *options, const struct library
                          options->dialect.data);
 }
 
-/* From a connection to a session that serves. Nothing is written before all that is read was found good. */
+/* From a connection to an open session. Nothing is written before everything has been read and checked. */
 static int session_start(struct backend_session *session, struct opened *opened, struct fault *fault)
 {
         int error = sqlite_recognise(session, fault);
@@ -118,14 +116,14 @@ static int session_start(struct backend_session *session, struct opened *opened,
         if (!error)
                 error = sqlite_take(session, fault);
         if (!error)
-                error = sqlite_settle(session, &opened->identity, fault);
+                error = sqlite_migrate_extras(session, &opened->identity, fault);
         if (!error)
                 error = sqlite_load_states(session, &opened->states, &opened->n_states, fault);
         if (error)
                 return error;
         opened->dialect = session->dialect->group;
         opened->version = session->version;
-        sqlite3_db_release_memory(session->db); /* the pages that were read for checking */
+        sqlite3_db_release_memory(session->db); /* of pages that were read for the check */
         opened->keeps_address = session->columns & FIELD_BIT(FIELD_SERVER_ADDRESS);
         return 0;
 }
@@ -197,7 +195,7 @@ static int sqlite_remove(struct backend_session *session, bool remove_peers, str
         struct fault ignored;
         int error = 0;
 
-        (void)remove_peers; /* peers and session are one file */
+        (void)remove_peers; /* peers are in the session's file */
         if (session->path)
                 error = sqlite_file_remove(session, fault);
         if (error)
@@ -212,8 +210,7 @@ static int sqlite_remove(struct backend_session *session, bool remove_peers, str
 
 /* ---- file ---- */
 
-/* A daemon that was killed, or a library, has left its journal: opening and closing puts the file in order.
- */
+/* A killed daemon or a library has left a journal. Opening and closing the file applies it. */
 static void recover(struct backend_env *env, struct slice name)
 {
         const struct open_options options = { .name = name };
@@ -229,7 +226,7 @@ static void recover(struct backend_env *env, struct slice name)
         if (error && error != BACKEND_E_NOT_FOUND && env->config->log) {
                 char text[sizeof(fault.text) + 64];
 
-                snprintf(text, sizeof(text), "recovering at start: %s; it is left as it is", fault.text);
+                snprintf(text, sizeof(text), "recovering at start: %s; its file stays as it is", fault.text);
                 env->config->log(env->config->log_arg, LOG_WARNING, text);
         }
         identity_wipe(&opened.identity);
@@ -296,7 +293,7 @@ static int memory_start(const struct backend_config *config, const union option_
         return *env ? 0 : BACKEND_E_STORAGE;
 }
 
-/* They live only while they are open. */
+/* Memory sessions are not stored. */
 static int memory_list(struct backend_env *env, struct slice after, stored_fn found, void *arg,
                        struct fault *fault)
 {

@@ -2,21 +2,21 @@
 #define GRAMD_BACKENDS_SQLITE_SQLITE_H
 
 /*
- * The inside of the SQLite store, shared by the sqlite*.c files and nobody else. A session is used by
- * one thread at a time; the environment's figures are shared by all of them, and atomic.
+ * What the files of the SQLite backends share. One thread at a time uses a session. All threads use the
+ * environment: what changes in it is atomic.
  *
- *     sqlite.c            the two backends: environment, open, close, remove
- *     sqlite_file.c       files: creating, checking, recovering, listing
- *     sqlite_connect.c    connections: taking a file exclusively and giving it back as it was
- *     sqlite_log.c        the write-ahead log, written in few pieces
- *     sqlite_schema.c     making a library's schema, checking a file, recognising its dialect
- *     sqlite_settle.c     gramd's own tables and indexes; what moves when a library has lifted the file
- *     sqlite_statement.c  statements by template, errors, small helpers
- *     sqlite_fields.c     the identity fields
- *     sqlite_read.c       lookups, scans, counts, states
- *     sqlite_apply.c      batches
- *     sqlite_names.c      the part of a batch that replaces usernames
- *     sqlite_budget.c     page caches, and memory sessions, within the daemon's bounds
+ *     sqlite.c     the two backends: environment, open, close, remove
+ *     file.c       files: creating, checking, recovering, listing
+ *     connect.c    connections: locking a file, WAL mode, and the file's own journal mode again
+ *     log.c        fewer and larger writes to the write-ahead log
+ *     schema.c     creating a library's schema, checking a file, recognising its dialect
+ *     extras.c     gramd's own tables and indexes in a file, and their rows when a library migrates the file
+ *     statement.c  statements from templates, errors, small helpers
+ *     fields.c     the identity fields
+ *     read.c       lookups, scans, counts, states
+ *     apply.c      batches
+ *     names.c      the part of a batch that replaces usernames
+ *     budget.c     bounds on page caches and memory sessions
  */
 
 #include <sqlite3.h>
@@ -32,15 +32,15 @@ struct backend_env {
         atomic_size_t sessions;     /* open now */
         atomic_int_fast64_t spare;  /* bytes of the budget that no session has been granted */
         int64_t budget;             /* bytes: page caches of files, or all that memory sessions hold */
-        atomic_uint_fast64_t fresh; /* numbers the temporary files that new sessions are made in */
+        atomic_uint_fast64_t fresh; /* the number of the next temporary file for a new session */
 };
 
 enum peer_part { PART_HASH, PART_TYPE, PART_USERNAME, PART_PHONE, PEER_PARTS };
 
-/* What a column cannot hold. */
+/* What a column of the file cannot hold. */
 struct column_limits {
         bool not_null;
-        bool numeric; /* its affinity turns text that looks like a number into one */
+        bool numeric; /* its affinity converts text that looks like a number */
 };
 
 enum statement {
@@ -102,21 +102,21 @@ struct backend_session {
 
         const struct dialect *dialect;
         int version;
-        struct peers_layout peers; /* the dialect's, without the columns that this file has not */
+        struct peers_layout peers; /* the dialect's, without the columns that this file lacks */
         struct column_limits limits[PEER_PARTS];
         struct names_layout names;
         const char *states;        /* table */
         unsigned columns;          /* FIELD_BITs of the columns that `sessions` has */
-        unsigned not_null;         /* of these, those that refuse NULL */
-        unsigned extras;           /* 1 << enum extra of the tables that are there */
-        unsigned committed_extras; /* as they were when the transaction began */
+        unsigned not_null;         /* of these, the columns that are NOT NULL */
+        unsigned extras;           /* 1 << enum extra for each table that exists */
+        unsigned committed_extras; /* `extras` when the transaction began */
         size_t n_states;
 
-        bool had_wal;    /* there was a -wal beside the file before it was opened */
-        bool rollback;   /* the file is to go back to a rollback journal */
-        bool marked;     /* and its header says so */
+        bool had_wal;    /* there was a -wal file before the file was opened */
+        bool rollback;   /* the file came with a rollback journal, and gets it back */
+        bool marked;     /* the file's header says so: MARK in connect.c */
         bool unsynced;   /* something has been committed since the last sync */
-        bool disk_full;  /* SQLite has said so; also of a memory session at its limit */
+        bool disk_full;  /* SQLite reported it; also for a memory session at its limit */
         bool joined;     /* counted among the open sessions */
         int64_t granted; /* bytes of the environment's budget */
 
@@ -128,43 +128,43 @@ struct backend_session {
         unsigned next_kept;
 };
 
-/* ---- sqlite_statement.c ---- */
+/* ---- statement.c ---- */
 
-/* Faults for what SQLite just said about this session; returns the BACKEND_E_…. */
+/* Fills in the fault from SQLite's last error on this session; returns the BACKEND_E_…. */
 int sqlite_fault(struct backend_session *session, int rc, const char *doing, struct fault *fault);
 int sqlite_fault_memory(const struct backend_session *session, struct fault *fault);
 
-/* A cached statement, reset and unbound. It is finished with sqlite_done(). */
+/* A cached statement, reset and without bindings. Every use ends with sqlite_done(). */
 int sqlite_statement(struct backend_session *session, enum statement which, sqlite3_stmt **statement,
                      struct fault *fault);
 int sqlite_done(struct backend_session *session, sqlite3_stmt *statement, int rc, struct fault *fault);
-/* Runs a statement that returns no rows, and finishes it. */
+/* Runs a statement that returns no rows; calls sqlite_done(). */
 int sqlite_run(struct backend_session *session, sqlite3_stmt *statement, struct fault *fault);
 void sqlite_forget_statements(struct backend_session *session);
 
-/* First in every call: rolls back what the last one had no memory to roll back. */
+/* Comes first in every call: rolls back what the last call had no memory to roll back. */
 int sqlite_enter(struct backend_session *session, struct fault *fault);
 int sqlite_begin(struct backend_session *session, struct fault *fault);
-/* Commits where `error` is 0, else rolls back and returns it. */
+/* Commits if `error` is 0; else rolls back and returns `error`. */
 int sqlite_end(struct backend_session *session, int error, struct fault *fault);
 
-/* One-off SQL, printf-like with SQLite's %w and %Q; several statements in one text. */
+/* Runs SQL once: one or more statements, formatted as by printf, with SQLite's %w and %Q. */
 int sqlite_exec(struct backend_session *session, struct fault *fault, const char *format, ...);
-/* Prepares one-off SQL; finished with sqlite3_finalize(). */
+/* Prepares SQL for one use; the caller calls sqlite3_finalize(). */
 int sqlite_prepare(struct backend_session *session, sqlite3_stmt **statement, struct fault *fault,
                    const char *format, ...);
-/* Prepares SQL that comes again and again, and keeps it by its text; finished as sqlite_statement()'s. */
+/* Prepares SQL that is used repeatedly; the cache's key is its text. Every use ends with sqlite_done(). */
 int sqlite_keep(struct backend_session *session, sqlite3_stmt **statement, struct fault *fault,
                 const char *format, ...);
-/* The first column of the first row; `*value` stays as it was where there is no row. */
+/* The first column of the first row. Without a row `*value` does not change. */
 int sqlite_number(struct backend_session *session, int64_t *value, struct fault *fault, const char *format,
                   ...);
 
 void sqlite_bind_slice(sqlite3_stmt *statement, int at, struct slice text);
 
-/* Text of at most `max` bytes of UTF-8, or the decimal form of an integer; anything else is absent. */
+/* Text of at most `max` bytes of UTF-8, or an integer in decimal. Any other value reads as absent. */
 struct slice sqlite_text(sqlite3_stmt *statement, int at, size_t max);
-/* An integer, or a real cut to one. */
+/* An integer, or a real number cut to one. False: neither. */
 bool sqlite_integer(sqlite3_stmt *statement, int at, int64_t *value);
 
 static inline void sqlite_finalize(sqlite3_stmt **statement)
@@ -173,61 +173,62 @@ static inline void sqlite_finalize(sqlite3_stmt **statement)
 }
 #define SQLITE_STATEMENT __attribute__((cleanup(sqlite_finalize))) sqlite3_stmt *
 
-/* ---- sqlite_connect.c ---- */
+/* ---- connect.c ---- */
 
 void sqlite_enter_phase(struct backend_session *session, enum sqlite_phase phase);
 /* Opens the connection without touching the file. */
 int sqlite_connect(struct backend_session *session, struct fault *fault);
-/* After the file was found good: the exclusive lock, and WAL. */
+/* After the file has been checked: takes the exclusive lock, switches to WAL mode. */
 int sqlite_take(struct backend_session *session, struct fault *fault);
-/* Closes the connection; a file that was taken is back in its own journal mode, without a -wal. */
+/* Closes the connection. A file that was taken gets its own journal mode back, and has no -wal. */
 int sqlite_release(struct backend_session *session, struct fault *fault);
-/* What is committed reaches the disk. */
+/* Brings what has been committed to the disk. */
 int sqlite_sync(struct backend_session *session, struct fault *fault);
-/* Writes the -wal back and makes it empty. False: there is none, or no room for that either. */
-bool sqlite_empty_log(struct backend_session *session);
+/* Checkpoints the -wal and truncates it. False: there is none, or the disk has no room for that. */
+bool sqlite_truncate_log(struct backend_session *session);
 
-/* ---- sqlite_log.c ---- */
+/* ---- log.c ---- */
 
-/* What files are opened with, for SQLite; at start it is made known. */
+/* The name of the VFS that opens files. It is registered at the start. */
 #define SQLITE_LOG_VFS "gramd"
 void sqlite_log_register(void);
 
-/* ---- sqlite_file.c ---- */
+/* ---- file.c ---- */
 
-/* Where the session's file is; makes it where it is missing and `library` is not NULL. */
+/* Finds the session's file. Creates it if it is missing and `library` is not NULL. */
 int sqlite_file_prepare(struct backend_session *session, const struct library *library, bool *created,
                         struct fault *fault);
-/* Unlinks the file; it can still be used until it is closed. */
+/* Unlinks the file. The connection can use it until it closes. */
 int sqlite_file_remove(struct backend_session *session, struct fault *fault);
-/* After closing: unlinks what lies beside a file that is gone. */
+/* After the connection has closed: unlinks -wal and journal of a file that was unlinked. */
 void sqlite_file_remove_beside(struct backend_session *session);
-/* Of the file and its -wal; -1 where there is no regular file. `modified` may be NULL. */
+/* Bytes of the file and its -wal; -1: it is no regular file. `modified` may be NULL. */
 int64_t sqlite_file_bytes(const struct backend_env *env, const char *session, int64_t *modified);
-/* At start: removes half-made files, and calls `recover` for every session with a journal beside it. */
+/* At start: removes unfinished files; calls `recover` for every session with a -wal or journal. */
 int sqlite_file_recover(struct backend_env *env, void (*recover)(struct backend_env *env, struct slice name),
                         struct fault *fault);
 int sqlite_file_list(struct backend_env *env, struct slice after, stored_fn found, void *arg,
                      struct fault *fault);
 
-/* ---- sqlite_schema.c ---- */
+/* ---- schema.c ---- */
 
 /* A table (not a view, not virtual) of this name. */
 int sqlite_has_table(struct backend_session *session, const char *table, bool *there, struct fault *fault);
 
-/* Runs a library's schema and its first rows. */
+/* Creates a library's tables and their first rows. */
 int sqlite_create(struct backend_session *session, const struct library *library, struct fault *fault);
-/* Which dialect is this? Fills the layout. Only reads. */
+/* Checks the file, finds its dialect, fills in the layout. Only reads. */
 int sqlite_recognise(struct backend_session *session, struct fault *fault);
-/* ---- sqlite_settle.c ---- */
+/* ---- extras.c ---- */
 
-/* Which gramd_ tables are there. Only reads. */
+/* Finds which gramd_ tables exist. Only reads. */
 int sqlite_find_extras(struct backend_session *session, struct fault *fault);
-/* Adds missing indexes; moves what waited in gramd_ tables to where the library has made room for it. */
-int sqlite_settle(struct backend_session *session, const struct identity *identity, struct fault *fault);
-/* Makes a gramd_ table where it is missing; inside a transaction. */
+/* Adds missing indexes. Moves rows of gramd_ tables to columns that the library has added since. */
+int sqlite_migrate_extras(struct backend_session *session, const struct identity *identity,
+                          struct fault *fault);
+/* Creates a gramd_ table if it is missing. Inside a transaction. */
 int sqlite_need_extra(struct backend_session *session, enum extra extra, struct fault *fault);
-/* Drops the gramd_ tables that hold nothing. */
+/* Drops gramd_ tables that are empty. */
 int sqlite_drop_empty_extras(struct backend_session *session, struct fault *fault);
 
 static inline bool sqlite_has_extra(const struct backend_session *session, enum extra extra)
@@ -235,19 +236,19 @@ static inline bool sqlite_has_extra(const struct backend_session *session, enum 
         return session->extras & (1u << extra);
 }
 
-/* ---- sqlite_fields.c ---- */
+/* ---- fields.c ---- */
 
 int sqlite_load_fields(struct backend_session *session, struct identity *identity, struct fault *fault);
 /* Inside a transaction. */
 int sqlite_store_fields(struct backend_session *session, unsigned fields, const struct identity *identity,
                         struct fault *fault);
-/* Moves waiting fields to columns that are there now. `identity` is what has been loaded. */
-int sqlite_settle_fields(struct backend_session *session, const struct identity *identity,
-                         struct fault *fault);
+/* Moves fields from gramd_fields to columns that exist now. `identity` has the loaded values. */
+int sqlite_migrate_fields(struct backend_session *session, const struct identity *identity,
+                          struct fault *fault);
 
-/* ---- sqlite_read.c ---- */
+/* ---- read.c ---- */
 
-/* The row of the current step, from its first column on. False: a row that cannot be served. */
+/* Reads the current row, from its first column on. False: a row that cannot be served. */
 bool sqlite_read_peer(const struct backend_session *session, sqlite3_stmt *statement, struct peer *peer);
 int sqlite_load_states(struct backend_session *session, struct state **states, size_t *n,
                        struct fault *fault);
@@ -259,15 +260,15 @@ int sqlite_scan_usernames(struct backend_session *session, struct slice after, i
                           username_fn found, void *arg, struct fault *fault);
 int sqlite_count(struct backend_session *session, struct counts *counts, struct fault *fault);
 
-/* The type of a peer where the dialect keeps none. */
+/* The type of a peer, for dialects that store none. */
 struct slice sqlite_default_type(int64_t id);
 
-/* ---- sqlite_apply.c ---- */
+/* ---- apply.c ---- */
 
 int sqlite_apply(struct backend_session *session, const struct change *changes, size_t n,
                  enum durability durability, effect_fn effect, void *arg, struct fault *fault);
 
-/* ---- sqlite_names.c ---- */
+/* ---- names.c ---- */
 
 struct effects {
         size_t change;
@@ -281,15 +282,15 @@ bool sqlite_effect(const struct effects *effects, enum effect_kind kind, struct 
 int sqlite_replace_names(struct backend_session *session, const struct peer_names *names,
                          const struct effects *effects, struct fault *fault);
 
-/* ---- sqlite_budget.c ---- */
+/* ---- budget.c ---- */
 
-/* With the connection open; a memory session that has no room is refused. */
+/* After the connection is open. Refuses a memory session if memory-max is used up. */
 int sqlite_budget_join(struct backend_session *session, struct fault *fault);
 void sqlite_budget_leave(struct backend_session *session);
-/* Before a call that uses pages: its share of the page caches. */
+/* Before a call that uses pages: adjusts the session's share of the page caches. */
 void sqlite_budget_refresh(struct backend_session *session);
-/* Around a batch: what a memory session may grow by, and what it has grown by. */
+/* Before a batch: grants a memory session room to grow. After it: takes back what was not used. */
 void sqlite_budget_reserve(struct backend_session *session, const struct change *changes, size_t n);
-void sqlite_budget_settle(struct backend_session *session);
+void sqlite_budget_trim(struct backend_session *session);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * SQL of the SQLite store. The statements are templates: one table holds all of them, with `$words` where
- * dialects differ, and a word is expanded from the layout of the session's file. A statement is
- * prepared when it is first needed and kept until the session closes, or until a gramd_ table comes or goes.
+ * SQL of the SQLite backends. The statements are templates in one table. Where dialects differ, a template
+ * has a `$word`, which is expanded from the layout of the session's file. A statement is prepared when it is
+ * first needed, and kept until the session closes or a gramd_ table is created or dropped.
  */
 
 #include <assert.h>
@@ -73,7 +73,7 @@ static const char *part_column(const struct backend_session *session, enum peer_
         return NULL;
 }
 
-/* The library's columns, NULL for those it has not. */
+/* The library's columns; NULL for a missing one. */
 static void word_parts(const struct backend_session *session, sqlite3_str *out)
 {
         for (int part = 0; part < PEER_PARTS; part++) {
@@ -84,7 +84,7 @@ static void word_parts(const struct backend_session *session, sqlite3_str *out)
         }
 }
 
-/* The same, with what gramd keeps beside a column in its place while the column is as gramd left it. */
+/* The same. Where gramd_peers has a value for a column that has not changed since, that value. */
 static void word_peer(const struct backend_session *session, sqlite3_str *out)
 {
         sqlite3_str_appendall(out, "p.id, ");
@@ -106,7 +106,7 @@ static void word_peer(const struct backend_session *session, sqlite3_str *out)
         sqlite3_str_appendf(out, ", p.%s", session->peers.last_update_on);
 }
 
-/* A row of the table, as a peer. */
+/* The condition that a row of the library's table is a peer. */
 static void word_is_own(const struct backend_session *session, sqlite3_str *out)
 {
         sqlite3_str_appendall(out, session->peers.own_row_zero ? "p.id <> 0" : "1");
@@ -355,7 +355,7 @@ static void roll_back(struct backend_session *session)
         sqlite3_stmt *rollback = NULL;
         struct fault ignored;
 
-        /* SQLite has done so itself where the disk was full or failed. */
+        /* After a full disk or an I/O error SQLite has rolled back itself. */
         if (!sqlite3_get_autocommit(session->db) &&
             sqlite_statement(session, STATEMENT_ROLLBACK, &rollback, &ignored) == 0)
                 sqlite_run(session, rollback, &ignored);
@@ -528,8 +528,7 @@ static int error_of(int rc)
         switch (rc & 0xff) {
         case SQLITE_BUSY:
         case SQLITE_LOCKED: return BACKEND_E_BUSY;
-        /* The statements are right for the layout that was found: a schema that refuses them is not the one.
-         */
+        /* The statements fit the layout that was found. If the schema refuses them, it is another one. */
         case SQLITE_ERROR:
         case SQLITE_SCHEMA:
         case SQLITE_CORRUPT:
@@ -551,7 +550,7 @@ int sqlite_fault(struct backend_session *session, int rc, const char *doing, str
         char detail[128] = "";
 
         session->disk_full |= (rc & 0xff) == SQLITE_FULL;
-        if (!slice_is_utf8(slice_of(why))) /* it quotes a hostile file's schema */
+        if (!slice_is_utf8(slice_of(why))) /* it may quote the schema of a hostile file */
                 why = sqlite3_errstr(rc);
         if (system && error == BACKEND_E_STORAGE)
                 snprintf(detail, sizeof(detail), " (%s)", strerrordesc_np(system));
