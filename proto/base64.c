@@ -1,6 +1,6 @@
 /*
- * Base64 for session strings. Decoders in the wild pass over characters they do not know and bits that are
- * left over; this one does not: a string that was damaged on its way should not turn into another key.
+ * Base64 for session strings. Other decoders skip unknown characters and left-over bits. This one refuses
+ * them: a damaged string must not be read as another key.
  */
 
 #include "base64.h"
@@ -22,7 +22,7 @@ static int base64_value(char character, const char *characters)
         return character == characters[62] ? 62 : character == characters[63] ? 63 : -1;
 }
 
-/* Takes the padding off. False: it is not as it should be. */
+/* Removes the padding. False: it is wrong. */
 static bool base64_strip(struct slice *text, enum base64_padding padding)
 {
         size_t stripped = 0;

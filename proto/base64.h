@@ -1,7 +1,7 @@
 #ifndef GRAMD_PROTO_BASE64_H
 #define GRAMD_PROTO_BASE64_H
 
-/* Base64, strict: one text for each run of bytes. */
+/* Strict base64: a sequence of bytes has one text. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +13,8 @@
 enum base64_alphabet { BASE64_STANDARD, BASE64_URL };
 enum base64_padding { BASE64_UNPADDED, BASE64_PADDED, BASE64_EITHER };
 
-/* False: another character, padding that may not or must be there, or bits left over that are not zero. */
+/* False: an unknown character, padding that is missing or not allowed, or left-over bits that are not zero.
+ */
 bool base64_decode(struct slice text, enum base64_alphabet alphabet, enum base64_padding padding,
                    struct buffer *out);
 

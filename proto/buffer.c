@@ -1,8 +1,8 @@
 /*
- * The growing byte buffer that everything on its way to or from the wire passes through. Some of it is key
- * material, and nobody here knows which part: so a buffer wipes every byte it lets go of. What lies beyond
- * `len` was never written or has been wiped, growing copies and wipes instead of calling realloc(), and
- * freeing wipes what is left. Each byte is wiped once, so the price is that of one more copy.
+ * The growing byte buffer for everything that is sent or received. Some of that is key material, and a buffer
+ * cannot know which part: so it wipes every byte that it gives up. Bytes beyond `len` were never written or
+ * are wiped; growing copies and wipes instead of calling realloc(); freeing wipes the rest. Each byte is
+ * wiped once, which costs as much as one more copy.
  */
 
 #include "buffer.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-        BUFFER_FIRST_BYTES = 96, /* a peer's answer: what thousands of idle connections keep */
+        BUFFER_FIRST_BYTES = 96, /* holds a peer's answer; thousands of idle connections keep one */
         BUFFER_NEXT_BYTES = 1024,
 };
 
@@ -26,7 +26,7 @@ void buffer_deinit(struct buffer *buffer)
         *buffer = (struct buffer){ .limit = limit };
 }
 
-/* At least `need` bytes of room; doubles, so that a message costs a few allocations at most. */
+/* Makes room for `need` bytes in all. It doubles, so that a message takes few allocations. */
 static bool buffer_grow(struct buffer *buffer, size_t need)
 {
         size_t cap = need > BUFFER_FIRST_BYTES ? BUFFER_NEXT_BYTES : BUFFER_FIRST_BYTES;
@@ -49,7 +49,7 @@ static bool buffer_grow(struct buffer *buffer, size_t need)
         return true;
 }
 
-/* The slow half of buffer_reserve(), kept out of the way of the fast one. */
+/* The slow path of buffer_reserve(). */
 static bool __attribute__((noinline)) buffer_make_room(struct buffer *buffer, size_t more)
 {
         if (more > SIZE_MAX - buffer->len)

@@ -2,15 +2,15 @@
 #define GRAMD_PROTO_BUFFER_H
 
 /*
- * A growing byte buffer that answers are written into. Writes never report failure one by one: when
- * memory runs out, or `limit` would be passed, `failed` is set, the buffer stays as it was and
- * ignores what follows, and its owner looks once, at the end.
+ * A growing byte buffer. Writes do not report failure one by one: if there is no memory, or `limit` would be
+ * exceeded, the write sets `failed` and changes nothing else, and later writes are ignored. The owner checks
+ * `failed` once, at the end.
  *
- * Keys pass through buffers, so a buffer wipes every byte it lets go of: when it is consumed or truncated,
- * when the buffer grows or is freed. Bytes written to a reserved place and never counted in `len` are not
- * wiped.
+ * Buffers hold keys, so a buffer wipes every byte that it gives up: when bytes are consumed or truncated,
+ * when the buffer grows or is freed. Bytes that were written to reserved room but never counted in `len` are
+ * not wiped.
  *
- * Owned by whoever embeds it; used by one thread at a time. Zero-initialised is empty and unlimited.
+ * Owned by the struct that embeds it; used by one thread at a time. Zero-initialised: empty, no limit.
  */
 
 #include <stdbool.h>
@@ -23,19 +23,19 @@ struct buffer {
         size_t cap;
         size_t limit; /* bytes; 0: none */
         bool failed;
-        bool full; /* failed at `limit`, not for want of memory */
+        bool full; /* it failed because of `limit`, not for lack of memory */
 };
 
 void buffer_deinit(struct buffer *buffer);
 
-/* Room for `more` bytes at the end, or NULL (and `failed`). The caller then adds to `len`. */
+/* Room for `more` bytes at the end, or NULL and `failed`. The caller writes there, then adds to `len`. */
 uint8_t *buffer_reserve(struct buffer *buffer, size_t more);
 void buffer_append(struct buffer *buffer, const void *data, size_t len);
 
-/* Forgets the first `n` bytes. */
+/* Removes the first `n` bytes. */
 void buffer_consume(struct buffer *buffer, size_t n);
 
-/* Back to `len` bytes, and no longer failed: takes back a half-written answer. */
+/* Cuts to `len` bytes and clears `failed`: removes a half-written answer. */
 void buffer_truncate(struct buffer *buffer, size_t len);
 
 /* Frees the memory of a buffer that has grown and is empty. */

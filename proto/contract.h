@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The rights that a method can need. A set of them is a mask. */
+/* The rights that a method can need; combined as a mask. */
 enum right {
         RIGHT_NONE = 0,
         RIGHT_READ = 1,
@@ -22,14 +22,14 @@ enum method_trait {
         METHOD_CHANGES = 2,     /* changes the session */
         METHOD_ONCE = 4,        /* must not be repeated on another connection */
         METHOD_UNCONFIRMED = 8, /* answered also while the right to the session is being confirmed */
-        METHOD_BY_PEER_ID = 16, /* the parameter behind the handle is the id of the peer that is looked up */
+        METHOD_BY_PEER_ID = 16, /* the parameter after the handle is the id of the peer to look up */
 };
 
 /*
  * X(CONSTANT, name, shape, right, traits)
  *
- * A letter of the shape is a parameter: h handle, i integer, s str, b bool, a array, m map, x anything. A
- * capital takes nil too. Those behind | may be left out.
+ * Each letter of the shape is a parameter: h handle, i integer, s str, b bool, a array, m map, x anything. A
+ * capital letter also takes nil. Parameters after | may be left out.
  */
 #define CONTRACT_METHODS(X)                                                                                  \
         X(HELLO, hello, "m", RIGHT_NONE, 0)                                                                  \
@@ -69,7 +69,8 @@ enum method_number { CONTRACT_METHODS(CONTRACT_METHOD) METHOD_COUNT };
 struct method {
         const char *name;
         const char *shape;
-        enum right right; /* on the handle's session, or `admin`; what depends on more, the handler asks */
+        enum right right; /* on the handle's session, or `admin`. The handler checks what depends on
+                             parameters */
         unsigned traits;
 };
 
@@ -98,7 +99,7 @@ enum wire_error { CONTRACT_ERRORS(CONTRACT_ERROR) WIRE_ERROR_COUNT };
 
 extern const char *const wire_error_names[WIRE_ERROR_COUNT];
 
-/* Limits. A daemon tells its own by `hello`: the first three are its defaults, the depth is fixed. */
+/* Limits. The answer to `hello` has a daemon's own: the first three are its defaults, the depth is fixed. */
 enum {
         LIMIT_MESSAGE_BYTES = 4 * 1024 * 1024,
         LIMIT_IN_FLIGHT = 256,   /* unanswered requests of one connection on one session */

@@ -1,7 +1,7 @@
 /*
- * The typed cursor: how every method reads its parameters. The frame scan has made sure that all bytes of
- * the message are there; the checks against `end` are kept all the same, since they cost next to nothing and
- * let a cursor walk the first bytes of a message that broke off (message_peek_id).
+ * The typed cursor, with which every method reads its parameters. The frame scan has made sure that the
+ * message is complete. The cursor checks `end` all the same: this costs almost nothing, and message_peek_id()
+ * reads incomplete messages.
  */
 
 #include "cursor.h"
@@ -18,7 +18,7 @@ static size_t cursor_left(const struct cursor *cursor)
         return (size_t)(cursor->end - cursor->at);
 }
 
-/* The head of the next value, all of whose own bytes are there. */
+/* The head of the next value. False: the value is incomplete. */
 static bool cursor_head(const struct cursor *cursor, struct head *head)
 {
         const struct head_shape *shape;
@@ -84,7 +84,7 @@ bool cursor_int(struct cursor *cursor, int64_t *value)
                 return true;
         }
         bits = big_endian(cursor->at + 1, width);
-        if (first >= 0xd0) { /* signed: the sign bit is spread over the upper bytes */
+        if (first >= 0xd0) { /* signed: extend the sign bit */
                 uint64_t sign = 1ull << (8 * width - 1);
 
                 bits = (bits ^ sign) - sign;
@@ -112,7 +112,7 @@ bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *va
         return true;
 }
 
-/* The next value's body, if it is of this type and not too long. The cursor stays: the value ends with it. */
+/* The body of the next value, if it has this type and is not too long. The cursor does not move. */
 static bool cursor_body(const struct cursor *cursor, enum cursor_type type, size_t max, struct slice *body)
 {
         struct head head;
@@ -188,11 +188,11 @@ void cursor_skip(struct cursor *cursor, struct slice *raw)
                 *raw = (struct slice){ (const char *)from, (size_t)(cursor->at - from) };
 }
 
-/* The bytes that may follow a lead byte: the second is bounded so that nothing is overlong or a surrogate. */
+/* What may follow a lead byte. The bounds of the second byte exclude overlong forms and surrogates. */
 struct utf8_lead {
         uint8_t first, last;   /* lead bytes of this row */
         uint8_t low, high;     /* the second byte */
-        uint8_t continuations; /* all of them, the second byte included */
+        uint8_t continuations; /* number of bytes after the lead byte */
 };
 
 static const struct utf8_lead utf8_leads[] = {
@@ -201,7 +201,7 @@ static const struct utf8_lead utf8_leads[] = {
         { 0xf1, 0xf3, 0x80, 0xbf, 3 }, { 0xf4, 0xf4, 0x80, 0x8f, 3 },
 };
 
-/* Bytes of the character that starts at `at`, which is not ASCII; 0: it is not valid. */
+/* The length in bytes of the non-ASCII character at `at`; 0: it is not valid. */
 static size_t utf8_character(const uint8_t *at, size_t len)
 {
         const struct utf8_lead *lead = utf8_leads;

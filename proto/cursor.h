@@ -2,9 +2,8 @@
 #define GRAMD_PROTO_CURSOR_H
 
 /*
- * A typed reader over bytes that frame_scan() has let through. Every read function looks at the
- * next value, and either takes it whole and returns true, or leaves the cursor where it is and
- * returns false. Slices point into the frame.
+ * A typed reader of bytes that frame_scan() has accepted. Every read function either reads the whole next
+ * value and returns true, or does not move the cursor and returns false. Slices point into the frame.
  */
 
 #include <stdbool.h>
@@ -34,18 +33,18 @@ enum cursor_type cursor_peek(const struct cursor *cursor);
 
 bool cursor_nil(struct cursor *cursor);
 bool cursor_bool(struct cursor *cursor, bool *value);
-/* Any width that fits; a uint64 above INT64_MAX does not. */
+/* An integer of any width, except a uint64 above INT64_MAX. */
 bool cursor_int(struct cursor *cursor, int64_t *value);
 bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *value);
 /* Valid UTF-8 (no surrogates, nothing overlong), at most `max` bytes. */
 bool cursor_str(struct cursor *cursor, size_t max, struct slice *text);
 bool cursor_bin(struct cursor *cursor, size_t max, struct slice *bytes);
-/* A str or a bin, as it came: a str need not be UTF-8. */
+/* A str or a bin; a str need not be UTF-8. */
 bool cursor_bytes(struct cursor *cursor, struct slice *bytes);
-/* The elements (pairs, in a map) follow and are read one by one. */
+/* Reads the header; the elements, or keys and values, are read one by one. */
 bool cursor_array(struct cursor *cursor, uint32_t *count);
 bool cursor_map(struct cursor *cursor, uint32_t *pairs);
-/* Passes over one value, whatever it is; `raw`, if not NULL, gets its bytes. */
+/* Skips one value of any type; `raw`, if not NULL, gets its bytes. */
 void cursor_skip(struct cursor *cursor, struct slice *raw);
 
 bool slice_is_utf8(struct slice text);

@@ -1,6 +1,6 @@
 /*
- * Telegram's data centres. Libraries that store an address connect to what is stored, so the daemon has to
- * move it along when a session changes its data centre without naming the new address.
+ * Telegram's data centres. Libraries that store an address connect to the stored one. So when a session
+ * changes its data centre and does not name the new address, the daemon has to change it.
  */
 
 #include "datacentre.h"

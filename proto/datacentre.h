@@ -1,7 +1,7 @@
 #ifndef GRAMD_PROTO_DATACENTRE_H
 #define GRAMD_PROTO_DATACENTRE_H
 
-/* Telegram's data centres: which address and port a library of this family expects for a number. */
+/* Telegram's data centres: the address and port of each, as the libraries have them. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,14 +15,14 @@ struct datacentre {
         int port;
 };
 
-/* NULL where the table has none. */
+/* NULL: the table has none. */
 const struct datacentre *datacentre_find(int64_t dc_id, bool test);
 const struct datacentre *datacentre_by_address(struct slice address);
 
 /*
- * After `dc_id` or `test_mode` changed from `before` to what `identity` now holds: the address and
- * port move along where they are nil or those of the former data centre. Where the table does not
- * know the new one they become nil. Returns the FIELD_BITs it changed. `before` NULL: a new session.
+ * Called after `dc_id` or `test_mode` changed from `before` to `identity`. An address or port that is nil or
+ * the former data centre's becomes the new one's; nil, if the table does not have the new one. Returns the
+ * FIELD_BITs that it changed. `before` NULL: a new session.
  */
 unsigned datacentre_follow(struct identity *identity, const struct identity *before);
 

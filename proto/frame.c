@@ -1,11 +1,11 @@
 /*
- * The frame scanner: walks a message value by value, by the table of first bytes, and keeps three figures:
- * how far it has come, how many values are still owed, and how deep it stands. A value needs at least one
- * byte, so `scanned + owed` is the least the message can come to, and a claim that cannot be met within the
- * limit is refused when it is made, however many of the claimed elements are still to come.
+ * The frame scanner. It walks a message value by value, with the table of first bytes, and keeps three
+ * figures: the bytes scanned, the number of values still to come (`owed`), and the depth. A value has at
+ * least one byte, so the message has at least `scanned + owed` bytes: a count that cannot fit in the limit is
+ * refused as soon as it is read.
  *
- * The levels need no counters of their own: a level is done when `owed` is back at what it was before the
- * level's elements were added to it.
+ * Levels need no counters of their own. A level ends when `owed` is back at its value before the elements of
+ * that level were added.
  */
 
 #include "frame.h"
@@ -16,14 +16,14 @@
 
 /* clang-format off */
 #define PLAIN(n, type)         { (n), 0, 0, 0, type }                     /* a value of n bytes */
-#define SIZED(width, n, type)  { 1 + (width) + (n), (width), 0, 0, type } /* n more than its length says */
-#define MANY(width, per, type) { 1 + (width), (width), 0, (per), type }   /* per values for each counted */
+#define SIZED(width, n, type)  { 1 + (width) + (n), (width), 0, 0, type } /* its length and n bytes more */
+#define MANY(width, per, type) { 1 + (width), (width), 0, (per), type }   /* `per` values for each that is counted */
 #define INT(n)                 PLAIN(n, CURSOR_INT)
 #define STR(n)                 PLAIN(n, CURSOR_STR)
 #define ELEMENTS(n)            { 1, 0, (n), 1, CURSOR_ARRAY }
 #define PAIRS(n)               { 1, 0, 2 * (n), 2, CURSOR_MAP }
 
-/* Eight rows from X(first), each `step` further. */
+/* Eight rows: X(first), X(first + step), … */
 #define EIGHT(X, first, step) \
         X((first)), X((first) + (step)), X((first) + 2 * (step)), X((first) + 3 * (step)), \
         X((first) + 4 * (step)), X((first) + 5 * (step)), X((first) + 6 * (step)), X((first) + 7 * (step))
@@ -52,11 +52,11 @@ const struct head_shape head_shapes[256] = {
 };
 /* clang-format on */
 
-/* The scan's figures while it runs, in registers. */
+/* The figures during a scan, so that they are in registers. */
 struct scan {
         uint64_t scanned;
         uint64_t owed;
-        uint64_t floor; /* of the level it stands in; 0 outside of the message's array */
+        uint64_t floor; /* of the innermost level; 0 outside of the message's array */
         unsigned depth;
 };
 
@@ -69,7 +69,7 @@ static void scan_open_level(struct scan *scan, struct frame *frame, uint64_t chi
         scan->owed += children;
 }
 
-/* Several levels may end with one value; what is left owed belongs to the next one up. */
+/* Several levels may end with one value. */
 static void scan_close_levels(struct scan *scan, const struct frame *frame)
 {
         while (scan->depth && scan->owed == frame->floor[scan->depth - 1])

@@ -2,8 +2,8 @@
 #define GRAMD_PROTO_HEAD_H
 
 /*
- * What the first bytes of a MessagePack value say about it: how long it is, and how many values follow that
- * belong to it. The scanner (frame.c) and the cursor (cursor.c) see the format through this alone.
+ * The first bytes of a MessagePack value: they say how long it is, and how many values inside it follow. Only
+ * this file and its table know the format; the scanner (frame.c) and the cursor (cursor.c) use them.
  */
 
 #include <assert.h>
@@ -13,23 +13,24 @@
 
 #include "cursor.h"
 
-/* By the first byte. `size` is 0 where no value starts with it. */
+/* By first byte. `size` 0: no value starts with this byte. */
 struct head_shape {
-        uint8_t size;     /* bytes of the value, as far as the first byte tells */
+        uint8_t size;     /* bytes of the value, as far as the first byte says */
         uint8_t width;    /* bytes of the length field that follows it, counted in `size`; 0: none */
-        uint8_t children; /* without a length field: how many values follow inside */
-        uint8_t per;      /* what it counts: 0 bytes; values for each counted, 1 in arrays, 2 in maps */
-        uint8_t type;     /* enum cursor_type; CURSOR_END where no value starts with it */
+        uint8_t children; /* without a length field: the number of values inside */
+        uint8_t per;  /* values for each that the length field counts: 1 in arrays, 2 in maps; 0: it counts
+                         bytes */
+        uint8_t type; /* enum cursor_type; CURSOR_END: no value starts with this byte */
 };
 
 extern const struct head_shape head_shapes[256];
 
 struct head {
-        uint64_t size;     /* bytes up to the first value inside, or up to the next value */
+        uint64_t size;     /* bytes before the first value inside, or before the next value */
         uint64_t children; /* values inside; 0 for all but arrays and maps */
 };
 
-/* False: the length field has not come whole. `len` is at least 1. */
+/* False: the length field is incomplete. `len` is at least 1. */
 static inline bool head_read(const struct head_shape *shape, const uint8_t *at, size_t len, struct head *head)
 {
         uint64_t length = 0;

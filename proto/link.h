@@ -1,7 +1,7 @@
 #ifndef GRAMD_PROTO_LINK_H
 #define GRAMD_PROTO_LINK_H
 
-/* Intrusive doubly linked lists. A head is a link that leads to itself while the list is empty. */
+/* Intrusive doubly linked lists. The head is a link too; in an empty list it points to itself. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,7 +36,7 @@ static inline void link_append(struct link *head, struct link *link)
         link_insert_after(head->prev, link);
 }
 
-/* Also right for a link that is in no list, as link_init() leaves it. */
+/* A link that is in no list, as after link_init(), stays so. */
 static inline void link_remove(struct link *link)
 {
         link->prev->next = link->next;
@@ -44,7 +44,7 @@ static inline void link_remove(struct link *link)
         link_init(link);
 }
 
-/* Moves all of `from` behind what is in `to`. */
+/* Moves all of `from` to the end of `to`. */
 static inline void link_move_all(struct link *to, struct link *from)
 {
         if (link_empty(from))

@@ -1,6 +1,6 @@
 /*
- * The MessagePack-RPC envelope. Reading takes a scanned frame apart with the cursor, copying nothing;
- * writing packs into a buffer with msgpack-c, whose failures the buffer remembers.
+ * The MessagePack-RPC envelope. Reading uses the cursor on a scanned frame and copies nothing. Writing packs
+ * into a buffer with msgpack-c; the buffer remembers failures.
  */
 
 #include "message.h"
@@ -20,7 +20,7 @@ static bool message_read_id(struct cursor *cursor, uint32_t *id)
         return true;
 }
 
-/* Behind the kind and the id: what is asked, and the parameters. */
+/* The method and the parameters, which follow the kind and the id. */
 static bool message_read_call(struct cursor *cursor, struct message *message)
 {
         return cursor_bytes(cursor, &message->method) && cursor_array(cursor, &message->n_params);
@@ -62,7 +62,7 @@ uint32_t message_peek_id(const uint8_t *data, size_t len)
         return id;
 }
 
-/* In one piece, by hand: it stands before every answer. */
+/* Without msgpack-c and in one write: every answer begins with this. */
 void message_begin_result(struct buffer *out, uint32_t id)
 {
         const unsigned bytes = id < 0x80 ? 0 : id <= UINT8_MAX ? 1 : id <= UINT16_MAX ? 2 : 4;

@@ -1,8 +1,8 @@
 /*
- * The records of a session and their form on the wire. What may stand in a field is said once, in the table
- * of fields; the daemon's `get` and `set`, the backends and the session strings go by it.
+ * The records of a session and how they are sent. The table of fields says what values a field can have;
+ * `get` and `set`, the backends and the session strings use it.
  *
- * Reading a record checks all of it. A record that does not fit leaves nothing behind but a false.
+ * Reading a record checks all of it.
  */
 
 #include "records.h"
@@ -146,7 +146,7 @@ static int identity_read_key(struct identity *identity, struct cursor *cursor)
         return 0;
 }
 
-/* The address is kept as a C string: a NUL in it, which no address has, is a bad value. */
+/* The address is stored as a C string, so it must not contain a NUL. */
 static int identity_read_address(struct identity *identity, struct cursor *cursor)
 {
         struct slice address;
@@ -248,7 +248,7 @@ static bool peer_read_parts(struct cursor *cursor, struct peer *peer)
                 return false;
         if (!read_text_or_nil(cursor, &peer->phone_number))
                 return false;
-        /* a nil time is the default, like an absent one */
+        /* A time that is nil is the default, like an absent one. */
         return parts < 6 || cursor_nil(cursor) || cursor_int(cursor, &peer->last_update_on);
 }
 

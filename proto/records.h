@@ -2,8 +2,8 @@
 #define GRAMD_PROTO_RECORDS_H
 
 /*
- * What a session consists of: its identity fields, peers, usernames and update states, and how each
- * of them is read from and written to the wire. Slices inside records borrow their bytes.
+ * The parts of a session: identity fields, peers, usernames and update states, and how they are read from and
+ * written to messages. Slices in records borrow their bytes.
  */
 
 #include <stdbool.h>
@@ -53,25 +53,25 @@ struct field_info {
 
 extern const struct field_info field_infos[FIELD_COUNT];
 
-/* FIELD_COUNT where there is none of this name. */
+/* FIELD_COUNT: there is no field of this name. */
 enum field field_by_name(struct slice name);
 
 #define FIELD_BIT(field) (1u << (field))
 #define FIELD_ALL ((1u << FIELD_COUNT) - 1)
 
 /*
- * The values of one session. Change it through the functions only: they keep `present` right and
- * wipe the key where it leaves. Numbers and booleans (0, 1) live in `number`.
+ * The values of one session. Only the functions below change it: they keep `present` right and wipe keys that
+ * are replaced. Numbers and booleans (0, 1) are in `number`.
  */
 struct identity {
-        unsigned present; /* FIELD_BIT of all that are not nil */
+        unsigned present; /* FIELD_BIT of each field that is not nil */
         int64_t number[FIELD_COUNT];
         uint8_t auth_key[AUTH_KEY_BYTES];
         char *server_address; /* owned */
 };
 
-void identity_init(struct identity *identity); /* as a new session reads: dc_id 2, date 0, else nil */
-void identity_wipe(struct identity *identity); /* frees, wipes, and leaves it as after init */
+void identity_init(struct identity *identity); /* the values of a new session: dc_id 2, date 0, else nil */
+void identity_wipe(struct identity *identity); /* frees and wipes; then as after identity_init() */
 bool identity_copy(struct identity *to,
                    const struct identity *from); /* `to` is initialised; false: no memory */
 
@@ -86,7 +86,7 @@ static inline bool identity_has(const struct identity *identity, enum field fiel
         return identity->present & FIELD_BIT(field);
 }
 
-/* Reads one value off the wire into `identity`. 0, or an IDENTITY_E_… with field and cursor as they were. */
+/* Reads one value. 0, or an IDENTITY_E_…; then neither field nor cursor has changed. */
 enum { IDENTITY_E_VALUE = -1, IDENTITY_E_NOMEM = -2 };
 int identity_read(struct identity *identity, enum field field, struct cursor *cursor);
 void identity_write(const struct identity *identity, enum field field, struct buffer *out);
@@ -105,21 +105,21 @@ struct peer {
 
 /*
  * [id, access_hash, type, username, phone_number(, last_update_on)] or [id, access_hash, type, phone_number].
- * False: it is neither; the cursor stands where it stood, and the record holds nothing of use.
+ * False: it is neither. The cursor has not moved, and the record is undefined.
  */
 bool peer_read(struct cursor *cursor, int64_t now, struct peer *peer);
 
 /*
- * The six-element row. Its last element is always PEER_TIME_BYTES long where the time fits 32 bits
- * unsigned, so that a cached row's time can be changed in place (peer_set_time).
+ * The row of six elements. A time that fits in 32 bits, unsigned, always takes PEER_TIME_BYTES: so the time
+ * of a cached row can be changed in place (peer_set_time()).
  */
 void peer_write(struct buffer *out, const struct peer *peer);
 
-/* A row that peer_write() made: its parts, and a new time. False: the time does not fit in place. */
+/* For rows that peer_write() wrote: read them; set their time. False: the time does not fit in place. */
 void peer_unpack(struct slice packed, struct peer *peer);
 bool peer_set_time(uint8_t *packed, size_t len, int64_t last_update_on);
 
-/* All but the time. */
+/* Compares everything but the time. */
 bool peer_same(const struct peer *a, const struct peer *b);
 
 /* ---- usernames ---- */
@@ -127,7 +127,7 @@ bool peer_same(const struct peer *a, const struct peer *b);
 /* All rows of one peer in the usernames table. */
 struct peer_names {
         int64_t peer_id;
-        const struct slice *names; /* none twice */
+        const struct slice *names; /* without duplicates */
         size_t n_names;
         int64_t last_update_on;
 };
@@ -138,7 +138,7 @@ enum state_part { STATE_PTS, STATE_QTS, STATE_DATE, STATE_SEQ, STATE_PARTS };
 
 struct state {
         int64_t id;
-        unsigned present; /* 1 << part, of all that are not nil */
+        unsigned present; /* 1 << part for each part that is not nil */
         int64_t part[STATE_PARTS];
 };
 

@@ -1,11 +1,11 @@
 /*
- * Session strings, format by format: a layout of parts in the order of the bytes (session_string_parts.h),
- * and around it the run-length coding, base64 and leading character that make it text. Reading and writing
- * walk the same row.
+ * The formats of session strings. A format is a list of parts in the order of their bytes
+ * (session_string_parts.h), then perhaps run-length coding, base64, and perhaps a leading character. Reading
+ * and writing use the same row.
  *
- * A text is read strictly: every byte accounted for, every value in its field's range. That is also what
- * tells the formats apart where none is named: the first row that reads the text is the one. The rows of the
- * most particular shape come first; those of a fixed length that check little else come last.
+ * Texts are read strictly: every byte has a meaning, every value is in its field's range. That also
+ * identifies the format if none is named: it is the first whose row reads the text. Formats with many checks
+ * come first, those that check little but the length come last.
  */
 
 #include "session_string.h"
@@ -15,14 +15,14 @@
 #include "base64.h"
 #include "session_string_parts.h"
 
-enum { LAYOUT_PARTS = 6, GRAMJS_ADDRESS_MAX = 100 }; /* GramJS takes a greater length for an IPv6 address */
+enum { LAYOUT_PARTS = 6, GRAMJS_ADDRESS_MAX = 100 }; /* GramJS takes a longer one for an IPv6 address */
 
 struct session_string_layout {
         char prefix; /* 0: none */
         enum base64_alphabet alphabet;
         enum base64_padding padding;
         bool run_length;
-        struct part parts[LAYOUT_PARTS + 1]; /* up to the one without functions */
+        struct part parts[LAYOUT_PARTS + 1]; /* ends with one without functions */
 };
 
 /* clang-format off */
@@ -111,7 +111,7 @@ const struct session_string_format *session_string_format_by_name(struct slice n
         return NULL;
 }
 
-/* A zero byte stands for as many as the byte behind it says. */
+/* A zero byte and a count stand for so many zero bytes. */
 static bool run_length_decode(const struct buffer *coded, struct buffer *out)
 {
         static const uint8_t zeros[UINT8_MAX];
@@ -144,7 +144,7 @@ static void run_length_encode(const struct buffer *plain, struct buffer *out)
         }
 }
 
-/* The bytes that the text stands for. */
+/* From text to bytes. */
 static bool session_string_decode(struct slice text, const struct session_string_layout *layout,
                                   struct buffer *bytes)
 {
@@ -163,7 +163,7 @@ static bool session_string_decode(struct slice text, const struct session_string
                run_length_decode(&coded, bytes);
 }
 
-/* A string that carries an address and no test flag: the address says which servers it is for. */
+/* If the string has an address but no test flag, the address says whether it is for the test servers. */
 static void session_string_find_test_mode(struct identity *identity, unsigned *set)
 {
         const struct datacentre *home;

@@ -2,9 +2,9 @@
 #define GRAMD_PROTO_SESSION_STRING_H
 
 /*
- * Session strings: the identity of a session as one line of text, in the formats of the client
- * libraries. One table row a format. The strings are passwords: buffers that held one are wiped
- * here, and whoever keeps one wipes it too.
+ * Session strings: the identity of a session as one line of text, in the formats of the client libraries, one
+ * table row for each. The strings are passwords: buffers that held one are wiped here, and callers wipe their
+ * copies.
  */
 
 #include "buffer.h"
@@ -14,24 +14,26 @@ enum { SESSION_STRING_MAX = 1024 }; /* characters of the longest that is read */
 
 struct session_string_format {
         const char *name;
-        /* What the format may carry; the rest of the identity it knows nothing of. */
+        /* FIELD_BITs of the fields that the format can hold. */
         unsigned fields;
-        /* Without these there is nothing to export. An address or port that is nil is the data centre's. */
+        /* FIELD_BITs of the fields that must not be nil. A nil address or port is taken from the data centre.
+         */
         unsigned needs;
         const struct session_string_layout *layout; /* session_string.c's own */
 };
 
-/* In the order in which a text of no named format is tried. Ends with a row whose name is NULL. */
+/* In the order in which they are tried if no format is named. Ends with a row whose name is NULL. */
 extern const struct session_string_format session_string_formats[];
 
 const struct session_string_format *session_string_format_by_name(struct slice name);
 
 /*
- * Reads `text` as `format`, or where that is NULL as the format that its length and shape give away.
- * Returns the format, and in `identity` (initialised by the caller) the values it carried, `date` 0;
- * in `*set` their FIELD_BITs, `date` among them. A field in `*set` may be nil: Telethon's key that is none.
- * NULL: it is not a string of that format, or of any; `identity` is as after identity_init(), and `*why` says
- * so for people, without quoting the text.
+ * Reads `text` as `format`; if that is NULL, as the first format that fits. Returns the format. `identity`,
+ * which the caller has initialised, gets the values of the string, and `date` 0; `*set` gets their
+ * FIELD_BITs, with that of `date`. A field in `*set` may be nil: Telethon can say that there is no key.
+ *
+ * NULL: the text is not a string of that format, or of any. `identity` is then as after identity_init(), and
+ * `*why` says so for people, without quoting the text.
  */
 const struct session_string_format *session_string_read(struct slice text,
                                                         const struct session_string_format *format,

@@ -1,6 +1,6 @@
 /*
- * Numbers, keys and addresses in session strings. Nothing is read that is not there, no value is taken that
- * its field may not have, and nothing is written that its place in the format cannot hold.
+ * Numbers, keys and addresses in session strings. Reading checks that the bytes exist and that the value is
+ * in its field's range. Writing checks that the value fits the format.
  */
 
 #include "session_string_parts.h"

@@ -2,15 +2,15 @@
 #define GRAMD_PROTO_SESSION_STRING_PARTS_H
 
 /*
- * The parts that session strings are laid out of, each a pair of functions that reads it into an identity and
- * writes it from one. Used by session_string.c alone, whose table puts them together.
+ * The parts of session strings. Each is a pair of functions: one reads it into an identity, one writes it
+ * from an identity. Only session_string.c uses them, in its table of formats.
  */
 
 #include "buffer.h"
 #include "datacentre.h"
 #include "records.h"
 
-/* The bytes not yet read, and what was read from the others. */
+/* What is left to read, and what has been read. */
 struct reading {
         const uint8_t *at;
         size_t left;
@@ -20,12 +20,12 @@ struct reading {
 
 struct writing {
         const struct identity *identity;
-        const struct datacentre *home; /* whose address and port stand in for nil ones; may be NULL */
+        const struct datacentre *home; /* its address and port replace nil ones; may be NULL */
         struct buffer *out;
         enum field missing; /* after a failure: the field that is nil or out of range */
 };
 
-/* One part of a layout. `field` and `width` mean what the two functions make of them. */
+/* One part of a format. The two functions say what `field` and `width` mean. */
 struct part {
         bool (*read)(struct reading *reading, const struct part *part);
         bool (*write)(struct writing *writing, const struct part *part);
@@ -40,18 +40,19 @@ bool part_number_write(struct writing *writing, const struct part *part);
 bool part_key_read(struct reading *reading, const struct part *part);
 bool part_key_write(struct writing *writing, const struct part *part);
 
-/* A key of zeros only says that there is none. */
+/* A key of only zeros stands for no key. */
 bool part_key_or_none_read(struct reading *reading, const struct part *part);
 
-/* An address of 4 or 16 bytes; `width` bytes follow it, and the length of the whole says which it is. */
+/* An address of 4 or 16 bytes. `width` bytes follow it, so its length follows from the length of the string.
+ */
 bool part_ip_read(struct reading *reading, const struct part *part);
 bool part_ip_write(struct writing *writing, const struct part *part);
 
-/* An address as text behind a length of two bytes; not written over `width` bytes. */
+/* A length of two bytes, and the address as text. Writing refuses more than `width` bytes. */
 bool part_text_read(struct reading *reading, const struct part *part);
 bool part_text_write(struct writing *writing, const struct part *part);
 
-/* The key, and what stands before it in the strings of MTKruto and mtcute: session_string_tl.c. */
+/* The parts of the strings of MTKruto and mtcute: session_string_tl.c. */
 bool part_tl_key_read(struct reading *reading, const struct part *part);
 bool part_tl_key_write(struct writing *writing, const struct part *part);
 bool part_mtkruto_dc_read(struct reading *reading, const struct part *part);
@@ -59,7 +60,7 @@ bool part_mtkruto_dc_write(struct writing *writing, const struct part *part);
 bool part_mtcute_head_read(struct reading *reading, const struct part *part);
 bool part_mtcute_head_write(struct writing *writing, const struct part *part);
 
-/* ---- what the parts are made of ---- */
+/* ---- helpers of the parts ---- */
 
 /* The next `n` bytes, or NULL. */
 const uint8_t *reading_take(struct reading *reading, size_t n);
@@ -68,7 +69,7 @@ bool reading_key(struct reading *reading, const uint8_t *key);
 bool reading_address(struct reading *reading, struct slice address);
 
 bool writing_number(struct writing *writing, enum field field, uint64_t max, uint64_t *value);
-const char *writing_address(struct writing *writing); /* NULL: none that can be written, and says so */
-bool writing_lacks(struct writing *writing, enum field field); /* false */
+const char *writing_address(struct writing *writing); /* NULL: none that can be written; `missing` is set */
+bool writing_lacks(struct writing *writing, enum field field); /* sets `missing`, returns false */
 
 #endif

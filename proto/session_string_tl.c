@@ -1,13 +1,16 @@
 /*
- * The parts of mtcute's and MTKruto's session strings, which are written in TL, Telegram's serialisation:
- * little-endian numbers, and bytes behind their length with zeros up to a multiple of four.
+ * The parts of mtcute's and MTKruto's session strings. They are in TL, Telegram's serialisation:
+ * little-endian numbers; bytes with their length in front, and zeros up to a multiple of four.
  */
 
 #include "session_string_parts.h"
 
 #include <stdio.h>
 
-enum { TL_SHORT_MAX = 253, TL_LONG = 254 }; /* lengths of one byte; what starts a length of three more */
+enum {
+        TL_SHORT_MAX = 253,
+        TL_LONG = 254
+}; /* the longest with a length of one byte; the mark of a length of three bytes */
 
 static const uint32_t tl_true = 0x997275b5, tl_false = 0xbc799737;
 
@@ -77,7 +80,7 @@ bool part_tl_key_write(struct writing *writing, const struct part *part)
         return true;
 }
 
-/* ---- MTKruto: the data centre's number as text, with `-test` behind it on the test servers ---- */
+/* ---- MTKruto: the data centre's number as text, followed by `-test` on the test servers ---- */
 
 static const char mtkruto_test[] = "-test";
 
@@ -119,7 +122,7 @@ bool part_mtkruto_dc_write(struct writing *writing, const struct part *part)
         return true;
 }
 
-/* ---- mtcute: version, flags, the main data centre, perhaps one for media, perhaps the user ---- */
+/* ---- mtcute: version, flags, the main data centre, optionally one for media, optionally the user ---- */
 
 enum { MTCUTE_VERSION = 3 };
 enum { MTCUTE_SELF = 1, MTCUTE_OLD_TEST = 2, MTCUTE_MEDIA = 4 };
@@ -210,7 +213,7 @@ static bool dc_option_put(struct writing *writing)
         return true;
 }
 
-/* The user is told where it is known; without it mtcute asks the server. */
+/* The user is written if it is known; else mtcute asks the server. */
 bool part_mtcute_head_write(struct writing *writing, const struct part *part)
 {
         bool self = identity_has(writing->identity, FIELD_USER_ID);

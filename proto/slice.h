@@ -2,8 +2,8 @@
 #define GRAMD_PROTO_SLICE_H
 
 /*
- * A borrowed run of bytes: text or binary inside a message, a row, a file. Whoever made the slice
- * says how long the bytes live. `data == NULL` means absent (nil), which is not the same as empty.
+ * Borrowed bytes: text or binary in a message, a row, a file. The function that returns a slice says how long
+ * the bytes stay valid. `data == NULL` means absent (nil), which is not the same as empty.
  */
 
 #include <assert.h>
@@ -36,7 +36,7 @@ static inline bool slice_is(struct slice a, const char *text)
         return a.data && slice_equal(a, slice_of(text));
 }
 
-/* Byte order, a prefix before the longer one; neither may be absent. */
+/* Compares byte by byte; a prefix is less. Neither may be absent. */
 static inline int slice_compare(struct slice a, struct slice b)
 {
         int order;

@@ -253,10 +253,11 @@ static const struct option mongo_options[] = {
         OPTION("mongo", OPTION_URI, { NULL }, 1, URI_MAX_BYTES,
                "The MongoDB deployment, as a mongodb:// or mongodb+srv:// URI.", NULL),
         OPTION("mongo-prefix", OPTION_TEXT, { NULL }, 1, PREFIX_MAX_BYTES,
-               "What the name of a session's database begins with, before the session's name.", NULL),
+               "The prefix of a session's database. The session's name follows it.", NULL),
         OPTION("mongo-term", OPTION_SECONDS, { .number = 15000 }, 300, 3600000,
-               "How long a session on MongoDB stays this daemon's without word from it. Another daemon gets "
-               "it 4/3 of that after the last word.",
+               "How long this daemon owns a session on MongoDB without renewing that. Another daemon can "
+               "take "
+               "it 4/3 of that after the last renewal.",
                NULL),
         { .name = NULL },
 };

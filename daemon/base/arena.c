@@ -1,4 +1,4 @@
-/* Blocks of growing size in a chain; an allocation takes the next bytes of the newest. */
+/* A chain of blocks of growing size. An allocation takes the next bytes of the newest block. */
 
 #include "arena.h"
 

@@ -1,7 +1,7 @@
 #ifndef GRAMD_DAEMON_BASE_ARENA_H
 #define GRAMD_DAEMON_BASE_ARENA_H
 
-/* Many small allocations that end together: what a job collects. One thread at a time. */
+/* Many small allocations that are freed together: what a job collects. One thread at a time. */
 
 #include <stddef.h>
 
@@ -15,11 +15,12 @@ struct arena {
 };
 
 void *arena_alloc(struct arena *arena, size_t size); /* NULL: no memory */
-/* A copy of the slice; `*failed` is set where there is no memory. An absent one stays absent. */
+/* A copy of the slice, with a NUL after it; of an absent one, absent. Sets `*failed` if there is no memory.
+ */
 struct slice arena_copy(struct arena *arena, struct slice slice, bool *failed);
 void arena_deinit(struct arena *arena);
 
-/* Room for one more element in a growing array. NULL: no memory, the array is as it was. */
+/* Makes room for element number `n` of a growing array. NULL: no memory; the array has not changed. */
 void *array_grow(void *array, size_t n, size_t *cap, size_t element);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * A socket file says nothing about whether its daemon lives. Whoever binds holds a lock on PATH.lock for
- * its life; behind the lock, a file on which nobody answers is a dead daemon's and is replaced.
+ * A socket file does not say whether its daemon is alive. So a daemon that binds a path holds a lock on
+ * PATH.lock while it runs. With the lock held, a socket file that nobody serves belongs to a dead daemon and
+ * is replaced.
  */
 
 #include "listener.h"
@@ -34,7 +35,7 @@ __attribute__((format(printf, 3, 4))) static int fail(char *why, size_t why_size
 
 /* ---- locks ---- */
 
-/* A daemon that ends removes its lock file: a lock on what is no longer there keeps nobody out. */
+/* A daemon removes its lock file at its end. A lock on a removed file does not keep other daemons out. */
 static bool is_still_there(int fd, const char *path)
 {
         struct stat ours, there;
@@ -46,7 +47,7 @@ static bool is_still_there(int fd, const char *path)
         return false;
 }
 
-/* The descriptor, -1 (errno), or -2: somebody else has it. */
+/* The descriptor; -1: errno; -2: another process has the lock. */
 static int lock_file(const char *path)
 {
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -102,7 +103,7 @@ int data_directory_lock(const char *path, char **resolved, char *why, size_t why
 
 /* ---- the socket ---- */
 
-/* 1: taken over. 0: none was handed down. */
+/* 1: inherited. 0: there is none. */
 static int inherit(struct listener *listener, char *why, size_t why_size)
 {
         int n = sd_listen_fds(1);
@@ -110,14 +111,14 @@ static int inherit(struct listener *listener, char *why, size_t why_size)
         if (n <= 0)
                 return 0;
         if (n > 1)
-                return fail(why, why_size, "%d sockets were handed down; gramd serves one", n);
+                return fail(why, why_size, "%d sockets were inherited; gramd serves one", n);
         listener->fd = SD_LISTEN_FDS_START;
         if (sd_is_socket_unix(listener->fd, SOCK_STREAM, -1, NULL, 0) <= 0)
-                return fail(why, why_size, "the descriptor handed down is no Unix stream socket");
+                return fail(why, why_size, "the inherited descriptor is not a Unix stream socket");
         return 1;
 }
 
-/* The file at `path` is a dead daemon's, or none: it is gone when this returns 0. */
+/* Removes the socket file of a dead daemon, if there is one. */
 static int clear_way(const struct sockaddr_un *address, char *why, size_t why_size)
 {
         const char *path = address->sun_path;
@@ -128,7 +129,7 @@ static int clear_way(const struct sockaddr_un *address, char *why, size_t why_si
                 return errno == ENOENT ? 0 : fail(why, why_size, "socket %s: %s", path, strerror(errno));
         if (!S_ISSOCK(status.st_mode))
                 return fail(why, why_size,
-                            "socket %s: there is a file of another kind; move it or name another "
+                            "socket %s: there is a file that is not a socket; move it or name another "
                             "socket",
                             path);
         probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -137,12 +138,12 @@ static int clear_way(const struct sockaddr_un *address, char *why, size_t why_si
         if (connected == 0 || errno == EAGAIN)
                 return fail(why, why_size, "socket %s: another daemon is serving it", path);
         if (unlink(path) < 0)
-                return fail(why, why_size, "socket %s: cannot remove a dead daemon's: %s", path,
+                return fail(why, why_size, "socket %s: cannot remove the socket of a dead daemon: %s", path,
                             strerror(errno));
         return 0;
 }
 
-/* The system's socket is for the group; any other for its owner alone. */
+/* The group may use the system's socket; only the owner any other. */
 static int set_mode(const char *path)
 {
         struct group *group = strcmp(path, SYSTEM_SOCKET) == 0 ? getgrnam(SYSTEM_GROUP) : NULL;

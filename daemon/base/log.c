@@ -1,7 +1,7 @@
 /*
- * Every line of the log is put together here, in one buffer on the stack, and leaves in one write(2).
- * Names of sessions and clients are chosen by strangers: whatever could end a line, move a terminal's
- * cursor or turn the reading direction is escaped, and what is not UTF-8 is replaced, in every format.
+ * Log lines. A line is built in a buffer on the stack and written by one write(2). Strangers choose the names
+ * of sessions and clients: characters that end a line, move a terminal's cursor or change the reading
+ * direction are escaped, and what is not UTF-8 is replaced, in every format.
  */
 
 #include "log.h"
@@ -20,7 +20,7 @@
 enum {
         LINE_MAX_BYTES = 4096, /* PIPE_BUF: lines of several threads do not mix in a pipe */
         TEXT_MAX_BYTES = 3072,
-        TAIL_BYTES = 8, /* room kept for the ellipsis and what ends the line */
+        TAIL_BYTES = 8, /* for the ellipsis and the end of the line */
 };
 
 const char *const log_level_names[] = {
@@ -61,7 +61,7 @@ void log_init(struct log *log, enum log_level level, bool json)
         log->journal = is_journal(log->fd);
 }
 
-/* The length of the character that `text` starts with, and its code point; 0: not UTF-8. */
+/* The length and the code point of the first character; 0: not UTF-8. */
 static size_t decode(const unsigned char *text, size_t len, uint32_t *code)
 {
         static const struct {
@@ -89,14 +89,14 @@ static size_t decode(const unsigned char *text, size_t len, uint32_t *code)
         return 0;
 }
 
-/* Control characters, line separators, and those that turn the direction of the text around them. */
+/* Control characters, line separators, and characters that change the direction of the text. */
 static bool is_unsafe(uint32_t code)
 {
         return code < 0x20 || (code >= 0x7f && code <= 0x9f) || (code >= 0x2028 && code <= 0x202e) ||
                (code >= 0x2066 && code <= 0x2069);
 }
 
-/* One character as it goes into the line; returns how many bytes of `text` it was. */
+/* Writes the first character, escaped, to `out`; returns its length in `text`. */
 static size_t escape(const unsigned char *text, size_t len, bool json, char out[8])
 {
         static const struct {
@@ -151,7 +151,7 @@ static void add_text(struct line *line, const char *text, size_t len, bool json,
                 add(line, "\xe2\x80\xa6");
 }
 
-/* What stands before the text: the journal's priority, the time, the level. */
+/* The journal's priority, or the time and the level. */
 static void add_head(struct line *line, const struct log *log, enum log_level level)
 {
         struct timespec now;
@@ -176,7 +176,7 @@ static void add_head(struct line *line, const struct log *log, enum log_level le
         add(line, head);
 }
 
-/* Nobody could be told that the log cannot be written: what does not go out is dropped. */
+/* A line that cannot be written is dropped: there is no place to report it. */
 static void put(int fd, const char *bytes, size_t len)
 {
         while (len) {
@@ -191,7 +191,7 @@ static void put(int fd, const char *bytes, size_t len)
         }
 }
 
-/* A text that was cut may end inside a character: its pieces go. */
+/* Removes an incomplete character from the end of a text that was cut. */
 static size_t whole_characters(const char *text, size_t len)
 {
         while (len && ((unsigned char)text[len - 1] & 0xc0) == 0x80)

@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_BASE_LOG_H
 
 /*
- * Lines to stderr: text, with journald's priority in front where stderr is the journal's, or JSON.
- * A line is one write(2), so any thread may log. Key material and request parameters never go here.
+ * Log lines on stderr: text, with a priority in front if stderr is connected to journald, or JSON. Any thread
+ * may log: a line is one write(2). Key material and parameters of requests are never logged.
  */
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@
 extern const char *const log_level_names[]; /* by level; ends with NULL */
 
 struct log {
-        _Atomic int level; /* lines above it are dropped */
+        _Atomic int level; /* less important lines are dropped */
         bool json;
         bool journal;
         int fd;

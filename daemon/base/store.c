@@ -58,7 +58,7 @@ static void on_loop(uv_work_t *work, int status)
 {
         struct job *job = work->data;
 
-        assert(status == 0); /* nobody cancels */
+        assert(status == 0); /* no job is cancelled */
         (void)status;
         assert(job->store->pending > 0);
         job->store->pending--;

@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_BASE_STORE_H
 
 /*
- * The only room that knows threads. A job runs on a worker and comes back: `run` on the worker, `done` on
- * the loop, each once. A job owns all that `run` touches; nobody else touches it meanwhile.
+ * Jobs on worker threads; no other part of the daemon knows threads. `run` is called once on a worker, then
+ * `done` once on the loop. A job owns everything that `run` uses; meanwhile no other code uses it.
  */
 
 #include <stddef.h>
@@ -14,11 +14,11 @@
 struct job;
 typedef void (*job_fn)(struct job *job);
 
-/* Through a gate so many jobs go at a time: those of a backend that may be slow. Zero-initialised: open. */
+/* Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. */
 struct gate {
         unsigned max; /* 0: no limit */
         unsigned n;
-        struct link waiting; /* jobs; made by store_gate() */
+        struct link waiting; /* jobs; initialised by store_gate() */
 };
 
 struct job {
@@ -32,10 +32,10 @@ struct job {
 
 struct store {
         uv_loop_t *loop;
-        size_t pending; /* jobs submitted and not done */
+        size_t pending; /* jobs whose `done` has not been called */
 };
 
-/* Before the first job of the process: how many workers libuv is to start. */
+/* The number of threads that libuv starts. Called before the first job of the process. */
 void store_set_workers(unsigned workers);
 
 void store_init(struct store *store, uv_loop_t *loop);

@@ -1,6 +1,6 @@
 /*
- * The heap is an array from 1: the parent of i is i / 2. Each timer knows its slot, so that it can be
- * taken out from the middle. The one uv_timer_t is always set to the top.
+ * The heap is an array that starts at 1: the parent of i is i / 2. Each timer knows its slot, so it can be
+ * removed from the middle. The uv_timer_t is always set to the first timer.
  */
 
 #include "timers.h"

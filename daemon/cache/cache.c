@@ -1,14 +1,13 @@
 /*
- * What the cache remembers, and when it may be believed.
+ * What the cache remembers, and when that is valid.
  *
- * A peer stands in the index of usernames only while a lookup has shown that its own username leads to it
- * alone; likewise for phone numbers. Whatever else is known of a name (that it leads to nobody, to
- * several peers, or through the usernames table) is an alias: the list of candidates. Which of them wins
- * is decided at each lookup, by the times as they are then; where one of the candidates' peers has
- * left the cache, the alias is a miss. So a peer's time changes in one place, and names are forgotten
- * only when somebody gains or loses one.
+ * A peer is in the index of usernames only after a lookup has shown that its username leads to no other peer;
+ * likewise for phone numbers. Anything else that a name leads to (no peer, several, or a peer through the
+ * usernames table) is an alias: a list of candidates. Each lookup compares the candidates by their current
+ * times. If the peer of one of them has been evicted, the alias is a miss. So a peer's time changes in one
+ * place, and a name is forgotten only when a peer gains or loses it.
  *
- * What cannot be recorded for want of memory is forgotten instead: a miss is never wrong.
+ * Without memory to record something, it is forgotten: a miss is never wrong.
  */
 
 #include "cache.h"
@@ -20,17 +19,17 @@
 #include "entry.h"
 
 enum {
-        CANDIDATES_MAX = 16, /* a name that leads to more is looked up in the backend every time */
+        CANDIDATES_MAX = 16, /* a name with more is not cached */
 };
 
-struct cache *cache_new(struct cache_pool *pool, cache_late_fn late, void *arg)
+struct cache *cache_new(struct cache_pool *pool, cache_dirty_fn dirty, void *arg)
 {
         struct cache *cache = malloc(sizeof(*cache));
 
-        assert(late);
+        assert(dirty);
         if (!cache)
                 return NULL;
-        cache->shelf = shelf_new(pool, late, arg);
+        cache->shelf = shelf_new(pool, dirty, arg);
         if (!cache->shelf) {
                 free(cache);
                 return NULL;
@@ -48,7 +47,7 @@ void cache_drop(struct cache *cache)
 
 /* ---- peers ---- */
 
-/* The peer as the bytes of its answer, in the pool's scratch buffer; absent: no memory. */
+/* The peer as the bytes of its answer, in the pool's scratch buffer. Absent: no memory. */
 static struct slice pack(struct cache_pool *pool, const struct peer *peer)
 {
         struct buffer *scratch = &pool->scratch;
@@ -58,7 +57,7 @@ static struct slice pack(struct cache_pool *pool, const struct peer *peer)
         return scratch->failed ? SLICE_NONE : (struct slice){ (const char *)scratch->data, scratch->len };
 }
 
-/* NULL: no memory, or a row longer than the cache holds. */
+/* NULL: no memory, or the row is too long to be cached. */
 static struct entry *peer_new(struct shelf *shelf, const struct peer *peer)
 {
         struct slice packed = pack(shelf->pool, peer);
@@ -104,7 +103,7 @@ void shelf_forget_text(struct shelf *shelf, enum cache_index index, struct slice
                 entry_free(entry);
 }
 
-/* The peer had `before` and has `now`: what is known of either is wrong if they differ. True: they do not. */
+/* If the peer's text changes, forgets what is known of the old and the new one. True: it does not change. */
 static bool keeps_text(struct shelf *shelf, enum cache_index index, const struct entry *before,
                        struct slice now)
 {
@@ -150,9 +149,9 @@ static enum cache_answer counted(const struct shelf *shelf, enum cache_answer an
         return answer;
 }
 
-void cache_announce_id(const struct cache *cache, int64_t id)
+void cache_prefetch_id(const struct cache *cache, int64_t id)
 {
-        shelf_announce_id(cache->shelf, BY_ID, id);
+        shelf_prefetch_id(cache->shelf, BY_ID, id);
 }
 
 enum cache_answer cache_by_id(struct cache *cache, int64_t id, struct cache_hit *hit)
@@ -168,15 +167,15 @@ enum cache_answer cache_by_id(struct cache *cache, int64_t id, struct cache_hit 
         return counted(cache->shelf, CACHE_HIT);
 }
 
-/* Of those that a name or number leads to, the one that answers. */
+/* Which of the peers that a name or number leads to is the answer. */
 struct contest {
-        size_t winner; /* SIZE_MAX: nobody yet */
+        size_t winner; /* SIZE_MAX: none yet */
         int64_t time;
         int64_t id;
         bool from_table;
 };
 
-/* The newest, of equals by its own username, then the lowest id. */
+/* The newest time; of equals, its own username first, then the lowest id. */
 static void compete(struct contest *contest, size_t number, int64_t id, int64_t time, bool from_table)
 {
         bool better = time > contest->time;
@@ -251,7 +250,7 @@ int64_t cache_names_time(const struct cache *cache, int64_t peer_id, int64_t sto
         return entry ? entry_time(entry) : stored;
 }
 
-/* A match as it is now: rows may be newer here than in the backend. */
+/* The match with cached times, which may be newer than the backend's. */
 static struct match current(const struct cache *cache, const struct match *match)
 {
         struct match now = *match;
@@ -312,7 +311,7 @@ static void remember_alias(struct shelf *shelf, enum cache_index index, struct s
         entry_insert(&alias->entry);
 }
 
-/* Do all of them mean one peer, and is the text its own? */
+/* Do all matches mean the same peer, and is the text its own username or number? */
 static bool one_owner(const struct match *matches, size_t n)
 {
         bool own = false;
@@ -346,7 +345,7 @@ enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, 
         enum cache_index index = lookup->kind == LOOKUP_USERNAME ? BY_NAME : BY_PHONE;
         struct match known[CANDIDATES_MAX], best = { 0 };
         struct contest contest = { .winner = SIZE_MAX };
-        bool settled = true;
+        bool complete = true;
 
         assert(matches || n == 0);
         assert(lookup->kind == LOOKUP_ID || lookup->text.data);
@@ -354,7 +353,7 @@ enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, 
                 struct match match;
 
                 if (!matches[i].peer.type.data) {
-                        settled = false; /* a name that waits for its peer */
+                        complete = false; /* a name whose peer is not stored */
                         continue;
                 }
                 match = current(cache, &matches[i]);
@@ -368,7 +367,7 @@ enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, 
                 remember_absence(shelf, lookup->id);
         else if (lookup->kind == LOOKUP_ID)
                 remember_peer(shelf, &best.peer);
-        else if (n > CANDIDATES_MAX || !settled)
+        else if (n > CANDIDATES_MAX || !complete)
                 shelf_forget_text(shelf, index, lookup->text);
         else
                 remember_text(shelf, index, lookup->text, known, n);

@@ -4,17 +4,17 @@
 /*
  * The bounded cache of peers and usernames. Loop thread only.
  *
- * One pool holds the budget and the order of use for the whole daemon; each open session has a cache
- * in it. A peer is held as the bytes of its answer (peer_write), reachable by id, and, once a lookup
- * has shown that nobody else has them, by its own username and phone number. Misses are held too.
- * What has not been used for longest goes first.
+ * One pool holds the budget and the order of eviction for the whole daemon. Each open session has a cache in
+ * it. A peer is stored as the bytes of its answer (peer_write()). It is found by its id and, after a lookup
+ * has shown that no other peer has them, by its username and phone number. Absent peers are cached too. What
+ * has not been used for the longest time is evicted first.
  *
- * The cache holds committed values only: it is changed when the backend has committed (cache_stored_…,
- * cache_forget_…) or has been read (cache_found_…). One thing may be newer here than in the backend:
- * the times of rows that were repeated (cache_touch_…). Such a row is *late*; what is late and must
- * leave the memory is handed to the owner, who stores it, and before the backend is read again.
+ * The cache holds committed values: it changes when the backend has committed (cache_stored_…,
+ * cache_forget_…) or has been read (cache_found()). Only the time of a row can be newer here than in the
+ * backend: when a write repeats the row (cache_touch_…). Such a row is *dirty*. A dirty row that is evicted
+ * is handed to the owner of the cache, who stores its time before it reads that row from the backend again.
  *
- * Slices given out borrow the cache's memory until its next change.
+ * Slices point into the cache's memory, and are valid until its next change.
  */
 
 #include "../../backends/backend.h"
@@ -22,10 +22,10 @@
 struct cache_pool;
 struct cache;
 
-enum { CACHE_LATE_MAX_S = 600 }; /* a repeated row's time reaches the backend at most this often */
+enum { CACHE_DIRTY_MAX_S = 600 }; /* seconds by which a time may be ahead of the backend's */
 
-/* A late row is being evicted: its time has to be stored. Must not call back into the cache. */
-typedef void (*cache_late_fn)(void *arg, bool is_names, struct row_time time);
+/* A dirty row is being evicted: its time must be stored. Must not call into the cache. */
+typedef void (*cache_dirty_fn)(void *arg, bool is_names, struct row_time time);
 
 struct cache_stats {
         size_t bytes;
@@ -37,21 +37,22 @@ struct cache_stats {
 };
 
 struct cache_pool *cache_pool_new(size_t budget_bytes);
-void cache_pool_free(struct cache_pool *pool); /* all its caches are gone, or dropped */
-/* A smaller one is reached bit by bit: cache_pool_reap(). */
+void cache_pool_free(struct cache_pool *pool); /* all its caches have been dropped */
+/* A smaller budget is reached in steps: cache_pool_reap(). */
 void cache_pool_set_budget(struct cache_pool *pool, size_t budget_bytes);
 void cache_pool_stats(const struct cache_pool *pool, struct cache_stats *stats);
 
 /*
- * What a dropped cache held, and what is over a smaller budget, is freed bit by bit: about `entries` of it in
- * a call, so that a big session does not hold up the loop. True: there is more to do.
+ * Frees about `entries` entries of dropped caches, or of what exceeds the budget: in steps, so that a big
+ * session does not block the loop. True: there is more to free.
  */
 bool cache_pool_reap(struct cache_pool *pool, size_t entries);
 /* There is something to reap. */
 bool cache_pool_has_surplus(const struct cache_pool *pool);
 
-struct cache *cache_new(struct cache_pool *pool, cache_late_fn late, void *arg);
-void cache_drop(struct cache *cache); /* takes it; rows still late are lost: cache_take_late() first */
+struct cache *cache_new(struct cache_pool *pool, cache_dirty_fn dirty, void *arg);
+/* Takes it. The times of dirty rows are lost: call cache_take_dirty() first. */
+void cache_drop(struct cache *cache);
 
 enum cache_answer {
         CACHE_MISS, /* ask the backend */
@@ -67,52 +68,51 @@ struct cache_hit {
         int64_t row_time;
 };
 
-/* This peer is looked up next: a pipelined look-up costs what it waits for memory, else. Counts as nothing.
- */
-void cache_announce_id(const struct cache *cache, int64_t id);
+/* Prefetches the peer that the next request will look up; counts neither as hit nor as miss. */
+void cache_prefetch_id(const struct cache *cache, int64_t id);
 
 enum cache_answer cache_by_id(struct cache *cache, int64_t id, struct cache_hit *hit);
-/* Protocol's order: newest last_update_on, of equals its own username first. */
+/* In the protocol's order: the newest last_update_on; of equals, a peer's own username first. */
 enum cache_answer cache_by_username(struct cache *cache, struct slice username, struct cache_hit *hit);
 /* Newest last_update_on, then the lowest id. */
 enum cache_answer cache_by_phone(struct cache *cache, struct slice phone, struct cache_hit *hit);
 
 /*
- * What a lookup of the backend's found: all its matches, or none. Peers that are here already stay as they
- * are (equal, or of a newer time). The answer can be read off `hit` at once, whatever the budget:
- * it holds until the next call on any cache of the pool. CACHE_MISS: no memory.
+ * Caches what a lookup in the backend found: all its matches, or none. A peer that is cached already keeps
+ * its time, which may be newer. `hit` is the answer, whatever the budget; it is valid until the next call on
+ * any cache of the pool. CACHE_MISS: no memory.
  */
 enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, const struct match *matches,
                               size_t n, struct cache_hit *hit);
 
-/* The time of this peer's row if it is here, else `stored`: for rows that were read past the cache. */
+/* The cached time of this peer's row, else `stored`: for rows that were read from the backend directly. */
 int64_t cache_peer_time(const struct cache *cache, int64_t id, int64_t stored);
 int64_t cache_names_time(const struct cache *cache, int64_t peer_id, int64_t stored);
 
-/* Committed. */
+/* The backend has committed this. */
 void cache_stored_peer(struct cache *cache, const struct peer *peer);
 void cache_stored_names(struct cache *cache, const struct peer_names *names);
-/* A name or number was gained or lost by somebody; a peer's rows in the usernames table changed. */
+/* A peer has gained or lost this name or number; a peer's rows in the usernames table have changed. */
 void cache_forget_username(struct cache *cache, struct slice username);
 void cache_forget_phone(struct cache *cache, struct slice phone);
 void cache_forget_names(struct cache *cache, int64_t peer_id);
 void cache_forget_all(struct cache *cache);
 
 /*
- * Does this row repeat what is stored, its time aside? REPEAT: answer it, and cache_touch_…() when the
- * request it came with is answered. LATE: it repeats, but the stored time is over CACHE_LATE_MAX_S older
- * (or is newer than the row's): store it like a new row.
+ * Does this row repeat what is stored, apart from its time? CACHE_REPEAT: it need not be stored; call
+ * cache_touch_…() when its request is answered. CACHE_REPEAT_STORE: it does, but store it like a new row: the
+ * stored time is more than CACHE_DIRTY_MAX_S older, or newer than the row's.
  */
-enum cache_repeat { CACHE_NEW, CACHE_REPEAT, CACHE_REPEAT_LATE };
+enum cache_repeat { CACHE_NEW, CACHE_REPEAT, CACHE_REPEAT_STORE };
 enum cache_repeat cache_repeats_peer(const struct cache *cache, const struct peer *peer);
 enum cache_repeat cache_repeats_names(const struct cache *cache, const struct peer_names *names);
 void cache_touch_peer(struct cache *cache, int64_t id, int64_t last_update_on);
 void cache_touch_names(struct cache *cache, int64_t peer_id, int64_t last_update_on);
 
 /*
- * Takes up to `max` rows that are late, peers or names; they are not late any more. Before a session closes,
- * until it returns 0.
+ * Returns the times of up to `max` dirty rows, peers or names, which are then clean. Before a session closes
+ * it is called until it returns 0.
  */
-size_t cache_take_late(struct cache *cache, bool names, struct row_time *times, size_t max);
+size_t cache_take_dirty(struct cache *cache, bool names, struct row_time *times, size_t max);
 
 #endif

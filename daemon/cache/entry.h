@@ -2,13 +2,11 @@
 #define GRAMD_DAEMON_CACHE_ENTRY_H
 
 /*
- * The cache's inside: entries, the shelves they stand on, the pool that counts their bytes. cache.c and
- * cache_rows.c decide what is remembered and what it means; cache_shelf.c keeps it and throws it out;
- * cache_table.c finds it.
+ * The inside of the cache: entries, the shelves that hold them, the pool that counts their bytes. cache.c and
+ * rows.c decide what is cached and what it means; shelf.c stores and evicts entries; table.c finds them.
  *
- * A shelf is what one session has in the cache: its entries, reachable through four indexes. Every
- * entry is one block of memory, on one shelf, in the pool's order of eviction, and in one index, which is its
- * home; a peer may be in two more.
+ * A shelf holds the entries of one session, in four indexes. Every entry is one block of memory, on one
+ * shelf, in the pool's order of eviction, and in one index, its home. A peer may be in two more.
  */
 
 #include <assert.h>
@@ -17,9 +15,9 @@
 #include "cache.h"
 
 enum cache_index {
-        BY_ID,    /* peers, and ids that are known to be nobody's */
+        BY_ID,    /* peers, and ids that no peer has */
         BY_OWNER, /* a peer's rows in the usernames table */
-        BY_NAME,  /* peers that are all that a username leads to; aliases */
+        BY_NAME,  /* peers with a username that leads to no other peer; aliases */
         BY_PHONE, /* the same for phone numbers */
         CACHE_INDEXES,
 };
@@ -28,7 +26,7 @@ enum entry_kind {
         ENTRY_PEER,
         ENTRY_ABSENT, /* no peer of this id */
         ENTRY_NAMES,  /* all rows of one peer in the usernames table */
-        ENTRY_NAME,   /* an alias: what a username leads to, where that is not one peer by its own username */
+        ENTRY_NAME,   /* an alias: what a username leads to, if not to one peer by its own username */
         ENTRY_PHONE,  /* the same for a phone number */
 };
 
@@ -36,21 +34,21 @@ struct entry {
         struct entry *older, *newer; /* in the pool's order of eviction */
         struct shelf *shelf;
         struct entry *chain; /* in its home index */
-        uint16_t len;        /* of the bytes behind the struct */
-        uint16_t late_by;    /* seconds by which the time here is ahead of the backend's */
-        uint16_t phone_at;   /* a peer's phone number, in its packed bytes */
+        uint16_t len;        /* of the bytes after the struct */
+        uint16_t ahead_s;    /* seconds by which the time here is ahead of the backend's */
+        uint16_t phone_at;   /* where a peer's phone number is in its packed bytes */
         uint8_t name_at;     /* the same for its username */
         unsigned kind : 3;
-        bool used : 1; /* since it took its place in the order */
-        bool late : 1;
+        bool used : 1; /* since it entered the order of eviction */
+        bool dirty : 1;
         bool by_name : 1; /* a peer that is also in this index */
         bool by_phone : 1;
 };
 
-/* What has a time that can be late: a peer, or its names. */
+/* An entry with a time, which can be dirty: a peer, or its names. */
 struct row {
         struct entry entry;
-        struct row *late_before, *late_behind; /* in its shelf's list, while late */
+        struct row *dirty_before, *dirty_after; /* in the list of its shelf, while it is dirty */
 };
 
 struct peer_row {
@@ -64,7 +62,7 @@ struct names_row {
         int64_t peer_id;
         int64_t time;
         size_t n;
-        uint8_t bytes[]; /* each name behind its length, one byte */
+        uint8_t bytes[]; /* each name after its length of one byte */
 };
 
 struct absence {
@@ -81,9 +79,9 @@ struct candidate {
 
 struct alias {
         struct entry entry;
-        uint32_t n;                    /* 0: the name leads to nobody */
-        uint32_t rows_epoch;           /* its shelf's, when it was made */
-        struct candidate candidates[]; /* the text stands behind them */
+        uint32_t n;                    /* 0: the name leads to no peer */
+        uint32_t rows_epoch;           /* of its shelf, when it was created */
+        struct candidate candidates[]; /* the text follows them */
 };
 
 /* A hash table that grows and shrinks by one bucket at a time (linear hashing), in segments. */
@@ -96,14 +94,13 @@ struct table {
 struct shelf {
         struct cache_pool *pool;
         struct table tables[CACHE_INDEXES];
-        struct row *late[2]; /* peers, names */
-        /* Rises when names that are not held here get a new time: aliases made of rows before are wrong then.
-         */
+        struct row *dirty[2]; /* peers, names */
+        /* Rises when names that are not cached get a new time: aliases that use their rows are then wrong. */
         uint32_t rows_epoch;
-        cache_late_fn on_late; /* NULL: dropped, nobody cares any more */
+        cache_dirty_fn on_dirty; /* NULL: the shelf has been dropped */
         void *arg;
         struct shelf *next_dropped;
-        enum cache_index empty_index; /* where its emptying has come to */
+        enum cache_index empty_index; /* how far a dropped shelf has been emptied */
         size_t empty_bucket;
 };
 
@@ -116,8 +113,8 @@ struct cache_pool {
         uint64_t evictions;
         struct entry *oldest, *newest;
         struct shelf *dropped;
-        struct buffer scratch; /* the peer being packed, or given out */
-        uint8_t text_key[16];  /* names are chosen by strangers: which collide must not be known */
+        struct buffer scratch; /* holds the peer that was packed last */
+        uint8_t text_key[16];  /* random: strangers choose names, and must not know which collide */
         uint64_t id_key[3];
 };
 
@@ -126,18 +123,18 @@ struct cache {
 };
 
 enum {
-        ENTRY_MAX_BYTES = 16384, /* of a row or an alias: longer ones are not kept */
-        EVICT_STEP = 1024,       /* entries that one call evicts, so that it does not hold up the loop */
+        ENTRY_MAX_BYTES = 16384, /* of a row or an alias; longer ones are not cached */
+        EVICT_STEP = 1024,       /* entries that one call looks at, so that it does not block the loop */
 };
 
-/* ---- cache_table.c ---- */
+/* ---- table.c ---- */
 
-/* Memory that counts in the pool, zeroed; NULL: none. */
+/* Zeroed memory that the pool counts. NULL: no memory. */
 void *block_new(struct cache_pool *pool, size_t size);
 void block_free(struct cache_pool *pool, void *block);
 size_t block_bytes(void *block);
 
-/* Before an insertion. False: there is no memory for a first bucket. */
+/* Called before an insertion. False: no memory for a first bucket. */
 bool table_ready(struct cache_pool *pool, struct table *table, enum cache_index index);
 void table_insert(struct entry *entry, enum cache_index index);
 void table_remove(struct entry *entry, enum cache_index index);
@@ -155,38 +152,39 @@ static inline struct slice entry_packed(const struct entry *entry)
         return (struct slice){ (const char *)((const struct peer_row *)entry)->packed, entry->len };
 }
 
-void shelf_announce_id(const struct shelf *shelf, enum cache_index index, int64_t id); /* into the caches */
+void shelf_prefetch_id(const struct shelf *shelf, enum cache_index index,
+                       int64_t id); /* into the processor's caches */
 struct entry *shelf_find_id(const struct shelf *shelf, enum cache_index index, int64_t id);
 struct entry *shelf_find_text(const struct shelf *shelf, enum cache_index index, struct slice text);
 
-/* ---- cache_shelf.c ---- */
+/* ---- shelf.c ---- */
 
-struct shelf *shelf_new(struct cache_pool *pool, cache_late_fn on_late, void *arg);
-void shelf_drop(struct shelf *shelf);  /* takes it; emptied by and by */
+struct shelf *shelf_new(struct cache_pool *pool, cache_dirty_fn on_dirty, void *arg);
+void shelf_drop(struct shelf *shelf);  /* takes it; cache_pool_reap() empties it */
 void shelf_empty(struct shelf *shelf); /* at once */
 
-/* `size`: the struct and what stands behind it. Zeroed, and not on the shelf yet. NULL: no memory. */
+/* `size`: the struct and the bytes after it. Zeroed, and not on the shelf yet. NULL: no memory. */
 void *entry_new(struct shelf *shelf, enum entry_kind kind, size_t size);
 void entry_insert(struct entry *entry); /* into its home index, as the newest */
-void entry_use(struct entry *entry);    /* stays for another round */
-void entry_free(struct entry *entry);   /* as if it had not been there; what was late of it is lost */
-void entry_evict(struct entry *entry);  /* the same, but what is late is handed over first */
+void entry_use(struct entry *entry);    /* marks it as used: it is not evicted this round */
+void entry_free(struct entry *entry);   /* a dirty time is lost */
+void entry_evict(struct entry *entry);  /* hands a dirty time to the owner first */
 
-/* A peer enters and leaves the index of usernames or phone numbers. */
+/* Adds a peer to the index of usernames or phone numbers; removes it. */
 void entry_list(struct entry *entry, enum cache_index index);
 void entry_unlist(struct entry *entry, enum cache_index index);
 
-void row_set_late(struct row *row, bool late);
+void row_set_dirty(struct row *row, bool dirty);
 
-/* While the pool is over its budget, looks at up to `entries` and evicts those that were not used. */
+/* While the pool exceeds its budget, looks at up to `entries` entries and evicts those that were not used. */
 void pool_evict(struct cache_pool *pool, size_t entries);
 
 /* ---- cache.c ---- */
 
 struct entry *shelf_find_peer(const struct shelf *shelf, int64_t id);
-/* Nothing is known any more of whom this username or phone number leads to. */
+/* Forgets which peers this username or phone number leads to. */
 void shelf_forget_text(struct shelf *shelf, enum cache_index index, struct slice text);
-/* Puts the peer in the place of `old`, if not NULL; returns its entry, or NULL where it cannot be kept. */
+/* Caches the peer instead of `old`, which may be NULL. Returns its entry; NULL: it cannot be cached. */
 struct entry *shelf_replace_peer(struct shelf *shelf, struct entry *old, const struct peer *peer);
 
 #endif

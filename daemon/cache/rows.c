@@ -1,14 +1,14 @@
 /*
- * What has been committed, and what merely repeats it. A row that repeats what is stored changes its time
- * here alone, and is then late: within CACHE_LATE_MAX_S it is stored again, or, when it leaves the memory
- * sooner, handed to the owner. Whatever way a row goes, no time is lost on it.
+ * Rows that have been committed, and rows that repeat them. A row that repeats what is stored changes only
+ * its time in the cache, and is then dirty. It is stored again when its time is more than CACHE_DIRTY_MAX_S
+ * ahead, or handed to the cache's owner when it is evicted before. So no time is lost.
  */
 
 #include <string.h>
 
 #include "entry.h"
 
-enum { NAMES_MAX = 64 }; /* a peer with more names is not remembered for repetitions */
+enum { NAMES_MAX = 64 }; /* the names of a peer with more are not cached */
 
 /* ---- the usernames table ---- */
 
@@ -29,7 +29,7 @@ static bool has_name(const struct peer_names *names, struct slice name)
         return false;
 }
 
-/* The same names, in whatever order; no name is in either twice. */
+/* The same names in any order? Neither list has a name twice. */
 static bool same_names(const struct names_row *row, const struct peer_names *names)
 {
         size_t at = 0;
@@ -70,7 +70,7 @@ static struct names_row *names_new(struct shelf *shelf, const struct peer_names 
         return row;
 }
 
-/* The rows have a new time: so have the aliases that were made of them. */
+/* Sets the time of the rows, and of the aliases that use them. */
 static void set_names_time(struct names_row *row, int64_t time)
 {
         const struct shelf *shelf = row->row.entry.shelf;
@@ -95,7 +95,7 @@ void cache_stored_names(struct cache *cache, const struct peer_names *names)
         size_t at = 0;
 
         if (old && same_names(old, names)) {
-                row_set_late(&old->row, false);
+                row_set_dirty(&old->row, false);
                 set_names_time(old, names->last_update_on);
                 entry_use(&old->row.entry);
                 return;
@@ -120,7 +120,7 @@ void cache_stored_peer(struct cache *cache, const struct peer *peer)
         struct entry *old = shelf_find_id(shelf, BY_ID, peer->id);
 
         if (!old || old->kind != ENTRY_PEER) {
-                /* What it was called before is not known here. */
+                /* Its former username and number are not known here. */
                 shelf_forget_text(shelf, BY_NAME, peer->username);
                 shelf_forget_text(shelf, BY_PHONE, peer->phone_number);
         }
@@ -152,10 +152,10 @@ void cache_forget_all(struct cache *cache)
         struct row_time time;
 
         for (int names = 0; names < 2; names++) {
-                while (cache_take_late(cache, names, &time, 1))
-                        old->on_late(old->arg, names, time);
+                while (cache_take_dirty(cache, names, &time, 1))
+                        old->on_dirty(old->arg, names, time);
         }
-        fresh = shelf_new(old->pool, old->on_late, old->arg);
+        fresh = shelf_new(old->pool, old->on_dirty, old->arg);
         if (!fresh) {
                 shelf_empty(old);
                 return;
@@ -166,14 +166,14 @@ void cache_forget_all(struct cache *cache)
 
 /* ---- repetitions ---- */
 
-/* Can the row's time be kept here, ahead of the backend's, until it is due? */
+/* May the row's time be kept here, ahead of the backend's? */
 static enum cache_repeat repeat(const struct entry *entry, int64_t time)
 {
         int64_t now = entry_time(entry);
-        uint64_t ahead = (uint64_t)time - (uint64_t)now + entry->late_by;
+        uint64_t ahead = (uint64_t)time - (uint64_t)now + entry->ahead_s;
 
-        if (time < now || ahead > CACHE_LATE_MAX_S || ahead < entry->late_by)
-                return CACHE_REPEAT_LATE;
+        if (time < now || ahead > CACHE_DIRTY_MAX_S || ahead < entry->ahead_s)
+                return CACHE_REPEAT_STORE;
         return CACHE_REPEAT;
 }
 
@@ -187,9 +187,9 @@ enum cache_repeat cache_repeats_peer(const struct cache *cache, const struct pee
         entry_peer(entry, &known);
         if (!peer_same(&known, peer))
                 return CACHE_NEW;
-        /* A packed time is changed in place, and the place has 32 bits. */
+        /* A packed time is changed in place, where there is room for 32 bits. */
         if (known.last_update_on < 0 || peer->last_update_on > UINT32_MAX)
-                return CACHE_REPEAT_LATE;
+                return CACHE_REPEAT_STORE;
         return repeat(entry, peer->last_update_on);
 }
 
@@ -210,11 +210,11 @@ static bool set_time(struct entry *entry, int64_t time)
         return true;
 }
 
-/* What cannot wait here is the owner's at once. */
+/* A time that cannot be kept here goes to the cache's owner at once. */
 static void touch(struct shelf *shelf, struct entry *entry, bool names, struct row_time time)
 {
         int64_t now = entry ? entry_time(entry) : INT64_MIN;
-        uint64_t ahead = entry ? (uint64_t)time.last_update_on - (uint64_t)now + entry->late_by : UINT64_MAX;
+        uint64_t ahead = entry ? (uint64_t)time.last_update_on - (uint64_t)now + entry->ahead_s : UINT64_MAX;
 
         if (entry)
                 entry_use(entry);
@@ -224,16 +224,16 @@ static void touch(struct shelf *shelf, struct entry *entry, bool names, struct r
                 entry_free(entry);
                 entry = NULL;
         }
-        if (entry && ahead <= CACHE_LATE_MAX_S) {
-                row_set_late((struct row *)entry, true);
-                entry->late_by = (uint16_t)ahead;
+        if (entry && ahead <= CACHE_DIRTY_MAX_S) {
+                row_set_dirty((struct row *)entry, true);
+                entry->ahead_s = (uint16_t)ahead;
                 return;
         }
         if (entry)
-                row_set_late((struct row *)entry, false);
+                row_set_dirty((struct row *)entry, false);
         else if (names)
                 shelf->rows_epoch++;
-        shelf->on_late(shelf->arg, names, time);
+        shelf->on_dirty(shelf->arg, names, time);
 }
 
 void cache_touch_peer(struct cache *cache, int64_t id, int64_t last_update_on)
@@ -246,18 +246,18 @@ void cache_touch_names(struct cache *cache, int64_t peer_id, int64_t last_update
 {
         struct entry *entry = shelf_find_id(cache->shelf, BY_OWNER, peer_id);
 
-        /* No rows, no times. */
+        /* A peer without rows has no time. */
         if (!entry || ((struct names_row *)entry)->n)
                 touch(cache->shelf, entry, true, (struct row_time){ peer_id, last_update_on });
 }
 
-size_t cache_take_late(struct cache *cache, bool names, struct row_time *times, size_t max)
+size_t cache_take_dirty(struct cache *cache, bool names, struct row_time *times, size_t max)
 {
         size_t n = 0;
 
-        for (struct row *row; n < max && (row = cache->shelf->late[names]); n++) {
+        for (struct row *row; n < max && (row = cache->shelf->dirty[names]); n++) {
                 times[n] = (struct row_time){ entry_id(&row->entry), entry_time(&row->entry) };
-                row_set_late(row, false);
+                row_set_dirty(row, false);
         }
         return n;
 }

@@ -1,10 +1,10 @@
 /*
- * What becomes of the cache's entries: their order, what of them is late, eviction, and the shelves of
- * sessions that are gone, which are emptied bit by bit.
+ * The life of entries: their order, which of them are dirty, eviction, and the shelves of closed sessions,
+ * which are emptied in steps.
  *
- * A use only marks its entry. Whether it was used is asked when its turn to be evicted comes: it then starts
- * again as the newest. Moving it at each use would touch three other entries, and memory is what a cached
- * read waits for.
+ * A use only marks its entry. When an entry is the oldest, it is evicted, or, if it has been used, becomes
+ * the newest without its mark (second chance). Moving it at each use would touch three other entries, and a
+ * cached read spends its time waiting for memory.
  */
 
 #include "entry.h"
@@ -78,8 +78,8 @@ void entry_free(struct entry *entry)
 
         entry_unlist(entry, BY_NAME);
         entry_unlist(entry, BY_PHONE);
-        if (entry->late)
-                row_set_late((struct row *)entry, false);
+        if (entry->dirty)
+                row_set_dirty((struct row *)entry, false);
         table_remove(entry, home(entry));
         order_remove(entry);
         assert(pool->entries > 0);
@@ -91,9 +91,9 @@ void entry_evict(struct entry *entry)
 {
         const struct shelf *shelf = entry->shelf;
 
-        if (entry->late && shelf->on_late)
-                shelf->on_late(shelf->arg, entry->kind == ENTRY_NAMES,
-                               (struct row_time){ entry_id(entry), entry_time(entry) });
+        if (entry->dirty && shelf->on_dirty)
+                shelf->on_dirty(shelf->arg, entry->kind == ENTRY_NAMES,
+                                (struct row_time){ entry_id(entry), entry_time(entry) });
         entry_free(entry);
 }
 
@@ -123,38 +123,38 @@ void entry_unlist(struct entry *entry, enum cache_index index)
                 entry->by_phone = false;
 }
 
-void row_set_late(struct row *row, bool late)
+void row_set_dirty(struct row *row, bool dirty)
 {
-        struct row **first = &row->entry.shelf->late[row->entry.kind == ENTRY_NAMES];
+        struct row **first = &row->entry.shelf->dirty[row->entry.kind == ENTRY_NAMES];
 
         assert(row->entry.kind == ENTRY_PEER || row->entry.kind == ENTRY_NAMES);
-        if (row->entry.late == late)
+        if (row->entry.dirty == dirty)
                 return;
-        row->entry.late = late;
-        if (late) {
-                row->late_before = NULL;
-                row->late_behind = *first;
+        row->entry.dirty = dirty;
+        if (dirty) {
+                row->dirty_before = NULL;
+                row->dirty_after = *first;
                 if (*first)
-                        (*first)->late_before = row;
+                        (*first)->dirty_before = row;
                 *first = row;
                 return;
         }
-        *(row->late_before ? &row->late_before->late_behind : first) = row->late_behind;
-        if (row->late_behind)
-                row->late_behind->late_before = row->late_before;
-        row->entry.late_by = 0;
+        *(row->dirty_before ? &row->dirty_before->dirty_after : first) = row->dirty_after;
+        if (row->dirty_after)
+                row->dirty_after->dirty_before = row->dirty_before;
+        row->entry.ahead_s = 0;
 }
 
 /* ---- shelves ---- */
 
-struct shelf *shelf_new(struct cache_pool *pool, cache_late_fn on_late, void *arg)
+struct shelf *shelf_new(struct cache_pool *pool, cache_dirty_fn on_dirty, void *arg)
 {
         struct shelf *shelf = block_new(pool, sizeof(*shelf));
 
         if (!shelf)
                 return NULL;
         shelf->pool = pool;
-        shelf->on_late = on_late;
+        shelf->on_dirty = on_dirty;
         shelf->arg = arg;
         return shelf;
 }
@@ -162,7 +162,7 @@ struct shelf *shelf_new(struct cache_pool *pool, cache_late_fn on_late, void *ar
 void shelf_drop(struct shelf *shelf)
 {
         assert(shelf->pool->dropped != shelf);
-        shelf->on_late = NULL;
+        shelf->on_dirty = NULL;
         shelf->empty_index = 0;
         shelf->empty_bucket = SIZE_MAX;
         shelf->next_dropped = shelf->pool->dropped;
@@ -170,8 +170,8 @@ void shelf_drop(struct shelf *shelf)
 }
 
 /*
- * Frees one entry or passes an empty bucket; false: nothing is left. From the last bucket to the first: a
- * table that shrinks meanwhile moves nothing behind the place.
+ * Frees one entry, or moves on from an empty bucket. False: nothing is left. It goes from the last bucket to
+ * the first: a table that shrinks meanwhile moves no entry to a bucket that was passed.
  */
 static bool empty_step(struct shelf *shelf)
 {

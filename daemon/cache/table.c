@@ -1,8 +1,8 @@
 /*
- * Where the cache's entries are found: hash tables by linear hashing, whose memory is counted in the pool.
- * With 2^n <= buckets < 2^(n+1), a hash's bucket is its low n+1 bits, or where that bucket is not there
- * yet, its low n bits. One more bucket takes its entries from one other alone, so no call takes time in
- * proportion to how many entries there are.
+ * The indexes: hash tables with linear hashing, whose memory the pool counts. With 2^n <= buckets < 2^(n+1),
+ * the bucket of a hash is its low n+1 bits, or, if that bucket does not exist yet, its low n bits. A new
+ * bucket takes entries from one other bucket only, so no call takes time in proportion to the number of
+ * entries.
  */
 
 #include "entry.h"
@@ -16,7 +16,7 @@
 enum {
         FIRST_BUCKETS = 4, /* most sessions are small */
         SEGMENT_BUCKETS = 256,
-        HEAP_HEADER_BYTES = sizeof(size_t), /* what malloc keeps before a block */
+        HEAP_HEADER_BYTES = sizeof(size_t), /* what malloc stores before a block */
         CACHE_LINE_BYTES = 64,
         ENTRY_LINES = 3, /* most peers fit */
 };
@@ -49,9 +49,9 @@ void block_free(struct cache_pool *pool, void *block)
         free(block);
 }
 
-/* ---- what entries hold ---- */
+/* ---- contents of entries ---- */
 
-/* A str or nil at `at`, as peer_write() wrote it; moves past it. */
+/* Reads a str or nil that peer_write() wrote, and moves past it. */
 static struct slice take_text(const uint8_t **at)
 {
         const uint8_t *head = *at;
@@ -164,7 +164,7 @@ static uint64_t hash_entry(const struct entry *entry, enum cache_index index)
         return index <= BY_OWNER ? hash_id(pool, entry_id(entry)) : hash_text(pool, entry_text(entry, index));
 }
 
-/* The link to the entry behind this one in a bucket. */
+/* The link to the next entry in the bucket. */
 static struct entry **next_in(struct entry *entry, enum cache_index index)
 {
         struct peer_row *peer = (struct peer_row *)entry;
@@ -187,7 +187,7 @@ static struct entry **bucket_of(const struct table *table, uint64_t hash)
         return bucket(table, n < table->buckets ? n : hash & (mask >> 1));
 }
 
-/* Where bucket n's entries are while it is not there. */
+/* The bucket that has the entries of bucket n before that exists. */
 static size_t buddy(size_t n)
 {
         assert(n > 0);
@@ -199,7 +199,7 @@ static bool is_power(size_t n)
         return (n & (n - 1)) == 0;
 }
 
-/* Another array in the place of `*array`, with the same contents. */
+/* Replaces `*array` by another array with the same contents. */
 static bool replace(struct cache_pool *pool, void *array, size_t bytes, size_t new_bytes)
 {
         void **place = array, *longer = block_new(pool, new_bytes);
@@ -233,7 +233,7 @@ static bool make_room(struct cache_pool *pool, struct table *table)
         return table->segments[segments] != NULL;
 }
 
-/* One bucket more. Without memory for it the chains get longer, and it is tried again next time. */
+/* Adds a bucket. Without memory the chains get longer, and the next insertion tries again. */
 static void grow(struct cache_pool *pool, struct table *table, enum cache_index index)
 {
         size_t n = table->buckets;
@@ -260,7 +260,7 @@ static void grow(struct cache_pool *pool, struct table *table, enum cache_index 
         }
 }
 
-/* One bucket less; memory is given back where grow() would ask for it. */
+/* Removes a bucket. Frees memory where grow() would allocate it. */
 static void shrink(struct cache_pool *pool, struct table *table, enum cache_index index)
 {
         size_t n = --table->buckets, segments = n / SEGMENT_BUCKETS;
@@ -288,7 +288,7 @@ void table_free(struct cache_pool *pool, struct table *table)
         *table = (struct table){ NULL, 0, 0 };
 }
 
-/* Ids are what is looked up most, and a look-up waits for memory at each entry that it passes. */
+/* Most lookups are by id, and a lookup waits for memory at each entry of the chain: keep those short. */
 static size_t buckets_for(size_t count, enum cache_index index)
 {
         return index == BY_ID ? count + count / 2 : count;
@@ -328,7 +328,7 @@ void table_remove(struct entry *entry, enum cache_index index)
         }
         *link = *next_in(entry, index);
         table->count--;
-        /* Up to an eighth of the buckets may be too many. */
+        /* Shrinks only when more than an eighth of the buckets is too many. */
         for (int i = 0; i < 3 && table->buckets > FIRST_BUCKETS + buckets_for(table->count, index) / 8 * 9;
              i++)
                 shrink(pool, table, index);
@@ -336,7 +336,7 @@ void table_remove(struct entry *entry, enum cache_index index)
 
 /* ---- finding ---- */
 
-void shelf_announce_id(const struct shelf *shelf, enum cache_index index, int64_t id)
+void shelf_prefetch_id(const struct shelf *shelf, enum cache_index index, int64_t id)
 {
         const struct table *table = &shelf->tables[index];
         uintptr_t entry;

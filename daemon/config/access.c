@@ -1,7 +1,6 @@
 /*
- * A rule's text is taken apart once, here, into what a lookup needs: a uid or gid, rights, globs and a
- * set of backends. Lookups then walk the few rules there are; nothing is cached, so a reload is a
- * matter of other rules.
+ * A rule is parsed once, into what a check needs: a uid or gid, rights, patterns and a set of backends. A
+ * check walks all rules, which are few. Nothing is cached, so a reload only replaces the rules.
  */
 
 #include "access.h"
@@ -67,12 +66,12 @@ int credentials_init(struct credentials *credentials, int socket_fd)
                         break;
                 if (errno == ERANGE && room > len)
                         continue;
-                /* Rules only ever give rights: without the supplementary groups there are fewer. */
+                /* Rules only give rights: without the supplementary groups the peer may have fewer. */
                 room = 0;
                 break;
         }
         gids[0] = peer.gid;
-        kept = realloc(gids, sizeof(gid_t) + room); /* of the room, what is used: it stays with the client */
+        kept = realloc(gids, sizeof(gid_t) + room); /* the client keeps it: free what is not used */
         *credentials =
                 (struct credentials){ peer.pid, peer.uid, kept ? kept : gids, 1 + room / sizeof(gid_t) };
         return 0;
@@ -109,7 +108,7 @@ static void skip_space(struct parser *parser)
         parser->at += strspn(parser->at, " \t");
 }
 
-/* The next word, up to a space or comma that has no backslash before it. */
+/* The next word. It ends before a space or comma without a backslash. */
 static struct slice word(struct parser *parser)
 {
         const char *start = parser->at;
@@ -207,7 +206,7 @@ static bool read_rule(struct access_rule *rule, struct parser *parser)
         return true;
 }
 
-/* 0, or an errno; *found false: there is none of this name. */
+/* 0, or an errno. `*found` false: there is no user or group of this name. */
 static int lookup_id(bool user, const char *name, id_t *id, bool *found)
 {
         char *buffer = NULL;
@@ -231,7 +230,7 @@ static int lookup_id(bool user, const char *name, id_t *id, bool *found)
                 *id = a_user ? a_user->pw_uid : a_group ? a_group->gr_gid : (id_t)-1;
         }
         free(buffer);
-        /* NSS modules say "there is none" in these ways too: getpwnam_r(3). */
+        /* NSS modules also report a missing name with these: getpwnam_r(3). */
         return error == ENOENT || error == ESRCH || error == EBADF || error == EPERM ? 0 : error;
 }
 
@@ -317,7 +316,7 @@ void access_deinit(struct access *access)
         *access = (struct access){ NULL, 0 };
 }
 
-/* ---- asking ---- */
+/* ---- checks ---- */
 
 static bool is_for(const struct access_rule *rule, const struct credentials *credentials)
 {

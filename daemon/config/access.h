@@ -2,7 +2,7 @@
 #define GRAMD_DAEMON_CONFIG_ACCESS_H
 
 /*
- * Who may do what: the socket peer's credentials against the `[access]` rules of the configuration.
+ * Who may do what: the credentials of a connection, and the `[access]` rules of the configuration.
  *
  *     [access]
  *     user alice = read,write on alice-*,shared-*
@@ -10,14 +10,13 @@
  *     everyone   = read on public-*
  *     group ops  = admin
  *
- * A rule is its rights (read, write, admin), then `on` and the names of sessions as globs, then `in` and
- * the names of backends; without them it holds for all. A comma or a space in a glob has a backslash
- * before it. `write` implies `read`. `admin` implies neither, and is a rule without `on` and `in`.
+ * A rule has rights (read, write, admin), then `on` and patterns of session names, then `in` and names of
+ * backends. Without `on` or `in` it is for all of them. A comma or space in a pattern has a backslash before
+ * it. `write` implies `read`. `admin` implies neither, and its rule has no `on` and `in`.
  *
- * Rights add up over the rules that match. Without any rule, everyone whom the socket's mode lets in
- * may read and write; the first rule ends that. The daemon's own uid and root may always do everything.
- * Names of users and groups are looked up once, when the configuration is read (which may block);
- * numbers are taken as they are.
+ * The rights of all rules that match add up. Without any rule, everyone whom the socket's mode admits may
+ * read and write; with the first rule that ends. The daemon's own uid and root may always do everything.
+ * Names of users and groups are looked up once, when the configuration is read, which may block.
  */
 
 #include <stdbool.h>
@@ -38,22 +37,22 @@ struct access {
 struct credentials {
         pid_t pid;
         uid_t uid;
-        gid_t *gids; /* malloc'ed: its primary and supplementary groups, as the kernel tells them */
+        gid_t *gids; /* malloc'ed: its primary and supplementary groups, from the kernel */
         size_t n_gids;
 };
 
 int credentials_init(struct credentials *credentials, int socket_fd); /* 0, or -errno */
 void credentials_deinit(struct credentials *credentials);
 
-/* Adds the rule `who = text`. False: `why` says what is wrong with it, naming the value. */
+/* Adds the rule `who = text`. False: `why` says what is wrong, and names the value. */
 bool access_add(struct access *access, const char *who, const char *text, char *why, size_t why_size);
 void access_deinit(struct access *access);
 
-/* Every rule as access_add() got it, in order. */
+/* Calls `rule` for each rule, in order, with the texts that access_add() got. */
 void access_each(const struct access *access, void (*rule)(void *arg, const char *who, const char *text),
                  void *arg);
 
-/* The rights on one session; `admin` does not depend on the session: it is asked with an absent name. */
+/* The rights on a session. For `admin`, which does not depend on a session, `session` may be absent. */
 unsigned access_rights(const struct access *access, const struct credentials *credentials,
                        struct slice session, const char *backend);
 

@@ -23,7 +23,7 @@ static const char default_file[] = "/etc/gramd/gramd.conf";
 static const struct action_flag {
         const char *name;
         enum config_action action;
-        bool at_once; /* whatever else there is */
+        bool at_once; /* nothing else is read */
         const char *help;
 } action_flags[] = {
         { "check-config", CONFIG_CHECK, false, "Read the configuration, say whether it is right, and end." },
@@ -44,7 +44,7 @@ static int fail(struct config_error *error, const char *format, ...)
         return -1;
 }
 
-/* Sets an option from somewhere else than a file; `origin` is the flag or variable. */
+/* Sets an option that is not from the file; `origin` is the flag or variable. */
 static int set(struct config *config, const struct config_option *option, const char *origin,
                const char *text, struct config_error *error)
 {
@@ -71,7 +71,7 @@ static void flags_deinit(struct flags *flags)
         free(flags->values);
 }
 
-/* One flag and perhaps its value; `*used` says how many arguments those were. */
+/* Reads a flag and its value, if it has one; `*used` is the number of arguments read. */
 static int read_flag(struct flags *flags, char **arguments, enum config_action *action, int *used,
                      struct config_error *error)
 {
@@ -152,7 +152,7 @@ static const char *environment(const char *name)
         return value && *value ? value : NULL;
 }
 
-/* The passwd entry of the user that runs this: its name or its home; empty where there is none. */
+/* The name or the home directory of this process's user; empty: it has no passwd entry. */
 static void own_passwd(bool home, char *out, size_t size)
 {
         char buffer[4096];
@@ -193,7 +193,7 @@ static int default_data(struct config *config, struct config_error *error)
         const char *state = environment("STATE_DIRECTORY"), *home = environment("HOME");
         char text[4096], passwd_home[2048];
 
-        if (state) { /* the first, where the unit has several */
+        if (state) { /* a unit may have several: the first */
                 snprintf(text, sizeof(text), "%.*s", (int)strcspn(state, ":"), state);
                 return set_by_name(config, "data", "$STATE_DIRECTORY", text, error);
         }
@@ -284,7 +284,7 @@ void config_adopt(struct config *running, struct config *fresh)
 
 /* ---- for people ---- */
 
-/* `text` in lines of at most 78 columns, each behind `indent`. */
+/* Prints `text` in lines of at most 78 columns, each with `indent` in front. */
 static void print_wrapped(const char *indent, const char *text)
 {
         size_t room = 78 - strlen(indent);

@@ -1,10 +1,9 @@
 /*
- * inih takes the lines apart, but sees them through a reader of ours. As the library comes, it splits
- * a line of more than 200 bytes and reads its rest as a line of its own, takes an indented line for a
- * continuation of the one before, a colon for an equals sign, says nothing of sections without keys,
- * and counts lines for itself only. So the reader trims every line, looks at what inih would let pass,
- * and hands a long line over in pieces, which the library's own continuation rule gives back to us
- * piece by piece.
+ * The library inih parses the lines, which it gets from read_piece(). By itself inih splits a line of more
+ * than 200 bytes and reads its rest as another line, takes an indented line for a continuation of the
+ * previous one and a colon for an equals sign, ignores sections without keys, and does not report line
+ * numbers. So read_piece() trims every line, checks what inih would accept, and passes on a long line in
+ * pieces that look like continuations, which inih then reports one by one.
  */
 
 #include "file.h"
@@ -29,19 +28,19 @@ struct file {
         struct config_error *error;
         int status;
 
-        unsigned line; /* the one that is being read */
-        char *raw;     /* the line, trimmed, and without its comment */
+        unsigned line; /* the number of the current line */
+        char *raw;     /* the current line; next_line() trims it and cuts its comment */
         size_t raw_size;
-        const char *rest; /* what inih has not been given of it yet */
+        const char *rest; /* the part of it that inih has not got yet */
 
         char section[16];
         char key[256];
-        char *value; /* of this line, as far as it has come; NULL: the line gave none */
+        char *value; /* of this line, as far as it has been read; NULL: none */
         size_t value_len;
         unsigned *set_in_line; /* of each option, by its number; 0: not set */
 };
 
-/* The first error counts. */
+/* Only the first error is kept. */
 static void fail(struct file *file, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void fail(struct file *file, const char *format, ...)
@@ -62,7 +61,7 @@ static void fail(struct file *file, const char *format, ...)
         va_end(args);
 }
 
-/* ---- a whole key and value ---- */
+/* ---- a complete key and value ---- */
 
 static void set_option(struct file *file, const struct config_option *option)
 {
@@ -96,7 +95,7 @@ static void set_access(struct file *file)
                 fail(file, "%s = %s: %s", file->key, file->value, why);
 }
 
-/* The line is over: what it said counts. */
+/* At the end of a line: uses its key and value. */
 static void finish_line(struct file *file)
 {
         struct config_option option;
@@ -113,7 +112,7 @@ static void finish_line(struct file *file)
         file->value = NULL;
 }
 
-/* inih's handler. The second time for one line, it is the next piece of its value. */
+/* inih's handler. Further calls for the same line bring further pieces of its value. */
 static int on_value(void *arg, const char *section, const char *name, const char *value)
 {
         struct file *file = arg;
@@ -158,7 +157,7 @@ static void cut_comment(char *text)
         }
 }
 
-/* What inih would read in a way of its own. */
+/* Refuses lines that inih would misread. */
 static void check_line(struct file *file, const char *line)
 {
         size_t name = strcspn(line, "=:");
@@ -167,7 +166,7 @@ static void check_line(struct file *file, const char *line)
                 if (strcmp(line, "[access]") != 0)
                         fail(file, "unknown section '%s' ([access])", line);
         } else if (line[name] != '=') {
-                /* Its first word only: what follows may be a secret. */
+                /* Quotes only the first word: the rest may be a secret. */
                 fail(file, "expected 'option = value' or '[section]', not '%.*s'",
                      (int)strcspn(line, " \t=:"), line);
         } else if (name == 0) {
@@ -177,7 +176,7 @@ static void check_line(struct file *file, const char *line)
         }
 }
 
-/* The next line that says something, or NULL. */
+/* The next line that is not empty or a comment; NULL: the end or an error. */
 static const char *next_line(struct file *file)
 {
         for (;;) {
@@ -208,8 +207,9 @@ static const char *next_line(struct file *file)
         }
 }
 
-/* How much of `rest` fits; the library drops spaces at a piece's ends and reads ';' and '#' there as
- * comments. */
+/* The length of the next piece. It must not begin or end with a space, which inih drops, nor begin with ';'
+ * or
+ * '#', which would make it a comment. */
 static size_t piece(const char *rest, size_t room)
 {
         size_t len = strlen(rest);
@@ -236,7 +236,7 @@ static char *read_piece(char *out, int size, void *arg)
                 if (!file->rest)
                         return NULL;
         }
-        /* A space in front makes it a continuation. */
+        /* A space in front makes the piece a continuation. */
         len = piece(file->rest, (size_t)size - 2);
         if (!len) {
                 fail(file, "the line is too long");

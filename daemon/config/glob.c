@@ -1,12 +1,12 @@
 /*
- * One pattern element at a time, and one place to come back to: the last `*`. A later star makes the
- * earlier ones needless (what they took can only grow), so there is no recursion, and no pattern that
- * takes longer than the two lengths' product.
+ * Matches one element of the pattern at a time, and backtracks only to the last `*`: text that an earlier
+ * star could take as well, the later one can take too. So there is no recursion, and the time is at most
+ * proportional to the product of both lengths.
  */
 
 #include "glob.h"
 
-/* Bytes of the character at `at`: `?` and sets take whole characters of UTF-8. */
+/* The length of the UTF-8 character at `at`: `?` and sets match whole characters. */
 static size_t character(struct slice text, size_t at)
 {
         size_t len = 1;
@@ -22,7 +22,7 @@ static int compare(struct slice a, size_t at_a, struct slice b, size_t at_b)
                              (struct slice){ b.data + at_b, character(b, at_b) });
 }
 
-/* The set that starts at `at` with '['; returns its length, or 0 where no ']' ends it: then '[' is itself. */
+/* Matches the set that begins with '[' at `at`. Returns its length; 0: it has no ']', so '[' is literal. */
 static size_t match_set(struct slice pattern, size_t at, struct slice text, size_t text_at, bool *matches)
 {
         size_t p = at + 1;
@@ -51,7 +51,7 @@ static size_t match_set(struct slice pattern, size_t at, struct slice text, size
         return p + 1 - at;
 }
 
-/* Does the element at `*p`, no star, match the text at `*t`? Then both move on. */
+/* Matches one element that is not a star. True: `*p` and `*t` have moved past it. */
 static bool match_one(struct slice pattern, size_t *p, struct slice text, size_t *t)
 {
         size_t len = 1, at = *p;

@@ -1,8 +1,8 @@
 #ifndef GRAMD_DAEMON_CONFIG_GLOB_H
 #define GRAMD_DAEMON_CONFIG_GLOB_H
 
-/* Shell patterns over session names: `*`, `?`, `[a-z]`, `[!a-z]`, `\x`. Linear in both lengths' product at
- * worst. */
+/* Shell patterns for session names: `*`, `?`, `[a-z]`, `[!a-z]`, `\x`. The time is at most proportional to
+ * the product of both lengths. */
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 /*
- * One row an option, one row a type. A type knows how its values are read from text and written back;
- * whether the text came from a file, a flag or the environment is the caller's business.
+ * A row for each option, and one for each type. A type has functions that read its values from text and write
+ * them back; they do not know whether the text is from a file, a flag or the environment.
  */
 
 #include "option.h"
@@ -17,7 +17,7 @@
 #include "uri.h"
 
 enum {
-        SOCKET_MAX_BYTES = 107, /* sun_path, and its NUL */
+        SOCKET_MAX_BYTES = 107, /* sun_path without its NUL */
         PATH_MAX_BYTES = 4095,
         DAY_MS = 86400 * 1000,
 };
@@ -52,35 +52,35 @@ static const struct own_option {
 } own_options[] = {
         OWN(socket, false, "socket", OPTION_PATH, { NULL }, 1, SOCKET_MAX_BYTES,
             "The socket to listen on, where none is inherited. Default: /run/gramd/gramd.sock for root and "
-            "the user gramd, else $XDG_RUNTIME_DIR/gramd.sock; $GRAMD_SOCKET goes before the file.",
+            "the user gramd, else $XDG_RUNTIME_DIR/gramd.sock; $GRAMD_SOCKET replaces the value in the file.",
             NULL),
         OWN(data, false, "data", OPTION_PATH, { NULL }, 1, PATH_MAX_BYTES,
             "The directory of the session files. Default: $STATE_DIRECTORY, else ~/.local/state/gramd.",
             NULL),
         OWN(backend, false, "backend", OPTION_BACKEND, { "file" }, 0, 0,
-            "Where a session is stored whose client does not choose.", NULL),
+            "Where a session is stored if its client does not say so.", NULL),
         OWN(log_level, true, "log-level", OPTION_CHOICE, { .number = LOG_INFO }, 0, 0,
             "The least important lines that are logged: error, warning, info or debug.", &levels),
         OWN(log_json, false, "log-json", OPTION_SWITCH, { .number = 0 }, 0, 0, "Log lines as JSON.", NULL),
         OWN(fsync, false, "fsync", OPTION_CHOICE, { .number = FSYNC_EVERYSEC }, 0, 0,
             "When peers, usernames and update states reach the disk: always (before the answer), everysec "
-            "(within a second) or no (when the system likes).",
+            "(within a second) or no (when the operating system decides).",
             &fsync_policies),
         OWN(idle_close_ms, true, "idle-close", OPTION_SECONDS, { .number = 5000 }, 0, DAY_MS,
-            "How long after its last handle a session's file is closed.", NULL),
+            "How long after its last handle has closed a session is closed.", NULL),
         OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 256 * MIB }, 0, 1024 * GIB,
             "Memory for peers and usernames of all open sessions together.", NULL),
         OWN(max_message_bytes, true, "max-message", OPTION_SIZE, { .number = LIMIT_MESSAGE_BYTES }, 4 * KIB,
-            GIB, "The longest message, requests and answers.", NULL),
+            GIB, "The longest message: request or answer.", NULL),
         OWN(max_in_flight, true, "max-in-flight", OPTION_COUNT, { .number = LIMIT_IN_FLIGHT }, 1, 65536,
             "Unanswered requests of one connection on one session; one more is refused.", NULL),
         OWN(max_sessions, true, "max-sessions", OPTION_COUNT, { .number = LIMIT_SESSIONS }, 1, 1000000,
             "Sessions that one connection may have open.", NULL),
         OWN(max_clients, true, "max-clients", OPTION_COUNT, { .number = 10000 }, 1, 1000000,
-            "Connections at a time.", NULL),
+            "Connections at the same time.", NULL),
         OWN(client_buffer_bytes, true, "client-buffer", OPTION_SIZE, { .number = MIB }, 4 * KIB, GIB,
-            "Unread answers and queued requests of one connection; beyond it the daemon stops reading from "
-            "it.",
+            "Unread answers and queued requests of one connection; above it the daemon stops reading from "
+            "the connection.",
             NULL),
         OWN(workers, false, "workers", OPTION_COUNT, { .number = 4 }, 1, 256,
             "Threads that run the backends.", NULL),
@@ -203,7 +203,7 @@ static void print_seconds(const struct option *row, uint64_t ms, char *text, siz
                 text[len - 1] = '\0';
 }
 
-/* Digits, and what stands behind them. */
+/* Reads digits, and moves past them. */
 static bool read_digits(const char **at, uint64_t *number)
 {
         const char *start = *at;

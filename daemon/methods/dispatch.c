@@ -271,7 +271,7 @@ void dispatch_prefetch(struct context *context, struct client *client, struct sl
                 return;
         handle = handle_find(client, number);
         if (handle && handle->session->cache)
-                cache_announce_id(handle->session->cache, id);
+                cache_prefetch_id(handle->session->cache, id);
 }
 
 void dispatch_violation(struct context *context, struct client *client, uint32_t id, int frame_error)

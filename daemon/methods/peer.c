@@ -342,7 +342,7 @@ static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8
                     bsearch(&incoming->rows[i].id, ids, n, sizeof(int64_t), by_id))
                         kinds[i] = CACHE_NEW;
                 incoming->n_new += kinds[i] == CACHE_NEW;
-                incoming->n_late += kinds[i] == CACHE_REPEAT_LATE;
+                incoming->n_late += kinds[i] == CACHE_REPEAT_STORE;
         }
         if (ids != few)
                 free(ids);

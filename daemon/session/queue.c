@@ -123,7 +123,7 @@ bool queue_run_late(struct session *session)
 
         for (int names = 0; names < 2 && session->cache; names++) {
                 struct row_time times[AT_ONCE];
-                size_t n = cache_take_late(session->cache, names, times, AT_ONCE);
+                size_t n = cache_take_dirty(session->cache, names, times, AT_ONCE);
 
                 for (size_t i = 0; i < n; i++)
                         queue_late(session, names, times[i]);

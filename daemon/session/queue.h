@@ -23,7 +23,7 @@ bool queue_run_late(struct session *session);
 /* Answers what waits, in the lanes and in the job under way: it takes too long. */
 void queue_overdue(struct session *session);
 
-/* cache.h's cache_late_fn; `arg` is the session. */
+/* cache.h's cache_dirty_fn; `arg` is the session. */
 void queue_late(void *arg, bool is_names, struct row_time time);
 
 #endif

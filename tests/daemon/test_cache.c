@@ -11,32 +11,32 @@
 
 #include "../../daemon/cache/cache.h"
 
-enum { NOW = 1700000000, LATE_LOG = 64 };
+enum { NOW = 1700000000, DIRTY_LOG = 64 };
 
 static struct cache_pool *pool;
 static struct cache *cache;
 static struct {
         bool names;
         struct row_time time;
-} late[LATE_LOG];
-static size_t n_late;
+} dirty[DIRTY_LOG];
+static size_t n_dirty;
 
-static void on_late(void *arg, bool is_names, struct row_time time)
+static void on_dirty(void *arg, bool is_names, struct row_time time)
 {
-        ck_assert_ptr_eq(arg, &n_late);
-        if (n_late < LATE_LOG) {
-                late[n_late].names = is_names;
-                late[n_late].time = time;
+        ck_assert_ptr_eq(arg, &n_dirty);
+        if (n_dirty < DIRTY_LOG) {
+                dirty[n_dirty].names = is_names;
+                dirty[n_dirty].time = time;
         }
-        n_late++;
+        n_dirty++;
 }
 
 static void setup(void)
 {
-        n_late = 0;
+        n_dirty = 0;
         pool = cache_pool_new(1 << 20);
         ck_assert_ptr_nonnull(pool);
-        cache = cache_new(pool, on_late, &n_late);
+        cache = cache_new(pool, on_dirty, &n_dirty);
         ck_assert_ptr_nonnull(cache);
 }
 
@@ -238,7 +238,7 @@ START_TEST(several_owners)
         cache_forget_username(cache, slice_of("a"));
         ck_assert_int_eq(by_name("a"), -1);
 
-        /* A late time counts in the backend's answer too. */
+        /* A dirty time counts in the backend's answer too. */
         ck_assert_int_eq(found_name("a", matches, 4), 3);
 }
 END_TEST
@@ -278,62 +278,62 @@ START_TEST(repetitions_of_peers)
         ck_assert_int_eq(repeats(1, "a", "15", NOW), CACHE_NEW);
         store(1, "a", "15", NOW);
         ck_assert_int_eq(repeats(1, "a", "15", NOW), CACHE_REPEAT);
-        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_LATE_MAX_S), CACHE_REPEAT);
-        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_LATE_MAX_S + 1), CACHE_REPEAT_LATE);
-        ck_assert_int_eq(repeats(1, "a", "15", NOW - 1), CACHE_REPEAT_LATE);
+        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_DIRTY_MAX_S), CACHE_REPEAT);
+        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_DIRTY_MAX_S + 1), CACHE_REPEAT_STORE);
+        ck_assert_int_eq(repeats(1, "a", "15", NOW - 1), CACHE_REPEAT_STORE);
         ck_assert_int_eq(repeats(1, "b", "15", NOW), CACHE_NEW);
         ck_assert_int_eq(repeats(1, "a", NULL, NOW), CACHE_NEW);
-        ck_assert_int_eq(repeats(1, "a", "15", INT64_MAX), CACHE_REPEAT_LATE);
-        ck_assert_int_eq(repeats(1, "a", "15", INT64_MIN), CACHE_REPEAT_LATE);
+        ck_assert_int_eq(repeats(1, "a", "15", INT64_MAX), CACHE_REPEAT_STORE);
+        ck_assert_int_eq(repeats(1, "a", "15", INT64_MIN), CACHE_REPEAT_STORE);
 
         /* The stored time counts, not the touched one. */
         cache_touch_peer(cache, 1, NOW + 400);
         ck_assert_int_eq(cache_peer_time(cache, 1, 5), NOW + 400);
-        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_LATE_MAX_S), CACHE_REPEAT);
-        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_LATE_MAX_S + 1), CACHE_REPEAT_LATE);
+        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_DIRTY_MAX_S), CACHE_REPEAT);
+        ck_assert_int_eq(repeats(1, "a", "15", NOW + CACHE_DIRTY_MAX_S + 1), CACHE_REPEAT_STORE);
         cache_touch_peer(cache, 1, NOW + 300);
         ck_assert_int_eq(cache_peer_time(cache, 1, 5), NOW + 400);
         ck_assert_int_eq(cache_peer_time(cache, 2, 5), 5);
 
-        ck_assert_uint_eq(cache_take_late(cache, true, times, 4), 0);
-        ck_assert_uint_eq(cache_take_late(cache, false, times, 4), 1);
+        ck_assert_uint_eq(cache_take_dirty(cache, true, times, 4), 0);
+        ck_assert_uint_eq(cache_take_dirty(cache, false, times, 4), 1);
         ck_assert_int_eq(times[0].id, 1);
         ck_assert_int_eq(times[0].last_update_on, NOW + 400);
-        ck_assert_uint_eq(cache_take_late(cache, false, times, 4), 0);
-        ck_assert_int_eq(repeats(1, "a", "15", NOW + 400 + CACHE_LATE_MAX_S), CACHE_REPEAT);
+        ck_assert_uint_eq(cache_take_dirty(cache, false, times, 4), 0);
+        ck_assert_int_eq(repeats(1, "a", "15", NOW + 400 + CACHE_DIRTY_MAX_S), CACHE_REPEAT);
 
-        /* Stored with its time, it is not late any more. */
+        /* Stored with its time, it is not dirty any more. */
         cache_touch_peer(cache, 1, NOW + 500);
         store(1, "a", "15", NOW + 600);
-        ck_assert_uint_eq(cache_take_late(cache, false, times, 4), 0);
-        ck_assert_uint_eq(n_late, 0);
+        ck_assert_uint_eq(cache_take_dirty(cache, false, times, 4), 0);
+        ck_assert_uint_eq(n_dirty, 0);
 }
 END_TEST
 
-/* What cannot be kept late is handed over at once. */
+/* What cannot be kept dirty is handed over at once. */
 START_TEST(touches_that_cannot_wait)
 {
         cache_touch_peer(cache, 1, NOW); /* evicted meanwhile */
-        ck_assert_uint_eq(n_late, 1);
-        ck_assert_int_eq(late[0].time.id, 1);
-        ck_assert_int_eq(late[0].time.last_update_on, NOW);
-        ck_assert(!late[0].names);
+        ck_assert_uint_eq(n_dirty, 1);
+        ck_assert_int_eq(dirty[0].time.id, 1);
+        ck_assert_int_eq(dirty[0].time.last_update_on, NOW);
+        ck_assert(!dirty[0].names);
         store(1, "a", NULL, NOW);
         cache_touch_peer(cache, 1, NOW + 5000);
-        ck_assert_uint_eq(n_late, 2);
-        ck_assert_int_eq(late[1].time.last_update_on, NOW + 5000);
+        ck_assert_uint_eq(n_dirty, 2);
+        ck_assert_int_eq(dirty[1].time.last_update_on, NOW + 5000);
         ck_assert_int_eq(cache_peer_time(cache, 1, 0), NOW + 5000);
         cache_touch_peer(cache, 1, (int64_t)1 << 40); /* does not fit the packed row */
-        ck_assert_uint_eq(n_late, 3);
+        ck_assert_uint_eq(n_dirty, 3);
         ck_assert_int_eq(by_id(1), CACHE_MISS);
         cache_touch_names(cache, 1, NOW);
-        ck_assert_uint_eq(n_late, 4);
-        ck_assert(late[3].names);
+        ck_assert_uint_eq(n_dirty, 4);
+        ck_assert(dirty[3].names);
 
         store(2, NULL, NULL, (int64_t)1 << 40);
-        ck_assert_int_eq(repeats(2, NULL, NULL, (int64_t)1 << 40), CACHE_REPEAT_LATE);
+        ck_assert_int_eq(repeats(2, NULL, NULL, (int64_t)1 << 40), CACHE_REPEAT_STORE);
         store(2, NULL, NULL, -5);
-        ck_assert_int_eq(repeats(2, NULL, NULL, -4), CACHE_REPEAT_LATE);
+        ck_assert_int_eq(repeats(2, NULL, NULL, -4), CACHE_REPEAT_STORE);
 }
 END_TEST
 
@@ -354,32 +354,32 @@ START_TEST(repetitions_of_names)
         ck_assert_int_eq(repeats_names(1, "a", "b", NOW, false), CACHE_NEW);
         ck_assert_int_eq(repeats_names(1, "a", "b", NOW, true), CACHE_REPEAT);
         ck_assert_int_eq(repeats_names(1, "b", "a", NOW + 600, false), CACHE_REPEAT);
-        ck_assert_int_eq(repeats_names(1, "b", "a", NOW + 601, false), CACHE_REPEAT_LATE);
-        ck_assert_int_eq(repeats_names(1, "b", "a", NOW - 1, false), CACHE_REPEAT_LATE);
+        ck_assert_int_eq(repeats_names(1, "b", "a", NOW + 601, false), CACHE_REPEAT_STORE);
+        ck_assert_int_eq(repeats_names(1, "b", "a", NOW - 1, false), CACHE_REPEAT_STORE);
         ck_assert_int_eq(repeats_names(1, "a", "c", NOW, false), CACHE_NEW);
         ck_assert_int_eq(repeats_names(1, "a", NULL, NOW, false), CACHE_NEW);
         ck_assert_int_eq(repeats_names(1, NULL, NULL, NOW, false), CACHE_NEW);
         ck_assert_int_eq(repeats_names(2, "a", "b", NOW, false), CACHE_NEW);
         cache_touch_names(cache, 1, NOW + 9);
         ck_assert_int_eq(cache_names_time(cache, 1, 0), NOW + 9);
-        ck_assert_uint_eq(cache_take_late(cache, true, times, 4), 1);
+        ck_assert_uint_eq(cache_take_dirty(cache, true, times, 4), 1);
         ck_assert_int_eq(times[0].last_update_on, NOW + 9);
         cache_touch_names(cache, 1, NOW + 10);
-        repeats_names(1, "b", "a", NOW + 10, true); /* stored with its time, it is not late any more */
-        ck_assert_uint_eq(cache_take_late(cache, true, times, 4), 0);
+        repeats_names(1, "b", "a", NOW + 10, true); /* stored with its time, it is not dirty any more */
+        ck_assert_uint_eq(cache_take_dirty(cache, true, times, 4), 0);
         cache_touch_names(cache, 1, NOW + 11);
         cache_forget_names(cache, 1);
-        ck_assert_uint_eq(n_late, 1);
-        ck_assert(late[0].names);
-        ck_assert_int_eq(late[0].time.last_update_on, NOW + 11);
+        ck_assert_uint_eq(n_dirty, 1);
+        ck_assert(dirty[0].names);
+        ck_assert_int_eq(dirty[0].time.last_update_on, NOW + 11);
         ck_assert_int_eq(repeats_names(1, "a", "b", NOW, false), CACHE_NEW);
 
         /* No names: whatever the time, nothing is to be stored. */
         ck_assert_int_eq(repeats_names(3, NULL, NULL, NOW, true), CACHE_REPEAT);
         ck_assert_int_eq(repeats_names(3, NULL, NULL, NOW + 6000, false), CACHE_REPEAT);
         cache_touch_names(cache, 3, NOW + 6000);
-        ck_assert_uint_eq(n_late, 1);
-        ck_assert_uint_eq(cache_take_late(cache, true, times, 4), 0);
+        ck_assert_uint_eq(n_dirty, 1);
+        ck_assert_uint_eq(cache_take_dirty(cache, true, times, 4), 0);
 }
 END_TEST
 
@@ -455,14 +455,14 @@ START_TEST(oldest_use_goes_first)
         ck_assert_int_eq(by_id(4), CACHE_HIT);
         ck_assert_int_eq(by_id(2), CACHE_HIT);
         ck_assert_int_eq(by_id(150), CACHE_HIT);
-        ck_assert_uint_eq(n_late, 0);
+        ck_assert_uint_eq(n_dirty, 0);
 
         cache_pool_set_budget(pool, 0);
         cache_pool_stats(pool, &stats);
         ck_assert_uint_eq(stats.entries, 0);
-        ck_assert_uint_eq(n_late, 1);
-        ck_assert_int_eq(late[0].time.id, 2);
-        ck_assert_int_eq(late[0].time.last_update_on, NOW + 1);
+        ck_assert_uint_eq(n_dirty, 1);
+        ck_assert_int_eq(dirty[0].time.id, 2);
+        ck_assert_int_eq(dirty[0].time.last_update_on, NOW + 1);
         ck_assert_uint_gt(stats.evictions, 100);
         ck_assert_uint_eq(stats.budget, 0);
 }
@@ -511,7 +511,7 @@ END_TEST
 
 START_TEST(caches_are_apart)
 {
-        struct cache *other = cache_new(pool, on_late, &n_late);
+        struct cache *other = cache_new(pool, on_dirty, &n_dirty);
         struct cache_hit hit;
 
         store(1, "a", NULL, NOW);
@@ -532,18 +532,18 @@ START_TEST(forgetting_all)
         cache_forget_all(cache);
         ck_assert_int_eq(by_id(1), CACHE_MISS);
         ck_assert_int_eq(repeats_names(1, "a", "b", NOW, false), CACHE_NEW);
-        ck_assert_uint_eq(n_late, 2);
-        ck_assert(!late[0].names && late[0].time.id == 2 && late[0].time.last_update_on == NOW + 1);
-        ck_assert(late[1].names && late[1].time.id == 1 && late[1].time.last_update_on == NOW + 2);
+        ck_assert_uint_eq(n_dirty, 2);
+        ck_assert(!dirty[0].names && dirty[0].time.id == 2 && dirty[0].time.last_update_on == NOW + 1);
+        ck_assert(dirty[1].names && dirty[1].time.id == 1 && dirty[1].time.last_update_on == NOW + 2);
         store(1, "a", NULL, NOW);
         ck_assert_int_eq(by_id(1), CACHE_HIT);
 }
 END_TEST
 
-/* A dropped cache goes bit by bit, says nothing of what was late, and leaves nothing behind. */
+/* A dropped cache goes bit by bit, says nothing of what was dirty, and leaves nothing behind. */
 START_TEST(dropping)
 {
-        struct cache *big = cache_new(pool, on_late, &n_late);
+        struct cache *big = cache_new(pool, on_dirty, &n_dirty);
         struct cache_stats before, stats;
         unsigned rounds = 0;
 
@@ -553,7 +553,7 @@ START_TEST(dropping)
         while (cache_pool_reap(pool, 100))
                 continue;
         cache_pool_stats(pool, &before);
-        big = cache_new(pool, on_late, &n_late);
+        big = cache_new(pool, on_dirty, &n_dirty);
         for (int64_t id = 0; id < 20000; id++) {
                 char name[16];
                 struct lookup lookup = { .kind = LOOKUP_USERNAME, .text = { name, 0 } };
@@ -565,7 +565,7 @@ START_TEST(dropping)
                 cache_found(big, &lookup, &match, id % 3 != 0, &hit);
                 cache_touch_peer(big, id, NOW + 1);
         }
-        n_late = 0;
+        n_dirty = 0;
         cache_drop(big);
         for (uint64_t last = UINT64_MAX; cache_pool_reap(pool, 100); rounds++) {
                 cache_pool_stats(pool, &stats);
@@ -576,7 +576,7 @@ START_TEST(dropping)
         cache_pool_stats(pool, &stats);
         ck_assert_uint_eq(stats.entries, before.entries);
         ck_assert_uint_eq(stats.bytes, before.bytes);
-        ck_assert_uint_eq(n_late, 0);
+        ck_assert_uint_eq(n_dirty, 0);
         ck_assert_int_eq(by_id(-1), CACHE_HIT);
 }
 END_TEST
@@ -595,11 +595,11 @@ START_TEST(evicting_what_is_dropped)
         cache_pool_stats(pool, &stats);
         ck_assert_uint_eq(stats.entries, 0);
         cache_pool_reap(pool, 300);
-        cache = cache_new(pool, on_late, &n_late);
+        cache = cache_new(pool, on_dirty, &n_dirty);
         cache_pool_set_budget(pool, 1 << 20);
         store(1, NULL, NULL, NOW);
         ck_assert_int_eq(by_id(1), CACHE_HIT);
-        ck_assert_uint_eq(n_late, 0);
+        ck_assert_uint_eq(n_dirty, 0);
 }
 END_TEST
 

@@ -14,7 +14,7 @@
 
 enum { PEERS = 9, NAMES = 6, PHONES = 4, SESSIONS = 2, NOW = 1700000000 };
 
-/* One session: what its backend has stored, and what is true, rows that are late counted in. */
+/* One session: what its backend has stored, and what is true, rows that are dirty counted in. */
 struct model {
         struct cache *cache;
         bool has_row_times; /* of the usernames table */
@@ -106,7 +106,7 @@ static struct peer row_of(const struct model *model, size_t i, bool stored)
                               .last_update_on = stored ? peer->stored_time : peer->time };
 }
 
-/* ---- what is late ---- */
+/* ---- what is dirty ---- */
 
 static bool has_rows(const struct model *model, size_t peer)
 {
@@ -117,7 +117,7 @@ static bool has_rows(const struct model *model, size_t peer)
         return false;
 }
 
-static void store_late(struct model *model, bool names, struct row_time time)
+static void store_dirty(struct model *model, bool names, struct row_time time)
 {
         size_t i = peer_of(time.id);
         int64_t *stored = names ? &model->names[i].stored_time : &model->peers[i].stored_time;
@@ -130,18 +130,18 @@ static void store_late(struct model *model, bool names, struct row_time time)
         *stored = now;
 }
 
-static void on_late(void *arg, bool names, struct row_time time)
+static void on_dirty(void *arg, bool names, struct row_time time)
 {
-        store_late(arg, names, time);
+        store_dirty(arg, names, time);
 }
 
-static void take_late(struct model *model, bool names)
+static void take_dirty(struct model *model, bool names)
 {
         struct row_time times[3];
-        size_t n = cache_take_late(model->cache, names, times, 1 + below(3));
+        size_t n = cache_take_dirty(model->cache, names, times, 1 + below(3));
 
         for (size_t i = 0; i < n; i++)
-                store_late(model, names, times[i]);
+                store_dirty(model, names, times[i]);
 }
 
 /* All of it: then the backend has what is true. */
@@ -150,8 +150,8 @@ static void settle(struct model *model)
         for (int names = 0; names < 2; names++) {
                 struct row_time time;
 
-                while (cache_take_late(model->cache, names, &time, 1))
-                        store_late(model, names, time);
+                while (cache_take_dirty(model->cache, names, &time, 1))
+                        store_dirty(model, names, time);
         }
         for (size_t i = 0; i < PEERS; i++) {
                 ck_assert_int_eq(model->peers[i].time, model->peers[i].stored_time);
@@ -355,7 +355,7 @@ static void store_peer(struct model *model)
         }
         if (repeat == CACHE_REPEAT) {
                 ck_assert_int_ge(row.last_update_on, peer->time);
-                ck_assert_int_le(row.last_update_on - peer->stored_time, CACHE_LATE_MAX_S);
+                ck_assert_int_le(row.last_update_on - peer->stored_time, CACHE_DIRTY_MAX_S);
                 seen.repeats++;
                 touch_soon(model, false, (struct row_time){ row.id, row.last_update_on });
                 return;
@@ -404,7 +404,7 @@ static void store_names(struct model *model)
         }
         if (repeat == CACHE_REPEAT) {
                 ck_assert_int_ge(row.last_update_on, names->time);
-                ck_assert_int_le(row.last_update_on - names->stored_time, CACHE_LATE_MAX_S);
+                ck_assert_int_le(row.last_update_on - names->stored_time, CACHE_DIRTY_MAX_S);
                 seen.repeats++;
                 touch_soon(model, true, (struct row_time){ row.peer_id, row.last_update_on });
                 return;
@@ -432,10 +432,10 @@ static void store_names(struct model *model)
 
 static struct cache *new_cache(struct model *model)
 {
-        struct cache *cache = cache_new(pool, on_late, model);
+        struct cache *cache = cache_new(pool, on_dirty, model);
 
         while (!cache && fail_in)
-                cache = cache_new(pool, on_late, model);
+                cache = cache_new(pool, on_dirty, model);
         ck_assert_ptr_nonnull(cache);
         return cache;
 }
@@ -459,7 +459,7 @@ static void rare(struct model *model)
         case 2: cache_forget_username(model->cache, slice_of(name_texts[below(NAMES)])); break;
         case 3: cache_forget_phone(model->cache, slice_of(phone_texts[below(PHONES)])); break;
         case 4: cache_forget_names(model->cache, id_of(below(PEERS))); break;
-        default: take_late(model, chance(2)); break;
+        default: take_dirty(model, chance(2)); break;
         }
 }
 
