@@ -29,7 +29,7 @@ struct names_layout {
         bool one_owner;             /* a name has one row, the last writer's */
 };
 
-/* One row for each shape of file that can be told apart. */
+/* One row for each shape of file that can be distinguished. */
 struct dialect {
         const char *group; /* as `open` reports it */
         const char *version_column;

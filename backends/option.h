@@ -18,7 +18,7 @@ enum option_type {
         OPTION_SWITCH,  /* number: 1 for yes, 0 for no; as a flag it needs no value */
         OPTION_CHOICE,  /* number: the index of one of the choices */
         OPTION_SECONDS, /* number of milliseconds; written in seconds */
-        OPTION_SIZE,    /* number of bytes; k, M, G or T may stand behind it */
+        OPTION_SIZE,    /* number of bytes; k, M, G or T may follow it */
         OPTION_COUNT,   /* number */
 };
 

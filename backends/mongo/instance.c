@@ -3,8 +3,8 @@
  * success it creates the pool of connections.
  *
  * The loop reads two atomics, `end_ms` and then `epoch`. retire() clears `end_ms` and then `epoch`; a new
- * instance sets `epoch` and then `end_ms`. So the loop never takes the end of a new instance's term for that of
- * an old one.
+ * instance sets `epoch` and then `end_ms`. So the loop never takes the end of a new instance's term for that
+ * of an old one.
  */
 
 #include "instance_parts.h"

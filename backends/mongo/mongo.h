@@ -73,7 +73,7 @@ struct backend_session {
         char tried_owner[MONGO_ID_BYTES]; /* owner and fence of a compare-and-swap with an unknown outcome */
         int64_t tried_fence;
         bool expect_new; /* the last batch had mostly new peers: expect the same of the next */
-        bool fresh;      /* user_id and is_bot are 0 because nobody has set them: identity.c */
+        bool fresh;      /* user_id and is_bot are 0 because they have not been set: identity.c */
 };
 
 #define MONGO_BSON __attribute__((cleanup(mongo_bson_free))) bson_t *

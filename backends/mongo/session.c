@@ -166,7 +166,7 @@ static int next_fence(struct backend_session *session, mongoc_client_t *client, 
                         return mongo_fault(session->env, session->name, &error, fault);
                 if (*fence > above)
                         return 0;
-                /* The counter is behind: it was lost, or comes from a backup. */
+                /* The counter is too low: it was lost, or comes from a backup. */
                 if (!mongoc_collection_update_one(collection, filter, raise, upsert, NULL, &error))
                         return mongo_fault(session->env, session->name, &error, fault);
         }

@@ -1,7 +1,7 @@
 #ifndef GRAMD_DAEMON_BASE_CLOCK_H
 #define GRAMD_DAEMON_BASE_CLOCK_H
 
-/* The time that clients and files are told. What the loop waits for goes by its own clock: timers_now(). */
+/* Unix time, for clients and files. Timers use the clock of the loop: timers_now(). */
 
 #include <stdint.h>
 #include <time.h>

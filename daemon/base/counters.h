@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_BASE_COUNTERS_H
 
 /*
- * What the daemon has counted since its start. A row here is a figure of `stats`; whoever sees the event
- * counts it with counters_add(). Loop thread only.
+ * What the daemon has counted since its start. Each row is a figure of `stats`; the code that notices the
+ * event calls counters_add(). Loop thread only.
  */
 
 #include <stdint.h>

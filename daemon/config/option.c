@@ -38,7 +38,7 @@ static const char *const fsync_names[] = {
 static const struct option_choices fsync_policies = { "WHEN", fsync_names };
 static const struct option_choices levels = { "LEVEL", log_level_names };
 
-enum { BEFORE_BACKENDS = 3 }; /* so many rows stand before the options of the backends */
+enum { BEFORE_BACKENDS = 3 }; /* number of rows before the options of the backends */
 
 #define OWN(field, reloads, ...)                                                                             \
         {                                                                                                    \
@@ -408,12 +408,26 @@ static uint64_t *number_of(const struct config_option *option, const struct conf
         return value_of(option, config);
 }
 
-bool config_values_init(struct config *config)
+/* What a new row has to comply with. */
+static void check_rows(void)
 {
         struct config_option option, same;
 
-        for (size_t i = 0; config_option_at(i, &option); i++)
-                assert(config_option_find(slice_of(option.row->name), &same) && same.number == i);
+        assert(own_options[BEFORE_BACKENDS - 1].row.type == OPTION_BACKEND);
+        for (size_t i = 0; config_option_at(i, &option); i++) {
+                const struct option *row = option.row;
+
+                assert(config_option_find(slice_of(row->name), &same) && same.number == i);
+                assert((row->type == OPTION_CHOICE) == (row->choices != NULL));
+                assert(!types[row->type].name ||
+                       (row->fallback.number >= row->min && row->fallback.number <= row->max));
+        }
+        (void)same;
+}
+
+bool config_values_init(struct config *config)
+{
+        check_rows();
         config->backend_values = calloc(count_backend_options() + 1, sizeof(*config->backend_values));
         return config->backend_values;
 }

@@ -16,10 +16,10 @@
 
 enum fsync_policy { FSYNC_ALWAYS, FSYNC_EVERYSEC, FSYNC_NO };
 
-/* Values of options are malloc'ed texts and numbers: text_of() and number_of() in option.c rely on that. */
+/* The value of an option is a malloc'ed text or a number: value_of() in option.c relies on that. */
 struct config {
         char *config_file;  /* what was read, or NULL */
-        const char *socket; /* path; NULL where nothing names one: then one must be inherited */
+        const char *socket; /* path; NULL: none is configured, so one must be inherited */
         const char *data;   /* path, not resolved; need not exist */
         const char *backend;
         union option_value *backend_values; /* of every backend's options; config_backend_values() */
@@ -44,7 +44,7 @@ struct config_error {
         char text[512];
 };
 
-/* A row of the whole table: the daemon's options, with those of the backends behind `backend`. */
+/* A row of the whole table: the daemon's options, with those of the backends after `backend`. */
 struct config_option {
         const struct option *row;
         size_t number;   /* its place in the table, from 0 */
@@ -64,7 +64,7 @@ bool config_values_init(struct config *config);
 void config_values_deinit(struct config *config);
 /* Gives every option its default. False: no memory. */
 bool config_values_reset(struct config *config);
-/* The values of the options of backends[backend], in their order; NULL where it has none. */
+/* The values of the options of backends[backend], in their order. */
 const union option_value *config_backend_values(const struct config *config, size_t backend);
 
 /* False: `why` says what is wrong, without the value; the config is as before. */

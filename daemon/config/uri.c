@@ -1,6 +1,6 @@
 /*
- * Secrets of a MongoDB URI stand in two places: the password before the '@', and the values of some options
- * behind the '?'.
+ * Secrets of a MongoDB URI are in two places: the password before the '@', and the values of some options
+ * after the '?'.
  */
 
 #include "uri.h"

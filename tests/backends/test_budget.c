@@ -1,4 +1,4 @@
-/* Bounds: what memory sessions hold together, the page caches of all files, and a process without memory. */
+/* Bounds: the memory of all memory sessions, the page caches of all files, and a process without memory. */
 
 #include <check.h>
 #include <limits.h>
@@ -86,14 +86,14 @@ START_TEST(memory_sessions_share_their_bound)
         storage_open(&at, "big", NULL);
         rows = fill(&at);
         ck_assert_int_gt(rows, 2L * ROWS);
-        ck_assert_int_eq(storage_count(&at).peers, rows); /* nothing of the batch that did not fit */
+        ck_assert_int_eq(storage_count(&at).peers, rows); /* no row of the batch that did not fit */
         ck_assert_int_le(storage_count(&at).bytes, 2 << 20);
         ck_assert_int_gt(storage_count(&at).bytes, 1 << 20);
         other = beside();
         ck_assert_int_eq(storage_try(&other, "small", NULL, true), BACKEND_E_STORAGE);
         ck_assert_ptr_nonnull(strstr(other.fault.text, "memory-max"));
         storage_close(&at);
-        storage_open(&other, "small", NULL); /* there is room again, and all of it */
+        storage_open(&other, "small", NULL); /* all of the room is free again */
         ck_assert_int_eq(fill(&other), rows);
         leave(&other);
         stop();
@@ -110,10 +110,11 @@ START_TEST(a_memory_session_grows_by_what_another_gives_back)
         other = beside();
         storage_open(&other, "two", NULL);
         rows = fill(&at);
-        ck_assert_int_lt(fill(&other), rows / 2); /* what the first could not use any more */
+        ck_assert_int_lt(fill(&other), rows / 2); /* what the first session left */
         ck_assert_int_le(storage_count(&at).bytes + storage_count(&other).bytes, 2 << 20);
         leave(&other);
-        for (int round = 0; round < 200; round++) { /* sessions that come and go take nothing with them */
+        for (int round = 0; round < 200;
+             round++) { /* opening and closing sessions does not use up the budget */
                 other = beside();
                 if (storage_try(&other, "two", NULL, true) == 0)
                         put_rows(&other, 1);
@@ -203,7 +204,7 @@ static int live(void)
                 done += !error;
         }
         fail_from = LONG_MAX;
-        if (!done) { /* with memory it goes on, whatever went wrong before */
+        if (!done) { /* with memory it works again, whatever failed before */
                 error = storage_put_peers(&at, &peer, 1);
                 ck_assert_msg(error == 0, "%d: %s", error, at.fault.text);
                 done++;

@@ -1,7 +1,7 @@
 /*
- * Every kind of session file that the libraries make, fresh or migrated, is opened in place, served, and
- * closed as a file that its library reads: what has a column is in the column, what has none is in tables of
- * gramd's own, and an idle file that holds nothing of the kind carries none.
+ * Every kind of session file that the libraries create, new or migrated, is opened, served, and closed as a
+ * file that its library reads. A value with a column is in that column, a value without one in a table of
+ * gramd's own; a file without such values has no such table.
  */
 
 #include <check.h>
@@ -199,7 +199,7 @@ START_TEST(what_is_written_is_in_the_librarys_columns)
 }
 END_TEST
 
-/* And all of it is read back, whether there was a column or not. */
+/* All of it is read back, with or without a column. */
 START_TEST(what_is_written_is_read_back)
 {
         const struct session_file *file = &session_files[_i];
@@ -235,7 +235,7 @@ START_TEST(what_is_written_is_read_back)
 }
 END_TEST
 
-/* What gramd kept beside a file goes when it has no more use. */
+/* gramd's own tables are dropped when they are not needed any more. */
 START_TEST(nothing_is_left_when_nothing_is_to_remember)
 {
         const struct session_file *file = &session_files[_i];

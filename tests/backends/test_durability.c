@@ -1,6 +1,6 @@
 /*
- * What survives: a kill, a full disk, a failing disk, a process without memory. Nothing that was answered is
- * lost, a batch is there whole or not at all, and the file is the library's again afterwards.
+ * What survives a kill, a full disk, a failing disk, a process without memory: everything that was answered.
+ * A batch is stored completely or not at all, and the library can read the file afterwards.
  */
 
 #include <check.h>
@@ -38,7 +38,7 @@ static void await_kill(void)
         raise(SIGSTOP);
 }
 
-/* The status of a child that has ended or, where it awaited that, was killed. */
+/* The status of a child that has ended or, if it waits for that, has been killed. */
 static int reap(pid_t pid)
 {
         int status;
@@ -126,7 +126,7 @@ FILE_TEST(a_killed_daemons_sessions_are_put_in_order_at_start)
         storage_expect(storage_peers(&at, NULL, 9), "7 7 user seven nil 1; 8 8 user nil nil 1");
 }
 
-/* A library opens what gramd left, sees everything, and leaves it to be put in order. */
+/* A library opens what the killed process left, sees everything, and leaves a journal. */
 FILE_TEST(a_library_may_come_first_after_a_kill)
 {
         session_file_make(session_file("pyrogram-3"), PATH);
@@ -164,7 +164,7 @@ static sqlite3_syscall_ptr original_call(const char *name)
         return vfs->xGetSystemCall(vfs, name);
 }
 
-/* True: it came to its end. */
+/* True: it was not killed. */
 static bool a_session_with_a_kill_in_it(int writes)
 {
         const struct peer peer = storage_peer(7, 7, "user", "seven", "+7", 1);
@@ -208,7 +208,7 @@ FILE_TEST(a_kill_at_any_write_leaves_the_librarys_file)
                 storage_expect(sql_text(PATH, "SELECT count(*) FROM peers WHERE id = 9"), "1");
                 if (WIFEXITED(status)) {
                         ck_assert_int_eq(WEXITSTATUS(status), 0);
-                        ck_assert_int_gt(n, 4); /* there were writes to be killed at */
+                        ck_assert_int_gt(n, 4); /* there were writes at which to kill it */
                         return;
                 }
         }
@@ -317,7 +317,7 @@ FILE_TEST(a_full_disk_refuses_and_service_goes_on)
         storage_expect(sql_text(PATH, "PRAGMA integrity_check"), "'ok'");
 }
 
-/* The log fits, the file it has to go back to does not. */
+/* The log fits on the disk, the file that it is copied to does not. */
 FILE_TEST(a_disk_full_at_closing_loses_nothing)
 {
         make_many();

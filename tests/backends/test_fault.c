@@ -1,4 +1,4 @@
-/* Texts of faults go over the wire: they are UTF-8, also where they had to be cut. */
+/* Texts of faults are sent to clients: they are UTF-8, also if they were cut. */
 
 #include <check.h>
 #include <string.h>

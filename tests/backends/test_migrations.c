@@ -1,7 +1,7 @@
 /*
- * Two hands on one file: libraries lift a file to a newer version, and write while gramd does not hold it.
- * What waited in gramd's tables moves to the library's columns when they are there; where the library has
- * written since, its values count.
+ * Libraries migrate a file to a newer version, and write to it while gramd does not have it open. Values in
+ * gramd's tables move to the library's columns when these exist; values that the library has written since
+ * count.
  */
 
 #include <check.h>
@@ -28,7 +28,7 @@ static void open_kind(const char *kind)
         open_existing();
 }
 
-/* Closed, changed by somebody else, opened again. */
+/* Closed, changed by another program, opened again. */
 static void meanwhile(const char *text)
 {
         storage_close(&at);
@@ -221,7 +221,7 @@ FILE_TEST(the_own_username_of_a_migrated_file_is_served)
         expect_no_tables();
 }
 
-/* Nothing of gramd's is in the way of any step, from the first version to the last. */
+/* No step of the migration, from the first version to the last, meets a table of gramd's. */
 FILE_TEST(a_file_full_of_gramds_tables_is_lifted_all_the_way)
 {
         open_kind("pyrogram-1");
@@ -291,7 +291,7 @@ FILE_TEST(telethons_values_count_where_it_wrote_since)
         storage_expect(storage_by_phone(&at, "+79001"), "");
         storage_expect(storage_by_phone(&at, "79002"), "7 70 bot new 79002 300");
         storage_expect(storage_by_id(&at, 8), "8 nil user nil +1 100");
-        /* A new write is a new memory. */
+        /* A new write counts again. */
         storage_put_peer(&at, storage_peer(7, 71, "bot", "new", "+79002", 400));
         meanwhile("SELECT 1");
         storage_expect(storage_by_id(&at, 7), "7 71 bot new +79002 400");

@@ -1,6 +1,6 @@
 /*
- * Options of a backend: the toy backend has one, `toy-rows`, and nothing of the daemon knows it. It is
- * printed, read, checked, and reaches the backend.
+ * Options of a backend: the toy backend has one, `toy-rows`, and no part of the daemon knows it. It is
+ * printed, read and checked, and reaches the backend.
  */
 
 #include <stdlib.h>
@@ -26,7 +26,7 @@ START_TEST(it_is_printed)
         ck_assert_ptr_nonnull(strstr(help, "  --toy-rows N\n        Rows of one session.\n"
                                            "        Default: 100000.\n"));
         ck_assert_ptr_nonnull(strstr(values, "# Rows of one session.\ntoy-rows = 7\n"));
-        /* Behind the option `backend`, with those of the other backends. */
+        /* After the option `backend`, with those of the other backends. */
         ck_assert(strstr(values, "\nmemory-max = ") < strstr(values, "\ntoy-rows = "));
         ck_assert(strstr(values, "\ntoy-rows = ") < strstr(values, "\nlog-level = "));
         ck_assert_ptr_null(strstr(values, "mongo"));

@@ -1,5 +1,5 @@
 /*
- * Files that are not served: damaged, foreign, newer than known, not regular, held by somebody else,
+ * Files that are not served: damaged, unknown, too new, not regular, locked by another program,
  * read-only. They are refused with the reason and left byte for byte as they were, with nothing new beside
  * them.
  */
@@ -19,7 +19,7 @@
 #include "../support/no_fsync.h"
 #include "../support/session_file.h"
 
-/* "x.session" and what lies beside it. */
+/* The names of all files of the session. */
 static void expect_files(const char *expected)
 {
         glob_t found;
@@ -51,7 +51,7 @@ static void expect_refused(int error)
         ck_assert_uint_eq(before_len, after_len);
         ck_assert_int_eq(memcmp(before, after, before_len), 0);
         expect_files("x.session");
-        /* Nothing of it is in the way of other sessions. */
+        /* Other sessions can be opened. */
         storage_open(&at, "other", NULL);
         storage_close(&at);
         ck_assert_int_eq(unlink("data/other.session"), 0);
@@ -409,7 +409,7 @@ static void expect_missing(int number)
         ck_assert_int_ne(access(wal, F_OK), 0);
 }
 
-/* Beyond the descriptors that there are, an open is refused clearly, and the others go on. */
+/* Without descriptors an open is refused with the reason, and other sessions work. */
 FILE_TEST(too_many_files)
 {
         enum { OPEN = 40 };
@@ -419,7 +419,7 @@ FILE_TEST(too_many_files)
         int error = 0;
 
         ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-        limit.rlim_cur = 40 + (rlim_t)_i; /* another of the descriptors is the one too many */
+        limit.rlim_cur = 40 + (rlim_t)_i; /* each round another descriptor is the one too many */
         ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
         while (!error) {
                 TEST_FREED char *name = test_format("s%d", n);

@@ -1,4 +1,4 @@
-/* The write-ahead log: written in few pieces, and all of it there when a batch has been answered. */
+/* The write-ahead log: it is written in few pieces, and completely before a batch is answered. */
 
 #include <check.h>
 #include <errno.h>
@@ -28,7 +28,7 @@ static ssize_t (*real_pwrite)(int fd, const void *data, size_t len, off_t at);
 static int writes;
 static int lone_headers;
 static size_t bytes;
-static int until_full; /* writes that still find room; negative: all do */
+static int until_full; /* writes until the disk is full; negative: it never is */
 
 static ssize_t seen_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
@@ -90,7 +90,7 @@ static void copy(const char *from, const char *to)
         test_write_file(to, data, len);
 }
 
-/* What a process would find that comes after a kill at this moment. */
+/* What another process would find if this one were killed now. */
 static void expect_on_disk(const char *expected)
 {
         copy(PATH, "data/copy");

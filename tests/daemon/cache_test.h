@@ -71,7 +71,7 @@ static inline int64_t id_of(const struct cache_hit *hit, int64_t *time)
         return peer.id;
 }
 
-/* The id that a name leads to; 0: known to be nobody's; -1: not known. */
+/* The id that a name leads to; 0: it is known that no peer has it; -1: not known. */
 static inline int64_t by_name(const char *name)
 {
         struct cache_hit hit;

@@ -1,4 +1,4 @@
-/* Allocations of an arena lie apart, are aligned, and keep what was put there. */
+/* Allocations of an arena do not overlap, are aligned, and keep their contents. */
 
 #include <check.h>
 #include <stdalign.h>

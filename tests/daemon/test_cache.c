@@ -28,7 +28,7 @@ START_TEST(peers_by_id)
 }
 END_TEST
 
-/* A stored row shows that it has the name, but not that nobody else has. */
+/* A stored row shows that the peer has the name, not that no other peer has it. */
 START_TEST(names_need_a_lookup)
 {
         struct match match = { .peer = peer_of(1, "a", "15", NOW) };
@@ -92,7 +92,7 @@ START_TEST(several_owners)
         };
         struct cache_hit hit;
 
-        /* Of equals its own name first, then the lowest id. */
+        /* Of equals, the one with its own name first, then the lowest id. */
         ck_assert_int_eq(found_name("a", matches, 4), 2);
         ck_assert_int_eq(by_name("a"), 2);
         cache_touch_peer(cache, 4, NOW + 1);
@@ -128,7 +128,7 @@ START_TEST(phones_of_several)
 }
 END_TEST
 
-/* More owners than an alias holds: answered, not remembered. */
+/* More owners than an alias holds: answered, not cached. */
 START_TEST(a_crowd)
 {
         struct match matches[40];

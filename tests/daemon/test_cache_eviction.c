@@ -50,7 +50,7 @@ START_TEST(oldest_use_goes_first)
 }
 END_TEST
 
-/* Nothing stays, and every answer is right all the same. */
+/* Nothing is cached, and every answer is right. */
 START_TEST(no_budget)
 {
         struct match match = { .peer = peer_of(1, "a", "15", NOW) };
@@ -109,7 +109,7 @@ START_TEST(forgetting_all)
 }
 END_TEST
 
-/* A dropped cache goes bit by bit, says nothing of what was dirty, and leaves nothing behind. */
+/* A dropped cache is freed in steps, does not report dirty rows, and leaves nothing. */
 START_TEST(dropping)
 {
         struct cache *big = cache_new(pool, on_dirty, &n_dirty);
@@ -173,8 +173,8 @@ START_TEST(evicting_what_is_dropped)
 END_TEST
 
 /*
- * The promise: at most 120 bytes beside a peer's own strings, everything included, with 100,000 peers that
- * are reachable by id, name and number.
+ * The promise: at most 120 bytes for a peer beside its own strings, in all, with 100,000 peers that are found
+ * by id, name and number.
  */
 START_TEST(bytes_of_a_peer)
 {

@@ -1,8 +1,8 @@
 /*
  * The cache against a model: a backend of a few arrays, an owner that does what a session does, and long
  * random runs of stores, repetitions, lookups and evictions over few peers and fewer names, so that
- * everything meets everything. After every step, whatever the cache answers is what the model
- * says, and no time is lost that was to be stored.
+ * all combinations occur. After every step the cache answers what the model says, and no time that has to be
+ * stored is lost.
  */
 
 #include <check.h>
@@ -14,7 +14,7 @@
 
 enum { PEERS = 9, NAMES = 6, PHONES = 4, SESSIONS = 2, NOW = 1700000000 };
 
-/* One session: what its backend has stored, and what is true, rows that are dirty counted in. */
+/* One session: what its backend has stored, and its true values, with the times of dirty rows. */
 struct model {
         struct cache *cache;
         bool has_row_times; /* of the usernames table */
@@ -40,8 +40,8 @@ static const char *const name_texts[NAMES] = { "a", "bb", "ccc", "name_of_some_l
 static const char *const phone_texts[PHONES] = { "1", "15550001", "15550002", "" };
 
 /*
- * The cache's blocks come from calloc(), which is this one while it is linked in front of the C library's:
- * every so many calls it has no memory.
+ * The cache allocates with calloc(). This one is linked in front of the C library's, and fails every so many
+ * calls.
  */
 static unsigned fail_in;
 static volatile uint64_t callocs, failures; /* compilers know that calloc() changes neither */
@@ -144,8 +144,8 @@ static void take_dirty(struct model *model, bool names)
                 store_dirty(model, names, times[i]);
 }
 
-/* All of it: then the backend has what is true. */
-static void settle(struct model *model)
+/* Stores all dirty times: then the backend has the true values. */
+static void store_all(struct model *model)
 {
         for (int names = 0; names < 2; names++) {
                 struct row_time time;
@@ -291,7 +291,8 @@ static void touch(struct model *model, bool names, struct row_time time)
         if (time.last_update_on > *now)
                 *now = time.last_update_on;
         else if (!names && cache_peer_time(model->cache, time.id, INT64_MIN) == INT64_MIN)
-                return; /* it would be handed over, an older time than the true one: a session asks first */
+                return; /* it would be reported with an older time than the true one; a session checks that
+                           first */
         else if (names && cache_names_time(model->cache, time.id, INT64_MIN) == INT64_MIN)
                 return;
         if (names)
@@ -445,7 +446,7 @@ static void reopen(struct model *model)
         if (model->pending)
                 touch(model, model->pending_names, model->pending_time);
         model->pending = false;
-        settle(model);
+        store_all(model);
         cache_drop(model->cache);
         model->cache = new_cache(model);
 }
@@ -510,7 +511,7 @@ START_TEST(without_eviction)
 {
         for (unsigned seed = 0; seed < 8; seed++) {
                 run(10000, seed, 20000, 0);
-                /* The run has been where it was meant to go. */
+                /* The run has reached all that it is meant to test. */
                 ck_assert_uint_gt(seen.hits, 1000);
                 ck_assert_uint_gt(seen.absences, 100);
                 ck_assert_uint_gt(seen.misses, 100);
@@ -533,7 +534,7 @@ START_TEST(with_tiny_budgets)
 }
 END_TEST
 
-/* What cannot be recorded is forgotten: never a wrong answer, never a time lost. */
+/* Without memory entries are forgotten: no answer is wrong, and no time is lost. */
 START_TEST(without_memory)
 {
         uint64_t before = callocs;

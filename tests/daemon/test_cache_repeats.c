@@ -43,7 +43,7 @@ START_TEST(repetitions_of_peers)
 }
 END_TEST
 
-/* What cannot be kept dirty is handed over at once. */
+/* A time that the cache cannot hold is reported at once. */
 START_TEST(touches_that_cannot_wait)
 {
         cache_touch_peer(cache, 1, NOW); /* evicted meanwhile */
@@ -97,7 +97,7 @@ START_TEST(repetitions_of_names)
         ck_assert_int_eq(dirty[0].time.last_update_on, NOW + 11);
         ck_assert_int_eq(repeats_names(1, "a", "b", NOW, false), CACHE_NEW);
 
-        /* No names: whatever the time, nothing is to be stored. */
+        /* Without names there is nothing to store, whatever the time. */
         ck_assert_int_eq(repeats_names(3, NULL, NULL, NOW, true), CACHE_REPEAT);
         ck_assert_int_eq(repeats_names(3, NULL, NULL, NOW + 6000, false), CACHE_REPEAT);
         cache_touch_names(cache, 3, NOW + 6000);

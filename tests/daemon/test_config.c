@@ -359,7 +359,7 @@ START_TEST(files_that_cannot_be_read)
 }
 END_TEST
 
-/* inih takes 200 bytes at a time; a line is longer wherever it wants to be. */
+/* inih reads 200 bytes at a time; lines may be longer. */
 START_TEST(long_lines)
 {
         char text[8192], expected[4096];
@@ -369,7 +369,7 @@ START_TEST(long_lines)
                 for (size_t size = 150; size < 1500; size += 37) {
                         static const char letters[] = "ab c=: ;d#e[f],";
 
-                        /* Every kind of byte comes to stand at a piece's end. */
+                        /* Every kind of byte is at the end of a piece once. */
                         len = (size_t)snprintf(expected, sizeof(expected), "/");
                         while (len < size) {
                                 char letter = letters[(len * 7 + lead) % (sizeof(letters) - 1)];

@@ -1,4 +1,4 @@
-/* Base64: one text for each run of bytes, in both alphabets, with the padding that was asked for. */
+/* Base64: one text for the same bytes, in both alphabets, with and without padding. */
 
 #include <check.h>
 #include <stdlib.h>

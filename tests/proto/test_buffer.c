@@ -1,4 +1,4 @@
-/* The growing buffer: what it keeps, when it fails, and that it wipes what it lets go of. */
+/* The growing buffer: what it holds, when it fails, and that it wipes what it gives up. */
 
 #include <check.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* The typed cursor: takes what fits, leaves everything else where it is, and never reads past the end. */
+/* The typed cursor: reads what fits, does not move otherwise, and never reads past the end. */
 
 #include <check.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static void drop(const uint8_t *start)
 
 #define BYTES(...) ((const uint8_t[]){ __VA_ARGS__ }), sizeof((const uint8_t[]){ __VA_ARGS__ })
 
-/* The one value in these bytes, as an int; and nothing else takes it. */
+/* Reads the value in these bytes as an int; no other read function accepts it. */
 static void check_int(const uint8_t *data, size_t len, int64_t expected)
 {
         struct cursor cursor = over(data, len);
@@ -250,7 +250,7 @@ START_TEST(skip_stays_within_what_is_there)
 }
 END_TEST
 
-/* What lies behind the text would complete a character that is cut off. */
+/* The byte after the text would complete the character that is cut off. */
 static bool utf8_at(const char *text, size_t len, size_t before, size_t after)
 {
         char *copy = malloc(before + len + after + 3);

@@ -1,4 +1,4 @@
-/* Data centres: which address goes with which number, and when it moves along. */
+/* Data centres: the address of each, and when a session's address follows. */
 
 #include <check.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * The frame scanner: finds the end of every message however its bytes arrive, and refuses hostile claims when
- * they are made. Each buffer handed to it is an allocation of its exact length, so that AddressSanitizer and
- * valgrind see a byte read too many.
+ * The frame scanner: it finds the end of every message however its bytes arrive, and refuses impossible sizes
+ * as soon as it reads them. Each buffer is an allocation of its exact length, so that AddressSanitizer and
+ * valgrind notice a read beyond its end.
  */
 
 #include <check.h>
@@ -45,7 +45,7 @@ static enum frame_result scan_once(const struct frame_limits *limits, const uint
         return result;
 }
 
-/* Whole, in two parts at every place, and byte by byte: always the same end, never earlier. */
+/* At once, in two parts of every length, and byte by byte: the end is always the same. */
 static void check_whole(const uint8_t *data, size_t len)
 {
         struct frame frame = { 0 };
@@ -64,7 +64,7 @@ static void check_whole(const uint8_t *data, size_t len)
         ck_assert_uint_eq(end, len);
 }
 
-/* Refused with `expected` once enough of it has come, and never called whole before. */
+/* Refused with `expected` when enough of it has arrived, and never accepted before. */
 static void check_refused(const uint8_t *data, size_t len, enum frame_result expected)
 {
         struct frame frame = { 0 };
@@ -190,7 +190,7 @@ START_TEST(the_next_message_is_left_alone)
 }
 END_TEST
 
-/* The head of every value that starts with this byte, as MessagePack has it; 0: none does. */
+/* The head of a value that starts with this byte, by the MessagePack specification; 0: there is none. */
 static size_t specified_size(unsigned first)
 {
         static const uint8_t from_c0[32] = { 1, 0, 1, 1, 2, 3, 5, 3,  4,  6, 5, 9, 2, 3, 5, 9,
@@ -203,7 +203,7 @@ static size_t specified_size(unsigned first)
         return 1;
 }
 
-/* Zero bytes behind the first: lengths and counts are 0, elements of small arrays and maps are the number 0.
+/* Zero bytes after the first: lengths and counts are 0, elements of small arrays and maps are the number 0.
  */
 START_TEST(every_first_byte)
 {
@@ -251,7 +251,7 @@ START_TEST(claims_that_cannot_fit)
 }
 END_TEST
 
-/* Each claim alone would fit: the sum over the levels does not. */
+/* Each size alone would fit: the sum over the levels does not. */
 START_TEST(claims_are_added_up_over_the_levels)
 {
         check_refused(BYTES(0xdd, 0, 0x20, 0, 0, 0xdd, 0, 0x20, 0, 0), FRAME_E_TOO_LARGE);
@@ -261,7 +261,7 @@ START_TEST(claims_are_added_up_over_the_levels)
 }
 END_TEST
 
-/* Empty arrays in a row owe nothing more, the longest legal message passes, one byte more does not. */
+/* Empty arrays need nothing more; the longest allowed message is accepted, one byte more is not. */
 START_TEST(the_limit_is_exact)
 {
         struct frame_limits limits = { 100, 8 };
@@ -318,7 +318,7 @@ START_TEST(the_invalid_byte_is_refused_anywhere)
 }
 END_TEST
 
-/* Whatever the bytes: the result does not depend on how they are cut up. */
+/* The result does not depend on the pieces in which the bytes arrive. */
 START_TEST(noise_gives_one_result_however_it_is_cut)
 {
         uint64_t seed = 0x9e3779b97f4a7c15u + (uint64_t)_i;

@@ -1,4 +1,4 @@
-/* The envelope: requests, responses and notifications, told apart and taken apart; answers, byte for byte. */
+/* The envelope: reading requests, responses and notifications; writing answers, byte for byte. */
 
 #include <check.h>
 #include <stdlib.h>
@@ -82,7 +82,7 @@ START_TEST(accepts_other_encodings_of_the_same)
 }
 END_TEST
 
-/* Which methods there are is not the envelope's business. */
+/* The envelope does not know the methods. */
 START_TEST(a_method_need_not_be_utf8)
 {
         struct message message;

@@ -1,4 +1,4 @@
-/* Records: what a field, a peer row and a state row may hold, and that what is read is what was written. */
+/* Records: the values of fields, peer rows and state rows, and that they read back as they were written. */
 
 #include <check.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * Session strings against what the libraries themselves wrote (vectors/), and against damage: a string that
- * is not exactly what a library writes is no session string.
+ * Session strings: those that the libraries have written (vectors/), and damaged ones. A string that is not
+ * exactly what a library writes is refused.
  */
 
 #include <check.h>
@@ -10,7 +10,7 @@
 
 #include "../../proto/session_string.h"
 
-/* What a format does not carry is -1 or NULL. */
+/* -1 or NULL: the format does not have it. */
 struct vector {
         const char *format;
         const char *maker;
@@ -186,7 +186,7 @@ START_TEST(a_named_format_takes_only_its_own)
 }
 END_TEST
 
-/* Cut off anywhere, or with up to eight characters more. */
+/* Cut at any place, or with up to eight more characters. */
 static void check_other_lengths(const struct vector *vector)
 {
         size_t len = strlen(vector->text);

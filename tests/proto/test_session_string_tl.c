@@ -1,4 +1,4 @@
-/* The session strings of mtcute and MTKruto, byte by byte: what in them may differ, and what may not. */
+/* The session strings of mtcute and MTKruto, byte by byte: which values are accepted, and which are not. */
 
 #include <check.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static bool readable(const char *format, const struct buffer *text)
         return set != 0;
 }
 
-/* The text of `head`, and the key in TL behind it, is read as `format` if it is `good`. */
+/* The text of `head` followed by the key in TL is read as `format`, if it is `good`. */
 static void check_bytes(const char *format, const void *head, size_t len, bool good)
 {
         struct buffer bytes = { 0 }, text = { 0 };
@@ -96,7 +96,7 @@ START_TEST(mtkruto_strings_byte_by_byte)
         HEAD("mtkruto",
              "\xff"
              "2\x00\x02",
-             false); /* a length that TL has not */
+             false); /* a length that TL does not have */
         HEAD("mtkruto",
              "\xfe\x01\x00\x02"
              "2\x00\x03",
@@ -162,7 +162,7 @@ START_TEST(mtcutes_old_test_flag)
 }
 END_TEST
 
-/* Longer than one run-length code can say. */
+/* A run that is longer than one code can express. */
 START_TEST(a_run_of_256_zeros)
 {
         static const uint8_t zeros[AUTH_KEY_BYTES];

@@ -1,8 +1,7 @@
 /*
- * A small backend that keeps the contract: what a session holds is one sorted array of rows in memory, kept
- * until the environment stops. A batch is applied to a copy of the array, which then takes its place: that
- * is the transaction. Text is never freed before its session. It shows what a new backend has to write, and
- * that the daemon knows nothing of a backend but its table.
+ * A small backend that passes the contract suite, to show what a new backend has to write. A session is one
+ * sorted array of rows in memory, and is kept until the environment stops. A transaction applies a batch to a
+ * copy of the array, which then replaces it. Texts are freed with their session.
  */
 
 #include <pthread.h>
