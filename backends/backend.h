@@ -214,8 +214,7 @@ struct backend {
         int (*scan_peers)(struct backend_session *session, const int64_t *after, size_t limit, peer_fn found,
                           void *arg, struct fault *fault);
 
-        /* At most `limit` rows after the pair (`after.data` NULL: from the start), ascending by name and id.
-         */
+        /* At most `limit` rows after the pair (`after.data` NULL: all), ascending by name and id. */
         int (*scan_usernames)(struct backend_session *session, struct slice after, int64_t after_id,
                               size_t limit, username_fn found, void *arg, struct fault *fault);
 

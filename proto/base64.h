@@ -13,8 +13,7 @@
 enum base64_alphabet { BASE64_STANDARD, BASE64_URL };
 enum base64_padding { BASE64_UNPADDED, BASE64_PADDED, BASE64_EITHER };
 
-/* False: an unknown character, padding that is missing or not allowed, or left-over bits that are not zero.
- */
+/* False: an unknown character, missing or forbidden padding, or left-over bits that are not zero. */
 bool base64_decode(struct slice text, enum base64_alphabet alphabet, enum base64_padding padding,
                    struct buffer *out);
 

@@ -16,8 +16,7 @@ struct session_string_format {
         const char *name;
         /* FIELD_BITs of the fields that the format can hold. */
         unsigned fields;
-        /* FIELD_BITs of the fields that must not be nil. A nil address or port is taken from the data centre.
-         */
+        /* FIELD_BITs of the fields that must not be nil. A nil address or port is replaced. */
         unsigned needs;
         const struct session_string_layout *layout; /* session_string.c's own */
 };

@@ -43,8 +43,7 @@ bool part_key_write(struct writing *writing, const struct part *part);
 /* A key of only zeros stands for no key. */
 bool part_key_or_none_read(struct reading *reading, const struct part *part);
 
-/* An address of 4 or 16 bytes. `width` bytes follow it, so its length follows from the length of the string.
- */
+/* An address of 4 or 16 bytes. `width` bytes follow it: the string's length says which it is. */
 bool part_ip_read(struct reading *reading, const struct part *part);
 bool part_ip_write(struct writing *writing, const struct part *part);
 

@@ -293,8 +293,7 @@ static int read_rows(const struct mongo_batch *batch, struct rows *rows)
         return result;
 }
 
-/* It is stored with these values and this owner's fence: no delayed write of a former owner can replace it.
- */
+/* It is stored with these values and this fence: no delayed write of a former owner can replace it. */
 static bool is_stored(const struct row *row, int64_t fence)
 {
         return row->exists && row->fence == fence && row->put && peer_same(row->put, &row->before) &&

@@ -268,8 +268,7 @@ static void release_pending(struct mongo_instance *instance)
         }
 }
 
-/* One attempt and its consequences. True: it succeeded, and the next renewal is due in a third of the term.
- */
+/* One attempt and its consequences. True: it succeeded, the next is due in a third of the term. */
 static bool step(struct mongo_instance *instance)
 {
         bson_error_t error = { 0 };

@@ -421,8 +421,7 @@ static int remove_all(struct backend_session *session, mongoc_client_t *client, 
         return mongo_fault(session->env, session->name, &error, fault);
 }
 
-/* The session's document is deleted last: after a failure it is still a session, and `remove` can be
- * repeated. */
+/* The session's document is deleted last: so after a failure `remove` can be repeated. */
 int mongo_remove(struct backend_session *session, bool remove_peers, struct fault *fault)
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);

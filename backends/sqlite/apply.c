@@ -378,8 +378,7 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         sqlite_budget_reserve(session, changes, n);
         session->disk_full = false;
         error = apply_once(session, changes, n, effects, fault);
-        /* An empty -wal may make room on a full disk. Effects are then reported twice, with the same values.
-         */
+        /* An empty -wal may make room on a full disk. Effects are then reported twice, unchanged. */
         if (error && session->disk_full && sqlite_truncate_log(session))
                 error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_trim(session);

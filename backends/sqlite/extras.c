@@ -33,8 +33,7 @@ int sqlite_find_extras(struct backend_session *session, struct fault *fault)
         return error;
 }
 
-/* A library that migrates a file from version 1 deletes all peers: drop_orphans() then deletes their names.
- */
+/* Migrating a file from version 1, a library deletes all peers: drop_orphans() then deletes their names. */
 static int remember_version_1(struct backend_session *session, struct fault *fault)
 {
         int error = sqlite_need_extra(session, EXTRA_FIELDS, fault);

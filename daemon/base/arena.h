@@ -15,8 +15,7 @@ struct arena {
 };
 
 void *arena_alloc(struct arena *arena, size_t size); /* NULL: no memory */
-/* A copy of the slice, with a NUL after it; of an absent one, absent. Sets `*failed` if there is no memory.
- */
+/* A copy of the slice, with a NUL after it; of an absent one, absent. Sets `*failed`: no memory. */
 struct slice arena_copy(struct arena *arena, struct slice slice, bool *failed);
 void arena_deinit(struct arena *arena);
 

@@ -26,8 +26,7 @@ enum config_action {
         CONFIG_HELP,    /* --help */
 };
 
-/* Reads defaults, file, environment and flags. 0, or -1 and the error. The caller calls config_deinit() in
- * either case. */
+/* 0, or -1 and the error. The caller calls config_deinit() in either case. */
 int config_init(struct config *config, int argc, char **argv, enum config_action *action,
                 struct config_error *error);
 void config_deinit(struct config *config);
@@ -40,8 +39,7 @@ void config_deinit(struct config *config);
 int config_reload(const struct config *running, int argc, char **argv, struct config *fresh,
                   struct config_error *error);
 
-/* Swaps what may change while the daemon runs: log level, limits, access rules. The caller still has to call
- * config_deinit(fresh). */
+/* Swaps log level, limits and access rules. The caller still has to call config_deinit(fresh). */
 void config_adopt(struct config *running, struct config *fresh);
 
 /*

@@ -1,5 +1,4 @@
-/* What ids, usernames and phone numbers lead to in the cache. test_cache_model.c checks the cache as a whole.
- */
+/* What ids, usernames and phone numbers lead to in the cache. test_cache_model.c checks all of it. */
 
 #include "cache_test.h"
 

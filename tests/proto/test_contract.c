@@ -45,8 +45,7 @@ static const char *table(const char *text, const char *heading)
         return strchr(at + 1, '\n') + 1;
 }
 
-/* Moves to the next row. `cell` gets the first text of this row between backticks. False: the table has
- * ended. */
+/* Moves to the next row; `cell` gets the first text in backticks of this one. False: the table has ended. */
 static bool read_row(const char **row, char cell[CELL_BYTES])
 {
         const char *start, *end;
@@ -69,8 +68,10 @@ static bool ends_with(const char *text, size_t len, const char *end)
         return len >= n && memcmp(text + len - n, end, n) == 0;
 }
 
-/* The letter of contract.h for a parameter; `.` where its text does not say what it is; `:` if that takes
- * nil. */
+/*
+ * The letter of contract.h for a parameter. `.`: the text does not say what kind it is; `:`: the same, and it
+ * takes nil.
+ */
 static char letter(const char *parameter, size_t len, bool *optional)
 {
         bool nil = ends_with(parameter, len, " or nil");

@@ -203,8 +203,7 @@ static size_t specified_size(unsigned first)
         return 1;
 }
 
-/* Zero bytes after the first: lengths and counts are 0, elements of small arrays and maps are the number 0.
- */
+/* Zero bytes after the first: lengths and counts are 0, and so are elements of small arrays and maps. */
 START_TEST(every_first_byte)
 {
         for (unsigned first = 0; first < 256; first++) {
