@@ -1,6 +1,6 @@
 /*
  * gramd: keeps the sessions of Telegram client programs for all processes of a machine. This file turns the
- * command line into a configuration and an exit code; server.c is the daemon.
+ * command line into a configuration and an exit code. server.c is the daemon.
  */
 
 #include <stdio.h>
@@ -13,8 +13,7 @@
 
 enum { EXIT_OK = 0, EXIT_START = 1, EXIT_USAGE = 2 };
 
-/* Auth keys are in this memory: it is written to no core file, and no other process of the user's reads it.
- */
+/* The memory holds auth keys: no core file is written, and no other process of the same user can read it. */
 static void guard_memory(bool guarded)
 {
         const struct rlimit none = { 0, 0 };
@@ -33,7 +32,7 @@ static int run(struct config *config, int argc, char **argv)
         umask(0077);
         guard_memory(true);
         result = server_run(config, &log, argc, argv);
-        guard_memory(false); /* the keys are wiped; leak checkers look at what is left */
+        guard_memory(false); /* the keys are wiped by now, and leak checkers read the memory */
         return result == 0 ? EXIT_OK : EXIT_START;
 }
 
@@ -53,7 +52,7 @@ int main(int argc, char **argv)
         case CONFIG_HELP: config_help(); break;
         case CONFIG_VERSION: puts("gramd " GRAMD_VERSION); break;
         case CONFIG_PRINT: config_print(&config); break;
-        case CONFIG_CHECK: puts("gramd: the configuration is right"); break;
+        case CONFIG_CHECK: puts("gramd: the configuration is valid"); break;
         case CONFIG_RUN: result = run(&config, argc, argv); break;
         }
         config_deinit(&config);

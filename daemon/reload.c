@@ -1,4 +1,4 @@
-/* Reading may block: files, and the system's database of users. So it is a job. */
+/* A reload reads files and the system's user database. Both may block, so a job does it. */
 
 #include "reload.h"
 

@@ -1,6 +1,6 @@
 /*
- * Everything comes together here, in the order of start-up. The end takes it apart in the reverse order: no
- * new clients, no new requests, answers to what is under way, sessions closed to plain files, clients gone.
+ * Wires the floors together, and runs the loop. The daemon ends in this order: it accepts no clients, takes
+ * no requests, answers those under way, closes the sessions to plain files, closes the connections.
  */
 
 #include "server.h"
@@ -47,10 +47,10 @@ struct server {
 
         uv_pipe_t listening;
         uv_prepare_t turn; /* before the loop sleeps */
-        uv_idle_t reap;    /* keeps the loop from sleeping while dropped cache entries are to be freed */
+        uv_idle_t reap;    /* runs while dropped cache entries are to be freed */
         uv_signal_t signals[3];
         uv_timer_t watchdog;
-        struct timer grace; /* while stopping: for clients that do not read */
+        struct timer grace; /* while stopping: the time that clients have to read their answers */
         struct listener listener;
         int data_lock;
         char *data_dir;
@@ -58,7 +58,7 @@ struct server {
         bool stopped;
 };
 
-/* ---- what happens to connections ---- */
+/* ---- events of connections ---- */
 
 static struct server *server_of(const struct connection *connection)
 {
@@ -79,7 +79,10 @@ static void on_violation(struct connection *connection, uint32_t id, int frame_e
         dispatch_violation(&server_of(connection)->context, client_of(connection), id, frame_error);
 }
 
-/* Requests that came together are one transaction, and the backend works while other clients are read. */
+/*
+ * After each read of a socket: requests that arrived together are one job, and a worker starts on it before
+ * the next socket is read.
+ */
 static void on_read(struct wire *wire)
 {
         sessions_advance(&((struct server *)wire->owner)->sessions);
@@ -90,12 +93,12 @@ static void on_written(struct connection *connection)
         watch_catch_up(client_of(connection));
 }
 
-static void on_ended(struct connection *connection)
+static void on_ending(struct connection *connection)
 {
         openings_end_of_client(client_of(connection));
 }
 
-static void on_ending(struct connection *connection)
+static void on_drain(struct connection *connection)
 {
         handles_close(client_of(connection), false);
 }
@@ -124,8 +127,8 @@ static const struct wire_events wire_events = {
         .violation = on_violation,
         .read = on_read,
         .written = on_written,
-        .ended = on_ended,
         .ending = on_ending,
+        .drain = on_drain,
         .dropped = on_dropped,
         .closed = on_closed,
         .answered = on_answered,
@@ -192,7 +195,10 @@ static void on_reap(uv_idle_t *idle)
                 uv_idle_stop(idle);
 }
 
-/* Before the loop sleeps: what woke up goes on, answers leave, and it is looked at whether all has ended. */
+/*
+ * Before the loop sleeps: advances the sessions that were woken, sends the answers, and checks whether the
+ * daemon can stop.
+ */
 static void on_turn(uv_prepare_t *prepare)
 {
         struct server *server = prepare->data;
@@ -200,7 +206,7 @@ static void on_turn(uv_prepare_t *prepare)
         do {
                 sessions_advance(&server->sessions);
                 wire_flush(&server->wire);
-        } while (!link_empty(&server->sessions.due));
+        } while (!link_empty(&server->sessions.woken));
         if (cache_pool_has_surplus(server->cache_pool))
                 uv_idle_start(&server->reap, on_reap);
         if (server->stopping && !server->stopped)
@@ -265,7 +271,7 @@ static int start_loop(struct server *server)
         return 0;
 }
 
-/* Each floor gets what it needs of those below. */
+/* Each floor gets pointers to what it needs of the floors below. */
 static void wire_up(struct server *server, int argc, char **argv)
 {
         server->wire.loop = &server->loop;
@@ -399,7 +405,7 @@ static int start(struct server *server)
         return 0;
 }
 
-/* What start() made, and the loop's end has left. */
+/* Frees what start() made. */
 static void take_apart(struct server *server)
 {
         uv_walk(&server->loop, close_handle, NULL);

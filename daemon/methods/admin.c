@@ -96,7 +96,7 @@ void monitors_tell(const struct clients *clients, const struct request *request,
                 struct client *monitor = LINK_OF(at, struct client, link);
                 struct buffer *out;
 
-                if (!monitor->monitoring || connection_is_behind(&monitor->connection))
+                if (!monitor->monitoring || connection_is_congested(&monitor->connection))
                         continue;
                 out = connection_out(&monitor->connection);
                 message_begin_notification(out, "request", 1);

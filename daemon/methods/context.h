@@ -1,19 +1,19 @@
 #ifndef GRAMD_DAEMON_METHODS_CONTEXT_H
 #define GRAMD_DAEMON_METHODS_CONTEXT_H
 
-/* What the methods work on. Loop thread only; server.c makes it and outlives every call. */
+/* What the methods work on. Loop thread only. server.c owns it, and it outlives every call. */
 
 #include "../session/client.h"
 #include "../session/session.h"
 
 enum { METHOD_SLOTS = 128 };
 
-/* Derived from the method table at the start: an index by name, and the counts of parameters. */
+/* Made from the method table at the start: an index by name, and how many parameters a method takes. */
 struct method_index {
         struct slice names[METHOD_COUNT];
         uint8_t least[METHOD_COUNT];
         uint8_t most[METHOD_COUNT];
-        uint8_t slots[METHOD_SLOTS]; /* a method's number plus one; 0: free */
+        uint8_t slots[METHOD_SLOTS]; /* a method's number + 1; 0: free */
 };
 
 struct context {

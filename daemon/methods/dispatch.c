@@ -1,6 +1,6 @@
 /*
- * The way in. A message becomes a call: method found by name, parameters checked against its shape, handle
- * and rights looked up. The handler then answers, or defers.
+ * Turns a message into a call: finds the method by its name, checks the parameters against its shape, looks
+ * up handle and rights. The handler then answers the request or defers it.
  */
 
 #include "dispatch.h"
@@ -13,7 +13,7 @@
 #define HANDLER(constant, name, shape, right, traits) [METHOD_##constant] = method_##name,
 static void (*const handlers[METHOD_COUNT])(struct call *call) = { CONTRACT_METHODS(HANDLER) };
 
-/* Far from perfect, and good enough: most of the names have a slot to themselves. */
+/* A cheap hash: most names have a slot of their own. */
 static unsigned slot_of(struct slice name)
 {
         const uint8_t *text = (const uint8_t *)name.data;
@@ -24,7 +24,7 @@ static unsigned slot_of(struct slice name)
 
 void method_index_init(struct method_index *index)
 {
-        static_assert(METHOD_COUNT < METHOD_SLOTS / 2, "a search ends at a free slot, and soon");
+        static_assert(METHOD_COUNT < METHOD_SLOTS / 2, "a search soon finds a free slot");
         static_assert(METHOD_COUNT < UINT8_MAX, "a slot holds a method's number plus one");
 
         memset(index, 0, sizeof(*index));
@@ -103,7 +103,10 @@ static const char *letter_name(char letter)
         }
 }
 
-/* The first parameter of most methods. A handle of this connection's, or the request is answered. */
+/*
+ * Reads the handle, the first parameter of most methods. False: this client has no such handle, and the
+ * request is answered.
+ */
 static bool take_handle(struct call *call, struct cursor *params)
 {
         int64_t number;
@@ -190,7 +193,7 @@ static bool permitted(struct call *call)
         return false;
 }
 
-/* ---- the way in ---- */
+/* ---- dispatching ---- */
 
 static void run_method(struct call *call, const struct message *message)
 {
@@ -198,13 +201,13 @@ static void run_method(struct call *call, const struct message *message)
                 return;
         if (call->session && !(call->request.method->traits & METHOD_UNCONFIRMED) &&
             !session_is_ours(call->session)) {
-                answer_error(&call->request, WIRE_UNAVAILABLE, "the right to the session is being confirmed");
+                answer_error(&call->request, WIRE_UNAVAILABLE, "ownership of the session is being confirmed");
                 return;
         }
         if (call->lane && !call->lane->at_front &&
             call->lane->n_ops >= call->context->config->max_in_flight) {
                 answer_error(&call->request, WIRE_OVERLOADED,
-                             "%llu requests on this session wait for their answers: take some first",
+                             "%llu requests on this session are unanswered: read answers before sending more",
                              (unsigned long long)call->context->config->max_in_flight);
                 return;
         }
@@ -291,14 +294,14 @@ void dispatch_violation(struct context *context, struct client *client, uint32_t
                 slice_of(text), SLICE_NONE);
 }
 
-/* ---- calls that wait ---- */
+/* ---- deferred calls ---- */
 
 struct op *call_defer(struct call *call, enum op_kind kind, size_t extra, size_t answer)
 {
         return op_new(call->lane, call->handle->number, &call->request, call->frame, kind, extra, answer);
 }
 
-/* The op's turn has come: its frame goes through its method as if it had just arrived. */
+/* No write is before the op any more: its method runs again on the op's copy of the frame. */
 static void run_again(void *arg, struct request *request, struct slice frame)
 {
         struct message message;
@@ -312,7 +315,7 @@ static void run_again(void *arg, struct request *request, struct slice frame)
         if (call.client)
                 run_method(&call, &message);
         else
-                answer_nil(&call.request); /* nobody waits for it */
+                answer_nil(&call.request); /* to nobody: the client has gone */
         assert(!call.request.is_open);
 }
 

@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_METHODS_DISPATCH_H
 
 /*
- * From a message to its method: found in the table of proto/contract.h, its parameters checked against their
- * shape before the handler runs. Loop thread only.
+ * From a message to its method. The method is found in the table of proto/contract.h, and the parameters are
+ * checked against its shape before the handler runs. Loop thread only.
  */
 
 #include "../session/handle.h"
@@ -20,33 +20,39 @@ struct param {
         struct cursor cursor; /* at the first element */
 };
 
-/* What a handler is given. Slices and cursors borrow the connection's input: gone when it returns. */
+/*
+ * What a handler is given. Slices and cursors borrow the connection's input: they are invalid when the
+ * handler has returned.
+ */
 struct call {
         struct request request;
         struct context *context;
         struct client *client;
         struct slice frame;
-        struct handle *handle; /* this and the next two: of methods whose first parameter is a handle */
+        struct handle *handle; /* this and the next two: NULL unless the first parameter is a handle */
         struct session *session;
         struct lane *lane;
-        struct param params[CALL_PARAMS_MAX]; /* behind the handle */
+        struct param params[CALL_PARAMS_MAX]; /* those after the handle */
 };
 
 void method_index_init(struct method_index *index);
 
-/* One whole message of a client. False: it is no request and no notification, and the client has been told.
+/*
+ * Runs one whole message of a client. False: it is neither a request nor a notification, and the error has
+ * been sent.
  */
 bool dispatch(struct context *context, struct client *client, struct slice frame);
 
-/* A message that will be dispatched soon: prefetches the peer that it looks up. */
+/* The message that will be dispatched next: prefetches the peer that it looks up. */
 void dispatch_prefetch(struct context *context, struct client *client, struct slice frame);
 
 /* Answers bytes that are no message, or a message over a limit. */
 void dispatch_violation(struct context *context, struct client *client, uint32_t id, int frame_error);
 
 /*
- * False: writes of this client are before the call. Its request has been deferred, and the call comes again
- * when they are done. `answer` as in op_new().
+ * True: the call may be answered now. False: writes of its lane come first, or the session is in doubt. Then
+ * the request has been deferred (or, without memory, refused), and the method runs again later. `answer` as
+ * in op_new().
  */
 bool call_is_next(struct call *call, size_t answer);
 

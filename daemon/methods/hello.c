@@ -5,7 +5,7 @@
 
 #include "methods.h"
 
-/* What the client announces of itself. Each takes its value and says what it must be. */
+/* What a client may announce. Each function reads its value and returns NULL, or what the value must be. */
 static const char *take_client(struct cursor *value, struct client *client)
 {
         struct slice name;
@@ -15,7 +15,7 @@ static const char *take_client(struct cursor *value, struct client *client)
                 return "a str of at most 255 bytes";
         copy = strdup(quote(name, text));
         if (!copy)
-                return NULL; /* the lists lack a name */
+                return NULL; /* no memory: the client stays without a name */
         free(client->name);
         client->name = copy;
         return NULL;
@@ -26,7 +26,7 @@ static const char *take_features(struct cursor *value, struct client *client)
         uint32_t count;
         struct slice feature;
 
-        (void)client; /* this daemon knows none that would change what it does */
+        (void)client; /* no feature is defined yet */
         if (!cursor_array(value, &count))
                 return "an array of str";
         while (count-- > 0)
@@ -43,7 +43,7 @@ static const struct {
         { "features", take_features },
 };
 
-/* Keys that are not known are passed over: a newer client may announce more. */
+/* Ignores unknown keys: a newer client may announce more. */
 static bool take_announcement(struct call *call, struct cursor *cursor)
 {
         struct slice key, whole;

@@ -1,4 +1,4 @@
-/* The fields of a session's identity, and session strings, which carry them all. */
+/* The fields of a session's identity: one by one, and together as a session string. */
 
 #include <stdlib.h>
 
@@ -7,8 +7,8 @@
 #include "methods.h"
 
 enum {
-        FIELD_BYTES = 264,  /* more than one field takes in an answer */
-        STRING_BYTES = 512, /* more than any session string */
+        FIELD_BYTES = 264,  /* upper bound of one field in an answer */
+        STRING_BYTES = 512, /* upper bound of a session string */
 };
 
 static const char *const must_be[FIELD_COUNT] = {
@@ -26,7 +26,7 @@ static const char *const must_be[FIELD_COUNT] = {
 
 /* ---- get ---- */
 
-/* Reads the name of a field. FIELD_COUNT: there is none, and the call is answered. */
+/* Reads the name of a field. FIELD_COUNT: there is no such field, and the request is answered. */
 static enum field take_field(struct call *call, struct cursor *cursor)
 {
         struct slice name;
@@ -75,9 +75,9 @@ void method_get(struct call *call)
         answer_end(&call->request);
 }
 
-/* ---- values that wait in an op ---- */
+/* ---- writes of fields ---- */
 
-/* What a write sets when its job is made. */
+/* The values that a write sets. They wait in the op until its job is made. */
 struct values {
         struct identity identity;
         unsigned fields;
@@ -117,7 +117,10 @@ static bool copy_field(struct identity *to, const struct identity *from, enum fi
         return true;
 }
 
-/* Sets the fields in `next`. The address follows the data centre, unless it is set too. */
+/*
+ * Sets the fields in `next`. Address and port follow the data centre, unless one of them is set too. Returns
+ * the fields that have changed.
+ */
 static unsigned merge(struct values *values, const struct session *session, struct identity *next,
                       bool *failed)
 {
@@ -162,8 +165,8 @@ static unsigned prepare_values(struct op *op, struct identity *next)
                 return OP_ANSWERED;
         }
         if (values->is_import && has_key && !same_key)
-                values->fields |= of_the_account; /* those that the string does not carry become nil: they
-                                                     were the other account's */
+                values->fields |= of_the_account; /* what the string does not carry was the other account's:
+                                                     it becomes nil */
         fields = merge(values, session, next, &failed);
         if (failed) {
                 answer_no_memory(&op->request);
@@ -199,7 +202,7 @@ void method_set(struct call *call)
                 enum field field = take_field(call, &map->cursor);
                 int error = field == FIELD_COUNT ? 0 : identity_read(&values->identity, field, &map->cursor);
 
-                if (error == IDENTITY_E_VALUE && field == FIELD_AUTH_KEY) /* its value is never shown */
+                if (error == IDENTITY_E_VALUE && field == FIELD_AUTH_KEY) /* a key is never shown */
                         answer_error(&call->request, WIRE_BAD_REQUEST, "set: `auth_key` must be %s",
                                      must_be[field]);
                 else if (error == IDENTITY_E_VALUE)
@@ -295,7 +298,7 @@ static bool take_import_option(struct call *call, struct cursor *cursor, struct 
         return false;
 }
 
-/* Reads the string and the option api_id. False: one is wrong, and the call is answered. */
+/* Reads the string and the option api_id. False: one is wrong, and the request is answered. */
 static bool read_import(struct call *call, struct values *values, struct import_options *options)
 {
         const char *why;

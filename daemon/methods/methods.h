@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_METHODS_METHODS_H
 
 /*
- * The handlers, one for each row of the method table, in the files of their subject. A handler answers
- * the call's request, or defers it. Loop thread only.
+ * The handlers, one for each row of the method table, in one file for each subject. A handler answers the
+ * call's request or defers it. Loop thread only.
  */
 
 #include "dispatch.h"
@@ -15,14 +15,14 @@ CONTRACT_METHODS(HANDLER)
 /* admin.c: tells every monitor of a request that was answered. `error` is NULL or a code. */
 void monitors_tell(const struct clients *clients, const struct request *request, const char *error);
 
-/* peer.c: the limit of a scan, 1 to 1000. False: answered. */
+/* peer.c: checks the limit of a scan, 1 to 1000. False: it is wrong, and the request is answered. */
 bool scan_limit(struct call *call, const struct param *limit);
 
-enum { ROW_BYTES = 1024 }; /* more than any row of a list takes */
+enum { ROW_BYTES = 1024 }; /* upper bound of one row of a list */
 
-/* options.c. Reads the next key of a map. False (and answered) where it is no str. */
+/* options.c: reads the next key of a map. False: it is no str, and the request is answered. */
 bool option_key(struct call *call, struct cursor *cursor, struct slice *key);
-/* Answers: an unknown option, or a wrong value, at which the cursor still is. */
+/* Answers that there is no such option, or that its value (at which `value` is) must be `must_be`. */
 void option_unknown(struct call *call, struct slice key);
 void option_wrong(struct call *call, struct slice key, struct cursor value, const char *must_be);
 

@@ -1,4 +1,4 @@
-/* One row a figure: a counter (base/counters.h), or a gauge (below). */
+/* One row for each figure: a counter (base/counters.h) or a gauge (below). */
 
 #include "metrics.h"
 

@@ -1,4 +1,4 @@
-/* Maps of options: what all methods that take one have in common. */
+/* What methods that take a map of options share. */
 
 #include "methods.h"
 
@@ -15,7 +15,7 @@ void option_unknown(struct call *call, struct slice key)
 {
         char text[QUOTE_BYTES];
 
-        answer_error(&call->request, WIRE_BAD_REQUEST, "%s knows no `%s`", call->request.method->name,
+        answer_error(&call->request, WIRE_BAD_REQUEST, "%s has no option `%s`", call->request.method->name,
                      quote(key, text));
 }
 

@@ -1,5 +1,4 @@
-/* Peers: look-ups, scans, upserts. A look-up is answered from the cache, or by an op that asks the backend.
- */
+/* Peers: lookups, scans, upserts. A lookup is answered from the cache, or by an op that asks the backend. */
 
 #include <stdlib.h>
 
@@ -8,7 +7,7 @@
 
 enum { MAX_AGE_DEFAULT_S = 8 * 60 * 60, LIST_MAX = 1000 };
 
-/* ---- look-ups ---- */
+/* ---- lookups ---- */
 
 static void answer_missing(struct request *request, const struct lookup *lookup)
 {
@@ -28,7 +27,10 @@ static void answer_missing(struct request *request, const struct lookup *lookup)
         }
 }
 
-/* More than `max_age` away from now, past or future. A difference that does not fit 64 bits is more. */
+/*
+ * More than `max_age` seconds away from now, in the past or the future. A difference that does not fit 64
+ * bits is more, too.
+ */
 static bool too_old(int64_t time, int64_t max_age)
 {
         int64_t away;
@@ -115,7 +117,7 @@ void method_get_peer_by_id(struct call *call)
         look_up(call, &(struct lookup){ .kind = LOOKUP_ID, .id = call->params[0].integer }, 0);
 }
 
-/* True: longer than any that can be stored, and answered so. */
+/* True: the text is longer than any that can be stored, and the request is answered. */
 static bool too_long(struct call *call, const struct lookup *lookup)
 {
         if (lookup->text.len <= TEXT_MAX_BYTES)
@@ -149,7 +151,7 @@ void method_get_peer_by_phone_number(struct call *call)
 
 /* ---- many at once ---- */
 
-/* Each answer goes through the cache: a row that is there already is equal or newer. */
+/* Each answer goes through the cache: a row that is already there is as new as the backend's, or newer. */
 static void answer_find_many(struct op *op, const struct found *found)
 {
         struct cache *cache = op->lane->session->cache;
@@ -174,7 +176,7 @@ static void answer_find_many(struct op *op, const struct found *found)
         answer_end(&op->request);
 }
 
-/* False: not all of them are cached, and nothing has been answered. */
+/* False: not all of them are cached, and the request is not answered. */
 static bool answer_from_cache(struct call *call, const int64_t *ids, uint32_t n)
 {
         struct cache *cache = call->session->cache;
@@ -280,7 +282,7 @@ struct incoming {
         struct peer *rows;
         uint32_t n;
         uint32_t n_new;  /* these are stored, and watchers are told */
-        uint32_t n_late; /* these repeat what is stored; only their time is stored */
+        uint32_t n_late; /* these repeat what is stored, but their time has to be stored */
 };
 
 static bool read_rows(struct call *call, struct incoming *incoming)
@@ -320,8 +322,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
- * Which rows repeat what is stored: `kinds` gets an enum cache_repeat for each. A row behind a new row of the
- * same peer repeats nothing: what is stored will have changed by then. False: no memory.
+ * Finds the rows that repeat what is stored: `kinds` gets an enum cache_repeat for each. Where one row of a
+ * peer is new, all rows of that peer count as new, because the list changes what is stored. False: no memory.
  */
 static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8_t *kinds)
 {
@@ -349,7 +351,7 @@ static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8
         return true;
 }
 
-/* Every row repeats: only times move, in the cache, and no job is needed. */
+/* Every row repeats what is stored: only the times change, in the cache. No job is needed. */
 static void answer_repeats(struct call *call, const struct incoming *incoming)
 {
         for (uint32_t i = 0; i < incoming->n; i++)
@@ -359,7 +361,7 @@ static void answer_repeats(struct call *call, const struct incoming *incoming)
         answer_nil(&call->request);
 }
 
-/* Into the op: new rows first, then late ones. Of the rest, only the times. */
+/* Copies the rows into the op: new ones first, then late ones. Of the others, only the times. */
 static void fill_op(struct call *call, struct op *op, const struct incoming *incoming, const uint8_t *kinds)
 {
         struct peer *fresh = op_extra(op);
@@ -387,7 +389,7 @@ static void fill_op(struct call *call, struct op *op, const struct incoming *inc
 
 static void store_rows(struct call *call, struct incoming *incoming, uint8_t *kinds)
 {
-        bool may_compare = call->lane->n_ops == 0; /* else what is cached may be about to change */
+        bool may_compare = call->lane->n_ops == 0; /* else an op before it may change what is cached */
         struct op *op;
 
         if (!may_compare) {

@@ -15,7 +15,9 @@ struct open_call {
         struct slice backend;
 };
 
-/* Each takes its value and says what it must be; nil counts as left out. */
+/*
+ * Each reads its value and returns NULL, or what the value must be. An option that is nil counts as left out.
+ */
 static const char *take_backend(struct cursor *value, struct open_call *open)
 {
         return cursor_str(value, SIZE_MAX, &open->backend) ? NULL : "a str";

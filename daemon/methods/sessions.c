@@ -1,4 +1,4 @@
-/* The list of sessions, stored and open ones, page by page. */
+/* The list of sessions, stored and open ones, in pages. */
 
 #include <stdlib.h>
 
@@ -55,7 +55,7 @@ static bool wanted(const struct listing *listing, struct slice name)
                (!listing->glob.data || glob_match(listing->glob, name));
 }
 
-/* One more than asked for: it tells whether the page's last name goes on. */
+/* Collects one row more than asked for: it shows whether there are further rows of the page's last name. */
 static bool on_stored(void *arg, const struct stored_session *stored)
 {
         struct listing *listing = arg;
@@ -74,7 +74,7 @@ static void collect(struct listing *listing, struct storage *storage)
         listing->n_of_storage = 0;
         listing->error = backend->list(storage->env, listing->after, on_stored, listing, &listing->fault);
         if (listing->error == BACKEND_E_UNAVAILABLE && backend->max_jobs) {
-                log_write(listing->context->log, LOG_WARNING, "sessions: without those on %s: %s",
+                log_write(listing->context->log, LOG_WARNING, "the list of sessions lacks those on %s: %s",
                           backend->name, listing->fault.text);
                 listing->error = 0;
         }
@@ -90,7 +90,10 @@ static void listing_run(struct job *job)
                         collect(listing, &storages->all[i]);
 }
 
-/* It asks every backend. Where one may be slow, it must not take a thread that others are served by. */
+/*
+ * The job asks every backend. If one of them may be slow, the job goes through that backend's gate, so that
+ * it takes no thread of the others.
+ */
 static struct gate *slow_gate(const struct storages *storages)
 {
         for (size_t i = 0; i < storages->n; i++)
@@ -107,7 +110,7 @@ static int compare_rows(const void *a, const void *b)
         return order ? order : (left->storage > right->storage) - (left->storage < right->storage);
 }
 
-/* Open sessions that no backend has listed: in memory, or just created. */
+/* Adds the open sessions that no backend has listed: those in memory, and those just created. */
 static void add_open(struct listing *listing)
 {
         const struct sessions *sessions = listing->context->sessions;
@@ -153,7 +156,7 @@ static void pack_row(struct buffer *out, struct sessions *sessions, const struct
                 pack_nil(out);
 }
 
-/* A page does not part rows of one name: the next page begins after the name. */
+/* Rows of one name are all on one page, because the next page begins after that name. */
 static size_t page_size(const struct listing *listing)
 {
         size_t most = listing->context->config->max_message_bytes / ROW_BYTES;
@@ -162,7 +165,7 @@ static size_t page_size(const struct listing *listing)
 
         while (n > 0 && n < listing->n_rows && slice_equal(listing->rows[n - 1].name, listing->rows[n].name))
                 n--;
-        if (n == 0 && listing->n_rows > 0) /* a page smaller than one name's rows: all of them */
+        if (n == 0 && listing->n_rows > 0) /* one name has more rows than fit: all of them */
                 for (n = 1; n < listing->n_rows && slice_equal(listing->rows[0].name, listing->rows[n].name);)
                         n++;
         return n;

@@ -1,4 +1,4 @@
-/* Update states. All of a session's are in memory: reads are answered at once. */
+/* Update states. All states of an open session are in memory, so reads are answered at once. */
 
 #include <stdlib.h>
 
@@ -21,8 +21,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
- * With `keep`, nil parts of a row take what is stored, or what an earlier row of the list has set. Sorts the
- * rows by id, leaves one of each and returns how many.
+ * Leaves the last row of each id and returns how many rows are left. With `keep`, its nil parts come from the
+ * earlier rows of that id. `rows` are sorted by id, then by place in the list.
  */
 static size_t fold(const struct numbered *rows, size_t n, bool keep, struct state *states)
 {
@@ -122,7 +122,7 @@ static int by_number(const void *a, const void *b)
         return (left > right) - (left < right);
 }
 
-/* Sorts the ids and drops repeated ones. False: one is no integer, and the call answered. */
+/* Sorts the ids and drops repeated ones. False: one is no integer, and the request is answered. */
 static bool read_ids(struct call *call, int64_t *ids, size_t *n)
 {
         struct param *list = &call->params[0];
@@ -157,7 +157,7 @@ static void start_remove(struct call *call, const int64_t *ids, size_t n)
 
 /* ---- get_states ---- */
 
-enum { STATE_BYTES = 46 }; /* at most, of one state in an answer */
+enum { STATE_BYTES = 46 }; /* upper bound of one state in an answer */
 
 static void pack_states(struct buffer *out, struct state *states, size_t n)
 {
@@ -167,7 +167,7 @@ static void pack_states(struct buffer *out, struct state *states, size_t n)
                 state_write(out, &states[i]);
 }
 
-/* `ids` NULL: all of them. */
+/* `ids` NULL: all states. */
 static void answer_states(struct call *call, const int64_t *ids, size_t n_ids)
 {
         const struct session *session = call->session;
@@ -190,7 +190,7 @@ static void answer_states(struct call *call, const int64_t *ids, size_t n_ids)
         free(states);
 }
 
-/* Both methods take a list of ids. */
+/* Reads the list of ids and calls `then` with it. */
 static void with_ids(struct call *call, void (*then)(struct call *, const int64_t *, size_t))
 {
         int64_t few[16];

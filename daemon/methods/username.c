@@ -1,4 +1,4 @@
-/* The usernames table: names that lead to a peer besides its own username. */
+/* The usernames table: further names that lead to a peer. */
 
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 
 /* ---- update_usernames ---- */
 
-/* Checks the list and counts its names. False: a row is wrong, and the call answered. */
+/* Checks the list and counts its names. False: a row is wrong, and the request is answered. */
 static bool check(struct call *call, size_t *n_names)
 {
         struct param *list = &call->params[0];
@@ -135,8 +135,10 @@ static unsigned prepare_names(struct op *op, struct identity *next)
         const struct change *change = &op->write.change;
 
         (void)next;
-        /* A name may pass from one peer to another within the list: either all rows repeat, or none counts as
-         * a repetition. */
+        /*
+         * The list may move a name from one peer to another: either all rows repeat what is stored, or all
+         * count as new.
+         */
         for (size_t i = 0; i < change->n; i++)
                 if (cache_repeats_names(cache, &change->names[i]) != CACHE_REPEAT)
                         return 0;
@@ -149,7 +151,7 @@ static unsigned prepare_names(struct op *op, struct identity *next)
 void method_update_usernames(struct call *call)
 {
         uint32_t n = call->params[0].count;
-        bool may_compare = call->lane->n_ops == 0; /* else what is cached may be about to change */
+        bool may_compare = call->lane->n_ops == 0; /* else an op before it may change what is cached */
         struct layout layout;
         size_t n_names;
         struct op *op;

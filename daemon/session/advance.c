@@ -1,6 +1,6 @@
 /*
- * The one place that looks at a session as a whole. It sits on top of what it calls: opening.c (who gets a
- * handle), queue.c (its next job), load.c (load, confirm, close).
+ * The one place that looks at a session as a whole. It calls opening.c (who gets a handle), queue.c (the next
+ * job) and load.c (load, confirm, close); none of them calls it.
  */
 
 #include "advance.h"
@@ -29,7 +29,7 @@ static void on_idle(struct timer *timer)
         session_wake(session);
 }
 
-/* At rest: without a handle or an opening, it closes when it has been so for `idle-close`. */
+/* Nothing is left to do. A session that has had no handle and no opening for `idle-close` is closed. */
 static void rest(struct session *session)
 {
         struct timers *timers = session->sessions->timers;
@@ -45,8 +45,8 @@ static void rest(struct session *session)
                 return;
         }
         session->close_wanted = true;
-        if (session->in_doubt ||
-            !queue_run_late(session)) /* in doubt, times of known rows are not worth a wait */
+        /* In doubt, the times of known rows are not worth a wait. */
+        if (session->in_doubt || !queue_run_late(session))
                 session_move(session, SESSION_ENDING);
 }
 
@@ -63,13 +63,13 @@ static void advance_open(struct session *session)
         } else if (queue_run(session)) {
                 return;
         }
-        openings_grant(session); /* exclusive ones have waited for this */
+        openings_grant(session); /* an exclusive one may have waited for the session to be at rest */
         rest(session);
 }
 
 /* ---- any session ---- */
 
-/* Its job has missed the deadline: nobody is kept waiting for it. */
+/* Its job has missed the deadline: answers all that wait for it. */
 static void tell_overdue(struct session *session)
 {
         session->overdue_told = true;
@@ -90,16 +90,16 @@ static void advance(struct session *session)
                 break;
         case SESSION_OPEN: advance_open(session); break;
         case SESSION_ENDING: close_start(session); break;
-        default: break; /* woken again by the end of its job */
+        default: break; /* the end of its job wakes it again */
         }
 }
 
 void sessions_advance(struct sessions *sessions)
 {
-        while (!link_empty(&sessions->due)) {
-                struct session *session = LINK_OF(sessions->due.next, struct session, due);
+        while (!link_empty(&sessions->woken)) {
+                struct session *session = LINK_OF(sessions->woken.next, struct session, woken);
 
-                link_remove(&session->due);
+                link_remove(&session->woken);
                 advance(session);
         }
 }
@@ -128,7 +128,7 @@ static void on_confirming(struct timer *timer)
 void sessions_init(struct sessions *sessions)
 {
         link_init(&sessions->list);
-        link_init(&sessions->due);
+        link_init(&sessions->woken);
         sessions->advance = sessions_advance;
 }
 

@@ -2,20 +2,19 @@
 #define GRAMD_DAEMON_SESSION_ADVANCE_H
 
 /*
- * What a session does next. Everybody else wakes a session when something about it has changed; only here is
- * it decided whether it is loaded, grants handles, gets a job, is confirmed, closed or freed. Loop thread
- * only.
+ * Decides what a session does next: load, grant handles, run a job, confirm, close, free. All other code only
+ * wakes a session when something about it has changed. Loop thread only.
  */
 
 #include "session.h"
 
-/* Looks at every session that was woken, until none is. */
+/* Advances every session that was woken, until none is left. */
 void sessions_advance(struct sessions *sessions);
 
-/* Before the first session. The timer's place is reserved by the caller: one. */
+/* Called before the first session. The caller reserves one timer for it. */
 void sessions_init(struct sessions *sessions);
 
-/* Starts looking for sessions in doubt that nobody asks for. */
+/* Starts the timer that confirms sessions in doubt even if no request waits for them. */
 void sessions_watch_doubt(struct sessions *sessions);
 
 /* From now on a session closes as soon as it has no handles. */

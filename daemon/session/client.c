@@ -74,7 +74,7 @@ static void on_retry(struct timer *timer)
                 clients_accept(clients);
 }
 
-/* False: it has been refused. */
+/* False: the client has been refused. */
 static bool admit(struct client *client)
 {
         struct clients *clients = client->clients;
@@ -100,7 +100,7 @@ void clients_accept(struct clients *clients)
 {
         struct client *client = client_new(clients);
 
-        if (!client) { /* libuv tells of no further client until this one is accepted */
+        if (!client) { /* libuv reports no further client until this one is accepted */
                 timer_start(clients->timers, &clients->retry, ACCEPT_RETRY_MS, on_retry);
                 return;
         }

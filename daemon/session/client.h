@@ -14,8 +14,8 @@ struct handle;
 struct log;
 
 /*
- * The handles of one client, by number: slot i is handle i + 1. A number that was closed rests for a while
- * before it means another session, so that a client's mistake is told rather than executed.
+ * The handles of one client, by number: slot i is handle i + 1. A closed number is not used again for a
+ * while, so that a request on it by mistake is refused and not executed on another session.
  */
 struct handle_table {
         struct handle_slot {
@@ -41,7 +41,7 @@ struct client {
         struct link openings; /* not yet answered; opening.c's */
         size_t n_openings;
 
-        bool is_owed_changes; /* a watching handle is owed a `changed`; watch.c's */
+        bool is_owed_changes; /* one of its handles is; watch.c's */
         bool monitoring;      /* gets `request` notifications */
 };
 
@@ -54,7 +54,7 @@ struct clients {
         size_t n;
         size_t n_monitoring;
         uint64_t last_id;
-        struct timer retry; /* one waits until there is memory for it */
+        struct timer retry; /* a client waits to be accepted: memory was short */
         bool stopping;
 };
 
@@ -63,14 +63,17 @@ static inline struct client *client_of(struct connection *connection)
         return LINK_OF(connection, struct client, connection);
 }
 
-/* Accepts the one that waits. Over `max-clients` it is told so and closed. */
+/* Accepts the client that waits. Beyond `max-clients` it gets an error and is closed. */
 void clients_accept(struct clients *clients);
 
 void client_set_monitoring(struct client *client, bool on);
 
-/* The connection has gone, and all handles and openings with it. */
+/*
+ * Takes the client off the list. Its connection has gone, its handles are closed, and no opening refers to
+ * it.
+ */
 void client_leave(struct client *client);
-/* Its socket is closed. */
+/* Frees the client. Its socket is closed. */
 void client_free(struct client *client);
 
 /* For logs: "client NAME (id N, pid N, uid N)". */

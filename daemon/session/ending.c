@@ -1,4 +1,4 @@
-/* What clients are told of a session that ends before they have closed it. */
+/* What the clients of a fenced or deleted session are told. */
 
 #include "ending.h"
 

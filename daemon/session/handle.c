@@ -1,4 +1,4 @@
-/* Handles, and the table of them that a client's numbers lead to. */
+/* Handles, and each client's table of them by number. */
 
 #include "handle.h"
 
@@ -9,7 +9,7 @@
 
 /* ---- numbers ---- */
 
-enum { RESTING_MIN = 1024 }; /* closed numbers, before the oldest of them is used again */
+enum { CLOSED_KEPT = 1024 }; /* the oldest closed number is used again when so many are closed */
 
 static size_t n_free(const struct handle_table *table)
 {
@@ -34,7 +34,7 @@ static uint32_t take_number(struct handle_table *table)
         bool may_grow = table->n_slots < LIMIT_HANDLE - 1;
         uint32_t number = table->first_free;
 
-        if (may_grow && n_free(table) < RESTING_MIN && (table->n_slots < table->cap || grow(table))) {
+        if (may_grow && n_free(table) < CLOSED_KEPT && (table->n_slots < table->cap || grow(table))) {
                 table->n++;
                 return (uint32_t)++table->n_slots;
         }

@@ -16,7 +16,7 @@ struct handle {
         unsigned rights;
         bool exclusive;
         bool watching;
-        bool is_owed_changes; /* it did not read: it is owed one `changed` with `all` */
+        bool is_owed_changes; /* its client did not read: it is to get one `changed` with `all` */
 };
 
 /* The session must be OPEN. NULL: no memory or no number. */
@@ -30,14 +30,13 @@ void handle_close(struct handle *handle);
 /* The same, and the client gets an `ended` notification. */
 void handle_end(struct handle *handle, const char *code, const char *text);
 
-/* Closes all handles of a client; unless `all`, only those on whose sessions no request of it is unanswered.
- */
+/* Closes the handles of a client: all of them, or only those whose lanes have no unanswered request. */
 void handles_close(struct client *client, bool all);
 /* Ends all handles of a session or a client. */
 void handles_end_of_session(struct session *session, const char *code, const char *text);
 void handles_end_of_client(struct client *client, const char *code, const char *text);
 
-/* The access rules have changed: rights follow at once. */
+/* Finds the rights of all handles anew, because the access rules have changed. */
 void handles_renew_rights(struct sessions *sessions);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Making a job. Ops leave their lanes for it. A write is prepared here: all writes before it are known now,
- * and so is what it changes.
+ * Makes a job. Ops leave their lanes for it. A write is prepared when it joins the job, because only then are
+ * all writes before it known.
  */
 
 #include "job.h"
@@ -56,7 +56,7 @@ bool session_job_add_read(struct session_job *job, struct op *op)
         if (job->delete)
                 return false;
         if (op->kind == OP_FIND) {
-                op->first_match = job->n_lookups; /* until the matches are there: its first lookup */
+                op->first_match = job->n_lookups; /* the op's first lookup, until the matches are there */
                 for (size_t i = 0; i < op->find.n_lookups; i++) {
                         struct lookup *grown = array_grow(job->lookups, job->n_lookups, &job->lookups_cap,
                                                           sizeof(struct lookup));
@@ -108,8 +108,8 @@ bool session_job_add_write(struct session_job *job, struct op *op)
                 job->delete = op;
                 return true;
         }
-        /* A write of states looks at the stored ones while it is prepared: one such write a job. */
-        if (job->delete || (is_states && job->keeps))
+        /* A write of states is prepared from the stored states: a job has one such write at most. */
+        if (job->delete || (is_states && job->has_states))
                 return false;
         grown = array_grow(job->changes, job->n_changes + 1, &job->changes_cap, sizeof(struct change));
         if (!grown)
@@ -121,7 +121,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         if (!prepare(job, op))
                 return true;
         move_op(job, op, &job->writes);
-        job->keeps |= is_states;
+        job->has_states |= is_states;
         op->first_match = job->n_changes; /* a write's place among the changes */
         if (op->write.has_change)
                 job->changes[job->n_changes++] = op->write.change;
@@ -144,9 +144,9 @@ bool session_job_submit(struct session_job *job)
                 session->late[names] = NULL;
                 session->n_late[names] = session->late_cap[names] = 0;
         }
-        if (session->sync_due) {
+        if (session->sync_wanted) {
                 job->sync = session->unsynced;
-                session->sync_due = session->unsynced = false;
+                session->sync_wanted = session->unsynced = false;
         }
         if (is_empty(job) && job->n_late[0] + job->n_late[1] == 0 && !job->sync) {
                 session_job_free(job);

@@ -2,9 +2,9 @@
 #define GRAMD_DAEMON_SESSION_JOB_H
 
 /*
- * One round of work on a session, in three files. job.c makes it on the loop, from the ops that queue.c takes
- * out of their lanes. job_work.c does it on a worker. job_result.c, on the loop again, passes the outcome on
- * to the cache, the watchers and the clients.
+ * One round of work on a session, in three files. job.c makes the job on the loop, from the ops that queue.c
+ * takes out of their lanes. job_work.c runs it on a worker. job_result.c, on the loop again, gives the
+ * outcome to the cache, the watchers and the clients.
  */
 
 #include "../base/arena.h"
@@ -32,7 +32,7 @@ struct session_job {
         size_t n_lookups, lookups_cap;
         struct match *matches;
         size_t n_matches, matches_cap;
-        size_t n_found; /* of the matches, those of lookups; scans' lie behind */
+        size_t n_found; /* matches of lookups; those of scans come after them */
         struct found_username *usernames;
         size_t n_usernames, usernames_cap;
         bool no_memory;
@@ -42,9 +42,9 @@ struct session_job {
         struct noted *effects;
         size_t n_effects, effects_cap;
         struct identity next;
-        unsigned fields;   /* that differ from the session's */
+        unsigned fields;   /* that the job changes */
         bool has_identity; /* `next` is a copy of the session's identity */
-        bool keeps;        /* has states: a write that keeps what is stored waits */
+        bool has_states;   /* a further write of states waits for the next job */
         enum durability durability;
         bool sync;
         uint64_t since_ms; /* when the first of its requests came */
@@ -60,10 +60,13 @@ void session_job_free(struct session_job *job);
 bool session_job_add_read(struct session_job *job, struct op *op);
 bool session_job_add_write(struct session_job *job, struct op *op);
 
-/* Sends it to a worker. False: there was nothing to do, and the job is freed. */
+/* Takes the job and sends it to a worker. False: there was nothing to do. */
 bool session_job_submit(struct session_job *job);
 
-/* Answers all its requests `unavailable`: it takes too long. Its outcome still counts when it is back. */
+/*
+ * Answers all its requests with `unavailable`, because it has missed its deadline. Its outcome still counts
+ * when it comes back.
+ */
 void session_job_overdue(struct session_job *job, const char *text);
 
 void session_job_run(struct job *job);              /* job_work.c, on a worker */

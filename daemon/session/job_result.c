@@ -1,6 +1,6 @@
 /*
- * The outcome of a job: into the cache and the session first, then to the watchers, then to the clients. A
- * client that has its answer finds everybody else told.
+ * The outcome of a job goes into the cache and the session first, then to the watchers, then to the writers.
+ * When a writer has its answer, all watchers have been told.
  */
 
 #include "job.h"
@@ -56,8 +56,7 @@ static void answer_reads(struct session_job *job)
         }
 }
 
-/* The effects of the op's change: names and numbers are forgotten in the cache, and listed for the watchers.
- */
+/* The effects of the op's change: drops names and numbers from the cache, and lists them for the watchers. */
 static void take_effects(struct session_job *job, struct op *op, size_t *at, struct changed *changed)
 {
         struct cache *cache = job->task.session->cache;
@@ -97,7 +96,7 @@ static void take_effects(struct session_job *job, struct op *op, size_t *at, str
                         cache_forget_names(cache, job->effects[*at].effect.peer_id);
 }
 
-/* The op's own rows: into cache and states, and listed for the watchers. */
+/* The op's own rows: puts them into cache and states, and lists them for the watchers. */
 static void take_change(struct session *session, const struct op *op, struct changed *changed)
 {
         const struct change *change = &op->write.change;
@@ -191,7 +190,7 @@ static void log_faults(const struct session_job *job)
         if (job->read_error)
                 log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
         if (job->sync_error)
-                log_fault(session, LOG_ERROR, "what was written last second may not survive a loss of power",
+                log_fault(session, LOG_ERROR, "the writes of the last second may not survive a power cut",
                           job->sync_fault.text);
 }
 
@@ -208,11 +207,11 @@ static void on_fsync(struct timer *timer)
 {
         struct session *session = LINK_OF(timer, struct session, fsync);
 
-        session->sync_due = true;
+        session->sync_wanted = true;
         session_wake(session);
 }
 
-/* What is committed and not on the disk will be within a second. */
+/* With `fsync = everysec`, what is committed is on the disk a second later. */
 static void plan_sync(struct session_job *job)
 {
         struct session *session = job->task.session;
@@ -226,7 +225,7 @@ static void plan_sync(struct session_job *job)
                 timer_start(sessions->timers, &session->fsync, 1000, on_fsync);
 }
 
-/* A write failed half-way, or may still happen: nothing that is cached is certain. */
+/* A failed write may have happened in part, or may still happen: the cache cannot be trusted. */
 static void doubt(struct session *session)
 {
         if (!session->storage->backend->confirm)
@@ -236,7 +235,7 @@ static void doubt(struct session *session)
         watch_tell_all(session);
 }
 
-/* The one who asked for it, while connected, is answered rather than told of the end. */
+/* The client that asked for it gets the answer, and no `ended` for that handle. */
 static void finish_delete(struct session_job *job)
 {
         struct session *session = job->task.session;
@@ -260,7 +259,7 @@ static void finish_delete(struct session_job *job)
         session_deleted(session, deleter);
 }
 
-/* The text of the fault that says that another host owns the session; NULL: it does not. */
+/* The message of the fault if another host owns the session, else NULL. */
 static const char *fenced(const struct session_job *job)
 {
         if (job->write_error == BACKEND_E_FENCED || job->delete_error == BACKEND_E_FENCED)

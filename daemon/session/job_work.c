@@ -1,6 +1,7 @@
 /*
- * The job on its worker, in this order: times that the cache could not keep, reads, writes (one transaction),
- * a sync. What the backend's callbacks hand over is copied: it is borrowed for the call.
+ * The job on its worker, in this order: row times that the cache had to give up, reads, writes (one
+ * transaction), a sync, a deletion. What the backend's callbacks hand over is borrowed for the call, so it is
+ * copied.
  */
 
 #include "job.h"

@@ -1,7 +1,4 @@
-/*
- * Each job here asks the backend what a session holds, or gives it back. Nothing else runs on the session
- * meanwhile.
- */
+/* Each job here takes a session from the backend or gives it back. The session has no other job meanwhile. */
 
 #include "load.h"
 

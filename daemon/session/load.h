@@ -1,11 +1,11 @@
 #ifndef GRAMD_DAEMON_SESSION_LOAD_H
 #define GRAMD_DAEMON_SESSION_LOAD_H
 
-/* The jobs at which a session's right and content change hands: load, confirm, close. Loop thread only. */
+/* The jobs that load, confirm and close a session. Loop thread only. */
 
 #include "session.h"
 
-/* How a load has ended: 0, or the backend's error with its fault. */
+/* Called when a load has ended: 0, or the backend's error with its fault. */
 typedef void (*loaded_fn)(struct session *session, int error, const struct fault *fault);
 
 /*
@@ -15,9 +15,9 @@ typedef void (*loaded_fn)(struct session *session, int error, const struct fault
 bool load_start(struct session *session, bool create, struct slice dialect, loaded_fn loaded);
 
 /*
- * Asks the backend whether a session in doubt is still this host's, and loads it again. If it is another's,
- * it is fenced. If that cannot be told now, what waits in the lanes is answered so. The session is OPEN and
- * not busy.
+ * Asks the backend whether this host still owns a session in doubt, and loads it again. If another host owns
+ * it, it is fenced. If the backend cannot tell now, the ops in the lanes are answered with its error. The
+ * session is OPEN and not busy.
  */
 void confirm_start(struct session *session);
 

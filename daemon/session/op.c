@@ -90,7 +90,7 @@ bool op_changes(const struct op *op)
         return op->kind == OP_WRITE || op->kind == OP_DELETE;
 }
 
-/* What lies behind the copy is aligned for any type. */
+/* The extra bytes after the copy are aligned for any type. */
 static size_t aligned(size_t bytes)
 {
         return (bytes + 15) & ~(size_t)15;

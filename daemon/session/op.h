@@ -20,14 +20,14 @@ struct lane {
         struct link link;      /* session->lanes */
         struct link ops;
         size_t n_handles;
-        size_t n_ops;    /* unanswered: in the lane or in a job */
+        size_t n_ops;    /* in the lane or in a job */
         size_t n_writes; /* of these, those that change something */
-        size_t n_holds;  /* somebody walks over it: it is not freed */
-        bool at_front;   /* its first op runs again: nothing is before it */
+        size_t n_holds;  /* while callers iterate over it: it is not freed */
+        bool at_front;   /* its first op's method runs again: nothing is before it */
 };
 
 enum op_kind {
-        OP_AGAIN, /* waits until nothing is before it in its lane; then it goes through its method again */
+        OP_AGAIN, /* waits until nothing is before it in its lane; then its method runs again */
         OP_FIND,
         OP_SCAN_PEERS,
         OP_SCAN_USERNAMES,
@@ -56,8 +56,8 @@ struct op;
 typedef void (*op_answer_fn)(struct op *op, const struct found *found);
 
 /*
- * Called when the job is made. `next` is the identity after all writes before this one: it is changed, and
- * the FIELD_BITs of the change are returned. Or the request is answered, and OP_ANSWERED returned.
+ * Called when the job is made. `next` is the identity after all writes before this one. Changes it and
+ * returns the FIELD_BITs of the change; or answers the request and returns OP_ANSWERED.
  */
 #define OP_ANSWERED (~0u)
 typedef unsigned (*op_prepare_fn)(struct op *op, struct identity *next);
@@ -94,9 +94,9 @@ struct op {
                         struct change change;
                         bool has_change;
                         bool keep;     /* states: nil parts keep what is stored */
-                        bool to_disk;  /* whatever `fsync` says */
+                        bool to_disk;  /* sync before the answer, whatever `fsync` says */
                         size_t n_told; /* peers: watchers are told of the first so many rows */
-                        const struct row_time *repeats; /* rows that only move their time, in the cache */
+                        const struct row_time *repeats; /* rows that change only their time, in the cache */
                         size_t n_repeats;
                         unsigned fields; /* what prepare() changed */
                         void *values;    /* prepare()'s own */
@@ -106,36 +106,36 @@ struct op {
         };
         size_t n_bytes;
         uint64_t arrived_ms; /* of the loop's clock */
-        /* Set by its job: */
+        /* set by its job: */
         size_t first_match;
         size_t n_found;
         struct counts counts;
         char bytes[]; /* a copy of the frame, then the extra bytes */
 };
 
-/* The lane of this client on this session, made where there is none. NULL: no memory. */
+/* The lane of this client on this session. Makes it if there is none. NULL: no memory. */
 struct lane *lane_of(struct session *session, struct client *client);
-/* A handle was closed, or an op answered. The last of both frees the lane. */
+/* Called when a handle was closed or an op answered. Frees the lane if it has neither any more. */
 void lane_release(struct lane *lane);
 
 /* No op waits in a lane of the session, nor in its job. */
 bool lanes_empty(const struct session *session);
-/* When the oldest of the ops came that are first in their lanes; else now. Of the loop's clock. */
+/* When the oldest op that is first in its lane arrived, by the loop's clock. Now, if there is none. */
 uint64_t lanes_oldest_ms(const struct session *session);
 /* Answers every op that waits in a lane, but not those of the job. */
 void lanes_fail(struct session *session, enum wire_error error, const char *text);
 
 /*
- * Moves the request into an op with a copy of its frame. `extra` more bytes lie at op_extra(). `answer` is
- * about the most that the answer will take: it counts for the connection's bound from now on. NULL: no
- * memory, and the request has been answered.
+ * Moves the request into an op with a copy of its frame. `extra` more bytes are at op_extra(). `answer` is
+ * about how many bytes the answer takes at most: they count towards the connection's bound from now on. NULL:
+ * no memory, and the request has been answered.
  */
 struct op *op_new(struct lane *lane, int64_t handle_number, struct request *request, struct slice frame,
                   enum op_kind kind, size_t extra, size_t answer);
 void *op_extra(struct op *op);
 /* The slice of the op's copy that is at the same place as `slice` in `frame`. An absent one stays absent. */
 struct slice op_slice(struct op *op, struct slice frame, struct slice slice);
-/* Its request is answered. */
+/* Frees it. Its request is answered. */
 void op_free(struct op *op);
 bool op_changes(const struct op *op);
 

@@ -1,7 +1,7 @@
 /*
- * An open that cannot be answered at once is an `opening` in its session's list. The session's state tells
- * what it waits for: a load (CLOSED, LOADING), handles that it does not go with (OPEN), or the end of the
- * former session (ENDING, CLOSING).
+ * An open that cannot be answered at once becomes an `opening` in its session's list. The session's state
+ * tells what it waits for: a load (CLOSED, LOADING), handles that exclude it (OPEN), or the storage to be
+ * closed before it is loaded again (ENDING, CLOSING).
  */
 
 #include "opening.h"
@@ -14,7 +14,7 @@
 
 #include "load.h"
 
-enum { BUSY_RETRY_MS = 100 }; /* how often a file that another program holds is tried again */
+enum { BUSY_RETRY_MS = 100 }; /* how often a session that another program or host holds is tried again */
 
 static const char overdue_text[] = "the backend has not answered in time";
 
@@ -76,7 +76,7 @@ static bool fits(const struct session *session, bool exclusive)
 {
         if (held_against(session, exclusive))
                 return false;
-        /* The last writes of former holders come before anything of an exclusive one. */
+        /* An exclusive handle is granted only after the last writes of the handles before it. */
         return !exclusive || (!session->busy && lanes_empty(session));
 }
 
@@ -146,7 +146,7 @@ static void grant(struct session *session, struct client *client, struct request
                 handle_close(handle);
 }
 
-/* ---- those that wait ---- */
+/* ---- openings ---- */
 
 static void opening_free(struct opening *opening)
 {
@@ -181,7 +181,7 @@ static void look_at(struct session *session, struct opening *opening)
                 grant(session, opening->client, &opening->request, &opening->options);
                 opening_free(opening);
         } else if (!held_against(session, opening->options.exclusive)) {
-                return; /* for a moment: until the session is at rest */
+                return; /* no handle excludes it: it is granted when the session is at rest */
         } else if (remaining_ms(opening) == 0) {
                 answer_busy(&opening->request, session);
                 opening_free(opening);
@@ -213,7 +213,7 @@ static void on_reload(struct timer *timer)
 static void fail_opening(struct opening *opening, int error, const struct fault *fault)
 {
         if (error == BACKEND_E_BUSY && remaining_ms(opening) > 0 && !opening->session->sessions->stopping)
-                return; /* it waits on */
+                return; /* it goes on waiting */
         if (error == BACKEND_E_NOT_FOUND && opening->options.create && !opening->may_create)
                 answer_error(&opening->request, WIRE_DENIED, "creating a session needs the right `write`");
         else
@@ -223,9 +223,9 @@ static void fail_opening(struct opening *opening, int error, const struct fault 
 
 static void load_failed(struct session *session, int error, const struct fault *fault)
 {
-        /* What another open asked for may still succeed: creating it, or another dialect. */
+        /* Other openings may still succeed: one that creates the session, or asks for another dialect. */
         bool all = error != BACKEND_E_NOT_FOUND && error != BACKEND_E_OPTION;
-        bool first = true; /* the one that it was loaded for */
+        bool first = true; /* the one for which it was loaded */
         struct link *at = session->openings.next;
         char what[SESSION_TEXT_BYTES];
 
@@ -316,9 +316,9 @@ void openings_abandon(struct client *client)
         client->n_openings = 0;
 }
 
-/* ---- the way in ---- */
+/* ---- a new open ---- */
 
-/* False: it is refused, and answered. */
+/* False: it is refused, and the request is answered. */
 static bool permitted(struct client *client, struct request *request, const struct sessions *sessions,
                       const struct storage *storage, struct slice name, bool exclusive, bool *may_create)
 {
@@ -371,7 +371,7 @@ void opening_start(struct client *client, struct request *request, struct sessio
                 return;
         if (session && (session->overdue || (session->state == SESSION_OPEN && !session_is_ours(session)))) {
                 answer_error(request, WIRE_UNAVAILABLE, "%s",
-                             session->overdue ? overdue_text : "the right to the session is being confirmed");
+                             session->overdue ? overdue_text : "ownership of the session is being confirmed");
                 return;
         }
         if (session && session->state == SESSION_OPEN && link_empty(&session->openings) &&

@@ -2,10 +2,10 @@
 #define GRAMD_DAEMON_SESSION_OPENING_H
 
 /*
- * Who gets a handle: shared and exclusive ones, and the opens that wait. Loop thread only.
+ * Who gets a handle, shared or exclusive, and the openings: opens that wait. Loop thread only.
  *
- * Opens of one session are granted in the order they came, as far as they fit the handles that are there: one
- * that fits does not wait behind one that does not.
+ * Openings of one session are looked at in the order they came. One that fits the open handles is granted
+ * even if an earlier one keeps waiting.
  */
 
 #include "handle.h"
@@ -18,7 +18,7 @@ struct opening_options {
         struct slice dialect;
 };
 
-/* Takes the client's request. It is answered when the session is open, or cannot be had. */
+/* Takes the client's request. It is answered when the open is granted or refused. */
 void opening_start(struct client *client, struct request *request, struct sessions *sessions,
                    struct storage *storage, struct slice name, const struct opening_options *options);
 
@@ -28,16 +28,18 @@ void openings_grant(struct session *session);
 /* Loads a CLOSED session for the first open that waits. False: none waits. */
 bool openings_load(struct session *session);
 
-/* Refuses all: the session's job takes too long. */
+/* Refuses all, because the session's job has missed its deadline. */
 void openings_overdue(struct session *session);
 
-/* The client has ended: its opens that wait for others are refused, those whose session is being loaded go
- * on. */
+/*
+ * The client's connection is ending: those of its openings that wait for other handles are refused; those
+ * that wait for a load go on.
+ */
 void openings_end_of_client(struct client *client);
-/* The client has gone: nobody waits for its opens. */
+/* The client has gone: its openings go on without it, and their answers are dropped. */
 void openings_abandon(struct client *client);
 
-/* The one that holds the session exclusively, or NULL. */
+/* The handle that holds the session exclusively, or NULL. */
 struct handle *session_holder(const struct session *session);
 
 /* Packs {pid, uid, client, host, since}. */

@@ -8,25 +8,25 @@
 #include "job.h"
 
 /*
- * Runs the lane's first op again, with nothing before it in the lane. An op that its method starts takes its
- * place.
+ * Runs the method of the lane's first op again, now that nothing is before it. If the method starts another
+ * op, that one takes its place.
  */
 static void run_again(struct lane *lane)
 {
         struct op *op = LINK_OF(lane->ops.next, struct op, link);
-        struct link rest;
+        struct link others;
 
         link_remove(&op->link);
-        link_init(&rest);
-        link_move_all(&rest, &lane->ops);
+        link_init(&others);
+        link_move_all(&others, &lane->ops);
         lane->at_front = true;
         op->again.run(op->again.arg, &op->request, (struct slice){ op->bytes, op->n_bytes });
         lane->at_front = false;
-        link_move_all(&lane->ops, &rest);
+        link_move_all(&lane->ops, &others);
         op_free(op);
 }
 
-/* Its leading reads, then the writes behind them. */
+/* Takes the lane's leading reads, then the writes that follow them. */
 static void take_from_lane(struct lane *lane, struct session_job *job)
 {
         bool wrote = false;
@@ -41,8 +41,7 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
                         run_again(lane);
                         continue;
                 }
-                is_change = op_changes(
-                        op); /* asked first: a write that is answered at once is freed by adding it */
+                is_change = op_changes(op); /* before it is added: adding may answer and free it */
                 if (is_change ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
                         return;
                 wrote |= is_change;
@@ -66,7 +65,7 @@ static void take_from_lanes(struct session *session, struct session_job *job)
 
 static bool has_work(const struct session *session)
 {
-        return !lanes_empty(session) || session->n_late[0] + session->n_late[1] > 0 || session->sync_due;
+        return !lanes_empty(session) || session->n_late[0] + session->n_late[1] > 0 || session->sync_wanted;
 }
 
 bool queue_run(struct session *session)
@@ -81,14 +80,14 @@ bool queue_run(struct session *session)
                 session_wake_later(session);
                 return true;
         }
-        session->busy = true; /* what runs again meanwhile only joins its lane */
+        session->busy = true; /* so that an op that starts now joins its lane and does not wake the session */
         take_from_lanes(session, job);
         session->busy = false;
         if (session_job_submit(job))
                 return true;
         if (lanes_empty(session))
                 return false;
-        session_wake_later(session); /* for want of memory, some ops could not be taken */
+        session_wake_later(session); /* memory was short: some ops could not be taken */
         return true;
 }
 
@@ -102,7 +101,7 @@ void queue_overdue(struct session *session)
         lanes_fail(session, WIRE_UNAVAILABLE, text);
 }
 
-/* ---- rows whose time is late ---- */
+/* ---- late rows: their time is newer in the cache than in the backend ---- */
 
 void queue_late(void *arg, bool is_names, struct row_time time)
 {
@@ -111,8 +110,8 @@ void queue_late(void *arg, bool is_names, struct row_time time)
                                            &session->late_cap[is_names], sizeof(*late));
 
         if (!late)
-                return; /* the stored time stays up to ten minutes behind: nothing that a client sent is lost
-                         */
+                return; /* no memory: the stored time stays up to ten minutes too old, and nothing else is
+                           lost */
         session->late[is_names] = late;
         late[session->n_late[is_names]++] = time;
 }

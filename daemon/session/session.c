@@ -1,6 +1,6 @@
 /*
- * Sessions live in a tree by storage and name (tsearch: balanced, and clients, who choose the names, cannot
- * make it slow) and in a list.
+ * Sessions are in a list and in a tree by storage and name. The tree (tsearch) is balanced: clients choose
+ * the names, but cannot make it slow.
  */
 
 #include "session.h"
@@ -48,7 +48,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         session->storage = storage;
         session->name = (struct slice){ copy, name.len };
         identity_init(&session->identity);
-        link_init(&session->due);
+        link_init(&session->woken);
         link_init(&session->handles);
         link_init(&session->openings);
         link_init(&session->lanes);
@@ -85,7 +85,7 @@ static void unload(struct session *session)
         session->cache = NULL;
         session->stored = NULL;
         session->close_wanted = session->in_doubt = session->confirm_wanted = false;
-        session->unsynced = session->sync_due = session->created_untold = false;
+        session->unsynced = session->sync_wanted = session->created_untold = false;
         session->linger_ms = 0;
 }
 
@@ -100,7 +100,7 @@ void session_free(struct session *session)
         timers_release(sessions->timers, SESSION_TIMERS);
         tdelete(session, &sessions->tree, compare);
         link_remove(&session->link);
-        link_remove(&session->due);
+        link_remove(&session->woken);
         sessions->count--;
         free((char *)session->name.data);
         free(session);
@@ -137,8 +137,8 @@ void session_move(struct session *session, enum session_state state)
 
 void session_wake(struct session *session)
 {
-        if (link_empty(&session->due))
-                link_append(&session->sessions->due, &session->due);
+        if (link_empty(&session->woken))
+                link_append(&session->sessions->woken, &session->woken);
 }
 
 static void on_retry(struct timer *timer)

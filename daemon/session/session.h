@@ -3,20 +3,22 @@
 
 /*
  * A session in memory: what was loaded of it, its state, and the table of all sessions. Loop thread only. It
- * lives from the first `open` until its storage is closed, `idle-close` after the last handle.
+ * lives from the first `open` until its storage is closed: `idle-close` (in memory: `linger`) after the last
+ * handle.
  *
- *              load            idle, fenced          close job
- *     CLOSED ───────► LOADING ───────► OPEN ───────► ENDING ───────► CLOSING
- *      │  ▲              │  loaded      │                               │
- *      │  └──────────────┴──────────────┴───────────────────────────────┘
- *      │       failed          deleted               closed
- *      └─► freed, where no opening waits
+ *              load job         loaded        idle, fenced       close job
+ *     CLOSED ───────────► LOADING ─────► OPEN ────────────► ENDING ──────────► CLOSING
+ *       ▲                    │            │                                       │
+ *       │             failed │    deleted │                                closed │
+ *       └────────────────────┴────────────┴───────────────────────────────────────┘
  *
- * One job is under way at a time (`busy`): always in LOADING and CLOSING, never in CLOSED and ENDING.
+ * A CLOSED session that no opening waits for is freed. One job is under way at a time (`busy`): always in
+ * LOADING and CLOSING, never in CLOSED and ENDING.
  *
- * Whoever changes what a session waits for wakes it. advance.c alone decides what comes next, when the
- * messages of a read have been dispatched, when a job has come back, and at the end of the loop's turn. Only
- * there a session is freed: a pointer to one is good until the caller returns to the loop.
+ * All other code only wakes a session, when what it waits for may have changed. advance.c then decides what
+ * comes next: when the messages of one read have been dispatched, when a job has come back, and when the
+ * loop's turn ends. Sessions are freed only there: a pointer to one is valid until the next
+ * sessions_advance().
  */
 
 #include "../../backends/backend.h"
@@ -44,22 +46,22 @@ enum session_state {
 
 struct session {
         struct sessions *sessions;
-        struct link link; /* sessions->list */
-        struct link due;  /* sessions->due */
+        struct link link;  /* sessions->list */
+        struct link woken; /* sessions->woken */
         struct storage *storage;
         struct slice name; /* owned */
         enum session_state state;
 
         struct backend_session *stored; /* a worker's while `busy` */
         bool busy;
-        bool close_wanted;   /* it has no handles: close it when nothing is left to do */
-        bool in_doubt;       /* what is stored, or whose it is, must be confirmed before its use */
-        bool confirm_wanted; /* confirm now, though no request waits for it */
+        bool close_wanted;   /* it has no handles: it is closed when nothing is left to do */
+        bool in_doubt;       /* content and owner must be confirmed before the next use */
+        bool confirm_wanted; /* confirm now, even if no request waits for it */
         bool overdue;        /* the job under way has missed its deadline */
-        bool overdue_told;   /* and those who waited for it have been answered */
-        bool unsynced;       /* something is committed and perhaps not on the disk */
-        bool sync_due;       /* and it is time to sync */
-        bool created_untold; /* the load created it, and no `open` has been answered with that */
+        bool overdue_told;   /* and all that waited for it have been answered */
+        bool unsynced;       /* something is committed that may not be on the disk yet */
+        bool sync_wanted;    /* sync in the next job */
+        bool created_untold; /* the load created it, and no answer to an `open` has said so yet */
 
         /* Committed values. */
         struct identity identity;
@@ -73,18 +75,19 @@ struct session {
         struct link handles;
         size_t n_handles;
         size_t n_watching;
-        struct link openings;     /* opening.c's */
-        struct link lanes;        /* op.h */
-        struct row_time *late[2]; /* evicted rows whose time is to be stored: peers, names */
+        struct link openings; /* opening.c's */
+        struct link lanes;    /* op.h */
+        struct row_time
+                *late[2]; /* row times that the cache had to give up, to be stored: of peers, of names */
         size_t n_late[2];
         size_t late_cap[2];
 
-        uint64_t linger_ms;      /* of a memory session: the longest that its handles asked for */
+        uint64_t linger_ms;      /* of a memory session: the longest `linger` of its opens */
         struct session_job *job; /* under way, if it is one of queue.c's */
 
-        struct timer idle;     /* until it is closed for want of handles */
-        struct timer retry;    /* memory was short: look again */
-        struct timer reload;   /* another program holds its file: load again */
+        struct timer idle;     /* closes a session without handles */
+        struct timer retry;    /* memory was short: wakes the session again */
+        struct timer reload;   /* another program or host holds it: loads it again */
         struct timer fsync;    /* until the next sync */
         struct timer deadline; /* of the job under way */
 };
@@ -102,29 +105,29 @@ struct sessions {
         void *tree;                                 /* by storage and name */
         struct link list;
         size_t count;
-        struct link due;         /* those that were woken */
+        struct link woken;       /* sessions for sessions_advance() */
         struct timer confirming; /* looks for sessions in doubt that nobody asks for */
         bool stopping;           /* closes each as soon as it has no handles */
 };
 
 struct session *sessions_find(struct sessions *sessions, const struct storage *storage, struct slice name);
 
-/* A new one, CLOSED and woken. NULL: no memory. */
+/* A new session, CLOSED and woken. NULL: no memory. */
 struct session *session_new(struct sessions *sessions, struct storage *storage, struct slice name);
 void session_free(struct session *session);
 
-/* Moves it to another state, as the drawing allows. What was loaded is gone in CLOSED. */
+/* Moves it to another state, as the drawing allows. CLOSED drops what was loaded. */
 void session_move(struct session *session, enum session_state state);
 
 /* What it waits for may have changed. */
 void session_wake(struct session *session);
-/* Memory was short: wakes it in a moment. */
+/* Wakes it after a moment: memory was short. */
 void session_wake_later(struct session *session);
 
-/* What `open` or `confirm` loaded becomes the session's. `opened` keeps nothing of it. */
+/* Moves what `open` or `confirm` loaded out of `opened` into the session. */
 void session_take(struct session *session, struct opened *opened);
 
-/* True: this host owns it for certain. False: no request on it can be answered, another host may own it. */
+/* True: this host certainly owns it. False: another host may own it, so requests on it cannot be answered. */
 bool session_is_ours(const struct session *session);
 
 /*
@@ -139,8 +142,8 @@ struct session_task {
 };
 
 /*
- * Sends it to a worker. Where the backend has a deadline, `overdue` is set so long after `since_ms` (of the
- * loop's clock): when the first of those who wait for it came.
+ * Sends it to a worker. If the backend has a deadline, `overdue` is set that long after `since_ms`: the
+ * arrival, by the loop's clock, of the oldest request that waits for the job.
  */
 void session_start_task(struct session *session, struct session_task *task, job_fn run,
                         void (*finish)(struct session_task *task), uint64_t since_ms);

@@ -16,7 +16,7 @@ struct states {
 };
 
 const struct state *states_find(const struct states *states, int64_t id); /* NULL: not there */
-/* Room for so many new rows, made before they are committed. False: no memory. */
+/* Makes room for so many new rows, before they are committed. False: no memory. */
 bool states_reserve(struct states *states, size_t more);
 void states_put(struct states *states, const struct state *rows, size_t n);
 void states_drop(struct states *states, const int64_t *ids, size_t n);

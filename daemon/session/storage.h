@@ -1,7 +1,7 @@
 #ifndef GRAMD_DAEMON_SESSION_STORAGE_H
 #define GRAMD_DAEMON_SESSION_STORAGE_H
 
-/* The backends of list.c as this daemon runs them. Loop thread only, and before and after the loop. */
+/* The backends of list.c as this daemon runs them. Main thread only: before, in and after the loop. */
 
 #include "../../backends/backend.h"
 #include "../base/store.h"
@@ -22,8 +22,8 @@ struct storages {
 };
 
 /*
- * Starts every backend. `*workers` grows by the threads that slow ones need of their own. 0, or -1 and the
- * reason has been logged; either way they are to be stopped.
+ * Starts every backend. `*workers` grows by the threads that slow backends need for themselves. 0, or -1: the
+ * reason is logged. In both cases the caller calls storages_stop().
  */
 int storages_start(struct storages *storages, const struct config *config,
                    const struct backend_config *backend_config, struct log *log, unsigned *workers);

@@ -60,7 +60,7 @@ static void tell(struct handle *handle, const struct changed *changed)
 /* Tells one watcher, or notes that it is owed an `all`. */
 static void tell_or_owe(struct handle *handle, const struct changed *changed)
 {
-        if (connection_is_behind(&handle->client->connection))
+        if (connection_is_congested(&handle->client->connection))
                 handle->is_owed_changes = handle->client->is_owed_changes = true;
         else if (!handle->is_owed_changes)
                 tell(handle, changed);

@@ -3,8 +3,8 @@
 
 /*
  * `changed` notifications: what the watchers are told of a change, after its commit and before its writer's
- * answer. A watcher that does not read gets no further ones: it is owed a single `all` for when it has read.
- * Loop thread only.
+ * answer. A watcher that does not read its socket gets no further ones. When it has read everything, it gets
+ * a single one with `all`. Loop thread only.
  */
 
 #include "handle.h"
@@ -21,14 +21,14 @@ struct changed {
         const struct state *states;
         const int64_t *states_gone;
         size_t n_states; /* of either */
-        bool all;        /* and more than is listed here */
+        bool all;        /* more has changed than is listed here */
 };
 
-/* To every watching handle but the writer's, which need not be open any more. */
+/* Tells every watching handle but the writer's. That one may be closed by now. */
 void watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
                 const struct changed *changed);
 
-/* To every watching handle: forget everything. */
+/* Tells every watching handle to forget everything. */
 void watch_tell_all(struct session *session);
 
 /* The client has read everything: its handles that are owed an `all` get it. */

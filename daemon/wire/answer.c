@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- words ---- */
+/* ---- errors and quotes ---- */
 
-/* By the negative of a BACKEND_E_…. */
+/* Index: the BACKEND_E_… without its sign. */
 static const enum wire_error wire_of_backend[] = {
         [-BACKEND_E_NOT_FOUND] = WIRE_NOT_FOUND,     [-BACKEND_E_BUSY] = WIRE_BUSY,
         [-BACKEND_E_STORAGE] = WIRE_STORAGE,         [-BACKEND_E_CORRUPT] = WIRE_CORRUPT,
@@ -32,7 +32,7 @@ const char *quote(struct slice sent, char text[QUOTE_BYTES])
         if (!sent.data || !slice_is_utf8(sent))
                 return "(no text)";
         while (len < sent.len && len > 0 && ((uint8_t)sent.data[len] & 0xc0) == 0x80)
-                len--; /* not in the middle of a character */
+                len--; /* do not cut a character in two */
         for (size_t i = 0; i < len; i++)
                 text[i] = (uint8_t)sent.data[i] < 0x20 ? '?' : sent.data[i];
         strcpy(text + len, len < sent.len ? "..." : "");
@@ -82,7 +82,7 @@ static void forget_deferred(struct request *request)
         link_remove(&request->link);
         request->connection->n_deferred--;
         request->connection->deferred_bytes -= request->bytes;
-        connection_out(request->connection); /* at the turn's end, reading may go on */
+        connection_out(request->connection); /* so that flush() may start reading again */
 }
 
 void request_take(struct request *from, struct request *to)
@@ -101,7 +101,7 @@ void request_orphan(struct request *request)
         request->connection = NULL;
 }
 
-/* ---- the way out ---- */
+/* ---- answers ---- */
 
 static void finish(struct request *request, const char *error)
 {
@@ -144,8 +144,7 @@ void answer_end(struct request *request)
                 buffer_truncate(out, request->answer_at);
                 answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
         } else {
-                finish(request,
-                       NULL); /* without memory for it the connection ends: flush() in connection.c */
+                finish(request, NULL); /* flush() in connection.c drops the connection if memory was short */
         }
 }
 
@@ -191,7 +190,7 @@ void answer_no_memory(struct request *request)
         answer_error(request, WIRE_STORAGE, "the daemon is out of memory for this request");
 }
 
-/* A holder on another host: its clients are not known here. */
+/* A holder on another host. Its clients are unknown here: the daemon itself is named as the client. */
 static void pack_remote_holder(struct buffer *out, const struct fault_holder *holder)
 {
         pack_map(out, 1);

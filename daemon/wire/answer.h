@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_WIRE_ANSWER_H
 
 /*
- * Requests and their answers: each is answered exactly once, now or later. What a backend's error is on the
- * wire is decided here and nowhere else. Loop thread only.
+ * Requests and their answers: each request is answered exactly once, now or later. The wire's code for a
+ * backend's error is chosen here and nowhere else. Loop thread only.
  */
 
 #include "../../backends/backend.h"
@@ -15,28 +15,31 @@
 enum wire_error wire_error_of(int backend_error);
 
 /*
- * It starts on dispatch's stack. A handler answers it there, or moves it into an object of its own with
- * request_defer() and answers later. The answer goes nowhere where the connection has gone (`connection` is
- * NULL) or the message was a notification.
+ * A request starts on dispatch's stack. Its handler answers it there, or moves it with request_defer() into
+ * an object of its own and answers it later. The answer is dropped if the connection has gone (`connection`
+ * is NULL) or the message was a notification.
  */
 struct request {
         struct wire *wire;
         struct connection *connection;
         const struct method *method;
-        struct slice session; /* name of the one it is about; absent: none. Borrowed from the session */
-        struct link link;     /* connection->deferred */
-        uint64_t started_ns;  /* 0: not monitored */
-        size_t bytes;         /* held for it while deferred */
-        size_t answer_at;     /* where its answer begins in the connection's buffer */
+        struct slice
+                session;  /* name of its session, borrowed from it; absent: the request is about no session */
+        struct link link; /* connection->deferred */
+        uint64_t started_ns; /* 0: not monitored */
+        size_t bytes;        /* memory that is counted for it while it is deferred */
+        size_t answer_at;    /* where its answer begins in the connection's buffer */
         uint32_t id;
         bool is_notification;
         bool is_open; /* not answered yet */
 };
 
-/* What a client sent, as text that can stand in a message: cut, without control characters. */
+/* What a client sent, as text for an error message: cut, and without control characters. */
 enum { QUOTE_BYTES = 80 };
 const char *quote(struct slice sent, char text[QUOTE_BYTES]);
-/* Text and numbers as they are; the type of anything else. Binary is never shown: it may be a key. */
+/*
+ * The same for any value: text and numbers as they are, else the type. A bin is never shown: it may be a key.
+ */
 const char *quote_value(struct cursor value, char text[QUOTE_BYTES]);
 
 /* ---- answering ---- */
@@ -45,13 +48,13 @@ const char *quote_value(struct cursor value, char text[QUOTE_BYTES]);
 struct buffer *answer_begin(struct request *request);
 void answer_end(struct request *request);
 void answer_cancel(struct request *request); /* instead of answer_end(): the request is still open */
-/* Does one more row of at most `row` bytes fit into a page of `n` rows? The first always does. */
+/* Whether one more row of at most `row` bytes fits into a page of `n` rows. The first row always does. */
 bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row);
 void answer_nil(struct request *request);
 
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-/* The daemon has no memory for the request or its answer. */
+/* Answers that the daemon has no memory for the request. */
 void answer_no_memory(struct request *request);
 void answer_detail(struct request *request, enum wire_error error, struct slice detail, const char *text);
 void answer_fault(struct request *request, int backend_error, const struct fault *fault);
@@ -59,13 +62,13 @@ void answer_fault(struct request *request, int backend_error, const struct fault
 /* ---- requests that are answered later ---- */
 
 /*
- * Moves the request into `to`, which lives until the answer. `bytes` of memory are held for it. `from` must
- * not be used any more.
+ * Moves the request into `to`, which lives until the answer. Until then `bytes` count towards the
+ * connection's bound. `from` must not be used any more.
  */
 void request_defer(struct request *from, struct request *to, size_t bytes);
 /* Moves a deferred request to where it is answered now. */
 void request_take(struct request *from, struct request *to);
-/* Its connection has gone. It is still to be answered, to nobody. */
+/* Its connection has gone. The request must still be answered, but nobody gets the answer. */
 void request_orphan(struct request *request);
 
 #endif

@@ -1,8 +1,7 @@
 /*
- * A read fills the wire's shared buffer. Whole messages in it are dispatched in place. Only what is left over
- * is copied into the connection: a message that has not come whole, or messages that must wait because the
- * client does not read its answers. Answers gather in `out`; what the kernel does not take at once waits in
- * an `outgoing`.
+ * A read fills the wire's shared buffer. Whole messages in it are dispatched in place. Only the rest is
+ * copied into the connection: an incomplete message, or messages that must wait because the client does not
+ * read its answers. Answers collect in `out`. What the kernel does not take at once waits in an `outgoing`.
  */
 
 #include "connection.h"
@@ -16,7 +15,7 @@
 
 enum { IN_STEP = 16 * 1024 };
 
-/* One at a time: later answers gather behind it. */
+/* One at a time: later answers collect in `out` until it has been written. */
 struct outgoing {
         uv_write_t request;
         struct connection *connection;
@@ -75,8 +74,8 @@ void connection_end(struct connection *connection)
         connection->ending = true;
         uv_read_stop((uv_stream_t *)&connection->pipe);
         connection->reading = false;
-        connection->wire->events->ended(connection);
-        connection_out(connection); /* so that the turn's end looks at it */
+        connection->wire->events->ending(connection);
+        connection_out(connection); /* so that wire_flush() looks at it, and closes it if nothing is left */
 }
 
 /* ---- out ---- */
@@ -93,7 +92,7 @@ static size_t unread(const struct connection *connection)
         return connection->out.len + (connection->writing ? connection->writing->bytes.len : 0);
 }
 
-bool connection_is_behind(const struct connection *connection)
+bool connection_is_congested(const struct connection *connection)
 {
         return unread(connection) > connection->wire->config->client_buffer_bytes;
 }
@@ -117,7 +116,7 @@ static void on_written(uv_write_t *request, int status)
                 flush(connection);
 }
 
-/* What try_write left waits for the socket to take it. */
+/* Hands what write_now() left to libuv, which writes it when the socket takes more. */
 static void write_later(struct connection *connection)
 {
         struct outgoing *outgoing = calloc(1, sizeof(*outgoing));
@@ -214,7 +213,7 @@ static enum frame_result scan(struct connection *connection, const uint8_t *data
         return len ? frame_scan(&connection->frame, &limits, data, len, &frame->len) : FRAME_MORE;
 }
 
-/* Dispatches whole messages from `data`; returns how many bytes are done with. */
+/* Dispatches whole messages from `data` and returns how many bytes they took. */
 static size_t take_messages(struct connection *connection, const uint8_t *data, size_t len)
 {
         const struct wire_events *events = connection->wire->events;
@@ -315,7 +314,7 @@ static void set_reading(struct connection *connection, bool reading)
                 uv_read_stop((uv_stream_t *)&connection->pipe);
 }
 
-/* Its state may have changed: reads what waits, reads on or not, or closes. */
+/* Called after any change: dispatches held messages, starts or stops reading, or closes. */
 static void go_on(struct connection *connection)
 {
         if (connection->closing || connection->dispatching)
@@ -323,7 +322,7 @@ static void go_on(struct connection *connection)
         if (!connection->ending && connection->in.len > 0 && !too_much(connection))
                 take_held(connection);
         if (connection->ending) {
-                connection->wire->events->ending(connection);
+                connection->wire->events->drain(connection);
                 close_when_done(connection);
         } else {
                 set_reading(connection, !too_much(connection));

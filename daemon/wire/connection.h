@@ -2,11 +2,11 @@
 #define GRAMD_DAEMON_WIRE_CONNECTION_H
 
 /*
- * The bytes of one client: messages in, answers out. Loop thread only. It is embedded in its owner, who is
- * told by the events of wire.h what happens to it.
+ * The bytes of one client: messages in, answers out. Loop thread only. A connection is embedded in its owner
+ * (session/client.h), who learns by the events of wire.h what happens to it.
  *
- * Memory is bounded whatever the client does: while its unread answers and its unanswered requests exceed
- * `client-buffer`, nothing more is read from it, and what has been received already is not looked at.
+ * Memory is bounded whatever the client does: while its unread answers and unanswered requests exceed
+ * `client-buffer`, the daemon reads nothing from it, and dispatches no message that it has already received.
  *
  * All answers of one turn of the loop leave in one write, when the turn ends.
  *
@@ -39,25 +39,31 @@ struct connection {
         bool secret_out;
 };
 
-/* 0, or a libuv error. After success it ends with the event `closed`, also where it was never started. */
+/*
+ * 0, or a libuv error. After success the event `closed` comes in the end, even if the connection was never
+ * started.
+ */
 int connection_init(struct connection *connection, struct wire *wire);
 
-/* The socket is accepted: reads. */
+/* Starts reading. The socket has been accepted. */
 void connection_start(struct connection *connection);
 
-/* Instead of starting it: tells the client why, as far as the socket takes it at once, and closes. */
+/*
+ * Instead of connection_start(): sends the error (NULL: none), as much of it as the socket takes at once, and
+ * closes.
+ */
 void connection_refuse(struct connection *connection, enum wire_error error, const char *text);
 
 /* The buffer for answers and notifications. It leaves at the turn's end. */
 struct buffer *connection_out(struct connection *connection);
 
-/* The client leaves more unread than it should: notifications are held back. */
-bool connection_is_behind(const struct connection *connection);
+/* Whether the client leaves more than `client-buffer` unread: then it gets no notifications. */
+bool connection_is_congested(const struct connection *connection);
 
-/* Takes no more messages, answers those it has, closes. */
+/* Takes no more messages, answers those it has dispatched, then closes. */
 void connection_end(struct connection *connection);
 
-/* Closes at once, whether all is answered or not. */
+/* Closes at once. Answers that are left are dropped. */
 void connection_drop(struct connection *connection);
 
 #endif
