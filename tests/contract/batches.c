@@ -27,7 +27,7 @@ CONTRACT_TEST(times_change_alone)
         storage_expect(storage_names(&contract_at, NULL, 0, 10), "n 1");
 }
 
-/* They come late, perhaps after newer ones. */
+/* Times that are stored later than they were sent, perhaps after newer ones. */
 CONTRACT_TEST(times_move_forward_only)
 {
         const struct row_time older = { 1, 40 };
@@ -49,7 +49,7 @@ static bool note_row_time(void *arg, const struct match *match)
         return true;
 }
 
-/* The time of the row of the name "n"; -1 where rows have none. */
+/* The time in the row of the name "n"; -1 if rows have no time. */
 static int64_t row_time(void)
 {
         const struct lookup lookup = { LOOKUP_USERNAME, .text = slice_of("n") };
@@ -74,10 +74,10 @@ CONTRACT_TEST(rows_of_names_that_have_a_time_keep_it)
         ck_assert_int_eq(row_time(), timed ? 7 : -1);
         ck_assert_int_eq(storage_apply(&contract_at, &times, 1), 0);
         ck_assert_int_eq(row_time(), timed ? 50 : -1);
-        storage_put_names(&contract_at, 1, "n", 60); /* repeated: only its time moves */
+        storage_put_names(&contract_at, 1, "n", 60); /* repeated: only its time changes */
         ck_assert_str_eq(contract_at.effects, "");
         ck_assert_int_eq(row_time(), timed ? 60 : -1);
-        storage_put_names(&contract_at, 1, "m n", 70); /* one more, and it stays */
+        storage_put_names(&contract_at, 1, "m n", 70); /* one more row, and it stays */
         ck_assert_int_eq(row_time(), timed ? 70 : -1);
 }
 
@@ -163,7 +163,7 @@ CONTRACT_TEST(a_batch_that_fails_has_changed_nothing)
                                                     refuse_second, &told, &contract_at.fault),
                          BACKEND_E_STORAGE);
         if (contract_at.backend
-                    ->confirm) { /* no transactions: a part may be there, and repeating it is right */
+                    ->confirm) { /* without transactions a part may be stored; the batch may be repeated */
                 ck_assert_int_eq(storage_apply(&contract_at, changes, 4), 0);
                 storage_expect(storage_peers(&contract_at, NULL, 10), "1 1 bot new nil 5; 2 nil t x +1 5");
                 return;

@@ -2,9 +2,9 @@
 #define GRAMD_TESTS_CONTRACT_CONTRACT_H
 
 /*
- * What backends/backend.h promises, asked of every backend in the list. A backend that is added to the list
- * is tested by that. Sessions that live only while they are open (they are not listed) are not asked what
- * they held before.
+ * What backends/backend.h promises, tested with every backend in the list: a new backend in the list is
+ * tested, too. Sessions that live only while they are open (memory) are not expected to hold anything when
+ * they are opened again.
  */
 
 #include <check.h>
@@ -20,11 +20,11 @@ extern bool contract_kept;         /* its sessions outlive their closing */
 void contract_setup(int i);
 void contract_teardown(void);
 
-extern bool contract_plain_names; /* names of letters, digits, `-` and `_` only */
-extern int contract_rows_max;     /* so many rows are many for this one */
+extern bool contract_plain_names; /* its names have only letters, digits, `-` and `_` */
+extern int contract_rows_max;     /* how many rows are many for this backend */
 enum { CONTRACT_ROWS_MAX = 1000 };
 
-/* Closes and opens again where that keeps what was stored. */
+/* Closes and opens the session again, if that keeps what was stored. */
 void contract_reopen(const char *name);
 
 #define CONTRACT_TEST(name)                                                                                  \

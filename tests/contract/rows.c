@@ -1,4 +1,4 @@
-/* The contract: peers, usernames, update states: what is stored is found, and told of. */
+/* The contract: peers, usernames, update states. What is stored is found, and its effects are reported. */
 
 #include "contract.h"
 
@@ -79,7 +79,7 @@ CONTRACT_TEST(one_call_answers_many_lookups)
 
 CONTRACT_TEST(strings_are_stored_as_sent)
 {
-        /* Numbers in all their spellings: nothing may make 79001 of +79001. */
+        /* Phone numbers in several spellings: +79001 and 79001 stay different. */
         static const char *const texts[] = {
                 "+79001",
                 "79001",
@@ -263,7 +263,7 @@ CONTRACT_TEST(a_name_of_nobody_known_is_kept_but_leads_to_nobody)
         storage_expect(storage_by_username(&contract_at, "early"), "1 1 user nil nil 5 by name");
 }
 
-/* Where a name can have one owner only, its loser is told of; elsewhere both have it. */
+/* Where a name can have one owner only, the peer that loses it is reported. Elsewhere both peers have it. */
 CONTRACT_TEST(a_name_that_two_peers_claim)
 {
         storage_open(&contract_at, "bot", NULL);

@@ -1,4 +1,4 @@
-/* The contract suite: every part of it, over every backend in the list. */
+/* Runs every part of the contract over every backend in the list. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,9 @@ bool contract_kept;
 bool contract_plain_names;
 int contract_rows_max;
 
-/* A backend of several dialects is asked in each of them: `_i` is the backend, and this times
- * CONTRACT_BACKENDS. */
+/*
+ * A backend with several dialects is tested with each of them. `_i` = backend + CONTRACT_BACKENDS * dialect.
+ */
 static const char *const file_dialects[] = { NULL, "pyrofork", "kurigram", "telethon" };
 
 enum { CONTRACT_BACKENDS = 100 };
@@ -79,7 +80,7 @@ static int run(const char *name, int backend)
         return failed;
 }
 
-/* Over each server that speaks MongoDB's protocol. */
+/* Runs the parts over each server that speaks MongoDB's protocol. */
 static int run_on_servers(int backend)
 {
         int failed = 0;

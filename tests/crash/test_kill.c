@@ -1,7 +1,7 @@
 /*
  * kill -9 under load: 16 connections write to file sessions of several dialects, shared and exclusive,
- * pipelined. The daemon is killed at a random moment and started again; every write that was acknowledged is
- * there, and what was not acknowledged is there whole or not at all. $CRASH_SEED repeats a run.
+ * pipelined. The daemon is killed at a random moment and started again. Then every acknowledged write is
+ * there, and each other write is there whole or not at all. $CRASH_SEED repeats a run.
  */
 #include <poll.h>
 #include <sqlite3.h>
@@ -19,7 +19,7 @@ enum {
         ROUNDS = 20,
         SLOW_ROUNDS = 3,   /* under valgrind */
         WINDOW = 32,       /* requests under way on a connection */
-        ROUND_MAX = 60000, /* writes of one writer in a round: ids of its peers */
+        ROUND_MAX = 60000, /* writes of one writer in a round; each has ids of its own */
 };
 
 static const struct {
@@ -34,7 +34,7 @@ static const struct {
 };
 enum { N_SESSIONS = sizeof(sessions) / sizeof(sessions[0]), ALONE = N_SESSIONS - 2 };
 
-/* One connection: what it has sent, and what of that was acknowledged. */
+/* One connection: what it has sent, and how much of that was acknowledged. */
 struct writer {
         struct wire *c;
         int number;
@@ -87,7 +87,7 @@ static void fill(struct writer *writer, int round)
         }
 }
 
-/* Takes the messages that are there; false: the connection has ended. */
+/* Takes the messages that have arrived. False: the connection has ended. */
 static bool take(struct writer *writer)
 {
         while (wire_readable(writer->c, 0)) {
@@ -105,7 +105,7 @@ static bool take(struct writer *writer)
         return true;
 }
 
-/* Writes until `target` acknowledgements have come in all, and leaves requests under way. */
+/* Writes until all writers together have `target` acknowledgements, and leaves requests unanswered. */
 static void load(struct writer *writers, int round, int target)
 {
         long long start = test_now_ms();
@@ -154,7 +154,7 @@ static void check_peer(struct wire *c, int s, long long id, int n, bool acknowle
                       acknowledged);
 }
 
-/* Two names of one write: both, or (only where it was not acknowledged) neither. */
+/* Two names of one write: both are there; or neither, if it was not acknowledged. */
 static void check_names(struct wire *c, int s, long long id, bool acknowledged)
 {
         TEST_FREED char *first = test_format("[['a%lld', %lld, ...]]", id, id - 1);
@@ -167,7 +167,7 @@ static void check_names(struct wire *c, int s, long long id, bool acknowledged)
         expect(c, second, "scan_usernames(%d, ['b%lld', %lld], 1)", s, id, id - 2);
 }
 
-/* A value that later writes replace: at least as new as the last acknowledged one, and one that was sent. */
+/* A value that later writes replace: one that was sent, and not older than the last acknowledged one. */
 static void check_newest(const struct writer *writer, int round, const char *answer, unsigned kinds)
 {
         long long value = strtoll(answer, NULL, 10), oldest = 0;

@@ -1,7 +1,7 @@
 /*
- * Allocations fail in a real daemon, every Nth of them, under a mixed load. It may refuse requests and end
- * connections; it may not die, hang, answer wrongly, or lose what it has acknowledged, and it is whole again
- * when there is memory.
+ * Every Nth allocation of a real daemon fails, under a mixed load. It may refuse requests and end
+ * connections. It must not die, hang, answer wrongly or lose an acknowledged write, and it works again when
+ * there is memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static void connect_in_peace(struct load *load)
         no_memory_now(load->daemon, true);
 }
 
-/* True: answered with a result that matches. A refusal is one for want of memory, or `may_be` another. */
+/* True: the answer matches. An error must say that memory is short, or be `may_be`. */
 static bool ask(struct load *load, const char *expected, const char *may_be, const char *request)
 {
         TEST_FREED char *right = NULL, *refused = NULL, *other = NULL;
@@ -61,7 +61,7 @@ static bool ask(struct load *load, const char *expected, const char *may_be, con
         return false;
 }
 
-/* One of everything; what a write that was refused would have stored may be absent. */
+/* One request of every kind. What a refused write would have stored may be absent. */
 static void one_round(struct load *load, int n)
 {
         TEST_FREED char *peer = test_format("[%d, %d, 'user', 'name%d', '%d', ...]", n, n, n, n);
@@ -96,7 +96,10 @@ static void one_round(struct load *load, int n)
         ask(load, "...server: 'gramd'...", "!storage", "hello({client: 'loaded'})");
 }
 
-/* There is memory again: everything works, and what was acknowledged is there, from the file too. */
+/*
+ * With memory again everything works, and every acknowledged write is there, also after the file is opened
+ * again.
+ */
 static void expect_whole(struct load *load)
 {
         CLIENT c = NULL;
@@ -130,7 +133,7 @@ START_TEST(without_memory_it_refuses_and_goes_on)
         }
         no_memory_now(load.daemon, false);
         if (every[_i] < 100)
-                ck_assert_int_gt(load.n_refused, 0); /* else nothing has failed */
+                ck_assert_int_gt(load.n_refused, 0); /* else no allocation has failed */
         connect_in_peace(&load);
         no_memory_now(load.daemon, false);
         expect(load.c, "nil", "update_peers(%d, [[%d, 1, 'user', nil, nil]])", load.s, ROUNDS);

@@ -1,6 +1,4 @@
-/*
- * Configuration files. Whatever they hold: they are taken, or one line says why not, and names the file.
- */
+/* Any configuration file is either accepted, or refused with one line that says why and names the file. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 if (!strstr(error.text, path) || strchr(error.text, '\n'))
                         abort();
         } else if (strcmp(config.data, "/nowhere") != 0) {
-                abort(); /* a flag counts more than the file */
+                abort(); /* a flag overrides the file */
         }
         config_deinit(&config);
         close(fd);

@@ -1,7 +1,7 @@
 /*
- * The wire's bytes, as a stranger may send them. Whatever they are: the scanner says the same whether they
- * come at once or in pieces; what it lets through msgpack-c reads too, to the same end; and every value in it
- * is the same to the cursor. The first input byte is the size of the pieces.
+ * Any bytes on the wire. The scanner decides the same whether they come at once or in pieces. What it
+ * accepts, msgpack-c reads, too, and ends at the same byte. The cursor reads every value as msgpack-c does.
+ * The first input byte is the size of the pieces.
  */
 
 #include <msgpack.h>
@@ -34,7 +34,7 @@ static enum frame_result scan_in_pieces(const uint8_t *data, size_t size, size_t
         return result;
 }
 
-/* ---- every value is to the cursor what it is to msgpack-c ---- */
+/* ---- the cursor reads every value as msgpack-c does ---- */
 
 static void compare(struct cursor *cursor, const msgpack_object *object);
 

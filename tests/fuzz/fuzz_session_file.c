@@ -1,7 +1,7 @@
 /*
- * Session files that something has damaged, or somebody has prepared. The first input byte chooses a dialect;
- * what follows are edits (two bytes of place, one of value) to a file of it. Such a file is refused and left
- * as it is, byte for byte with nothing beside it, or it is served: read, changed, closed to one plain file.
+ * Damaged and hostile session files. The first input byte chooses a dialect; the others are edits to a file
+ * of it, of three bytes each: two for the place, one for the value. Either the file is refused and stays as
+ * it is, byte for byte, with no file beside it; or it is served: read, changed, and closed to one plain file.
  */
 
 #include <dirent.h>
@@ -153,7 +153,7 @@ static void write_file(const uint8_t *bytes, size_t len)
         close(fd);
 }
 
-/* Removes all that a run left; returns how many files there were. */
+/* Removes all files of a run and returns how many there were. */
 static int clear(void)
 {
         DIR *dir = opendir(world.dir);

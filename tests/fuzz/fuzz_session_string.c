@@ -1,6 +1,6 @@
 /*
- * Session strings that somebody pasted. Whatever the text is: a string that reads is written again, and reads
- * back as the same identity; by the format it was recognised as just as well as by that format's name.
+ * Any text as a session string. If it can be read, the identity is written again, and the new string reads
+ * back as the same identity: with the format named, and with the format recognised.
  */
 
 #include <stdlib.h>
@@ -23,7 +23,7 @@ static void require_equal(const struct identity *a, const struct identity *b, un
                         require(identity_equal(a, b, field));
 }
 
-/* What `identity` looks like as text reads back as the same. */
+/* Writes `identity` as text, which must read back as the same identity. */
 static void round_trip(const struct identity *identity, const struct session_string_format *format,
                        unsigned fields)
 {
@@ -70,7 +70,10 @@ static void try_text(struct slice text)
         }
 }
 
-/* The bytes as a text, and as what a text stands for: base64 would hide most of the code from the fuzzer. */
+/*
+ * Uses the bytes as a text, and as the bytes that a text encodes: through base64 alone the fuzzer would reach
+ * little of the code.
+ */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         struct slice bytes = { (const char *)data, size };

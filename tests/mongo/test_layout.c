@@ -1,4 +1,4 @@
-/* The layout in the database: as the library has it, whoever made it; names; indexes. */
+/* The layout in the database is the library's, whether gramd or the library has made it; names; indexes. */
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * Servers that are away, slow, stopped in the middle of a write, or refuse: clients are told `unavailable` in
- * time, everything heals by itself, and file sessions never notice.
+ * Servers that are down, slow, stopped in the middle of a write, or refuse: clients get `unavailable` in
+ * time, everything works again when the server does, and file sessions are not affected.
  */
 
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static bool is_error(const char *answer, const char *code)
         return answer[0] == '!' && strcmp(answer + 1, code) == 0;
 }
 
-/* Until the server is noticed to be back: the same request again. */
+/* Repeats the request until the daemon has noticed that the server is back. */
 static const char *until_available(struct wire *c, const char *request)
 {
         long long start = test_now_ms();
@@ -143,14 +143,14 @@ START_TEST(a_server_stopped_in_the_middle_of_a_write)
 }
 END_TEST
 
-/* The driver would wait for a minute; nobody else does. */
+/* The driver would wait for a minute. No request does. */
 START_TEST(no_request_waits_longer_than_its_deadline)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
         TEST_FREED char *name = mongo_name("deadline");
         TEST_FREED char *uri = NULL;
         TEST_FREED char *again = NULL;
-        uint32_t write, read, behind;
+        uint32_t write, read, later;
         int s, file;
 
         if (!server || !mongo_server_is_ours(server, "deadlines"))
@@ -165,11 +165,11 @@ START_TEST(no_request_waits_longer_than_its_deadline)
         mongo_server_freeze(server);
         write = wire_send(c, "update_peers(%d, [[1, 3, 'user', 'b', nil]])", s);
         read = wire_send(c, "get_peer_by_id(%d, 5)", s);
-        behind = wire_send(c, "get(%d, ['dc_id'])", s);
+        later = wire_send(c, "get(%d, ['dc_id'])", s);
         files_work(c, file);
         ck_assert_str_eq(wire_answer(c, write), "!unavailable");
         ck_assert_str_eq(wire_answer(c, read), "!unavailable");
-        ck_assert_str_eq(wire_answer(c, behind), "!unavailable");
+        ck_assert_str_eq(wire_answer(c, later), "!unavailable");
         expect(c, "!unavailable", "update_states(%d, [[1, 2, 3, 4, 5]])", s);
         files_work(c, file);
         mongo_server_thaw(server);
@@ -237,7 +237,7 @@ START_TEST(a_primary_that_steps_down)
 }
 END_TEST
 
-/* The first of two commands succeeds: nothing is acknowledged, and repeating it is right. */
+/* The first of two commands succeeds: nothing is acknowledged, and the request may be repeated. */
 START_TEST(half_of_a_batch)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS, .test_commands = true);

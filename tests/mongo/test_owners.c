@@ -1,6 +1,6 @@
 /*
- * Two daemons, one database: who owns a session, how it changes hands, and that a former owner's writes,
- * however late, replace nothing of its successor's.
+ * Two daemons, one database: who owns a session, how ownership passes, and that a former owner's late writes
+ * replace nothing of its successor's.
  */
 
 #include <stdlib.h>
@@ -65,7 +65,7 @@ START_TEST(a_session_has_one_owner)
         expect(cb, "!busy", "open('%s', {backend: 'mongo'})", name);
         ck_assert_ptr_nonnull(strstr(wire_error_detail(cb), host));
         ck_assert_int_eq(wire_number(wire_error_detail(cb), "pid"), a->pid);
-        /* Renewed again and again: nobody else gets it, however long the other waits. */
+        /* While its term is renewed, the other daemon does not get the session, however long it waits. */
         expect(cb, "!busy", "open('%s', {backend: 'mongo', wait: 4000})", name);
         ck_assert_int_gt(lease(ca, s), 0);
         expect(ca, "nil", "close(%d)", s);
@@ -154,7 +154,7 @@ START_TEST(a_suspended_owner_learns_that_it_is_none)
         expect_text(wire_told(ca), "ended(1, 'fenced', ...)");
         expect(ca, "!bad_session", "update_peers(%d, [[1, 4, 'user', 'c', nil]])", s);
         expect(ca, "!busy", "open('%s', {backend: 'mongo'})", name);
-        /* What nobody else has taken it goes on with. */
+        /* It goes on with a session that no other daemon has taken. */
         while (lease(ca, other) == 0)
                 usleep(20000);
         expect(ca, "[1, 7, ...]", "get_peer_by_id(%d, 1)", other);

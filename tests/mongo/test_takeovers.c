@@ -1,8 +1,9 @@
 /*
- * The random run: three daemons, each behind a network that delays and reorders, fight for some sessions.
- * Owners are frozen, cut off or killed in the middle of their writes, and come back; what they had sent
- * arrives late. At no moment two of them answer `lease` with time left for one session, and what a successor
- * has written is never replaced. $GRAMD_TEST_ROUNDS rounds of SESSIONS takeovers each, from $GRAMD_TEST_SEED.
+ * A random run. Three daemons compete for some sessions; the network between each of them and the server
+ * delays and reorders. Owners are frozen, cut off or killed in the middle of their writes, and come back;
+ * what they had sent arrives late. At no moment do two daemons answer `lease` with time left for one session,
+ * and what a successor has written is never replaced. $GRAMD_TEST_ROUNDS rounds of SESSIONS takeovers each,
+ * from $GRAMD_TEST_SEED.
  */
 
 #include <stdio.h>
@@ -25,7 +26,7 @@ struct node {
         struct daemon *daemon;
         struct wire *wire;
         int s[SESSIONS];           /* 0: not its own */
-        long long until[SESSIONS]; /* it has said that it owns the session until then, at the least */
+        long long until[SESSIONS]; /* it has answered that it owns the session until then, or longer */
 };
 
 struct world {
@@ -45,9 +46,9 @@ static unsigned dice(struct world *world, unsigned sides)
         return (unsigned)rand_r(&world->seed) % sides;
 }
 
-/* ---- what is watched ---- */
+/* ---- checks ---- */
 
-/* Asks one daemon, and compares with what the others have said. */
+/* Asks one daemon, and compares with the answers of the others. */
 static void check_lease(struct world *world, int n, int i)
 {
         struct node *node = &world->nodes[n];
@@ -67,7 +68,7 @@ static void check_lease(struct world *world, int n, int i)
                 node->until[i] = sent + left;
 }
 
-/* The server holds what the newest owner was told is stored, or something newer of its own. */
+/* The server holds the last write that was acknowledged to the newest owner, or a later one of that owner. */
 static void check_values(struct world *world, int i)
 {
         for (int id = 0; id < PEERS; id++) {
@@ -156,7 +157,7 @@ static void start_node(struct world *world, struct node *node)
 
 /* ---- a round ---- */
 
-/* The owner goes wrong in the middle of its writes. */
+/* Freezes, cuts off or kills the owner in the middle of its writes. */
 static void strike(struct world *world, int n, unsigned how)
 {
         struct node *node = &world->nodes[n];
@@ -167,7 +168,7 @@ static void strike(struct world *world, int n, unsigned how)
         case 1: daemon_freeze(node->daemon); break;
         default:
                 daemon_kill(node->daemon);
-                /* What it said is not said any more: its own directory may go on at once. */
+                /* Its answers do not count any more: a daemon on its own directory may go on at once. */
                 memset(node->until, 0, sizeof(node->until));
                 break;
         }

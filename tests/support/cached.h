@@ -2,8 +2,8 @@
 #define GRAMD_TESTS_SUPPORT_CACHED_H
 
 /*
- * A program with the session `anna` (handle 3) open and cached, and the puppet that it is connected to. What
- * it asks reaches the puppet, or is answered by libgram's cache.
+ * A program that has the session `anna` (handle 3) open and cached, and the puppet that it is connected to. A
+ * lookup reaches the puppet, or libgram's cache answers it.
  */
 
 #include "puppet.h"
@@ -22,7 +22,7 @@ struct cached {
         struct gram_session *session;
         bool done; /* a callback has been called */
         int code;
-        char result[512]; /* of the last question */
+        char result[512]; /* of the last lookup */
         long long now;    /* a fresh last_update_on */
 };
 
@@ -37,12 +37,12 @@ void cached_done(struct cached *cached);
 enum by { BY_ID, BY_NAME, BY_PHONE };
 
 void cached_ask(struct cached *cached, enum by by, const char *what);
-/* The daemon is asked, and answers with this row. */
+/* The lookup reaches the daemon, which answers with this row. */
 void cached_expect_asked(struct cached *cached, enum by by, const char *what, const char *row);
 /* The cache answers. */
 void cached_expect_hit(struct cached *cached, enum by by, const char *what, const char *result);
 
-/* The daemon tells, and the client has taken it in. */
+/* The daemon sends the notification, and the client has processed it. */
 void cached_tell(struct cached *cached, const char *notification);
 /* The program writes a peer. */
 void cached_write_peer(struct cached *cached, const struct gram_peer *peer);

@@ -4,7 +4,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* One for each client. Never freed, because the end of a client is not told; reachable for leak checkers. */
+/*
+ * One for each client. Never freed, because no event tells of a client's end; leak checkers still reach it.
+ */
 struct guard {
         struct guard *next;
         gram_event_fn *on_event;

@@ -1,6 +1,6 @@
 /*
- * Commands are run by sh, their standard output and error are read as one. `make` inside of a test must not
- * take part in the job server of the make that runs the tests.
+ * sh runs the commands; their standard output and error are one text. A `make` in a test must not use the job
+ * server of the make that runs the tests.
  */
 #include "command.h"
 

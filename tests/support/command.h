@@ -3,7 +3,9 @@
 
 /* Shell commands, for tests of what people type. */
 
-/* Runs it; fails the test where it fails, showing what it printed. Returns its output, malloc'ed. */
+/*
+ * Runs the command and returns its output, malloc'ed. If it fails, so does the test, which shows the output.
+ */
 char *command(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * Starting, watching and ending a real daemon. The child is tied to the test's process by
- * PR_SET_PDEATHSIG, so that nothing outlives a test that fails; its directory is then removed by
- * test_program().
+ * Starting, watching and ending a real daemon. PR_SET_PDEATHSIG ends the child with the test's process, so
+ * that no daemon outlives a failed test; test_program() then removes its directory.
  */
 #include "daemon.h"
 
@@ -96,8 +95,7 @@ static void become(const struct daemon *daemon, const struct arguments *argument
                 _exit(127);
         for (size_t i = 0; i < sizeof(unwanted) / sizeof(unwanted[0]); i++)
                 unsetenv(unwanted[i]);
-        setenv("ASAN_OPTIONS", "quarantine_size_mb=16",
-               0); /* a sanitized daemon's memory is looked at, too */
+        setenv("ASAN_OPTIONS", "quarantine_size_mb=16", 0); /* leak checkers look at the daemon, too */
         dup2(err, STDERR_FILENO);
         fcntl(held, F_SETFD, 0);
         if (daemon->setup.file_size_limit > 0)
@@ -120,15 +118,15 @@ static void become(const struct daemon *daemon, const struct arguments *argument
 }
 
 /*
- * A pipe whose writing end only the daemon will hold: when it ends, however that comes, there is an end to
- * read. (A pidfd would do, but valgrind does not know it.)
+ * A pipe whose writing end only the daemon holds: reading it returns when the daemon ends, in whatever way.
+ * (A pidfd would do, but valgrind does not know it.)
  */
 static int pipe_of_life(struct daemon *daemon)
 {
         int ends[2], held;
 
         ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-        held = fcntl(ends[1], F_DUPFD_CLOEXEC, 10); /* out of the way of inherited sockets */
+        held = fcntl(ends[1], F_DUPFD_CLOEXEC, 10); /* not among the numbers of inherited sockets */
         close(ends[1]);
         daemon->ended = ends[0];
         return held;
@@ -222,7 +220,7 @@ void daemon_end(struct daemon **daemon_pointer)
         free(daemon);
 }
 
-/* ---- what it tells ---- */
+/* ---- notifications and logs ---- */
 
 static bool has_line(const char *text, const char *line)
 {

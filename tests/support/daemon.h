@@ -17,12 +17,12 @@
 #include <sys/types.h>
 
 struct daemon_setup {
-        int none;             /* lets the macro below be used without arguments */
+        int none;             /* so that the macro below needs no arguments */
         const char *config;   /* text of the configuration file; NULL: empty */
-        const char *flags[8]; /* further ones, up to NULL */
-        const char *data;     /* another data directory than DIR/data */
-        const char *socket;   /* another socket than DIR/socket */
-        const char *program;  /* another program than gramd in $BUILD: a test daemon */
+        const char *flags[8]; /* further flags, up to NULL */
+        const char *data;     /* instead of DIR/data */
+        const char *socket;   /* instead of DIR/socket */
+        const char *program;  /* of a program in $BUILD, instead of gramd: a test daemon */
         int listen_fd;        /* > 0: inherited as LISTEN_FDS instead of --socket */
         unsigned watchdog_us; /* > 0: WATCHDOG_USEC */
         long file_size_limit; /* > 0: RLIMIT_FSIZE, bytes */
@@ -40,7 +40,7 @@ struct daemon {
         char *log;    /* path of its stderr, of all starts */
         int notify;   /* the notify socket */
         pid_t pid;    /* 0: not running */
-        int ended;    /* a pipe that ends with it */
+        int ended;    /* a pipe: end of file when the daemon ends */
 };
 
 #define DAEMON __attribute__((cleanup(daemon_end), unused)) struct daemon *
@@ -52,16 +52,16 @@ void daemon_end(struct daemon **daemon); /* stops it if it runs, removes everyth
 
 void daemon_stop(struct daemon *daemon);   /* SIGTERM; expects exit status 0 */
 void daemon_kill(struct daemon *daemon);   /* SIGKILL */
-void daemon_resume(struct daemon *daemon); /* starts it again on what is there, after one of these */
+void daemon_resume(struct daemon *daemon); /* starts it again on the same directory, after one of these */
 void daemon_freeze(struct daemon *daemon); /* SIGSTOP, and waits until it has stopped */
 void daemon_thaw(struct daemon *daemon);   /* SIGCONT */
 void daemon_signal(struct daemon *daemon, int signal);
-int daemon_wait(struct daemon *daemon); /* its exit status, 128 + signal where it was killed */
+int daemon_wait(struct daemon *daemon); /* its exit status; 128 + signal if it was killed */
 
 /* Waits for a notification with this line ("READY=1"); what comes before it is dropped. */
 void daemon_await(struct daemon *daemon, const char *line);
 
-/* Replaces the configuration, sends SIGHUP, waits until that has been taken in. */
+/* Replaces the configuration, sends SIGHUP, and waits until the reload has ended. */
 void daemon_reload(struct daemon *daemon, const char *config);
 
 long daemon_rss_kb(const struct daemon *daemon);

@@ -1,7 +1,7 @@
 #ifndef GRAMD_TESTS_SUPPORT_FILE_TEST_H
 #define GRAMD_TESTS_SUPPORT_FILE_TEST_H
 
-/* For one file of a test program: the `file` backend in the folder `data`, made anew for each test. */
+/* To be included once in a test program: the `file` backend in the folder `data`, new for each test. */
 
 #include <check.h>
 
@@ -24,7 +24,7 @@ static void teardown(void)
         test_remove("data");
 }
 
-/* In the process of the test itself; `_i` counts a loop test's rounds. */
+/* Runs in the test's own process. `_i` is the round of a loop test. */
 #define FILE_TEST(name)                                                                                      \
         static void name##_body(int _i);                                                                     \
         START_TEST(name)                                                                                     \

@@ -1,4 +1,4 @@
-/* A client of the driver's, as simple as can be. */
+/* A plain client of the driver. */
 
 #include "mongo_peek.h"
 

@@ -1,7 +1,7 @@
 #ifndef GRAMD_TESTS_SUPPORT_MONGO_PEEK_H
 #define GRAMD_TESTS_SUPPORT_MONGO_PEEK_H
 
-/* What a server holds, read past every daemon, on a connection of the test's own. */
+/* Reads what a server holds, on a connection of the test's own, not through a daemon. */
 
 #include <stdint.h>
 
@@ -19,7 +19,7 @@ struct mongo_peer {
         int64_t fence;
 };
 struct mongo_peer mongo_peek_peer(struct mongo_peek *peek, const char *database, int64_t id);
-/* One command on the database admin, as JSON; fails the test where it fails. */
+/* Runs one command, as JSON, on the database admin. If it fails, so does the test. */
 void mongo_peek_command(struct mongo_peek *peek, const char *json);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Two threads a connection: one takes what the client sends, waits, and hands it on; one brings the answers
- * back. A client that hangs up does not stop what it has sent.
+ * Each connection has two threads: one reads what the client sends, waits, and forwards it; one forwards the
+ * answers. What a client has sent is forwarded even after it has hung up.
  */
 
 #include "mongo_proxy.h"
@@ -22,10 +22,10 @@ struct mongo_proxy_state {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         bool holding;
-        const char *word; /* that makes it hold; NULL: none */
+        const char *word; /* the word that starts the holding; NULL: none */
         unsigned most_ms, rare, long_ms;
         unsigned seed;
-        int n; /* threads of connections */
+        int n; /* running threads of connections */
         _Atomic bool ending;
         int port;
 };
@@ -34,7 +34,7 @@ struct pipe {
         struct mongo_proxy_state *state;
         int from, to;
         bool slow;
-        _Atomic int *ends; /* of the two pipes of a connection: the last closes both */
+        _Atomic int *ends; /* the last of a connection's two pipes closes both sockets */
 };
 
 static void wait_ms(unsigned ms)
@@ -44,7 +44,7 @@ static void wait_ms(unsigned ms)
         nanosleep(&pause, NULL);
 }
 
-/* How long this piece has to wait, once nothing is held any more. */
+/* How long this piece waits, apart from holding. */
 static unsigned delay(struct mongo_proxy_state *state, const char *bytes, size_t len)
 {
         unsigned ms = 0;
@@ -92,7 +92,7 @@ static void *run_pipe(void *arg)
                         break;
         }
         shutdown(pipe->to, SHUT_WR);
-        if (!pipe->slow) /* the server is gone: so is what the client sends */
+        if (!pipe->slow) /* the server has gone: drops what the client sends */
                 shutdown(pipe->to, SHUT_RDWR);
         if (atomic_fetch_sub(pipe->ends, 1) == 1) {
                 close(pipe->from);
@@ -167,7 +167,7 @@ struct mongo_proxy *mongo_proxy_new(int server_port)
         return proxy;
 }
 
-/* The daemons are gone by now, or their connections end here. What still waits is handed on first. */
+/* The daemons have ended, or their connections end here. Forwards first what still waits. */
 void mongo_proxy_end(struct mongo_proxy **pointer)
 {
         struct mongo_proxy *proxy = *pointer;

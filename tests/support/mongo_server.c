@@ -1,6 +1,6 @@
 /*
- * Starting and ending MongoDB-protocol servers. As with daemons (daemon.c) the child is tied to the test's
- * process, so that nothing outlives a test that fails.
+ * Starting and ending servers that speak MongoDB's protocol. As in daemon.c, the child ends with the test's
+ * process.
  */
 
 #include "mongo_server.h"
@@ -26,7 +26,7 @@
 static const char *const kind_names[MONGO_KINDS] = { "SecantusDB", "FerretDB" };
 static const char *const programs[MONGO_KINDS] = { "mongo/bin/secantusd-py", "ferretdb" };
 
-/* Servers are also started outside of Check's tests, where its own assertions cannot be used. */
+/* Servers are also started outside of Check's tests, where its assertions do not work. */
 static void must(bool right, const char *what)
 {
         if (right)
@@ -35,7 +35,7 @@ static void must(bool right, const char *what)
         exit(EXIT_FAILURE);
 }
 
-/* Where they are fetched and built to, once for all builds. */
+/* Where `make mongo-servers` puts them, once for all builds. */
 static const char *servers_directory(void)
 {
         const char *directory = getenv("VENVS");

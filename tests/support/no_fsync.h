@@ -2,8 +2,8 @@
 #define GRAMD_TESTS_SUPPORT_NO_FSYNC_H
 
 /*
- * For one file of a test program. Nothing is unplugged in it: what reaches the disk is test_durability's
- * subject, and waiting for it is slow.
+ * To be included once in a test program that needs no durability: replaces fsync() and the like, because
+ * waiting for the disk is slow. test_durability tests what reaches the disk.
  */
 
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* The library replaces malloc, calloc and realloc, and asks who calls. */
+/* The library replaces malloc, calloc and realloc, and looks at their caller. */
 
 #include "no_memory.h"
 

@@ -40,7 +40,7 @@ static unsigned char hex_byte(const char *at)
         return (unsigned char)strtoul(digits, NULL, 16);
 }
 
-/* `at` is behind the opening quote; returns what is behind the closing one. */
+/* `at` is after the opening quote. Returns the place after the closing one. */
 static const char *quoted(msgpack_sbuffer *bytes, const char *at, bool hex)
 {
         while (*at != '\'') {
@@ -66,7 +66,7 @@ static const char *quoted(msgpack_sbuffer *bytes, const char *at, bool hex)
         return at + 1;
 }
 
-/* Nothing is a quoted run of no bytes as well as one of some: NULL is fine for it. */
+/* An empty text has no bytes to append: once.data may be NULL. */
 static const char *pack_quoted(msgpack_packer *packer, const char *at, char kind)
 {
         msgpack_sbuffer once;
@@ -132,7 +132,7 @@ static const char *pack_number(msgpack_packer *packer, const char *at, size_t *c
 
 static const char *pack_value(msgpack_sbuffer *out, const char *text, size_t *count, bool key);
 
-/* The values up to `close`, with `:` between the two of a pair in a map. */
+/* The values up to `close`; in a map, with `:` between key and value. */
 static const char *pack_many(msgpack_sbuffer *out, const char *at, char close)
 {
         msgpack_sbuffer inside;
@@ -263,7 +263,7 @@ static int by_text(const void *a, const void *b)
         return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Sorted: the order of a map's pairs means nothing. */
+/* Sorted, because the order of a map's pairs has no meaning. */
 static void print_map(FILE *out, const msgpack_object_map *map)
 {
         char **pairs = calloc(map->size + 1, sizeof(*pairs));
@@ -299,7 +299,7 @@ char *notation_print(const msgpack_object *object)
         return text;
 }
 
-/* `len` bytes of pattern, without alternatives. */
+/* The first `len` bytes of `pattern`, one alternative. */
 static bool match_one(const char *pattern, size_t len, const char *text)
 {
         const char *any = memmem(pattern, len, "...", 3);

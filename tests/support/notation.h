@@ -13,7 +13,7 @@
 
 #include <msgpack.h>
 
-/* Packs one value; returns what stands behind it. A mistake in the text fails the test. */
+/* Packs one value and returns the text after it. A mistake in the text fails the test. */
 const char *notation_pack(msgpack_sbuffer *out, const char *text);
 
 /* malloc'ed; the pairs of maps are sorted. */

@@ -1,7 +1,7 @@
 /*
- * What every test program needs around its tests. Check runs each test in a process of its own; one
- * that fails ends at once, without cleaning up. Its daemon is ended by the kernel (PR_SET_PDEATHSIG), and
- * what it left in the directory is shown and removed here, when all tests have run.
+ * What every test program needs around its tests. Check runs each test in a process of its own. A failed test
+ * ends at once, without cleaning up: the kernel ends its daemon (PR_SET_PDEATHSIG), and when all tests have
+ * run, its directory is shown and removed here.
  */
 #include "program.h"
 
@@ -58,7 +58,7 @@ char *test_read_file(const char *path, size_t *len)
         do {
                 char *more = realloc(text, size * 2 + 4097);
 
-                if (!more) /* no ck_assert: this is called when the tests are over, too */
+                if (!more) /* no ck_assert: this is also called when the tests are over */
                         ck_abort_msg("no memory");
                 text = more;
                 size = size * 2 + 4096;

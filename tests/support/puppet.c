@@ -1,6 +1,6 @@
 /*
- * One thread runs both sides: while the puppet waits for a request it lets the client process, so that what a
- * test sees does not depend on timing. A client that blocks runs in a thread of its own instead.
+ * One thread runs both sides: while the puppet waits for a request, it lets the client process, so that no
+ * test depends on timing. A blocking client runs in a thread of its own.
  */
 #include "puppet.h"
 
@@ -78,7 +78,7 @@ void puppet_end(struct puppet **pointer)
         *pointer = NULL;
 }
 
-/* Until `fd` is readable, or `*done`. */
+/* Waits until `fd` is readable or `*done` is true. */
 static void wait_for(struct puppet *puppet, int fd, const bool *done, const char *what)
 {
         long long start = test_now_ms();
@@ -125,7 +125,7 @@ void puppet_greet(struct puppet *puppet)
 
 /* ---- what the client sends ---- */
 
-/* The message as `name(parameters)` in puppet->text; its id. */
+/* Puts the message as `name(parameters)` into puppet->text and returns its id. */
 static uint32_t take_request(struct puppet *puppet, const msgpack_object *object)
 {
         const msgpack_object *part = object->via.array.ptr;
@@ -141,7 +141,7 @@ static uint32_t take_request(struct puppet *puppet, const msgpack_object *object
         return (uint32_t)part[1].via.u64;
 }
 
-/* Whether a whole message was there. */
+/* False: no whole message has arrived. */
 static bool take_message(struct puppet *puppet, uint32_t *id)
 {
         msgpack_unpacked unpacked;
@@ -198,7 +198,7 @@ void puppet_expect_closed(struct puppet *puppet)
         puppet_drop(puppet);
 }
 
-/* ---- what it is told ---- */
+/* ---- what the client is sent ---- */
 
 void puppet_raw(struct puppet *puppet, const void *bytes, size_t len)
 {
@@ -213,7 +213,7 @@ void puppet_raw(struct puppet *puppet, const void *bytes, size_t len)
                 else if (errno == EAGAIN && puppet->pump)
                         gram_process(puppet->pump);
                 else if (errno != EINTR)
-                        return; /* the client has closed it: it will not be told the rest */
+                        return; /* the client has closed the connection: the rest is not sent */
         }
 }
 

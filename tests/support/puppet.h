@@ -18,9 +18,9 @@
 
 struct puppet {
         char *socket;             /* path */
-        struct gram_client *pump; /* processed while waiting; NULL: it runs by itself */
+        struct gram_client *pump; /* its loop runs while the puppet waits; NULL: the client runs by itself */
         int listen_fd;
-        int fd; /* of the one connection; -1: none */
+        int fd; /* the connection; -1: none */
         char *buffer;
         size_t len;
         char *text; /* of the last request */
@@ -32,7 +32,7 @@ struct puppet *puppet_new(void); /* listens, in the current directory */
 void puppet_end(struct puppet **puppet);
 
 void puppet_accept(struct puppet *puppet); /* the next connection */
-void puppet_greet(struct puppet *puppet);  /* the same, and answers its `hello` */
+void puppet_greet(struct puppet *puppet);  /* accepts it, and answers its `hello` */
 void puppet_greet_as(struct puppet *puppet, const char *hello);
 void puppet_drop(struct puppet *puppet);    /* closes the connection: kill -9 */
 void puppet_silence(struct puppet *puppet); /* closes the listening socket too: the daemon is down */
@@ -48,7 +48,7 @@ void puppet_raw(struct puppet *puppet, const void *bytes, size_t len);
 
 /* Lets the client run until `*done`. */
 void puppet_until(struct puppet *puppet, const bool *done);
-/* Nothing has been sent, and the client has nothing to send. */
+/* The client has sent nothing, and has nothing to send. */
 void puppet_expect_nothing(struct puppet *puppet);
 void puppet_expect_closed(struct puppet *puppet); /* by the client */
 

@@ -1,4 +1,4 @@
-/* What the client libraries make of a session file, as SQL. */
+/* The session files that the client libraries make, as SQL. */
 
 #include "session_file.h"
 

@@ -2,14 +2,14 @@
 #define GRAMD_TESTS_SUPPORT_SESSION_FILE_H
 
 /*
- * Session files as the client libraries make them, fresh and migrated, without the libraries: the SQL that
- * each version runs. And a look into a file with SQL.
+ * Session files as the client libraries make them, new and migrated, without the libraries: the SQL that each
+ * version runs. And functions to look into a file with SQL.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A kind of file: how it comes to be, and what is to be seen in it. */
+/* A kind of file: how it is made, and what it has. */
 struct session_file {
         const char *name;
         const char *first;        /* the schema that it was created with, and its first rows */
@@ -19,9 +19,9 @@ struct session_file {
         bool telethon;
         bool api_id;
         bool address;
-        bool usernames; /* the library has a table for them, or makes one when it needs it */
+        bool usernames; /* it has a table for them, or its library makes one when needed */
         bool states;
-        bool username; /* peers have a column for their own */
+        bool username; /* peers have a column for their own username */
         bool one_owner;
 };
 
@@ -42,7 +42,7 @@ extern const char kurigram_5_to_6[];
 extern const char kurigram_6_to_7[]; /* for data centre 2 */
 extern const char telethon_7_to_8[];
 
-/* Runs SQL on a file, as a library's connection would: triggers run, nothing is held afterwards. */
+/* Runs SQL on a file, as a library's connection does: triggers run. Closes the file. */
 void sql(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*

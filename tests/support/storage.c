@@ -16,7 +16,7 @@
 struct lines {
         char **items;
         size_t n;
-        size_t limit; /* stop when so many are there */
+        size_t limit; /* stops when there are so many */
 };
 
 __attribute__((format(printf, 2, 3))) static bool add(struct lines *lines, const char *format, ...)
@@ -36,7 +36,7 @@ static int compare(const void *a, const void *b)
         return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Takes the lines. */
+/* Joins the lines and frees them. */
 static char *join(struct lines *lines, bool sort)
 {
         char *text = NULL;

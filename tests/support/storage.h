@@ -2,16 +2,16 @@
 #define GRAMD_TESTS_SUPPORT_STORAGE_H
 
 /*
- * A backend in a folder of its own, driven through backend.h, with what it holds as text:
+ * A backend in a folder of its own, used through backend.h. What it holds is shown as text:
  *
  *     peer      id hash|nil type username|nil phone|nil time
- *     match     the peer, then `by name` where it came from the usernames table
+ *     match     the peer, then `by name` if it was found in the usernames table
  *     username  name owner
  *     state     id pts|nil qts|nil date|nil seq|nil
  *     effect    username TEXT, phone TEXT, owner TEXT ID
  *
- * Rows are joined with "; ". Matches and effects, whose order is the backend's own, are sorted. Returned
- * texts are malloc'ed. A call that fails where it should not fails the test.
+ * Rows are joined with "; ". Matches and effects are sorted, because backends may give them in any order.
+ * Returned texts are malloc'ed. Unless a function returns an error, a failed call fails the test.
  */
 
 #include <pthread.h>
@@ -29,7 +29,7 @@ struct storage {
         union option_value values[STORAGE_OPTIONS_MAX]; /* of the backend's options */
         struct backend_env *env;
         struct backend_session *session;
-        const char *dialect; /* of new sessions, where none is named; NULL: the backend's default */
+        const char *dialect; /* of new sessions for which none is named; NULL: the backend's default */
         struct opened opened;
         struct fault fault; /* of the last call */
         char *effects;      /* of the last batch; malloc'ed */
@@ -40,8 +40,10 @@ struct storage {
 
 const struct backend *storage_backend(const char *name);
 
-/* The folder `path` is made where it is missing; a backend that needs a server finds it in
- * $STORAGE_MONGO_URI. */
+/*
+ * Makes the folder `path` if it is missing. A backend that needs a server finds its address in
+ * $STORAGE_MONGO_URI.
+ */
 void storage_start(struct storage *storage, const struct backend *backend, const char *path);
 void storage_stop(struct storage *storage); /* closes a session that is open */
 

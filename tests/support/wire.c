@@ -1,7 +1,6 @@
 /*
  * The raw client. The socket does not block; every wait is a poll() with a deadline. Messages are kept as
- * text in three places: answers and notifications that nobody has asked for yet, and a ring of those handed
- * out.
+ * text: answers and notifications that the test has not asked for yet, and a ring of those that it was given.
  */
 #include "wire.h"
 
@@ -36,9 +35,9 @@ struct wire {
         int fd;
         bool closed;
         uint32_t last_id;
-        char *last_request; /* for failures */
+        char *last_request; /* for messages of failed tests */
         msgpack_unpacker unpacker;
-        struct waiting *first; /* arrived, not taken */
+        struct waiting *first; /* arrived, not yet asked for */
         struct waiting **end;
         char *ring[RING];
         unsigned ring_at;
@@ -89,7 +88,7 @@ struct wire *wire_connect(const struct daemon *daemon)
         return wire;
 }
 
-/* The path is walked from its own directory: those above need not let the other user in. */
+/* Connects from the socket's own directory: the other user may have no access to those above it. */
 struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid)
 {
         struct wire *wire;
@@ -180,7 +179,7 @@ void wire_raw(struct wire *wire, const void *bytes, size_t len)
 
         while ((sent += wire_raw_some(wire, (const char *)bytes + sent, len - sent)) < len) {
                 if (errno == EPIPE || errno == ECONNRESET)
-                        return; /* closed by the daemon: what it said can still be read */
+                        return; /* closed by the daemon: what it sent before can still be read */
                 wait_for(wire, POLLOUT, test_time_left(start, "room in the socket"));
         }
 }
@@ -218,7 +217,7 @@ static void pack_request(msgpack_sbuffer *out, int64_t id, const char *text)
                 msgpack_pack_int64(&packer, id);
         msgpack_pack_str_with_body(&packer, text, name);
         text = notation_pack(out, text + name);
-        ck_assert_msg(*text == '\0', "behind the request: %s", text);
+        ck_assert_msg(*text == '\0', "after the request: %s", text);
 }
 
 static char *format_text(const char *format, va_list args)
@@ -321,7 +320,7 @@ static struct waiting *read_message(const msgpack_object *object)
         return waiting;
 }
 
-/* One message off the socket; NULL: it has been closed. */
+/* Reads one message from the socket. NULL: the daemon has closed it. */
 static struct waiting *receive(struct wire *wire)
 {
         long long start = test_now_ms();
@@ -359,7 +358,7 @@ static void keep(struct wire *wire, struct waiting *waiting)
         wire->end = &waiting->next;
 }
 
-/* Takes the first that fits from those that have arrived: an answer to `id`, or a notification. */
+/* Takes the first message that fits from those that have arrived: the answer to `id`, or a notification. */
 static struct waiting *take(struct wire *wire, bool is_answer, uint32_t id)
 {
         for (struct waiting **at = &wire->first; *at; at = &(*at)->next) {

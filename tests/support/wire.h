@@ -30,34 +30,34 @@ struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid);
 void wire_end(struct wire **wire); /* closes and frees; NULL is fine */
 int wire_fd(const struct wire *wire);
 
-/* A request and its answer. What else arrives meanwhile is kept for the functions below. */
+/* A request and its answer. Other messages that arrive meanwhile are kept for the functions below. */
 const char *wire_call(struct wire *wire, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* `open` with these arguments; its handle. Fails the test where it is refused. */
+/* `open` with these arguments. Returns the handle; a refusal fails the test. */
 int wire_open(struct wire *wire, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Message and detail of the last error taken by wire_call or wire_answer. */
+/* Message and detail of the last error that wire_call or wire_answer returned. */
 const char *wire_error_message(const struct wire *wire);
 const char *wire_error_detail(const struct wire *wire);
 
-/* Fails with the request and both texts where the answer does not match `expected` (`...`: anything). */
+/* Fails, and shows the request and both texts, if the answer does not match `expected` (`...`: anything). */
 #define expect(wire, expected, ...) wire_expect(__FILE__, __LINE__, wire, expected, __VA_ARGS__)
 void wire_expect(const char *file, int line, struct wire *wire, const char *expected, const char *format, ...)
         __attribute__((format(printf, 5, 6)));
 #define expect_text(text, expected) wire_expect_text(__FILE__, __LINE__, text, expected)
 void wire_expect_text(const char *file, int line, const char *text, const char *expected);
 
-/* Pipelining: the request's id; its answer, whichever came first. */
+/* Pipelining: sends a request and returns its id; the answer to that id, in whatever order answers come. */
 uint32_t wire_send(struct wire *wire, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *wire_answer(struct wire *wire, uint32_t id);
-/* Drops what has arrived and has not been asked for. */
+/* Drops all messages that have arrived and were not asked for. */
 void wire_forget(struct wire *wire);
-/* A request sent as a notification. */
+/* Sends a request as a notification. */
 void wire_tell(struct wire *wire, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The next notification: `changed(1, {…})`. */
 const char *wire_told(struct wire *wire);
-/* There is none: nothing came before the answer to a ping. */
+/* Fails if a notification has come, or comes before the answer to a ping. */
 void wire_not_told(struct wire *wire);
 
 /* The next message, whatever it is: `7: result`, `7: !code` or a notification; NULL: closed by the daemon. */
@@ -67,15 +67,15 @@ void wire_expect_closed(struct wire *wire);
 /* Bytes. */
 void wire_raw(struct wire *wire, const void *bytes, size_t len);
 void wire_hex(struct wire *wire, const char *hex); /* blanks between the bytes allowed */
-/* As much as the socket takes without waiting; returns how much. */
+/* Sends as much as the socket takes without waiting, and returns how much. */
 size_t wire_raw_some(struct wire *wire, const void *bytes, size_t len);
-/* Waits until the socket takes more, at most `ms`: a wait that is expected to run out. */
+/* Waits until the socket takes more, for `ms` at most. The wait may run out. */
 bool wire_writable(struct wire *wire, int ms);
 bool wire_readable(struct wire *wire, int ms);
 /* The bytes of a request, malloc'ed. */
 uint8_t *wire_pack(uint32_t id, size_t *len, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The number behind `key: ` in a rendered map; fails the test where there is none. */
+/* The number after `key: ` in a rendered map. Fails the test if there is none. */
 long long wire_number(const char *text, const char *key);
 
 #endif

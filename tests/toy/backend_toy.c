@@ -53,7 +53,7 @@ static int out_of_memory(struct fault *fault)
 
 /* ---- rows ---- */
 
-/* Makes the text the session's. */
+/* Copies the text into the session's memory. */
 static bool keep(struct backend_session *session, struct slice *slice)
 {
         struct text *text;
@@ -422,7 +422,7 @@ static struct backend_session *session_new(struct backend_env *env, struct slice
         return NULL;
 }
 
-/* What is kept whole in the daemon's memory. */
+/* Fills `opened`: what the daemon keeps in memory. */
 static int load(const struct table *table, struct opened *opened, struct fault *fault)
 {
         opened->dialect = "toy";

@@ -1,4 +1,4 @@
-/* The list of the test daemon: the daemon's own, and the line that a new backend needs. */
+/* The list of the test daemon: that of the daemon, and the line that a new backend needs. */
 
 #include "../../backends/backend.h"
 

@@ -1,6 +1,6 @@
 /*
- * Who may do what: the defaults, the rules of [access], and their reload. Another user's connection needs
- * root: credentials are those of the moment of connect(2).
+ * Who may do what: the defaults, the rules of [access], and their reload. Root is needed to connect as
+ * another user: the daemon sees the credentials of the moment of connect(2).
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -23,7 +23,7 @@ static struct wire *stranger(struct daemon *d)
 {
         struct wire *c;
 
-        /* The socket's own mode would keep a stranger out: the rules are what is tested here. */
+        /* Lets strangers connect: the rules are tested here, not the socket's mode. */
         ck_assert_int_eq(chmod(d->dir, 0711), 0);
         ck_assert_int_eq(chmod(d->socket, 0666), 0);
         c = wire_connect_as(d, STRANGER, GROUP);
@@ -123,7 +123,7 @@ START_TEST(readers_read)
         expect(c, "!denied", "open('private', {create: false})");
         expect(c, "!denied", "open('nobodys', {})");
         wire_open(c, "'pub-2', {}");
-        /* the daemon's own user is not bound by the rules */
+        /* the rules do not bind the daemon's own user */
         s = wire_open(own, "'private', {}");
         expect(own, "[5, h'07...]", "get(%d, ['dc_id', 'auth_key'])", s);
         expect(own, "[...]", "clients()");
@@ -178,7 +178,7 @@ START_TEST(rules_are_reloaded)
 }
 END_TEST
 
-/* Bound by --socket by root, outside of its own place: its own user alone. */
+/* A socket at another path than the system's is for the daemon's own user alone. */
 START_TEST(the_sockets_mode_keeps_strangers_out)
 {
         if (!can_be_others())

@@ -1,6 +1,4 @@
-/*
- * What operators ask: sessions, clients, stats, monitor, and disconnect.
- */
+/* The methods for operators: sessions, clients, stats, monitor, disconnect. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +9,7 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-/* The names of a list of sessions, in its order, separated by blanks. */
+/* The names in a list of sessions, in the list's order, separated by spaces. */
 static char *names_in(const char *list)
 {
         char *names = calloc(1, strlen(list) + 1), *to = names;
@@ -131,7 +129,7 @@ START_TEST(pages_put_together_are_the_whole)
                 TEST_FREED char *path = NULL;
                 TEST_FREED char *name = test_format("s%04d", i);
 
-                /* listing opens nothing: any file of that name counts */
+                /* listing opens no file: anything with such a name is listed */
                 path = daemon_path(d, name);
                 test_write_file(path, "x", 1);
         }
@@ -183,7 +181,7 @@ START_TEST(clients_are_listed)
 }
 END_TEST
 
-/* The id behind which the named client is listed. */
+/* The id of the client of this name in the list. */
 static long long id_of(struct wire *c, const char *client)
 {
         const char *text = wire_call(c, "clients()");
@@ -269,7 +267,7 @@ START_TEST(monitors_see_requests_and_no_parameters)
 }
 END_TEST
 
-/* A monitor that does not read costs nothing that grows. */
+/* A monitor that does not read costs the daemon bounded memory. */
 START_TEST(a_monitor_that_does_not_read_is_bounded)
 {
         DAEMON d = daemon_start();

@@ -1,7 +1,7 @@
 /*
- * A full disk: `storage`, nothing acknowledged is lost, reads go on, and so do writes when there is room
- * again. On a small tmpfs where that can be mounted (in a mount namespace of the test's own), and with
- * RLIMIT_FSIZE.
+ * A full disk: writes get `storage`, no acknowledged write is lost, reads still work, and writes work again
+ * when there is room. Tested on a small tmpfs, mounted in a mount namespace of the test's own (skipped where
+ * that is not permitted), and with RLIMIT_FSIZE.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-/* False, and said: not possible here. */
+/* False: not possible here, and the test says that it is skipped. */
 static bool mount_small(const char *path)
 {
         if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
@@ -97,7 +97,7 @@ START_TEST(a_full_disk_loses_nothing_and_heals)
 }
 END_TEST
 
-/* Every write leaves its pages in the -wal, which is ten times what the disk has room for. */
+/* The writes together put ten times as many pages into the -wal as the disk has room for. */
 START_TEST(a_small_session_does_not_fill_the_disk)
 {
         char cwd[4096];

@@ -1,6 +1,6 @@
 /*
- * The identity fields: get and set, all or nothing, what is nil and what never is, what a new session of each
- * dialect reads, and addresses that follow their data centre.
+ * The identity fields: get and set, all or nothing; which fields may be nil; what a new session of each
+ * dialect reads; addresses that follow their data centre.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -240,7 +240,7 @@ START_TEST(the_bounds_are_values)
 }
 END_TEST
 
-/* In the order given, each step from where the one before has left the session. */
+/* Steps in order: each starts from what the step before has left. */
 static const struct {
         const char *set;
         const char *reads; /* dc_id, test_mode, server_address, port */
@@ -257,18 +257,18 @@ static const struct {
         { "{test_mode: false}", "[3, false, '149.154.175.100', 443]" },
         { "{dc_id: 2, test_mode: true}", "[2, true, '149.154.167.40', 80]" },
         { "{dc_id: 4, test_mode: false}", "[4, false, '149.154.167.91', 443]" },
-        /* not in the table: nil, and from nil they move along again */
+        /* not in the table: both become nil, and then follow again */
         { "{dc_id: 9}", "[9, false, nil, nil]" },
         { "{dc_id: 1}", "[1, false, '149.154.175.53', 443]" },
         { "{server_address: nil, port: nil}", "[1, false, nil, nil]" },
         { "{dc_id: 4}", "[4, false, '149.154.167.91', 443]" },
-        /* given together: as given */
+        /* set together: stored as given */
         { "{dc_id: 5, server_address: '10.0.0.1', port: 1234}", "[5, false, '10.0.0.1', 1234]" },
-        /* somebody's own: stays */
+        /* an address of one's own stays */
         { "{dc_id: 1}", "[1, false, '10.0.0.1', 1234]" },
         { "{test_mode: true}", "[1, true, '10.0.0.1', 1234]" },
         { "{dc_id: 9}", "[9, true, '10.0.0.1', 1234]" },
-        /* other fields move nothing */
+        /* other fields do not change the address */
         { "{user_id: 7}", "[9, true, '10.0.0.1', 1234]" },
         { "{dc_id: 1, test_mode: false, server_address: '149.154.175.53', port: 443}",
           "[1, false, '149.154.175.53', 443]" },

@@ -1,7 +1,7 @@
 /*
- * Session files that are not what they should be: damaged, foreign, linked, locked by another program. Each
- * is refused with its reason and left byte for byte as it was, and holds up no other session. And how good
- * ones are held: locked while open, one plain file afterwards.
+ * Session files that gramd must refuse: damaged, foreign, linked, locked by another program. The error names
+ * the reason, the file stays as it was, byte for byte, and other sessions are not held up. And good files:
+ * locked while open, one plain file afterwards.
  */
 #include <glob.h>
 #include <sqlite3.h>
@@ -53,7 +53,7 @@ static char *value_of(sqlite3 *db, const char *sql)
         return value;
 }
 
-/* A good file of its own making, as a library leaves it. */
+/* A good file, as Pyrogram leaves it. */
 static const char pyrogram_v3[] =
         "CREATE TABLE sessions (dc_id INTEGER PRIMARY KEY, api_id INTEGER, test_mode INTEGER, auth_key BLOB, "
         "date INTEGER NOT NULL, user_id INTEGER, is_bot INTEGER);"
@@ -68,10 +68,10 @@ static const char pyrogram_v3[] =
 
 struct bad_file {
         const char *what;
-        const char *sql; /* runs on a good file; or NULL and the bytes */
+        const char *sql; /* SQL, run on a good file; NULL: see the bytes */
         const char *bytes;
         size_t len;
-        size_t cut; /* > 0: the good file, cut off here */
+        size_t cut; /* > 0: a good file, cut to this length */
         const char *named;
 };
 
@@ -84,7 +84,7 @@ static const struct bad_file bad_files[] = {
           122, 0, "" },
         { "a header alone", "", NULL, 0, 100, "" },
         { "half a page", "", NULL, 0, 2000, "" },
-        { "cut behind the first page", "", NULL, 0, 4096, "" },
+        { "cut after the first page", "", NULL, 0, 4096, "" },
         { "a version unknown yet", "UPDATE version SET number = 99", NULL, 0, 0, "99" },
         { "version 0", "UPDATE version SET number = 0", NULL, 0, 0, "" },
         { "a negative version", "UPDATE version SET number = -1", NULL, 0, 0, "" },
@@ -204,7 +204,7 @@ static const struct {
         { "telethon", "delete" },
 };
 
-/* Another program gets SQLite's "locked" while the session is open, and one plain file afterwards. */
+/* While the session is open, another program gets SQLite's "locked". Afterwards it finds one plain file. */
 START_TEST(files_are_held_while_open_and_plain_afterwards)
 {
         DAEMON d = daemon_start(.config = "idle-close = 0\n");
@@ -224,7 +224,7 @@ START_TEST(files_are_held_while_open_and_plain_afterwards)
                 ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_BUSY);
                 sqlite3_close(db);
                 expect(c, "nil", "close(%d)", s);
-                db = database(path); /* waits until the daemon has let go */
+                db = database(path); /* waits until the daemon has closed it */
                 run(db, "BEGIN IMMEDIATE; ROLLBACK");
                 mode = value_of(db, "PRAGMA journal_mode");
                 ck_assert_msg(strcmp(mode, journals[i].journal) == 0, "%s: journal mode %s",
@@ -264,7 +264,7 @@ START_TEST(the_journal_mode_of_a_file_comes_back)
 }
 END_TEST
 
-/* Re-opened soon, the file has not been closed in between: no error, no delay, whatever idle-close. */
+/* A session that is opened again soon: no error and no delay, whatever idle-close is. */
 START_TEST(opening_again_soon_is_no_conflict)
 {
         static const char *const configs[] = { "idle-close = 0\n", "idle-close = 5\n" };
@@ -384,7 +384,7 @@ START_TEST(what_may_not_be_written_is_not_opened)
 }
 END_TEST
 
-/* A hostile file's triggers do not run: neither a deleting one nor the library's own. */
+/* Triggers in a file do not run: neither a hostile one nor the library's own. */
 START_TEST(triggers_do_not_run)
 {
         DAEMON d = daemon_start();

@@ -1,7 +1,7 @@
 /*
- * What the daemon does with bytes: messages in any cut, every violation of the framing, and claims that are
- * not followed by what they claim. After a violation there is one answer, then the connection's end; other
- * connections notice nothing.
+ * Framing: messages that arrive in pieces, every kind of violation, and sizes that promise more than what
+ * follows. A violation gets one answer, then the daemon closes the connection. Other connections are not
+ * affected.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -171,7 +171,7 @@ START_TEST(a_message_of_exactly_the_limit_is_served_and_one_byte_more_is_not)
 }
 END_TEST
 
-/* The round trip of another connection proves that the first part has been read. */
+/* An answer on another connection proves that the daemon has read the first part. */
 START_TEST(a_message_may_be_cut_anywhere)
 {
         DAEMON d = daemon_start();
@@ -230,7 +230,7 @@ START_TEST(requests_may_be_pipelined)
 }
 END_TEST
 
-/* What came whole before the violation is executed and answered. */
+/* Whole messages before the violation are executed and answered. */
 START_TEST(requests_before_a_violation_are_answered)
 {
         DAEMON d = daemon_start();
@@ -331,7 +331,7 @@ START_TEST(notifications_are_executed_without_an_answer)
         expect_text(wire_answer(c, wire_send(c, "get(%d, ['dc_id'])", s)), "[4]");
         expect(c, "[7, 9, ...]", "get_peer_by_id(%d, 7)", s);
         wire_not_told(c);
-        /* Nothing but the answers that were asked for has come. */
+        /* Only the expected answers have come. */
         wire_send(c, "ping('last')");
         expect_text(wire_next(c), "...: 'last'");
 }
@@ -352,7 +352,7 @@ START_TEST(wrong_requests_leave_the_connection_open)
         expect(c, "!bad_request", "ping(1, 2)");
         expect(c, "!bad_request", "hello(1)");
         expect(c, "!bad_request", "hello({client: 1})");
-        wire_hex(c, "94 00 05 a4 ff fe fd fc 91 01"); /* a method that is no text */
+        wire_hex(c, "94 00 05 a4 ff fe fd fc 91 01"); /* a method's name that is not UTF-8 */
         expect_text(wire_next(c), "5: !unknown_method");
         expect(c, "1", "ping(1)");
 }

@@ -1,6 +1,6 @@
 /*
- * A daemon's life: one on a data directory and a socket, what a dead one left, an orderly end, reloading, and
- * the notifications to the service manager.
+ * A daemon's life: one daemon for each data directory and socket, what a killed one leaves, the orderly end,
+ * reloading, and notifications to the service manager.
  */
 #include <errno.h>
 #include <glob.h>
@@ -128,7 +128,7 @@ START_TEST(a_dead_daemons_socket_is_replaced)
 }
 END_TEST
 
-/* What is no socket is not gramd's to remove. */
+/* gramd does not remove a file that is not a socket. */
 START_TEST(a_file_in_the_sockets_place_is_kept)
 {
         DAEMON d = daemon_start();
@@ -146,7 +146,7 @@ START_TEST(a_file_in_the_sockets_place_is_kept)
 }
 END_TEST
 
-/* Writes that were under way when the signal came are finished: what was answered is stored. */
+/* Writes under way when the signal comes are finished: every answered write is stored. */
 static void orderly_end(int signal)
 {
         enum { N = 200 };
@@ -223,7 +223,7 @@ START_TEST(a_client_that_does_not_read_does_not_hold_up_the_end)
 }
 END_TEST
 
-/* What a killed daemon left is recovered at the next start, before anybody opens it. */
+/* The next start recovers what a killed daemon left, before any client opens it. */
 START_TEST(the_start_tidies_up_after_a_kill)
 {
         DAEMON d = daemon_start();
@@ -248,7 +248,7 @@ START_TEST(the_start_tidies_up_after_a_kill)
 }
 END_TEST
 
-/* A kill takes nothing that was answered, whatever is said of power loss. */
+/* No answered write is lost by a kill, whatever the policy for power cuts. */
 START_TEST(every_fsync_policy_outlives_a_kill)
 {
         static const char *const policies[] = { "fsync = always\n", "fsync = everysec\n", "fsync = no\n" };
@@ -346,7 +346,7 @@ START_TEST(the_manager_is_told)
 }
 END_TEST
 
-/* Ready means serving: whoever connects at that moment is answered. */
+/* READY=1 means serving: a client that connects at that moment gets an answer. */
 START_TEST(ready_means_serving)
 {
         for (int i = 0; i < 5; i++) {
@@ -366,7 +366,7 @@ START_TEST(an_inherited_socket_is_served_and_kept)
 
         ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
         ck_assert_int_eq(listen(fd, 128), 0);
-        /* connected before there is a daemon: answered when there is */
+        /* connects before there is a daemon, and gets its answer when it has started */
         c = wire_connect_path("inherited");
         ck_assert_ptr_nonnull(c);
         wire_send(c, "ping('early')");

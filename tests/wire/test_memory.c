@@ -1,5 +1,6 @@
 /*
- * Memory sessions: shared while open, gone with their last handle, or a while later; and their common limit.
+ * Memory sessions: shared while open, gone with the last handle or after `linger`; and the limit for all of
+ * them together.
  */
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +57,7 @@ START_TEST(lingers_after_the_last_handle)
 }
 END_TEST
 
-/* Nothing tells of its end: the one place where a test waits for time to pass, with a wide margin. */
+/* No event tells that it is gone: this is the one test that waits for time to pass, with a wide margin. */
 START_TEST(lingers_only_so_long)
 {
         DAEMON d = daemon_start();
@@ -87,11 +88,11 @@ START_TEST(all_together_keep_below_the_limit)
         } while (strcmp(answer, "nil") == 0 && ++n);
         expect_text(answer, "!storage");
         ck_assert_int_gt(n, 100);
-        /* all that was acknowledged is there, and the others are served */
+        /* all acknowledged writes are there, and other sessions still work */
         ck_assert_int_eq(wire_number(wire_call(c, "info(%d)", t), "peers"), n);
         expect(c, "[4]", "get(%d, ['dc_id'])", s);
         expect(c, "[1, ...]", "get_peer_by_id(%d, 1)", t);
-        /* room is found again */
+        /* there is room again */
         expect(c, "nil", "delete(%d, {})", t);
         t = wire_open(c, "'large', {backend: 'memory'}");
         expect(c, "nil", "update_peers(%d, [[1, 1, 'user', 'a%0200d', 'b%0200d']])", t, 0, 0);

@@ -1,6 +1,4 @@
-/*
- * The tests' own notation: what is written is packed as meant, and printed back the same.
- */
+/* The notation of the tests: text is packed as meant and printed back the same. */
 #include <stdlib.h>
 #include <string.h>
 

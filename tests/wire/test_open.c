@@ -1,6 +1,4 @@
-/*
- * hello and ping; open's options and every wrong value of them; handles and close.
- */
+/* hello and ping; the options of open, with wrong values of each; handles and close. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +47,7 @@ START_TEST(a_session_that_is_opened_again_has_a_small_handle)
         CLIENT c = wire_connect(d);
         int kept = wire_open(c, "'kept', {}"), last = 0, seen = 0;
 
-        /* A number that was closed rests: what is said to it is a mistake, and is told. */
+        /* A closed handle's number is not used again for a while, so a request on it is refused. */
         for (int i = 0; i < 3000; i++) {
                 int s = wire_open(c, "'again', {}");
 
@@ -62,7 +60,7 @@ START_TEST(a_session_that_is_opened_again_has_a_small_handle)
                 seen += s < last;
                 last = s;
         }
-        ck_assert_int_gt(seen, 0); /* numbers come back */
+        ck_assert_int_gt(seen, 0); /* numbers are used again */
         expect(c, "...name: 'kept'...", "info(%d)", kept);
         expect(c, "!bad_session", "close(0)");
         expect(c, "!bad_session", "close(-1)");
@@ -87,7 +85,7 @@ END_TEST
 
 static const struct {
         const char *dialect;
-        const char *answer; /* dialect and version: of the group, and of what is newest in it */
+        const char *answer; /* the group's name as dialect, and its newest version */
 } dialects[] = {
         { "pyrogram", "dialect: 'pyrogram', fence: 0, session: ..., version: 3}" },
         { "hydrogram", "dialect: 'pyrogram', fence: 0, session: ..., version: 3}" },
@@ -181,7 +179,7 @@ START_TEST(options_are_checked)
 {
         static const struct {
                 const char *options;
-                const char *named; /* in the message */
+                const char *named; /* named in the message */
         } rows[] = {
                 { "{bogus: 1}", "bogus" },
                 { "{backend: 'nope'}", "nope" },
@@ -259,7 +257,7 @@ START_TEST(close_ends_one_handle)
 }
 END_TEST
 
-/* A write and the close behind it take effect in that order. */
+/* A write and the close that follows it take effect in that order. */
 START_TEST(close_waits_for_what_was_sent_before_it)
 {
         DAEMON d = daemon_start();
@@ -303,7 +301,7 @@ START_TEST(the_connections_end_closes_its_handles)
                 wire_open(goes, "'anna', {}");
         ck_assert_int_eq(wire_number(wire_call(stays, "info(%d)", s), "handles"), 6);
         wire_end(&goes);
-        expect(stays, "0", "ping(0)"); /* by now the end has been seen */
+        expect(stays, "0", "ping(0)"); /* by now the daemon has seen the end */
         ck_assert_int_eq(wire_number(wire_call(stays, "info(%d)", s), "handles"), 1);
 }
 END_TEST
@@ -349,7 +347,7 @@ START_TEST(the_hard_limit_of_descriptors_counts)
 }
 END_TEST
 
-/* Beyond what the system lets the daemon have: refused clearly, and the others are served. */
+/* Opens beyond the system's limit of descriptors get a clear error, and open sessions still work. */
 START_TEST(opens_beyond_the_descriptors_are_refused)
 {
         if (getenv("GRAMD_WRAPPER")) {

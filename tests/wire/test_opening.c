@@ -1,6 +1,6 @@
 /*
- * Who may have a session open: shared and exclusive handles, what the refused learn of the holder, waiting,
- * and release at close or at the connection's end. And delete, which ends every handle.
+ * Handles, shared and exclusive: who gets one, what a refused client is told of the holder, waiting, and
+ * release by close or by the connection's end. And delete, which ends every handle.
  */
 #include <glob.h>
 #include <stdio.h>
@@ -56,7 +56,7 @@ START_TEST(the_refused_learn_who_holds_it)
         expect_text(wire_error_detail(b), expected);
         since = wire_number(wire_error_detail(b), "since");
         ck_assert(since >= before - 1 && since <= (long long)time(NULL));
-        /* a shared holder is told too */
+        /* the holder of a shared handle is named too */
         wire_open(a, "'bella', {}");
         expect(b, "!busy", "open('bella', {mode: 'exclusive'})");
         expect_text(wire_error_detail(b), expected);
@@ -71,7 +71,7 @@ START_TEST(a_waiting_open_gets_the_session_when_it_is_free)
         int s = wire_open(a, "'anna', {mode: 'exclusive'}");
         uint32_t waiting = wire_send(b, "open('anna', {mode: 'exclusive', wait: 60000})");
 
-        /* it holds up nothing else */
+        /* other requests of its connection do not wait for it */
         expect(b, "1", "ping(1)");
         expect(b, "!busy", "open('anna', {})");
         wire_open(b, "'bella', {}");
@@ -151,7 +151,7 @@ START_TEST(many_may_wait)
 }
 END_TEST
 
-/* Sixteen connections read a number, add one and write it back: nobody's turn overlaps another's. */
+/* Sixteen connections read a number, add one and write it back, one at a time. */
 START_TEST(exclusive_handles_take_turns)
 {
         enum { N = 16, ROUNDS = 10 };
@@ -247,7 +247,7 @@ START_TEST(delete_removes_and_ends_every_handle)
         expect_no_file(d, "anna");
         expect_text(wire_told(b), told);
         text = wire_told(a);
-        if (!notation_match(ended, text)) /* perhaps of the deleting handle itself */
+        if (!notation_match(ended, text)) /* it may also be about the deleting handle */
                 text = wire_told(a);
         expect_text(text, ended);
         expect(a, "!bad_session", "get(%d, [])", s);
@@ -282,7 +282,7 @@ START_TEST(delete_after_close_opens_again)
 }
 END_TEST
 
-/* What was sent before the deletion is answered, what comes behind it finds nothing. */
+/* Requests before the deletion are answered; those after it find no session. */
 START_TEST(delete_takes_its_turn)
 {
         DAEMON d = daemon_start();

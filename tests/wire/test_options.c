@@ -1,7 +1,6 @@
 /*
- * Flags and configuration as an operator meets them: one line for every mistake, exit status 2;
- * --check-config,
- * --print-config, --version, --help.
+ * Flags and configuration as an operator sees them: each mistake is one line and exit status 2;
+ * --check-config, --print-config, --version, --help.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +62,7 @@ END_TEST
 
 static const struct {
         const char *text;
-        const char *named[4]; /* beside the file */
+        const char *named[4]; /* words of the message, apart from the file's name */
 } wrong_files[] = {
         { "bogus = 5\n", { ":1:", "bogus" } },
         { "\n# a comment\n\nbogus = 5\n", { ":4:", "bogus" } },
@@ -116,7 +115,7 @@ START_TEST(check_config_checks_and_ends)
 }
 END_TEST
 
-/* What is printed is a configuration file that means the same. */
+/* --print-config prints a configuration file that means the same. */
 START_TEST(print_config_prints_what_can_be_read)
 {
         static const char text[] =

@@ -1,6 +1,6 @@
 /*
- * Peers: the forms and limits of their rows, the three lookups, which of several peers answers, how old a
- * name may be, and rows that repeat what is stored.
+ * Peers: forms and limits of their rows; the three lookups; which of several peers answers; how old a name
+ * may be; rows that repeat what is stored.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 static const char *const dialects[] = { "pyrogram", "pyrofork", "kurigram", "telethon" };
 enum { N_DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
 
-/* From the cache or past it, an answer is the same: every test runs with each of these. */
+/* An answer is the same with a cache and without: every test runs with each of these options. */
 static const char *const caches[] = { "", "cache = 0\n" };
 enum { N_CACHES = sizeof(caches) / sizeof(caches[0]) };
 
@@ -22,7 +22,7 @@ static long long now(void)
         return (long long)time(NULL);
 }
 
-/* What each row reads back as, its time aside: the same in every dialect. */
+/* How each row reads back, apart from its time: the same in every dialect. */
 static const struct {
         const char *row;
         const char *reads;
@@ -176,7 +176,7 @@ START_TEST(rows_upsert_by_id)
                 expect(c, "[8, 2, 'user', 'd', nil, 2]", "get_peer_by_id(%d, 8)", s);
                 expect(c, "!not_found", "get_peer_by_username(%d, 'c', 0)", s);
                 expect(c, "[8, 2, ...]", "get_peer_by_username(%d, 'd', 0)", s);
-                /* four elements: the own name goes */
+                /* four elements: its own username becomes nil */
                 expect(c, "nil", "update_peers(%d, [[8, 3, 'user', '99']])", s);
                 expect(c, "[8, 3, 'user', nil, '99', ...]", "get_peer_by_id(%d, 8)", s);
                 expect(c, "!not_found", "get_peer_by_username(%d, 'd', 0)", s);
@@ -287,7 +287,7 @@ START_TEST(old_names_are_expired)
                 expect(c, "[2, ...]", "get_peer_by_username(%d, 'old', 0)", s);
                 expect(c, "[6, ...]", "get_peer_by_username(%d, 'first', 0)", s);
                 expect(c, "[6, ...]", "get_peer_by_username(%d, 'first', 9223372036854775807)", s);
-                /* the other lookups know no age */
+                /* the other lookups have no age limit */
                 expect(c, "[6, ...]", "get_peer_by_phone_number(%d, '6')", s);
                 expect(c, "[6, ...]", "get_peer_by_id(%d, 6)", s);
                 /* a fresh row makes the name fresh */
@@ -318,7 +318,7 @@ START_TEST(the_newest_of_several_answers)
                 expect(c, "nil", "update_peers(%d, [[3, 1, 'user', 'other', '6', 500]])", s);
                 expect(c, "[1, ...]", "get_peer_by_username(%d, 'n', 0)", s);
                 expect(c, "[1, ...]", "get_peer_by_phone_number(%d, '5')", s);
-                /* of equals the lowest id, for phone numbers */
+                /* phone numbers: at equal times, the lowest id */
                 expect(c, "nil", "update_peers(%d, [[2, 1, 'user', 'n', '5', 300]])", s);
                 expect(c, "[1, ...]", "get_peer_by_phone_number(%d, '5')", s);
                 expect(c, "nil", "update_peers(%d, [[1, 1, 'user', nil, nil, 600]])", s);
@@ -328,7 +328,9 @@ START_TEST(the_newest_of_several_answers)
 }
 END_TEST
 
-/* Libraries send every peer of every update again: nothing but the time changes, and that is read at once. */
+/*
+ * Libraries send each peer again with every update. Then only its time changes, and the next read shows it.
+ */
 START_TEST(repeats_renew_the_time)
 {
         DAEMON d = daemon_start(.config = caches[_i]);
@@ -362,7 +364,7 @@ START_TEST(repeats_renew_the_time)
 }
 END_TEST
 
-/* A long list in one message, and reads sent right behind writes. */
+/* A long list in one message, and reads that are sent right after writes. */
 START_TEST(reads_see_the_writes_sent_before_them)
 {
         DAEMON d = daemon_start(.config = caches[_i]);

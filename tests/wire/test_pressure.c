@@ -1,6 +1,6 @@
 /*
- * Clients that send more than they read, or more than a session may have in flight: the daemon's memory stays
- * bounded, nothing is lost, and nobody else waits.
+ * Clients that send more than they read, or more than may be in flight on a session: the daemon's memory
+ * stays bounded, no answer is lost, and other clients do not wait.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ START_TEST(one_that_never_reads_costs_bounded_memory)
 }
 END_TEST
 
-/* When it reads again it gets every answer, in full. */
+/* A client that reads late gets every answer, whole. */
 START_TEST(one_that_reads_late_gets_every_answer)
 {
         DAEMON d = daemon_start();
@@ -111,7 +111,7 @@ START_TEST(messages_begun_and_not_ended_cost_what_was_sent)
                 wire_raw(c[i], body, sizeof(body));
         }
         expect(other, "1", "ping(1)");
-        /* nothing like N times the 4 MiB that were claimed */
+        /* far less than N times the 4 MiB that were claimed */
         ck_assert_int_lt(daemon_rss_kb(d) - before, 32 * 1024L * test_memory_factor());
         for (int i = 0; i < N; i++)
                 wire_end(&c[i]);
@@ -120,9 +120,9 @@ START_TEST(messages_begun_and_not_ended_cost_what_was_sent)
 END_TEST
 
 /*
- * A write of many rows keeps the session's backend at work while the small ones behind it arrive: with it in
- * flight, 255 of them are taken, the others are refused and not executed. (The buffer is made large enough
- * for the daemon to go on reading behind the large write.)
+ * While a write of many rows keeps the session's backend busy, small writes arrive. 255 of them are taken;
+ * the others are refused and not executed. (The buffer is large enough for the daemon to read on after the
+ * large write.)
  */
 static char *rows_text(int n)
 {
@@ -166,7 +166,7 @@ START_TEST(more_than_256_in_flight_are_overloaded)
                         other_at = answers;
         }
         ck_assert_int_eq(refused, N - 255);
-        ck_assert_int_lt(other_at, large_at); /* the other session does not wait for this one */
+        ck_assert_int_lt(other_at, large_at); /* another session does not wait for this one */
         for (int i = 0; i < N; i++)
                 expect(c, taken[i] ? "[...]" : "!not_found", "get_peer_by_id(%d, %d)", s, i + 1);
 }
@@ -193,7 +193,7 @@ START_TEST(the_limit_in_flight_is_configured)
 }
 END_TEST
 
-/* A pipelining client that does read is never refused as long as it keeps below the limit. */
+/* A pipelining client that reads its answers and stays below the limit is never refused. */
 START_TEST(below_the_limit_nothing_is_refused)
 {
         DAEMON d = daemon_start();
@@ -223,7 +223,7 @@ START_TEST(too_many_clients_are_refused_and_room_is_found_again)
                 expect(c[i], "1", "ping(1)");
         }
         late = wire_connect(d);
-        text = wire_next(late); /* an error before the end is allowed, being served is not */
+        text = wire_next(late); /* it may get an error first, but no answer */
         if (text)
                 expect_text(text, "0: !...");
         for (int i = 0; i < 20; i++)
@@ -238,7 +238,7 @@ START_TEST(too_many_clients_are_refused_and_room_is_found_again)
 }
 END_TEST
 
-/* Answers are messages too: what does not fit is refused, and a scan is cut to fit. */
+/* Answers keep to max-message: one that does not fit is `too_large`, and a scan returns fewer rows. */
 START_TEST(answers_keep_to_the_message_limit)
 {
         DAEMON d = daemon_start(.config = "max-message = 64k\n");

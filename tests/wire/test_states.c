@@ -38,7 +38,7 @@ START_TEST(states_upsert)
                 expect(c, "[[9, nil, nil, nil, nil]]", "get_states(%d, [9])", s);
                 expect(c, "nil", "update_states(%d, [])", s);
                 expect(c, "nil", "update_states(%d, [], true)", s);
-                /* twice in one list: one after the other */
+                /* twice in one list: in the order given */
                 expect(c, "nil", "update_states(%d, [[7, 1, 1, 1, 1], [7, 2, nil, nil, nil]], true)", s);
                 expect(c, "[[7, 2, 1, 1, 1]]", "get_states(%d, [7])", s);
                 expect(c, "nil", "update_states(%d, [[7, 1, 1, 1, 1], [7, 2, nil, nil, nil]])", s);
@@ -96,7 +96,7 @@ START_TEST(states_are_removed)
                 expect(c, "nil", "remove_states(%d, [])", s);
                 expect(c, "nil", "remove_states(%d, [2])", s);
                 expect(c, "[]", "get_states(%d)", s);
-                /* keep has nothing to keep */
+                /* there is no stored value to keep */
                 expect(c, "nil", "update_states(%d, [[2, 5, nil, nil, nil]], true)", s);
                 expect(c, "[[2, 5, nil, nil, nil]]", "get_states(%d)", s);
         }
@@ -148,7 +148,10 @@ static char *many_states(int first, int n)
         return text;
 }
 
-/* All states of a session are kept in memory: their number is bounded, and one too many is refused whole. */
+/*
+ * All states of an open session are in memory, so their number is bounded: a write beyond it is refused
+ * whole.
+ */
 START_TEST(states_are_not_without_end)
 {
         enum { MOST = 65536, PART = 8192 };

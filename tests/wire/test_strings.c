@@ -1,6 +1,6 @@
 /*
- * Session strings over the wire: every format of the protocol, against vectors put together here byte by
- * byte, export and import, recognised or named, and what an import refuses.
+ * Session strings over the wire: export and import of every format, with the format named and recognised,
+ * against vectors that are made here byte by byte; and what an import refuses.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -224,7 +224,7 @@ START_TEST(exports_are_these_bytes)
 }
 END_TEST
 
-/* A session that never knew an address is exported with its data centre's. */
+/* A session without an address is exported with its data centre's. */
 START_TEST(telethon_exports_know_the_data_centres)
 {
         DAEMON d = daemon_start();
@@ -278,7 +278,7 @@ START_TEST(an_import_does_not_replace_another_key)
         int s = wire_open(c, "'anna', {}");
 
         expect(c, "...", "import_string(%d, '%s', {})", s, mine);
-        expect(c, "...", "import_string(%d, '%s', {})", s, mine); /* repeating is right */
+        expect(c, "...", "import_string(%d, '%s', {})", s, mine); /* an import may be repeated */
         expect(c, "!exists", "import_string(%d, '%s', {})", s, theirs);
         expect(c, "!exists", "import_string(%d, '%s', {overwrite: false})", s, theirs);
         expect(c, "[h'090a0b...]", "get(%d, ['auth_key'])", s);
@@ -287,7 +287,7 @@ START_TEST(an_import_does_not_replace_another_key)
 }
 END_TEST
 
-/* Who the account is goes with its key: what the new string does not say is not the old account's. */
+/* With another key it is another account: what the new string does not carry becomes nil. */
 START_TEST(another_key_is_another_account)
 {
         DAEMON d = daemon_start();

@@ -1,6 +1,6 @@
 /*
- * The usernames table: replacing a peer's names, who owns a name, which of own name and table answers and
- * by whose age, and scan_usernames.
+ * The usernames table: replacing a peer's names; who owns a name; which one answers, the peer's own username
+ * or the table, and whose age counts; scan_usernames.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 static const char *const dialects[] = { "pyrogram", "pyrofork", "kurigram", "telethon" };
 enum { N_DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
 
-/* From the cache or past it, an answer is the same: every test runs with each of these. */
+/* An answer is the same with a cache and without: every test runs with each of these options. */
 static const char *const caches[] = { "", "cache = 0\n" };
 enum { N_CACHES = sizeof(caches) / sizeof(caches[0]) };
 
@@ -35,7 +35,7 @@ static int open_dialect(struct wire *c, size_t i)
         return wire_open(c, "'%s', {dialect: '%s'}", dialects[i], dialects[i]);
 }
 
-/* `[name, peer]` pairs of a page, times left out. */
+/* The `[name, peer]` pairs of a page, without times. */
 static void expect_page(struct wire *c, int s, const char *page, const char *expected)
 {
         const char *text = wire_call(c, "scan_usernames(%d, %s)", s, page);
@@ -83,7 +83,7 @@ START_TEST(names_of_a_peer_are_replaced)
                 expect(c, "nil", "update_usernames(%d, [[7, ['x']], [7, ['y', 'z', 'y']]])", s);
                 expect(c, "!not_found", "get_peer_by_username(%d, 'x')", s);
                 expect_names(c, s, "'c', 8 'y', 7 'z', 7");
-                /* the peer's other values are not touched */
+                /* the peer's other values stay */
                 expect(c, "[7, 70, 'user', nil, nil, ...]", "get_peer_by_id(%d, 7)", s);
         }
 }
@@ -150,7 +150,7 @@ START_TEST(own_name_and_table_are_one_lookup)
                 expect(c, "[7, ...]", "get_peer_by_username(%d, 'n', 0)", s);
                 expect(c, "nil", "update_peers(%d, [[8, 1, 'user', nil, nil, 300]])", s);
                 expect(c, "[8, ...]", "get_peer_by_username(%d, 'n', 0)", s);
-                /* of equals the own name goes first */
+                /* at equal times its own username wins */
                 expect(c, "nil", "update_peers(%d, [[7, 1, 'user', 'n', nil, 300]])", s);
                 expect(c, "[7, ...]", "get_peer_by_username(%d, 'n', 0)", s);
                 expect(c, "nil", "update_peers(%d, [[7, 1, 'user', 'other', nil, 400]])", s);
@@ -215,7 +215,7 @@ START_TEST(times_of_rows_read_back)
 }
 END_TEST
 
-/* A name whose peer is not there leads nowhere. */
+/* A name finds nothing while its peer is not stored. */
 START_TEST(names_without_a_peer_find_nothing)
 {
         DAEMON d = daemon_start(.config = caches[_i]);
@@ -265,7 +265,7 @@ START_TEST(wrong_rows_change_nothing)
 }
 END_TEST
 
-START_TEST(scans_go_on_behind_a_pair)
+START_TEST(scans_go_on_after_a_pair)
 {
         DAEMON d = daemon_start(.config = caches[_i]);
         CLIENT c = wire_connect(d);
@@ -319,7 +319,7 @@ int main(void)
                 times_of_rows_read_back,
                 names_without_a_peer_find_nothing,
                 wrong_rows_change_nothing,
-                scans_go_on_behind_a_pair,
+                scans_go_on_after_a_pair,
                 scan_parameters_are_checked,
                 NULL,
         };

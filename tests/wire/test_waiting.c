@@ -1,6 +1,6 @@
 /*
- * Requests that wait, for writes before them or for a session to be opened, and what the end of their
- * connection, or of the daemon, does to them.
+ * Requests that wait for writes before them, or for a session to be opened: how they are answered when their
+ * connection or the daemon ends meanwhile.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-/* A write that takes a while, and reads behind it. */
+/* A write, and reads that wait for it. */
 static void send_write_and_reads(struct wire *c, int s, uint32_t ids[3])
 {
         ids[0] = wire_send(c, "update_peers(%d, [[7, 70, 'user', 'anna', nil]])", s);
@@ -64,7 +64,9 @@ START_TEST(requests_before_the_daemons_end_are_answered)
         int s = wire_open(c, "'anna', {}");
         uint32_t ids[3];
 
-        /* All of it is read before the signal is: the daemon was stopped, and reads sockets in their order.
+        /*
+         * The daemon is stopped while they are sent. It reads sockets in order, so the answer to `other`
+         * proves that it has read them before the signal.
          */
         daemon_freeze(d);
         send_write_and_reads(c, s, ids);
@@ -77,8 +79,8 @@ START_TEST(requests_before_the_daemons_end_are_answered)
 }
 END_TEST
 
-/* Answers that wait for a write count for the bound of their connection before they are there. */
-START_TEST(large_reads_behind_a_write_cost_bounded_memory)
+/* Expected answers count towards their connection's bound while they wait for a write. */
+START_TEST(large_reads_after_a_write_cost_bounded_memory)
 {
         enum { READS = 40, IDS = 1000 };
         DAEMON d = daemon_start();
@@ -93,7 +95,7 @@ START_TEST(large_reads_behind_a_write_cost_bounded_memory)
         expect(c, "nil", "update_peers(%d, [[7, 1, 'user', 'a'*255, 'b'*255]])", s);
         expect(c, "[[7, ...", "get_peers(%d, [%s])", s, ids);
         before = daemon_peak_rss_kb(d);
-        daemon_freeze(d); /* so that it finds all of it at once */
+        daemon_freeze(d); /* so that it reads all of it at once */
         wire_send(c, "update_peers(%d, [[8, 1, 'user', nil, nil]])", s);
         for (int i = 0; i < READS; i++)
                 asked[i] = wire_send(c, "get_peers(%d, [%s])", s, ids);
@@ -104,7 +106,7 @@ START_TEST(large_reads_behind_a_write_cost_bounded_memory)
 }
 END_TEST
 
-/* What one asked for wrongly is no answer for another who waits for the same session. */
+/* The mistake in one open does not fail another that waits for the same session. */
 START_TEST(each_open_is_refused_for_its_own_reason)
 {
         DAEMON d = daemon_start();
@@ -125,7 +127,7 @@ int main(void)
                 requests_before_a_half_closed_end_are_answered,
                 requests_before_a_violation_wait_for_their_writes,
                 requests_before_the_daemons_end_are_answered,
-                large_reads_behind_a_write_cost_bounded_memory,
+                large_reads_after_a_write_cost_bounded_memory,
                 each_open_is_refused_for_its_own_reason,
                 NULL,
         };

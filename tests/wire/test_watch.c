@@ -1,6 +1,6 @@
 /*
- * Notifications: what watchers are told and when (before the writer's answer), who is not told, what a
- * watcher gets that does not read, and `ended`.
+ * Notifications: what watchers are told and when (before the writer's answer); who is not told; what a
+ * watcher gets that does not read; `ended`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static void unwatch(struct watched *watched)
 
 #define WATCHED __attribute__((cleanup(unwatch))) struct watched
 
-/* A list in any order: every element once. */
+/* Expects a list to have exactly these elements, in any order. */
 static void expect_in(const char *text, const char *key, const char *elements)
 {
         TEST_FREED char *marked = test_format("%s: [", key);
@@ -57,7 +57,7 @@ static void expect_in(const char *text, const char *key, const char *elements)
 }
 
 struct told {
-        const char *request; /* behind the handle */
+        const char *request; /* after the handle */
         const char *method;
         const char *peers, *usernames, *phones, *fields, *states;
 };
@@ -100,7 +100,7 @@ START_TEST(watchers_are_told_what_changed)
 }
 END_TEST
 
-/* The daemon queues the news before the answer: on one connection they arrive in that order. */
+/* The daemon queues the notification before the answer: on one connection they arrive in that order. */
 START_TEST(news_come_before_the_writers_answer)
 {
         DAEMON d = daemon_start();
@@ -119,7 +119,7 @@ START_TEST(news_come_before_the_writers_answer)
 
                 expect_text(wire_next(c), news);
                 expect_text(wire_next(c), answer);
-                /* by now it has been queued to the other one too: before the answer to its ping */
+                /* by now it is queued for the other connection too, before the answer to its ping */
                 id = wire_send(other, "ping(1)");
                 expect_text(wire_next(other), "changed(...");
                 expect_text(wire_answer(other, id), "1");
@@ -180,7 +180,7 @@ START_TEST(refused_writes_are_no_news)
 }
 END_TEST
 
-/* A name that moves from one peer to another, where it can have one owner only: both are news. */
+/* A name that can have one owner only moves to another peer: the watcher is told of both peers. */
 START_TEST(a_name_taken_away_is_news)
 {
         DAEMON d = daemon_start();
@@ -212,7 +212,7 @@ START_TEST(save_and_import_are_news)
 }
 END_TEST
 
-/* One that never reads costs the daemon no growing queue: it is told to forget everything, once. */
+/* A watcher that does not read costs no growing queue: it is told once to forget everything. */
 START_TEST(a_watcher_that_does_not_read_is_told_to_forget_all)
 {
         DAEMON d = daemon_start();
@@ -236,7 +236,7 @@ START_TEST(a_watcher_that_does_not_read_is_told_to_forget_all)
                 text = wire_told(both.watcher);
                 ck_assert_int_lt(++n, 30000);
         } while (!strstr(text, "all: true"));
-        /* and afterwards it is told of single changes again */
+        /* afterwards it is told of each change again */
         expect(both.watcher, "[7, ...]", "get_peer_by_id(%d, 7)", both.s);
         expect(both.writer, "nil", "update_peers(%d, [[9, 1, 'user', nil, nil]])", both.w);
         while (!strstr(text, "peers: [9]"))
