@@ -80,8 +80,8 @@ static void on_violation(struct connection *connection, uint32_t id, int frame_e
 }
 
 /*
- * After each read of a socket: requests that arrived together are one job, and a worker starts on it before
- * the next socket is read.
+ * After each read of a socket: requests on a session that arrived together are one job, and a worker starts
+ * on it before the next socket is read.
  */
 static void on_read(struct wire *wire)
 {

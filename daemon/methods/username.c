@@ -18,14 +18,14 @@ static bool check(struct call *call, size_t *n_names)
                 uint32_t parts, names;
                 int64_t number;
                 struct slice name;
-                bool right = cursor_array(&cursor, &parts) && (parts == 2 || parts == 3) &&
+                bool valid = cursor_array(&cursor, &parts) && (parts == 2 || parts == 3) &&
                              cursor_int(&cursor, &number) && cursor_array(&cursor, &names);
 
-                for (uint32_t k = 0; right && k < names; k++)
-                        right = cursor_str(&cursor, TEXT_MAX_BYTES, &name);
-                if (right && parts == 3)
-                        right = cursor_nil(&cursor) || cursor_int(&cursor, &number);
-                if (!right) {
+                for (uint32_t k = 0; valid && k < names; k++)
+                        valid = cursor_str(&cursor, TEXT_MAX_BYTES, &name);
+                if (valid && parts == 3)
+                        valid = cursor_nil(&cursor) || cursor_int(&cursor, &number);
+                if (!valid) {
                         answer_error(&call->request, WIRE_BAD_REQUEST,
                                      "update_usernames: row %u is not [peer_id, [username, ...](, "
                                      "last_update_on)]",

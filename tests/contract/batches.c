@@ -10,7 +10,7 @@
 
 /* ---- batches ---- */
 
-CONTRACT_TEST(times_change_alone)
+CONTRACT_TEST(times_change_nothing_else)
 {
         const struct row_time times[] = { { 1, 50 }, { 99, 60 } };
         const struct change changes[] = {
@@ -28,7 +28,7 @@ CONTRACT_TEST(times_change_alone)
 }
 
 /* Times that are stored later than they were sent, perhaps after newer ones. */
-CONTRACT_TEST(times_move_forward_only)
+CONTRACT_TEST(times_only_rise)
 {
         const struct row_time older = { 1, 40 };
         const struct change changes[] = {
@@ -179,7 +179,7 @@ CONTRACT_TEST(a_batch_that_fails_has_changed_nothing)
         storage_expect(storage_peers(&contract_at, NULL, 10), "1 1 bot new nil 5; 2 nil t x +1 5");
 }
 
-CONTRACT_TEST(empty_batches_are_nothing)
+CONTRACT_TEST(empty_batches_change_nothing)
 {
         storage_open(&contract_at, "bot", NULL);
         ck_assert_int_eq(storage_apply(&contract_at, NULL, 0), 0);
@@ -344,7 +344,7 @@ CONTRACT_TEST(sessions_are_used_side_by_side)
         ck_assert_int_eq(storage_count(&contract_at).peers, contract_kept ? 3 : 0); /* rounds 1, 9 and 17 */
 }
 
-CONTRACT_TEST(open_sessions_are_their_own)
+CONTRACT_TEST(open_sessions_do_not_affect_each_other)
 {
         struct storage other = contract_at;
 
@@ -366,15 +366,15 @@ CONTRACT_TEST(open_sessions_are_their_own)
 
 void contract_batches(TCase *tcase, int i)
 {
-        tcase_add_loop_test(tcase, times_change_alone, i, i + 1);
-        tcase_add_loop_test(tcase, times_move_forward_only, i, i + 1);
+        tcase_add_loop_test(tcase, times_change_nothing_else, i, i + 1);
+        tcase_add_loop_test(tcase, times_only_rise, i, i + 1);
         tcase_add_loop_test(tcase, rows_of_names_that_have_a_time_keep_it, i, i + 1);
         tcase_add_loop_test(tcase, a_batch_takes_effect_in_order, i, i + 1);
         tcase_add_loop_test(tcase, effects_name_the_change_they_come_from, i, i + 1);
         tcase_add_loop_test(tcase, a_batch_that_fails_has_changed_nothing, i, i + 1);
-        tcase_add_loop_test(tcase, empty_batches_are_nothing, i, i + 1);
+        tcase_add_loop_test(tcase, empty_batches_change_nothing, i, i + 1);
         tcase_add_loop_test(tcase, many_rows_in_one_batch, i, i + 1);
         tcase_add_loop_test(tcase, reading_stops_when_the_caller_has_no_memory, i, i + 1);
         tcase_add_loop_test(tcase, sessions_are_used_side_by_side, i, i + 1);
-        tcase_add_loop_test(tcase, open_sessions_are_their_own, i, i + 1);
+        tcase_add_loop_test(tcase, open_sessions_do_not_affect_each_other, i, i + 1);
 }

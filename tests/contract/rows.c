@@ -190,7 +190,7 @@ CONTRACT_TEST(a_peer_is_replaced_whole)
         ck_assert_int_eq(storage_count(&contract_at).peers, 1);
 }
 
-CONTRACT_TEST(peers_tell_what_was_lost_and_gained)
+CONTRACT_TEST(writing_peers_reports_names_lost_and_gained)
 {
         storage_open(&contract_at, "bot", NULL);
         storage_put_peer(&contract_at, storage_peer(7, 8, "user", "a", "1", 100));
@@ -252,7 +252,7 @@ CONTRACT_TEST(names_replace_all_rows_of_their_peer)
         ck_assert_str_eq(contract_at.effects, "");
 }
 
-CONTRACT_TEST(a_name_of_nobody_known_is_kept_but_leads_to_nobody)
+CONTRACT_TEST(a_name_of_an_unknown_peer_is_kept_but_finds_nothing)
 {
         storage_open(&contract_at, "bot", NULL);
         storage_put_names(&contract_at, 1, "early", 10);
@@ -318,7 +318,7 @@ CONTRACT_TEST(states_are_replaced_whole)
                        "-5 9 8 7 6; 0 0 nil 0 9223372036854775807; 5 1 2 3 4; 6 nil 2 nil nil");
 }
 
-CONTRACT_TEST(states_go)
+CONTRACT_TEST(states_are_removed)
 {
         const int64_t gone[] = { 2, 99, -4 };
 
@@ -343,12 +343,12 @@ void contract_rows(TCase *tcase, int i)
         tcase_add_loop_test(tcase, texts_may_be_255_bytes_and_hold_zeros, i, i + 1);
         tcase_add_loop_test(tcase, numbers_may_be_64_bits, i, i + 1);
         tcase_add_loop_test(tcase, a_peer_is_replaced_whole, i, i + 1);
-        tcase_add_loop_test(tcase, peers_tell_what_was_lost_and_gained, i, i + 1);
+        tcase_add_loop_test(tcase, writing_peers_reports_names_lost_and_gained, i, i + 1);
         tcase_add_loop_test(tcase, peers_are_scanned_in_order, i, i + 1);
         tcase_add_loop_test(tcase, names_replace_all_rows_of_their_peer, i, i + 1);
-        tcase_add_loop_test(tcase, a_name_of_nobody_known_is_kept_but_leads_to_nobody, i, i + 1);
+        tcase_add_loop_test(tcase, a_name_of_an_unknown_peer_is_kept_but_finds_nothing, i, i + 1);
         tcase_add_loop_test(tcase, a_name_that_two_peers_claim, i, i + 1);
         tcase_add_loop_test(tcase, names_are_scanned_in_order, i, i + 1);
         tcase_add_loop_test(tcase, states_are_replaced_whole, i, i + 1);
-        tcase_add_loop_test(tcase, states_go, i, i + 1);
+        tcase_add_loop_test(tcase, states_are_removed, i, i + 1);
 }

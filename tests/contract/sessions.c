@@ -29,7 +29,7 @@ CONTRACT_TEST(a_new_session_reads_as_new)
         storage_expect(storage_names(&contract_at, NULL, 0, 10), "");
 }
 
-CONTRACT_TEST(a_missing_session_is_not_made_unasked)
+CONTRACT_TEST(a_missing_session_is_created_only_if_asked)
 {
         ck_assert_int_eq(storage_try(&contract_at, "nobody", NULL, false), BACKEND_E_NOT_FOUND);
         storage_expect(storage_list(&contract_at, NULL, 0), "");
@@ -58,7 +58,7 @@ static void odd_names_are_refused(void)
         storage_expect(storage_list(&contract_at, NULL, 0), "");
 }
 
-CONTRACT_TEST(names_of_sessions_are_any_valid_ones)
+CONTRACT_TEST(any_valid_name_of_a_session_works)
 {
         char longest[NAME_MAX_BYTES + 1];
         const char *const names[] = { "a b",  "\xd0\xb1\xd0\xbe\xd1\x82", "it's", "100%d", "x.session", "?*[",
@@ -204,9 +204,9 @@ CONTRACT_TEST(only_the_fields_named_change)
 void contract_sessions(TCase *tcase, int i)
 {
         tcase_add_loop_test(tcase, a_new_session_reads_as_new, i, i + 1);
-        tcase_add_loop_test(tcase, a_missing_session_is_not_made_unasked, i, i + 1);
+        tcase_add_loop_test(tcase, a_missing_session_is_created_only_if_asked, i, i + 1);
         tcase_add_loop_test(tcase, a_closed_session_opens_again_as_it_was, i, i + 1);
-        tcase_add_loop_test(tcase, names_of_sessions_are_any_valid_ones, i, i + 1);
+        tcase_add_loop_test(tcase, any_valid_name_of_a_session_works, i, i + 1);
         tcase_add_loop_test(tcase, a_removed_session_is_gone, i, i + 1);
         tcase_add_loop_test(tcase, stored_sessions_are_listed_in_order, i, i + 1);
         tcase_add_loop_test(tcase, identity_fields_read_back, i, i + 1);

@@ -238,7 +238,7 @@ START_TEST(a_primary_that_steps_down)
 END_TEST
 
 /* The first of two commands succeeds: nothing is acknowledged, and the request may be repeated. */
-START_TEST(half_of_a_batch)
+START_TEST(a_batch_that_fails_halfway)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS, .test_commands = true);
         TEST_FREED char *name = mongo_name("half");
@@ -334,7 +334,7 @@ START_TEST(encrypted_connections)
 }
 END_TEST
 
-START_TEST(addresses_that_can_never_work)
+START_TEST(invalid_uris_are_refused_at_the_start)
 {
         static const char *const uris[] = { "http://bot:s3cret@host", "mongodb://",
                                             "mongodb://bot:s3cret@host:99999999",
@@ -377,10 +377,10 @@ int main(void)
         tcase_add_test(tcase, no_request_waits_longer_than_its_deadline);
         tcase_add_test(tcase, a_slow_server_does_not_hold_up_files);
         tcase_add_test(tcase, a_primary_that_steps_down);
-        tcase_add_test(tcase, half_of_a_batch);
+        tcase_add_test(tcase, a_batch_that_fails_halfway);
         tcase_add_test(tcase, a_wrong_password);
         tcase_add_test(tcase, encrypted_connections);
-        tcase_add_test(tcase, addresses_that_can_never_work);
+        tcase_add_test(tcase, invalid_uris_are_refused_at_the_start);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
         srunner_free(runner);

@@ -107,7 +107,7 @@ START_TEST(a_dead_owner_is_replaced_after_its_term)
 }
 END_TEST
 
-START_TEST(the_same_data_directory_goes_on_at_once)
+START_TEST(a_restart_on_the_same_data_directory_goes_on_at_once)
 {
         MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
         TEST_FREED char *name = mongo_name("again");
@@ -129,7 +129,7 @@ START_TEST(the_same_data_directory_goes_on_at_once)
 }
 END_TEST
 
-START_TEST(a_suspended_owner_learns_that_it_is_none)
+START_TEST(a_suspended_owner_learns_that_it_was_replaced)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
         TEST_FREED char *name = mongo_name("asleep");
@@ -164,7 +164,7 @@ START_TEST(a_suspended_owner_learns_that_it_is_none)
 }
 END_TEST
 
-START_TEST(a_former_owner_that_has_no_memory_for_closing_closes_later)
+START_TEST(closing_a_lost_session_is_retried_when_memory_was_short)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
         TEST_FREED char *name = mongo_name("poor");
@@ -280,9 +280,9 @@ int main(void)
         suite_add_tcase(suite, tcase);
         tcase_add_loop_test(tcase, a_session_has_one_owner, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, a_dead_owner_is_replaced_after_its_term, 0, MONGO_KINDS);
-        tcase_add_loop_test(tcase, the_same_data_directory_goes_on_at_once, 0, MONGO_KINDS);
-        tcase_add_test(tcase, a_suspended_owner_learns_that_it_is_none);
-        tcase_add_test(tcase, a_former_owner_that_has_no_memory_for_closing_closes_later);
+        tcase_add_loop_test(tcase, a_restart_on_the_same_data_directory_goes_on_at_once, 0, MONGO_KINDS);
+        tcase_add_test(tcase, a_suspended_owner_learns_that_it_was_replaced);
+        tcase_add_test(tcase, closing_a_lost_session_is_retried_when_memory_was_short);
         tcase_add_loop_test(tcase, an_outage_longer_than_the_term, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_write_that_lands_late);
         srunner_run_all(runner, CK_ENV);

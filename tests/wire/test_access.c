@@ -193,7 +193,7 @@ START_TEST(the_sockets_mode_keeps_strangers_out)
 }
 END_TEST
 
-START_TEST(files_are_their_owners_alone)
+START_TEST(files_are_private_to_their_owner)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -214,7 +214,7 @@ int main(void)
                 rules_add_up,
                 rules_are_reloaded,
                 the_sockets_mode_keeps_strangers_out,
-                files_are_their_owners_alone,
+                files_are_private_to_their_owner,
                 NULL,
         };
 

@@ -65,7 +65,7 @@ START_TEST(sessions_are_listed_by_name)
 }
 END_TEST
 
-START_TEST(sessions_tell_their_handles)
+START_TEST(sessions_show_handles_and_holder)
 {
         DAEMON d = daemon_start();
         CLIENT a = wire_connect(d);
@@ -117,7 +117,7 @@ START_TEST(session_parameters_are_checked)
 }
 END_TEST
 
-START_TEST(pages_put_together_are_the_whole)
+START_TEST(all_pages_together_list_every_session)
 {
         enum { N = 1100 };
         DAEMON d = daemon_start();
@@ -268,7 +268,7 @@ START_TEST(monitors_see_requests_and_no_parameters)
 END_TEST
 
 /* A monitor that does not read costs the daemon bounded memory. */
-START_TEST(a_monitor_that_does_not_read_is_bounded)
+START_TEST(a_monitor_that_does_not_read_costs_bounded_memory)
 {
         DAEMON d = daemon_start();
         CLIENT m = wire_connect(d);
@@ -292,15 +292,15 @@ int main(void)
 {
         const TTest *const tests[] = {
                 sessions_are_listed_by_name,
-                sessions_tell_their_handles,
+                sessions_show_handles_and_holder,
                 memory_sessions_are_listed_while_they_live,
                 session_parameters_are_checked,
-                pages_put_together_are_the_whole,
+                all_pages_together_list_every_session,
                 clients_are_listed,
                 disconnect_ends_a_client,
                 stats_are_numbers,
                 monitors_see_requests_and_no_parameters,
-                a_monitor_that_does_not_read_is_bounded,
+                a_monitor_that_does_not_read_costs_bounded_memory,
                 NULL,
         };
 

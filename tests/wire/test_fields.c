@@ -186,7 +186,7 @@ START_TEST(set_is_all_or_nothing)
 }
 END_TEST
 
-START_TEST(all_but_two_may_be_nil)
+START_TEST(all_fields_but_two_may_be_nil)
 {
         static const char *const nilable[] = { "api_id", "test_mode",      "auth_key", "user_id",
                                                "is_bot", "server_address", "port",     "takeout_id" };
@@ -220,7 +220,7 @@ START_TEST(an_empty_key_is_nil)
 }
 END_TEST
 
-START_TEST(the_bounds_are_values)
+START_TEST(bounds_are_valid_values)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -293,7 +293,7 @@ START_TEST(addresses_follow_the_data_centre)
 }
 END_TEST
 
-START_TEST(without_columns_addresses_are_only_what_was_set)
+START_TEST(without_columns_addresses_do_not_follow)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -339,11 +339,11 @@ int main(void)
                 wrong_values_are_refused_and_named,
                 errors_do_not_show_keys,
                 set_is_all_or_nothing,
-                all_but_two_may_be_nil,
+                all_fields_but_two_may_be_nil,
                 an_empty_key_is_nil,
-                the_bounds_are_values,
+                bounds_are_valid_values,
                 addresses_follow_the_data_centre,
-                without_columns_addresses_are_only_what_was_set,
+                without_columns_addresses_do_not_follow,
                 save_sets_the_date,
                 NULL,
         };

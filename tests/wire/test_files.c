@@ -205,7 +205,7 @@ static const struct {
 };
 
 /* While the session is open, another program gets SQLite's "locked". Afterwards it finds one plain file. */
-START_TEST(files_are_held_while_open_and_plain_afterwards)
+START_TEST(files_are_locked_while_open_and_plain_afterwards)
 {
         DAEMON d = daemon_start(.config = "idle-close = 0\n");
         CLIENT c = wire_connect(d);
@@ -265,7 +265,7 @@ START_TEST(the_journal_mode_of_a_file_comes_back)
 END_TEST
 
 /* A session that is opened again soon: no error and no delay, whatever idle-close is. */
-START_TEST(opening_again_soon_is_no_conflict)
+START_TEST(opening_again_soon_has_no_delay)
 {
         static const char *const configs[] = { "idle-close = 0\n", "idle-close = 5\n" };
 
@@ -364,7 +364,7 @@ START_TEST(links_and_folders_are_refused)
 }
 END_TEST
 
-START_TEST(what_may_not_be_written_is_not_opened)
+START_TEST(read_only_files_are_refused)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -412,13 +412,13 @@ int main(void)
         const TTest *const tests[] = {
                 damaged_and_foreign_files_are_refused_and_left_alone,
                 a_good_file_is_served_in_place,
-                files_are_held_while_open_and_plain_afterwards,
+                files_are_locked_while_open_and_plain_afterwards,
                 the_journal_mode_of_a_file_comes_back,
-                opening_again_soon_is_no_conflict,
+                opening_again_soon_has_no_delay,
                 a_file_locked_by_another_program_is_busy,
                 a_wait_outlasts_another_programs_lock,
                 links_and_folders_are_refused,
-                what_may_not_be_written_is_not_opened,
+                read_only_files_are_refused,
                 triggers_do_not_run,
                 NULL,
         };

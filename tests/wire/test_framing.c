@@ -380,7 +380,7 @@ START_TEST(text_must_be_utf8)
 }
 END_TEST
 
-START_TEST(clients_that_vanish_disturb_nobody)
+START_TEST(clients_that_vanish_do_not_affect_others)
 {
         DAEMON d = daemon_start();
         CLIENT other = wire_connect(d);
@@ -426,7 +426,7 @@ int main(void)
                 notifications_are_executed_without_an_answer,
                 wrong_requests_leave_the_connection_open,
                 text_must_be_utf8,
-                clients_that_vanish_disturb_nobody,
+                clients_that_vanish_do_not_affect_others,
                 NULL,
         };
 

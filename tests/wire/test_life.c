@@ -224,7 +224,7 @@ START_TEST(a_client_that_does_not_read_does_not_hold_up_the_end)
 END_TEST
 
 /* The next start recovers what a killed daemon left, before any client opens it. */
-START_TEST(the_start_tidies_up_after_a_kill)
+START_TEST(the_start_recovers_files_after_a_kill)
 {
         DAEMON d = daemon_start();
         struct wire *c = wire_connect(d);
@@ -249,7 +249,7 @@ START_TEST(the_start_tidies_up_after_a_kill)
 END_TEST
 
 /* No answered write is lost by a kill, whatever the policy for power cuts. */
-START_TEST(every_fsync_policy_outlives_a_kill)
+START_TEST(writes_survive_a_kill_with_every_fsync_policy)
 {
         static const char *const policies[] = { "fsync = always\n", "fsync = everysec\n", "fsync = no\n" };
 
@@ -276,7 +276,7 @@ END_TEST
 
 /* ---- reloading ---- */
 
-START_TEST(a_reload_takes_the_log_level)
+START_TEST(a_reload_changes_the_log_level)
 {
         DAEMON d = daemon_start(.config = "log-level = error\n");
         CLIENT c = wire_connect(d);
@@ -293,7 +293,7 @@ START_TEST(a_reload_takes_the_log_level)
 }
 END_TEST
 
-START_TEST(a_reload_takes_the_limits)
+START_TEST(a_reload_changes_the_limits)
 {
         DAEMON d = daemon_start();
         CLIENT old = wire_connect(d);
@@ -313,7 +313,7 @@ START_TEST(a_reload_takes_the_limits)
 }
 END_TEST
 
-START_TEST(a_wrong_configuration_is_not_taken)
+START_TEST(a_wrong_configuration_is_not_adopted)
 {
         DAEMON d = daemon_start(.config = "max-in-flight = 50\n");
         CLIENT c = wire_connect(d);
@@ -330,7 +330,7 @@ END_TEST
 
 /* ---- the service manager ---- */
 
-START_TEST(the_manager_is_told)
+START_TEST(the_service_manager_is_notified)
 {
         DAEMON d = daemon_start(.watchdog_us = 200000);
 
@@ -411,12 +411,12 @@ int main(void)
                 sigint_is_an_orderly_end,
                 idle_and_waiting_clients_do_not_hold_up_the_end,
                 a_client_that_does_not_read_does_not_hold_up_the_end,
-                the_start_tidies_up_after_a_kill,
-                every_fsync_policy_outlives_a_kill,
-                a_reload_takes_the_log_level,
-                a_reload_takes_the_limits,
-                a_wrong_configuration_is_not_taken,
-                the_manager_is_told,
+                the_start_recovers_files_after_a_kill,
+                writes_survive_a_kill_with_every_fsync_policy,
+                a_reload_changes_the_log_level,
+                a_reload_changes_the_limits,
+                a_wrong_configuration_is_not_adopted,
+                the_service_manager_is_notified,
                 ready_means_serving,
                 an_inherited_socket_is_served_and_kept,
                 an_ended_daemon_leaves_no_socket_of_its_own,

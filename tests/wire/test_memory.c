@@ -40,7 +40,7 @@ START_TEST(memory_may_be_the_default)
 }
 END_TEST
 
-START_TEST(lingers_after_the_last_handle)
+START_TEST(kept_after_the_last_handle_while_it_lingers)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -58,7 +58,7 @@ START_TEST(lingers_after_the_last_handle)
 END_TEST
 
 /* No event tells that it is gone: this is the one test that waits for time to pass, with a wide margin. */
-START_TEST(lingers_only_so_long)
+START_TEST(gone_after_linger)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -71,7 +71,7 @@ START_TEST(lingers_only_so_long)
 }
 END_TEST
 
-START_TEST(all_together_keep_below_the_limit)
+START_TEST(the_limit_is_for_all_sessions_together)
 {
         DAEMON d = daemon_start(.config = "memory-max = 2M\n");
         CLIENT c = wire_connect(d);
@@ -102,8 +102,12 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
-                gone_with_the_last_handle, memory_may_be_the_default,         lingers_after_the_last_handle,
-                lingers_only_so_long,      all_together_keep_below_the_limit, NULL,
+                gone_with_the_last_handle,
+                memory_may_be_the_default,
+                kept_after_the_last_handle_while_it_lingers,
+                gone_after_linger,
+                the_limit_is_for_all_sessions_together,
+                NULL,
         };
 
         return test_program("memory", tests);

@@ -24,7 +24,7 @@ START_TEST(hello_tells_the_limits)
 }
 END_TEST
 
-START_TEST(hello_passes_over_what_it_does_not_know)
+START_TEST(hello_ignores_unknown_keys)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -128,7 +128,7 @@ START_TEST(a_dialect_given_for_an_existing_session_is_ignored)
 }
 END_TEST
 
-START_TEST(create_false_wants_a_stored_session)
+START_TEST(create_false_needs_a_stored_session)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -374,12 +374,12 @@ int main(void)
 {
         const TTest *const tests[] = {
                 hello_tells_the_limits,
-                hello_passes_over_what_it_does_not_know,
+                hello_ignores_unknown_keys,
                 a_session_that_is_opened_again_has_a_small_handle,
                 ping_echoes_any_value,
                 open_creates_and_tells_what_it_opened,
                 a_dialect_given_for_an_existing_session_is_ignored,
-                create_false_wants_a_stored_session,
+                create_false_needs_a_stored_session,
                 names_are_checked,
                 options_are_checked,
                 handles_belong_to_one_connection,

@@ -96,7 +96,7 @@ START_TEST(a_wait_that_runs_out_is_busy)
 }
 END_TEST
 
-START_TEST(all_who_wait_to_share_get_it)
+START_TEST(all_waiting_shared_opens_are_granted)
 {
         DAEMON d = daemon_start();
         CLIENT a = wire_connect(d);
@@ -133,7 +133,7 @@ START_TEST(the_connections_end_releases_and_stops_waiting)
 END_TEST
 
 /* `wait` does not count as a request in flight, and many wait at once. */
-START_TEST(many_may_wait)
+START_TEST(many_opens_may_wait)
 {
         enum { N = 400 };
         DAEMON d = daemon_start();
@@ -283,7 +283,7 @@ START_TEST(delete_after_close_opens_again)
 END_TEST
 
 /* Requests before the deletion are answered; those after it find no session. */
-START_TEST(delete_takes_its_turn)
+START_TEST(delete_takes_effect_in_order)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -306,14 +306,14 @@ int main(void)
                 the_refused_learn_who_holds_it,
                 a_waiting_open_gets_the_session_when_it_is_free,
                 a_wait_that_runs_out_is_busy,
-                all_who_wait_to_share_get_it,
+                all_waiting_shared_opens_are_granted,
                 the_connections_end_releases_and_stops_waiting,
-                many_may_wait,
+                many_opens_may_wait,
                 exclusive_handles_take_turns,
                 many_write_and_read_one_session,
                 delete_removes_and_ends_every_handle,
                 delete_after_close_opens_again,
-                delete_takes_its_turn,
+                delete_takes_effect_in_order,
                 NULL,
         };
 

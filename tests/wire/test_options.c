@@ -116,7 +116,7 @@ START_TEST(check_config_checks_and_ends)
 END_TEST
 
 /* --print-config prints a configuration file that means the same. */
-START_TEST(print_config_prints_what_can_be_read)
+START_TEST(print_config_can_be_read_back)
 {
         static const char text[] =
                 "cache = 3M\nfsync = always\nidle-close = 2.5\n\n[access]\neveryone = read on pub-*\n";
@@ -215,7 +215,7 @@ int main(void)
                 a_socket_path_too_long_is_one_line,
                 wrong_files_are_one_line,
                 check_config_checks_and_ends,
-                print_config_prints_what_can_be_read,
+                print_config_can_be_read_back,
                 secrets_of_the_mongo_uri_are_not_printed,
                 version_and_help,
                 json_lines_are_json,

@@ -26,7 +26,7 @@ static size_t flood(struct wire *c, const uint8_t *request, size_t len, size_t m
         return sent;
 }
 
-START_TEST(one_that_never_reads_costs_bounded_memory)
+START_TEST(a_client_that_never_reads_costs_bounded_memory)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -46,7 +46,7 @@ START_TEST(one_that_never_reads_costs_bounded_memory)
 END_TEST
 
 /* A client that reads late gets every answer, whole. */
-START_TEST(one_that_reads_late_gets_every_answer)
+START_TEST(a_client_that_reads_late_gets_every_answer)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -93,7 +93,7 @@ START_TEST(large_answers_that_nobody_reads_are_bounded)
 END_TEST
 
 /* Many connections, each with a message begun and never ended. */
-START_TEST(messages_begun_and_not_ended_cost_what_was_sent)
+START_TEST(incomplete_messages_cost_what_was_sent)
 {
         enum { N = 200 };
         DAEMON d = daemon_start();
@@ -211,7 +211,7 @@ START_TEST(below_the_limit_nothing_is_refused)
 }
 END_TEST
 
-START_TEST(too_many_clients_are_refused_and_room_is_found_again)
+START_TEST(too_many_clients_are_refused_until_one_leaves)
 {
         DAEMON d = daemon_start(.config = "max-clients = 20\n");
         struct wire *c[20];
@@ -270,14 +270,14 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
-                one_that_never_reads_costs_bounded_memory,
-                one_that_reads_late_gets_every_answer,
+                a_client_that_never_reads_costs_bounded_memory,
+                a_client_that_reads_late_gets_every_answer,
                 large_answers_that_nobody_reads_are_bounded,
-                messages_begun_and_not_ended_cost_what_was_sent,
+                incomplete_messages_cost_what_was_sent,
                 more_than_256_in_flight_are_overloaded,
                 the_limit_in_flight_is_configured,
                 below_the_limit_nothing_is_refused,
-                too_many_clients_are_refused_and_room_is_found_again,
+                too_many_clients_are_refused_until_one_leaves,
                 answers_keep_to_the_message_limit,
                 NULL,
         };

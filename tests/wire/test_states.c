@@ -152,7 +152,7 @@ static char *many_states(int first, int n)
  * All states of an open session are in memory, so their number is bounded: a write beyond it is refused
  * whole.
  */
-START_TEST(states_are_not_without_end)
+START_TEST(the_number_of_states_is_bounded)
 {
         enum { MOST = 65536, PART = 8192 };
         DAEMON d = daemon_start();
@@ -271,7 +271,7 @@ int main(void)
                 states_come_by_date_nil_first,
                 states_are_removed,
                 state_parameters_are_checked,
-                states_are_not_without_end,
+                the_number_of_states_is_bounded,
                 peers_are_scanned_by_id,
                 a_scan_sees_all_of_many,
                 scan_parameters_are_checked,

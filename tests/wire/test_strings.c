@@ -196,7 +196,7 @@ START_TEST(an_all_zero_telethon_key_is_none)
 }
 END_TEST
 
-START_TEST(exports_are_these_bytes)
+START_TEST(exports_match_the_vectors)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -369,7 +369,7 @@ int main(void)
                 imports_recognised_and_named,
                 telethons_address_is_kept,
                 an_all_zero_telethon_key_is_none,
-                exports_are_these_bytes,
+                exports_match_the_vectors,
                 telethon_exports_know_the_data_centres,
                 exports_need_their_fields,
                 an_import_does_not_replace_another_key,

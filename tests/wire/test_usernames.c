@@ -161,7 +161,7 @@ START_TEST(own_name_and_table_are_one_lookup)
 }
 END_TEST
 
-START_TEST(age_is_the_peers_and_the_rows)
+START_TEST(the_ages_of_peer_and_row_both_count)
 {
         DAEMON d = daemon_start(.config = caches[_i]);
         CLIENT c = wire_connect(d);
@@ -315,7 +315,7 @@ int main(void)
                 names_survive_a_restart,
                 a_name_of_several_peers,
                 own_name_and_table_are_one_lookup,
-                age_is_the_peers_and_the_rows,
+                the_ages_of_peer_and_row_both_count,
                 times_of_rows_read_back,
                 names_without_a_peer_find_nothing,
                 wrong_rows_change_nothing,

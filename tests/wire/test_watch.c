@@ -101,7 +101,7 @@ START_TEST(watchers_are_told_what_changed)
 END_TEST
 
 /* The daemon queues the notification before the answer: on one connection they arrive in that order. */
-START_TEST(news_come_before_the_writers_answer)
+START_TEST(watchers_are_told_before_the_writer_is_answered)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
@@ -169,7 +169,7 @@ START_TEST(only_watchers_of_this_session_are_told)
 }
 END_TEST
 
-START_TEST(refused_writes_are_no_news)
+START_TEST(refused_writes_are_not_told)
 {
         DAEMON d = daemon_start();
         WATCHED both = watch(d, "pyrogram");
@@ -181,7 +181,7 @@ START_TEST(refused_writes_are_no_news)
 END_TEST
 
 /* A name that can have one owner only moves to another peer: the watcher is told of both peers. */
-START_TEST(a_name_taken_away_is_news)
+START_TEST(a_name_taken_away_is_told)
 {
         DAEMON d = daemon_start();
         WATCHED both = watch(d, "pyrofork");
@@ -197,7 +197,7 @@ START_TEST(a_name_taken_away_is_news)
 }
 END_TEST
 
-START_TEST(save_and_import_are_news)
+START_TEST(save_and_import_are_told)
 {
         DAEMON d = daemon_start();
         WATCHED both = watch(d, "pyrogram");
@@ -249,12 +249,12 @@ int main(void)
 {
         const TTest *const tests[] = {
                 watchers_are_told_what_changed,
-                news_come_before_the_writers_answer,
+                watchers_are_told_before_the_writer_is_answered,
                 the_writers_own_handle_is_not_told,
                 only_watchers_of_this_session_are_told,
-                refused_writes_are_no_news,
-                a_name_taken_away_is_news,
-                save_and_import_are_news,
+                refused_writes_are_not_told,
+                a_name_taken_away_is_told,
+                save_and_import_are_told,
                 a_watcher_that_does_not_read_is_told_to_forget_all,
                 NULL,
         };
