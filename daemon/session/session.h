@@ -75,10 +75,9 @@ struct session {
         struct link handles;
         size_t n_handles;
         size_t n_watching;
-        struct link openings; /* opening.c's */
-        struct link lanes;    /* op.h */
-        struct row_time
-                *late[2]; /* row times that the cache had to give up, to be stored: of peers, of names */
+        struct link openings;     /* opening.c's */
+        struct link lanes;        /* op.h */
+        struct row_time *late[2]; /* times that the cache gave up, to be stored: of peers, of names */
         size_t n_late[2];
         size_t late_cap[2];
 

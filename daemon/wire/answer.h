@@ -23,12 +23,11 @@ struct request {
         struct wire *wire;
         struct connection *connection;
         const struct method *method;
-        struct slice
-                session;  /* name of its session, borrowed from it; absent: the request is about no session */
-        struct link link; /* connection->deferred */
-        uint64_t started_ns; /* 0: not monitored */
-        size_t bytes;        /* memory that is counted for it while it is deferred */
-        size_t answer_at;    /* where its answer begins in the connection's buffer */
+        struct slice session; /* name of its session, borrowed from it; absent: none */
+        struct link link;     /* connection->deferred */
+        uint64_t started_ns;  /* 0: not monitored */
+        size_t bytes;         /* memory that is counted for it while it is deferred */
+        size_t answer_at;     /* where its answer begins in the connection's buffer */
         uint32_t id;
         bool is_notification;
         bool is_open; /* not answered yet */

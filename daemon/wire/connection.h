@@ -49,8 +49,8 @@ int connection_init(struct connection *connection, struct wire *wire);
 void connection_start(struct connection *connection);
 
 /*
- * Instead of connection_start(): sends the error (NULL: none), as much of it as the socket takes at once, and
- * closes.
+ * Instead of connection_start(): sends the error (`text` NULL: none), as much of it as the socket takes at
+ * once, and closes.
  */
 void connection_refuse(struct connection *connection, enum wire_error error, const char *text);
 
