@@ -67,11 +67,7 @@ static struct server *server_of(const struct connection *connection)
 
 static bool on_message(struct connection *connection, struct slice frame, struct slice next)
 {
-        struct context *context = &server_of(connection)->context;
-
-        if (next.data)
-                dispatch_prefetch(context, client_of(connection), next);
-        return dispatch(context, client_of(connection), frame);
+        return dispatch(&server_of(connection)->context, client_of(connection), frame, next);
 }
 
 static void on_violation(struct connection *connection, uint32_t id, int frame_error)
@@ -85,7 +81,10 @@ static void on_violation(struct connection *connection, uint32_t id, int frame_e
  */
 static void on_read(struct wire *wire)
 {
-        sessions_advance(&((struct server *)wire->owner)->sessions);
+        struct server *server = wire->owner;
+
+        dispatch_read_end(&server->context);
+        sessions_advance(&server->sessions);
 }
 
 static void on_written(struct connection *connection)

@@ -21,7 +21,7 @@ enum method_trait {
         METHOD_SECRET = 1,      /* key material among the parameters or in the answer */
         METHOD_CHANGES = 2,     /* changes the session */
         METHOD_ONCE = 4,        /* must not be repeated on another connection */
-        METHOD_UNCONFIRMED = 8, /* answered also while the right to the session is being confirmed */
+        METHOD_UNCONFIRMED = 8, /* answered also while ownership of the session is being confirmed */
         METHOD_BY_PEER_ID = 16, /* the parameter after the handle is the id of the peer to look up */
 };
 

@@ -101,7 +101,6 @@ bool cursor_int_in(struct cursor *cursor, int64_t low, int64_t high, int64_t *va
         const uint8_t *start = cursor->at;
         int64_t found;
 
-        assert(low <= high);
         if (!cursor_int(cursor, &found))
                 return false;
         if (found < low || found > high) {

@@ -63,7 +63,6 @@ struct scan {
 static void scan_open_level(struct scan *scan, struct frame *frame, uint64_t children)
 {
         assert(scan->depth < FRAME_DEPTH_LIMIT);
-        assert(scan->owed <= UINT32_MAX); /* it is within the limit on bytes */
         frame->floor[scan->depth++] = (uint32_t)scan->owed;
         scan->floor = scan->owed;
         scan->owed += children;
@@ -95,7 +94,6 @@ enum frame_result frame_scan(struct frame *frame, const struct frame_limits *lim
         unsigned max_depth = limits->depth < FRAME_DEPTH_LIMIT ? limits->depth : FRAME_DEPTH_LIMIT;
         struct scan scan = { frame->scanned, frame->owed, 0, frame->depth };
 
-        assert(frame->depth <= FRAME_DEPTH_LIMIT);
         if (!scan.scanned) {
                 if (len && head_shapes[data[0]].type != CURSOR_ARRAY)
                         return FRAME_E_INVALID;

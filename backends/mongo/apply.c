@@ -491,7 +491,7 @@ int mongo_apply(struct backend_session *session, const struct change *changes, s
         (void)durability; /* every write is on the disks of a majority */
         if (!result && mongo_instance_left(session->env->instance, atomic_load(&session->epoch)) <= 0)
                 result = fault_set(fault, BACKEND_E_UNAVAILABLE,
-                                   "session '%s': the right to it is being confirmed; repeat the write",
+                                   "session '%s': ownership of it is being confirmed; repeat the write",
                                    session->name);
         return result;
 }

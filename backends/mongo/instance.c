@@ -100,7 +100,7 @@ int mongo_instance_term(struct mongo_instance *instance, struct mongo_term *term
         if (mongo_instance_is_away(instance, fault))
                 return BACKEND_E_UNAVAILABLE;
         return fault_set(fault, BACKEND_E_UNAVAILABLE,
-                         "MongoDB at %s: this daemon's right to its sessions is being confirmed",
+                         "MongoDB at %s: ownership of this daemon's sessions is being confirmed",
                          instance->env->where);
 }
 

@@ -3,6 +3,7 @@
 
 /* What the methods work on. Loop thread only. server.c owns it, and it outlives every call. */
 
+#include "../../proto/message.h"
 #include "../session/client.h"
 #include "../session/session.h"
 
@@ -16,6 +17,12 @@ struct method_index {
         uint8_t slots[METHOD_SLOTS]; /* a method's number + 1; 0: free */
 };
 
+/* A message that was read before its turn. Its frame is borrowed until the end of the read. */
+struct ahead {
+        const struct method *method; /* NULL: none */
+        struct message message;
+};
+
 struct context {
         const struct config *config;
         struct log *log;
@@ -25,6 +32,7 @@ struct context {
         struct sessions *sessions;
         struct clients *clients;
         struct method_index method_index;
+        struct ahead ahead;
         int64_t started; /* unix seconds */
 };
 

@@ -222,59 +222,88 @@ static void call_init(struct call *call, struct context *context, struct client 
         call->frame = frame;
 }
 
-bool dispatch(struct context *context, struct client *client, struct slice frame)
+/*
+ * Clients that send many requests at once look up peer after peer. If `next` calls the same method, it is
+ * read here and the peer is prefetched; its own dispatch() finds it in context->ahead.
+ */
+static void look_ahead(const struct call *call, struct slice next)
 {
+        const struct method *method = call->request.method;
+        struct ahead *ahead = &call->context->ahead;
+        struct cursor params;
+        struct handle *handle;
+        int64_t number, id;
+
+        if (!next.data || !(method->traits & METHOD_BY_PEER_ID) || !message_read(next, &ahead->message) ||
+            !slice_equal(ahead->message.method, call->context->method_index.names[method - methods]))
+                return;
+        ahead->method = method;
+        params = ahead->message.params;
+        if (!cursor_int(&params, &number) || !cursor_int(&params, &id))
+                return;
+        handle = handle_find(call->client, number);
+        if (handle)
+                cache_prefetch_id(handle->session->cache, id);
+}
+
+/* False: the frame is no request and no notification. */
+static bool read_frame(struct context *context, struct slice frame, struct message *message,
+                       const struct method **method)
+{
+        struct ahead *ahead = &context->ahead;
+
+        if (ahead->method && ahead->message.frame.data == frame.data) {
+                *message = ahead->message;
+                *method = ahead->method;
+        } else if (message_read(frame, message) && message->kind != MESSAGE_RESPONSE) {
+                *method = find_method(&context->method_index, message->method);
+        } else {
+                return false;
+        }
+        ahead->method = NULL;
+        return true;
+}
+
+bool dispatch(struct context *context, struct client *client, struct slice frame, struct slice next)
+{
+        const struct method *method;
         struct message message;
         struct call call;
 
-        if (!message_read(frame, &message) || message.kind == MESSAGE_RESPONSE) {
+        if (!read_frame(context, frame, &message, &method)) {
                 dispatch_violation(context, client, message_peek_id((const uint8_t *)frame.data, frame.len),
                                    FRAME_E_INVALID);
                 return false;
         }
         call_init(&call, context, client, frame);
-        call.request = (struct request){
-                .wire = client->connection.wire,
-                .connection = &client->connection,
-                .method = find_method(&context->method_index, message.method),
-                .started_ns = client->connection.wire->monitored ? uv_hrtime() : 0,
-                .id = message.id,
-                .is_notification = message.kind == MESSAGE_NOTIFICATION,
-                .is_open = true,
-        };
+        call.request.wire = client->connection.wire;
+        call.request.connection = &client->connection;
+        call.request.method = method;
+        call.request.started_ns = client->connection.wire->monitored ? uv_hrtime() : 0;
+        call.request.id = message.id;
+        call.request.is_notification = message.kind == MESSAGE_NOTIFICATION;
+        call.request.is_open = true;
         link_init(&call.request.link);
         client->n_requests++;
         counters_add(context->counters, COUNT_REQUESTS, 1);
-        if (!call.request.method) {
+        if (!method) {
                 char text[QUOTE_BYTES];
 
                 answer_error(&call.request, WIRE_UNKNOWN_METHOD, "there is no method `%s`",
                              quote(message.method, text));
         } else {
-                if (call.request.method->traits & METHOD_SECRET)
+                if (method->traits & METHOD_SECRET)
                         client->connection.secret_in = client->connection.secret_out = true;
+                look_ahead(&call, next);
                 run_method(&call, &message);
         }
         assert(!call.request.is_open);
         return true;
 }
 
-void dispatch_prefetch(struct context *context, struct client *client, struct slice frame)
+void dispatch_read_end(struct context *context)
 {
-        const struct method *method;
-        struct message message;
-        struct handle *handle;
-        int64_t number, id;
-
-        if (!message_read(frame, &message))
-                return;
-        method = find_method(&context->method_index, message.method);
-        if (!method || !(method->traits & METHOD_BY_PEER_ID) || !cursor_int(&message.params, &number) ||
-            !cursor_int(&message.params, &id))
-                return;
-        handle = handle_find(client, number);
-        if (handle && handle->session->cache)
-                cache_prefetch_id(handle->session->cache, id);
+        context->ahead.method = NULL;
 }
 
 void dispatch_violation(struct context *context, struct client *client, uint32_t id, int frame_error)

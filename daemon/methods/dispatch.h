@@ -38,13 +38,13 @@ struct call {
 void method_index_init(struct method_index *index);
 
 /*
- * Runs one whole message of a client. False: it is neither a request nor a notification, and the error has
- * been sent.
+ * Runs one whole message of a client. `next` is the message behind it, or absent. False: it is neither a
+ * request nor a notification, and the error has been sent.
  */
-bool dispatch(struct context *context, struct client *client, struct slice frame);
+bool dispatch(struct context *context, struct client *client, struct slice frame, struct slice next);
 
-/* The message that will be dispatched next: prefetches the peer that it looks up. */
-void dispatch_prefetch(struct context *context, struct client *client, struct slice frame);
+/* The bytes of the last messages are about to change. */
+void dispatch_read_end(struct context *context);
 
 /* Answers bytes that are no message, or a message over a limit. */
 void dispatch_violation(struct context *context, struct client *client, uint32_t id, int frame_error);

@@ -281,8 +281,8 @@ struct incoming {
         struct peer few[FEW_ROWS];
         struct peer *rows;
         uint32_t n;
-        uint32_t n_new;  /* these are stored, and watchers are told */
-        uint32_t n_late; /* these repeat what is stored, but their time has to be stored */
+        uint32_t n_new;   /* these are stored, and watchers are told */
+        uint32_t n_timed; /* these repeat what is stored, but their time has to be stored */
 };
 
 static bool read_rows(struct call *call, struct incoming *incoming)
@@ -344,7 +344,7 @@ static bool sort_out(struct incoming *incoming, const struct cache *cache, uint8
                     bsearch(&incoming->rows[i].id, ids, n, sizeof(int64_t), by_id))
                         kinds[i] = CACHE_NEW;
                 incoming->n_new += kinds[i] == CACHE_NEW;
-                incoming->n_late += kinds[i] == CACHE_REPEAT_STORE;
+                incoming->n_timed += kinds[i] == CACHE_REPEAT_STORE;
         }
         if (ids != few)
                 free(ids);
@@ -361,15 +361,16 @@ static void answer_repeats(struct call *call, const struct incoming *incoming)
         answer_nil(&call->request);
 }
 
-/* Copies the rows into the op: new ones first, then late ones. Of the others, only the times. */
+/* Copies the rows into the op: new ones first, then those whose time is to be stored. Of the others, only the
+ * times. */
 static void fill_op(struct call *call, struct op *op, const struct incoming *incoming, const uint8_t *kinds)
 {
         struct peer *fresh = op_extra(op);
-        struct peer *late = fresh + incoming->n_new;
-        struct row_time *repeats = (struct row_time *)(late + incoming->n_late);
+        struct peer *timed = fresh + incoming->n_new;
+        struct row_time *repeats = (struct row_time *)(timed + incoming->n_timed);
 
         op->write.change = (struct change){ .kind = CHANGE_PEERS, .peers = fresh };
-        op->write.change.n = incoming->n_new + incoming->n_late;
+        op->write.change.n = incoming->n_new + incoming->n_timed;
         op->write.has_change = op->write.change.n > 0;
         op->write.n_told = incoming->n_new;
         op->write.repeats = repeats;
@@ -383,7 +384,7 @@ static void fill_op(struct call *call, struct op *op, const struct incoming *inc
                 row.type = op_slice(op, call->frame, row.type);
                 row.username = op_slice(op, call->frame, row.username);
                 row.phone_number = op_slice(op, call->frame, row.phone_number);
-                *(kinds[i] == CACHE_NEW ? fresh++ : late++) = row;
+                *(kinds[i] == CACHE_NEW ? fresh++ : timed++) = row;
         }
 }
 
@@ -399,13 +400,13 @@ static void store_rows(struct call *call, struct incoming *incoming, uint8_t *ki
                 answer_no_memory(&call->request);
                 return;
         }
-        if (incoming->n_new + incoming->n_late == 0 && may_compare) {
+        if (incoming->n_new + incoming->n_timed == 0 && may_compare) {
                 answer_repeats(call, incoming);
                 return;
         }
         op = call_defer(call, OP_WRITE,
-                        (incoming->n_new + incoming->n_late) * sizeof(struct peer) +
-                                (incoming->n - incoming->n_new - incoming->n_late) * sizeof(struct row_time),
+                        (incoming->n_new + incoming->n_timed) * sizeof(struct peer) +
+                                (incoming->n - incoming->n_new - incoming->n_timed) * sizeof(struct row_time),
                         0);
         if (!op)
                 return;
@@ -419,7 +420,7 @@ void method_update_peers(struct call *call)
         uint8_t few[FEW_ROWS];
         uint8_t *kinds = few;
 
-        incoming.n_new = incoming.n_late = 0;
+        incoming.n_new = incoming.n_timed = 0;
         if (read_rows(call, &incoming)) {
                 if (incoming.n > FEW_ROWS)
                         kinds = malloc(incoming.n);

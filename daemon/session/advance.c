@@ -46,7 +46,7 @@ static void rest(struct session *session)
         }
         session->close_wanted = true;
         /* In doubt, the times of known rows are not worth a wait. */
-        if (session->in_doubt || !queue_run_late(session))
+        if (session->in_doubt || !queue_run_dirty(session))
                 session_move(session, SESSION_ENDING);
 }
 

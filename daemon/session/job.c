@@ -27,8 +27,8 @@ struct session_job *session_job_new(struct session *session)
 void session_job_free(struct session_job *job)
 {
         identity_wipe(&job->next);
-        free(job->late[0]);
-        free(job->late[1]);
+        free(job->dirty[0]);
+        free(job->dirty[1]);
         free(job->lookups);
         free(job->matches);
         free(job->usernames);
@@ -139,16 +139,16 @@ bool session_job_submit(struct session_job *job)
                         .kind = CHANGE_IDENTITY, .fields = job->fields, .identity = &job->next, .n = 1
                 };
         for (int names = 0; names < 2; names++) {
-                job->late[names] = session->late[names];
-                job->n_late[names] = session->n_late[names];
-                session->late[names] = NULL;
-                session->n_late[names] = session->late_cap[names] = 0;
+                job->dirty[names] = session->dirty[names];
+                job->n_dirty[names] = session->n_dirty[names];
+                session->dirty[names] = NULL;
+                session->n_dirty[names] = session->dirty_cap[names] = 0;
         }
         if (session->sync_wanted) {
                 job->sync = session->unsynced;
                 session->sync_wanted = session->unsynced = false;
         }
-        if (is_empty(job) && job->n_late[0] + job->n_late[1] == 0 && !job->sync) {
+        if (is_empty(job) && job->n_dirty[0] + job->n_dirty[1] == 0 && !job->sync) {
                 session_job_free(job);
                 return false;
         }

@@ -21,8 +21,8 @@ struct session_job {
         const struct backend *backend;
         struct arena arena;
 
-        struct row_time *late[2];
-        size_t n_late[2];
+        struct row_time *dirty[2];
+        size_t n_dirty[2];
 
         struct link reads; /* ops */
         struct link writes;
@@ -49,8 +49,8 @@ struct session_job {
         bool sync;
         uint64_t since_ms; /* when the first of its requests came */
 
-        int late_error, read_error, write_error, sync_error, delete_error;
-        struct fault late_fault, read_fault, write_fault, sync_fault;
+        int dirty_error, read_error, write_error, sync_error, delete_error;
+        struct fault dirty_fault, read_fault, write_fault, sync_fault;
 };
 
 struct session_job *session_job_new(struct session *session); /* NULL: no memory */

@@ -183,8 +183,9 @@ static void log_faults(const struct session_job *job)
 {
         const struct session *session = job->task.session;
 
-        if (job->late_error)
-                log_fault(session, LOG_WARNING, "times of known peers were not stored", job->late_fault.text);
+        if (job->dirty_error)
+                log_fault(session, LOG_WARNING, "times of known peers were not stored",
+                          job->dirty_fault.text);
         if (job->write_error)
                 log_fault(session, LOG_ERROR, "a write failed", job->write_fault.text);
         if (job->read_error)
@@ -264,7 +265,7 @@ static const char *fenced(const struct session_job *job)
 {
         if (job->write_error == BACKEND_E_FENCED || job->delete_error == BACKEND_E_FENCED)
                 return job->write_fault.text;
-        return job->late_error == BACKEND_E_FENCED ? job->late_fault.text : NULL;
+        return job->dirty_error == BACKEND_E_FENCED ? job->dirty_fault.text : NULL;
 }
 
 void session_job_finish(struct session_task *task)
@@ -279,7 +280,7 @@ void session_job_finish(struct session_task *task)
         answer_reads(job);
         answer_writes(job);
         plan_sync(job);
-        if (job->write_error || job->delete_error || job->late_error)
+        if (job->write_error || job->delete_error || job->dirty_error)
                 doubt(session);
         if (job->delete)
                 finish_delete(job);

@@ -87,21 +87,21 @@ static int by_change(const void *a, const void *b)
         return (left > right) - (left < right);
 }
 
-static void store_late(struct session_job *job)
+static void store_dirty(struct session_job *job)
 {
         struct change changes[2];
         size_t n = 0;
 
         for (int names = 0; names < 2; names++)
-                if (job->n_late[names])
+                if (job->n_dirty[names])
                         changes[n++] = (struct change){
                                 .kind = names ? CHANGE_NAME_TIMES : CHANGE_PEER_TIMES,
-                                .times = job->late[names],
-                                .n = job->n_late[names],
+                                .times = job->dirty[names],
+                                .n = job->n_dirty[names],
                         };
         if (n > 0)
-                job->late_error = job->backend->apply(job->task.stored, changes, n, DURABLE_SYSTEM, NULL,
-                                                      NULL, &job->late_fault);
+                job->dirty_error = job->backend->apply(job->task.stored, changes, n, DURABLE_SYSTEM, NULL,
+                                                       NULL, &job->dirty_fault);
 }
 
 static int scan(struct session_job *job, struct op *op)
@@ -148,7 +148,7 @@ void session_job_run(struct job *base)
 {
         struct session_job *job = (struct session_job *)base;
 
-        store_late(job);
+        store_dirty(job);
         read_all(job);
         if (job->n_changes > 0) {
                 job->no_memory = false;

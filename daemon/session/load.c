@@ -54,7 +54,7 @@ static void load_finish(struct session_task *task)
 bool load_start(struct session *session, bool create, struct slice dialect, loaded_fn loaded)
 {
         struct load *load = calloc(1, sizeof(*load));
-        struct cache *cache = cache_new(session->sessions->cache_pool, queue_late, session);
+        struct cache *cache = cache_new(session->sessions->cache_pool, queue_dirty, session);
 
         if (!load || !cache) {
                 free(load);

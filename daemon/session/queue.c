@@ -65,7 +65,7 @@ static void take_from_lanes(struct session *session, struct session_job *job)
 
 static bool has_work(const struct session *session)
 {
-        return !lanes_empty(session) || session->n_late[0] + session->n_late[1] > 0 || session->sync_wanted;
+        return !lanes_empty(session) || session->n_dirty[0] + session->n_dirty[1] > 0 || session->sync_wanted;
 }
 
 bool queue_run(struct session *session)
@@ -101,22 +101,22 @@ void queue_overdue(struct session *session)
         lanes_fail(session, WIRE_UNAVAILABLE, text);
 }
 
-/* ---- late rows: their time is newer in the cache than in the backend ---- */
+/* ---- dirty rows: their time is newer in the cache than in the backend ---- */
 
-void queue_late(void *arg, bool is_names, struct row_time time)
+void queue_dirty(void *arg, bool is_names, struct row_time time)
 {
         struct session *session = arg;
-        struct row_time *late = array_grow(session->late[is_names], session->n_late[is_names],
-                                           &session->late_cap[is_names], sizeof(*late));
+        struct row_time *dirty = array_grow(session->dirty[is_names], session->n_dirty[is_names],
+                                            &session->dirty_cap[is_names], sizeof(*dirty));
 
-        if (!late)
+        if (!dirty)
                 return; /* no memory: the stored time stays up to ten minutes too old, and nothing else is
                            lost */
-        session->late[is_names] = late;
-        late[session->n_late[is_names]++] = time;
+        session->dirty[is_names] = dirty;
+        dirty[session->n_dirty[is_names]++] = time;
 }
 
-bool queue_run_late(struct session *session)
+bool queue_run_dirty(struct session *session)
 {
         enum { AT_ONCE = 4096 };
 
@@ -125,7 +125,7 @@ bool queue_run_late(struct session *session)
                 size_t n = cache_take_dirty(session->cache, names, times, AT_ONCE);
 
                 for (size_t i = 0; i < n; i++)
-                        queue_late(session, names, times[i]);
+                        queue_dirty(session, names, times[i]);
         }
-        return session->n_late[0] + session->n_late[1] > 0 && queue_run(session);
+        return session->n_dirty[0] + session->n_dirty[1] > 0 && queue_run(session);
 }

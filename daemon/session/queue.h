@@ -18,12 +18,12 @@
 bool queue_run(struct session *session);
 
 /* Before the session closes: the same, with the row times that only the cache has. */
-bool queue_run_late(struct session *session);
+bool queue_run_dirty(struct session *session);
 
 /* Answers all that waits in the lanes and in the job under way, because the job has missed its deadline. */
 void queue_overdue(struct session *session);
 
 /* cache.h's cache_dirty_fn; `arg` is the session. */
-void queue_late(void *arg, bool is_names, struct row_time time);
+void queue_dirty(void *arg, bool is_names, struct row_time time);
 
 #endif

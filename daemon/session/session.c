@@ -76,9 +76,9 @@ static void unload(struct session *session)
         identity_wipe(&session->identity);
         states_clear(&session->states);
         for (int names = 0; names < 2; names++) {
-                free(session->late[names]);
-                session->late[names] = NULL;
-                session->n_late[names] = session->late_cap[names] = 0;
+                free(session->dirty[names]);
+                session->dirty[names] = NULL;
+                session->n_dirty[names] = session->dirty_cap[names] = 0;
         }
         if (session->cache)
                 cache_drop(session->cache);

@@ -75,11 +75,11 @@ struct session {
         struct link handles;
         size_t n_handles;
         size_t n_watching;
-        struct link openings;     /* opening.c's */
-        struct link lanes;        /* op.h */
-        struct row_time *late[2]; /* times that the cache gave up, to be stored: of peers, of names */
-        size_t n_late[2];
-        size_t late_cap[2];
+        struct link openings;      /* opening.c's */
+        struct link lanes;         /* op.h */
+        struct row_time *dirty[2]; /* times that the cache gave up, to be stored: of peers, of names */
+        size_t n_dirty[2];
+        size_t dirty_cap[2];
 
         uint64_t linger_ms;      /* of a memory session: the longest `linger` of its opens */
         struct session_job *job; /* under way, if it is one of queue.c's */
