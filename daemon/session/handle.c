@@ -100,6 +100,9 @@ struct handle *handle_new(struct session *session, struct client *client)
         handle->lane->n_handles++;
         link_append(&session->handles, &handle->link);
         session->n_handles++;
+        /* Here, not in advance.c: this handle may be closed before the session is advanced. */
+        timer_stop(session->sessions->timers, &session->idle);
+        session->close_wanted = false;
         session_wake(session);
         return handle;
 }

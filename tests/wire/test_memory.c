@@ -3,6 +3,7 @@
  * them together.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../support/program.h"
@@ -57,7 +58,7 @@ START_TEST(kept_after_the_last_handle_while_it_lingers)
 }
 END_TEST
 
-/* No event tells that it is gone: this is the one test that waits for time to pass, with a wide margin. */
+/* No event tells that it is gone: these two tests wait for time to pass, with a wide margin. */
 START_TEST(gone_after_linger)
 {
         DAEMON d = daemon_start();
@@ -68,6 +69,31 @@ START_TEST(gone_after_linger)
         wire_readable(c, 4000);
         expect(c, "!not_found", "open('anna', {backend: 'memory', create: false})");
         expect(c, "...created: false...", "open('bella', {backend: 'memory', create: false})");
+}
+END_TEST
+
+/* `open` and `close` arrive in one read: the session is never looked at while the handle is open. */
+START_TEST(linger_starts_again_with_every_last_handle)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {backend: 'memory', linger: 1}");
+        size_t len, more;
+        uint8_t *requests = wire_pack(1000, &len, "open('anna', {backend: 'memory', linger: 3600})");
+        uint8_t *closing = wire_pack(1001, &more, "close(%d)", s + 1);
+
+        expect(c, "nil", "set(%d, {dc_id: 4})", s);
+        expect(c, "nil", "close(%d)", s);
+        requests = realloc(requests, len + more);
+        ck_assert_ptr_nonnull(requests);
+        memcpy(requests + len, closing, more);
+        wire_raw(c, requests, len + more);
+        wire_answer(c, 1000);
+        expect_text(wire_answer(c, 1001), "nil");
+        wire_readable(c, 2000);
+        expect(c, "[4]", "get(%d, ['dc_id'])", wire_open(c, "'anna', {backend: 'memory', create: false}"));
+        free(requests);
+        free(closing);
 }
 END_TEST
 
@@ -106,6 +132,7 @@ int main(void)
                 memory_may_be_the_default,
                 kept_after_the_last_handle_while_it_lingers,
                 gone_after_linger,
+                linger_starts_again_with_every_last_handle,
                 the_limit_is_for_all_sessions_together,
                 NULL,
         };
