@@ -369,6 +369,10 @@ void opening_start(struct client *client, struct request *request, struct sessio
 
         if (!permitted(client, request, sessions, storage, name, options->exclusive, &may_create))
                 return;
+        if (session && !link_empty(&session->woken)) { /* a `close` before this open, for example, counts */
+                sessions->advance(sessions);
+                session = sessions_find(sessions, storage, name);
+        }
         if (session && (session->overdue || (session->state == SESSION_OPEN && !session_is_ours(session)))) {
                 answer_error(request, WIRE_UNAVAILABLE, "%s",
                              session->overdue ? overdue_text : "ownership of the session is being confirmed");
@@ -386,4 +390,6 @@ void opening_start(struct client *client, struct request *request, struct sessio
                 return;
         }
         wait_for(session, client, request, options, may_create);
+        if (session->state == SESSION_OPEN)
+                openings_grant(session); /* now: a `close` after this open does not count */
 }

@@ -16,9 +16,9 @@
  * LOADING and CLOSING, never in CLOSED and ENDING.
  *
  * All other code only wakes a session, when what it waits for may have changed. advance.c then decides what
- * comes next: when the messages of one read have been dispatched, when a job has come back, and when the
- * loop's turn ends. Sessions are freed only there: a pointer to one is valid until the next
- * sessions_advance().
+ * comes next: when the messages of one read have been dispatched, when a job has come back, when the loop's
+ * turn ends, and before an `open` of a session that has been woken. Sessions are freed only there: a pointer
+ * to one is valid until the next sessions_advance().
  */
 
 #include "../../backends/backend.h"
@@ -100,7 +100,7 @@ struct sessions {
         struct timers *timers;
         struct cache_pool *cache_pool;
         struct storages *storages;
-        void (*advance)(struct sessions *sessions); /* advance.c's: called when a job has come back */
+        void (*advance)(struct sessions *sessions); /* advance.c's */
         void *tree;                                 /* by storage and name */
         struct link list;
         size_t count;

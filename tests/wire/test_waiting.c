@@ -121,6 +121,39 @@ START_TEST(each_open_is_refused_for_its_own_reason)
 }
 END_TEST
 
+/* Frozen meanwhile, the daemon reads both requests at once. */
+START_TEST(an_open_does_not_see_what_is_sent_after_it)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {mode: 'exclusive'}");
+        uint32_t opening, closing;
+
+        daemon_freeze(d);
+        opening = wire_send(c, "open('anna', {})");
+        closing = wire_send(c, "close(%d)", s);
+        daemon_thaw(d);
+        expect_text(wire_answer(c, opening), "!busy");
+        expect_text(wire_answer(c, closing), "nil");
+}
+END_TEST
+
+START_TEST(an_open_sees_what_is_sent_before_it)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {backend: 'memory'}");
+        uint32_t opening, closing;
+
+        daemon_freeze(d);
+        closing = wire_send(c, "close(%d)", s);
+        opening = wire_send(c, "open('anna', {backend: 'memory'})");
+        daemon_thaw(d);
+        expect_text(wire_answer(c, closing), "nil");
+        expect_text(wire_answer(c, opening), "...created: true...");
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -129,6 +162,8 @@ int main(void)
                 requests_before_the_daemons_end_are_answered,
                 large_reads_after_a_write_cost_bounded_memory,
                 each_open_is_refused_for_its_own_reason,
+                an_open_does_not_see_what_is_sent_after_it,
+                an_open_sees_what_is_sent_before_it,
                 NULL,
         };
 
