@@ -297,11 +297,17 @@ void openings_overdue(struct session *session)
 
 void openings_end_of_client(struct client *client)
 {
-        for (struct link *at = client->openings.next; at != &client->openings; at = at->next) {
-                struct opening *opening = LINK_OF(at, struct opening, of_client);
+        struct link *at = client->openings.next;
 
+        while (at != &client->openings) {
+                struct opening *opening = LINK_OF(at, struct opening, of_client);
+                struct session *session = opening->session;
+
+                at = at->next;
                 opening->deadline_ms = 0;
-                session_wake(opening->session);
+                session_wake(session);
+                if (session->state == SESSION_OPEN)
+                        look_at(session, opening); /* before the handles close that exclude it */
         }
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -299,6 +300,21 @@ START_TEST(delete_takes_effect_in_order)
 }
 END_TEST
 
+/* What excludes the opening is a handle of the same client, which the end closes. */
+START_TEST(an_opening_whose_client_ends_is_refused)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        uint32_t waiting;
+
+        wire_open(c, "'anna', {mode: 'exclusive'}");
+        waiting = wire_send(c, "open('anna', {wait: 60000})");
+        ck_assert_int_eq(shutdown(wire_fd(c), SHUT_WR), 0);
+        expect_text(wire_answer(c, waiting), "!busy");
+        wire_expect_closed(c);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -314,6 +330,7 @@ int main(void)
                 delete_removes_and_ends_every_handle,
                 delete_after_close_opens_again,
                 delete_takes_effect_in_order,
+                an_opening_whose_client_ends_is_refused,
                 NULL,
         };
 
