@@ -221,17 +221,26 @@ static void fail_opening(struct opening *opening, int error, const struct fault 
         opening_free(opening);
 }
 
+/* The client of the opening for which it is loaded. */
+static const char *asker(const struct session *session, char text[CLIENT_TEXT_BYTES])
+{
+        const struct client *client =
+                link_empty(&session->openings) ? NULL : opening_of(session->openings.next)->client;
+
+        return client ? client_describe(client, text) : "a client that has gone";
+}
+
 static void load_failed(struct session *session, int error, const struct fault *fault)
 {
         /* Other openings may still succeed: one that creates the session, or asks for another dialect. */
         bool all = error != BACKEND_E_NOT_FOUND && error != BACKEND_E_OPTION;
         bool first = true; /* the one for which it was loaded */
         struct link *at = session->openings.next;
-        char what[SESSION_TEXT_BYTES];
+        char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
         if (error != BACKEND_E_NOT_FOUND)
-                log_write(session->sessions->log, LOG_WARNING, "cannot open %s: %s",
-                          session_describe(session, what), fault->text);
+                log_write(session->sessions->log, LOG_WARNING, "cannot open %s for %s: %s",
+                          session_describe(session, what), asker(session, who), fault->text);
         while (at != &session->openings) {
                 struct opening *opening = opening_of(at);
 
@@ -246,14 +255,11 @@ static void load_failed(struct session *session, int error, const struct fault *
 
 static void log_load(const struct session *session)
 {
-        const struct client *client =
-                link_empty(&session->openings) ? NULL : opening_of(session->openings.next)->client;
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
         log_write(session->sessions->log, LOG_INFO, "%s %s by %s: %s, version %d",
                   session_describe(session, what), session->created_untold ? "created" : "opened",
-                  client ? client_describe(client, who) : "a client that has gone", session->dialect,
-                  session->version);
+                  asker(session, who), session->dialect, session->version);
 }
 
 static void on_loaded(struct session *session, int error, const struct fault *fault)

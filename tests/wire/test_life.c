@@ -55,6 +55,26 @@ START_TEST(the_log_names_who_opened_created_and_deleted)
 }
 END_TEST
 
+START_TEST(the_log_names_whose_open_failed)
+{
+        static const char garbage[] = "this is no session file";
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        TEST_FREED char *path = test_format("%s/bad.session", d->data);
+        TEST_FREED char *failed = test_format(
+                "cannot open session bad (file) for client a bot (id 1, pid %d, uid %u): ", (int)getpid(),
+                (unsigned)getuid());
+        TEST_FREED char *log = NULL;
+
+        test_write_file(path, garbage, strlen(garbage));
+        wire_call(c, "hello({client: 'a bot'})");
+        expect(c, "!corrupt", "open('bad', {})");
+        daemon_stop(d);
+        log = daemon_log(d);
+        ck_assert_ptr_nonnull(strstr(log, failed));
+}
+END_TEST
+
 START_TEST(a_second_daemon_on_the_data_is_refused)
 {
         DAEMON d = daemon_start();
@@ -402,6 +422,7 @@ int main(void)
 {
         const TTest *const tests[] = {
                 the_log_names_who_opened_created_and_deleted,
+                the_log_names_whose_open_failed,
                 a_second_daemon_on_the_data_is_refused,
                 a_second_daemon_on_the_socket_is_refused,
                 a_frozen_daemons_socket_is_not_taken,
