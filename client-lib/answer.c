@@ -45,8 +45,9 @@ static void mark_overtaken(struct request *request)
 }
 
 /*
- * Whether the request has failed. It has not if the session ended as the request wanted. May replace the
- * daemon's `bad_session` by the reason why the session has ended.
+ * Whether the request has failed. An error is success for a request that wanted the session to end: `close`,
+ * or `delete` of a session that is gone. The daemon's `bad_session` may be replaced by the reason why the
+ * session has ended.
  */
 static bool has_failed(const struct request *request, struct failure *failure)
 {

@@ -3,11 +3,11 @@
  *
  * Several peers may have one username or number; the daemon chooses. So a look-up by name or number finds an
  * entry only if the daemon has answered that very look-up with it. Its choice may change with every change to
- * any peer: then all these answers are forgotten. (One change is not told: when the row of another peer with
- * the name is repeated, that peer becomes the newest. The remembered one stays.)
+ * any peer: then all these answers are forgotten. There is one exception: the daemon does not notify
+ * when a row is repeated. If another peer has the same name, it is the newest then, but the entry stays.
  *
- * A name in the usernames table has an age of its own, which no answer tells. So only a peer's own username
- * is remembered.
+ * Rows of the usernames table have a time of their own, and answers do not contain it. So only a peer's own
+ * username is remembered.
  */
 
 #include "cache.h"

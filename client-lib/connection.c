@@ -2,8 +2,8 @@
  * The socket: connecting, reading, writing, and its loss. The program has one descriptor for the client's
  * whole life: an epoll instance that holds the current socket and a timer.
  *
- * The timer is set only to go off earlier, never later: it may go off too early, and is then set anew. So
- * with equal timeouts it is set once per timeout, not once per request.
+ * The timer is only ever moved forward. It may go off before anything is due; then it is set for what is due
+ * next. So with equal timeouts it is set once per timeout, not once per request.
  */
 
 #include <assert.h>
@@ -164,7 +164,8 @@ static void hello_answered(void *arg, struct gram_reply *reply);
 
 /*
  * What this library understands beyond version 1 of the protocol; `hello` tells it. The list is empty today.
- * It is sent all the same, so that the way around older daemons, which refuse the key, is always in use.
+ * It is sent all the same: so the fallback for older daemons, which refuse the key, is exercised by every
+ * client.
  */
 static const char *const features[] = { NULL };
 

@@ -43,6 +43,8 @@ static void done(struct job *base)
         config_deinit(&job->fresh);
         free(job);
         reload->running = false;
+        if (reload->stopping)
+                return;
         sd_notify(0, "READY=1");
         if (reload->again)
                 reload_start(reload);

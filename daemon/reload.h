@@ -18,7 +18,8 @@ struct reload {
         char **argv;
         void (*adopted)(struct reload *reload); /* `config` has changed */
         bool running;
-        bool again; /* a SIGHUP came while a reload was running */
+        bool again;    /* a SIGHUP came while a reload was running */
+        bool stopping; /* the daemon ends: the manager is not told that it is ready again */
 };
 
 void reload_start(struct reload *reload);

@@ -167,13 +167,14 @@ static void check_stopped(struct server *server)
         timer_stop(&server->timers, &server->sessions.confirming);
         timer_stop(&server->timers, &server->clients.retry);
         uv_walk(&server->loop, close_handle, NULL);
+        signal(SIGHUP, SIG_IGN); /* its handle is closed: a late one would end the process */
 }
 
 static void stop(struct server *server)
 {
         if (server->stopping)
                 return;
-        server->stopping = server->clients.stopping = true;
+        server->stopping = server->clients.stopping = server->reload.stopping = true;
         sd_notify(0, "STOPPING=1");
         log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->clients.n,
                   server->sessions.count);

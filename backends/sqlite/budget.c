@@ -1,12 +1,13 @@
 /*
  * Bounds for the whole daemon.
  *
- * Files: the page caches of all open sessions share one budget. Whenever a session is used it takes its share
- * of what is spare, or gives back what exceeds its share because more sessions are open. A few pages are free
- * of charge, so that every session works. The -wal files have shares of the disk in the same way.
+ * Files: the page caches of all open sessions share one budget. A session's share is the budget
+ * divided by the number of open sessions, and a quarter at most. Whenever a session is used, its cache is set
+ * to that share. A few pages do not count, so that every session works. The -wal files share the disk in the
+ * same way.
  *
- * Memory sessions: the budget bounds everything that they hold. A batch can grow its session by what is
- * spare, and no further.
+ * Memory sessions: the budget bounds everything that they hold. A batch fails if its session
+ * would need more than is left of it.
  */
 
 #include <assert.h>

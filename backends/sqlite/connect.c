@@ -65,7 +65,8 @@ int sqlite_connect(struct backend_session *session, struct fault *fault)
         if (rc != SQLITE_OK)
                 return sqlite_fault(session, rc, "opening", fault);
         protect(session->db);
-        /* Until the file is taken it is only read, and a -wal that came with it stays. */
+        /* Before gramd makes the file its own, it only reads it: closing must not remove a -wal that came
+         * with it. */
         sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, session->had_wal, NULL);
         return sqlite_exec(session, fault,
                            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;"
