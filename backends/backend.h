@@ -95,6 +95,8 @@ struct match {
         bool from_table; /* LOOKUP_USERNAME: found through the usernames table, not by its own username */
         bool has_row_time;
         int64_t row_time; /* of the row in the usernames table */
+        bool is_former;   /* the peer's row has the fence of a former owner: a repetition of it must be stored
+                           */
 };
 
 typedef bool (*match_fn)(void *arg, const struct match *match); /* false: no memory, stop */
@@ -203,6 +205,12 @@ struct backend {
 
         /* Takes the session, also on failure: the next start of the daemon then cleans up. */
         int (*close)(struct backend_session *session, struct fault *fault);
+
+        /*
+         * Takes the session without giving up ownership: this daemon ends, and its next start goes on with
+         * it. NULL: `close` does.
+         */
+        void (*leave)(struct backend_session *session);
 
         /* Removes what is stored and takes the session. On failure it stays open and the caller's. */
         int (*remove)(struct backend_session *session, bool remove_peers, struct fault *fault);

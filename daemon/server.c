@@ -99,7 +99,7 @@ static void on_ending(struct connection *connection)
 
 static void on_drain(struct connection *connection)
 {
-        handles_close(client_of(connection), false);
+        handles_abandon(client_of(connection), false);
 }
 
 static void on_dropped(struct connection *connection)
@@ -107,7 +107,7 @@ static void on_dropped(struct connection *connection)
         struct client *client = client_of(connection);
 
         openings_abandon(client);
-        handles_close(client, true);
+        handles_abandon(client, true);
         client_leave(client);
 }
 

@@ -413,6 +413,7 @@ static void instance_free(struct mongo_instance *instance)
         mongoc_uri_destroy(instance->uri);
         if (instance->client)
                 mongoc_client_destroy(instance->client);
+        free(instance->watched);
         free(instance);
 }
 
@@ -438,21 +439,27 @@ struct mongo_instance *mongo_instance_start(struct backend_env *env)
         return NULL;
 }
 
-/* The document is deleted if every session is released. Else sessions still name it: it is marked dead. */
+void mongo_instance_leave(struct mongo_instance *instance)
+{
+        atomic_store(&instance->left, true);
+}
+
+/*
+ * The document is deleted if every session is released. Else it stays as it is: clients may hold leases, and
+ * other daemons take the sessions only when they have watched it long enough.
+ */
 static void end_instance(struct mongo_instance *instance)
 {
         MONGO_COLLECTION collection = NULL;
         MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(instance->id));
-        MONGO_BSON dead = BCON_NEW("$set", "{", "dead", BCON_BOOL(true), "}");
 
         if (!instance->client || instance->phase != INSTANCE_REGISTERED || atomic_load(&instance->away))
                 return;
         release_pending(instance);
+        if (instance->pending || atomic_load(&instance->left))
+                return;
         collection = mongo_instances(instance->client);
-        if (instance->pending)
-                mongoc_collection_update_one(collection, filter, dead, NULL, NULL, NULL);
-        else
-                mongoc_collection_delete_one(collection, filter, NULL, NULL, NULL);
+        mongoc_collection_delete_one(collection, filter, NULL, NULL, NULL);
 }
 
 void mongo_instance_stop(struct mongo_instance *instance)

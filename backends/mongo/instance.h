@@ -34,9 +34,13 @@ int64_t mongo_instance_left(const struct mongo_instance *instance, uint64_t epoc
 void mongo_instance_failed(struct mongo_instance *instance, const char *why);
 bool mongo_instance_is_away(struct mongo_instance *instance, struct fault *fault);
 
-/* To take a session of another instance. 0: that instance is marked dead; BACKEND_E_BUSY: it may be alive. */
+/* To take a session of another instance. 0: that instance has ended; BACKEND_E_BUSY: it may be
+ * alive. */
 int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *client, const char *owner,
                            int64_t term_ms, int64_t since, struct fault *fault);
+
+/* Sessions go on naming the instance after its end: its document stays as it is. Any thread may call it. */
+void mongo_instance_leave(struct mongo_instance *instance);
 
 /* The session could not be released: the thread repeats that after each renewal, until it succeeds. */
 void mongo_instance_release_later(struct mongo_instance *instance, const struct backend_session *session);

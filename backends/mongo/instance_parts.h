@@ -8,13 +8,14 @@
 
 #include "instance.h"
 
-enum { WATCHES_MAX = 64, PLACE_BYTES = 4400 };
+enum { PLACE_BYTES = 4400 };
 
 /* Another instance, whose counter has not changed since `since_ms`. */
 struct watched {
         char id[MONGO_ID_BYTES];
         int64_t counter;
         int64_t since_ms;
+        int64_t used_ms; /* when a session of it was last wanted */
 };
 
 /* A session that could not be released yet. */
@@ -54,6 +55,7 @@ struct mongo_instance {
         _Atomic int64_t end_ms; /* of CLOCK_BOOTTIME */
         _Atomic uint64_t epoch; /* 0: no instance now */
         _Atomic bool away;
+        _Atomic bool left; /* some session names it after its end */
 
         pthread_t thread;
         pthread_mutex_t lock; /* protects what follows; never held while anything blocks */
@@ -66,7 +68,9 @@ struct mongo_instance {
         char current[MONGO_ID_BYTES]; /* the id of `epoch` */
         char why[256];                /* the last failure */
         struct pending_release *pending;
-        struct watched watched[WATCHES_MAX];
+        struct watched *watched; /* ascending by id */
+        size_t n_watched, watched_cap;
+        int64_t pruned_ms;
 };
 
 /* This clock also counts while the machine is suspended. */

@@ -332,6 +332,7 @@ const struct backend backend_mongo = {
         .confirm = mongo_confirm,
         .lease = mongo_lease,
         .close = mongo_close,
+        .leave = mongo_leave,
         .remove = mongo_remove,
         .find = mongo_find,
         .scan_peers = mongo_scan_peers,

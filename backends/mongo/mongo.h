@@ -131,6 +131,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
                struct opened *opened, struct fault *fault);
 int mongo_confirm(struct backend_session *session, struct opened *opened, struct fault *fault);
 int mongo_close(struct backend_session *session, struct fault *fault);
+void mongo_leave(struct backend_session *session);
 int mongo_remove(struct backend_session *session, bool remove_peers, struct fault *fault);
 
 /*

@@ -71,7 +71,8 @@ struct finding {
         size_t n;
         struct asked *named; /* ascending by id: peers that rows of the usernames table lead to */
         size_t n_named, cap_named;
-        bool *met; /* for each of `named`: its peer is stored */
+        bool *met;     /* for each of `named`: its peer is stored */
+        int64_t fence; /* this owner's */
         match_fn found;
         void *arg;
 };
@@ -97,21 +98,33 @@ static struct asked *first_of(struct asked *all, size_t n, const struct asked *k
         return at;
 }
 
-static bool answer(struct finding *finding, const struct asked *asked, const struct peer *peer)
+/* A stored peer, and whether a former owner wrote it. */
+struct stored {
+        struct peer peer;
+        bool is_former;
+};
+
+static bool read_stored(const struct finding *finding, const bson_t *document, struct stored *stored)
 {
-        const struct match match = { asked->lookup, *peer, asked->from_table, asked->has_time,
-                                     asked->row_time };
+        stored->is_former = mongo_number_of(document, MONGO_FENCE, 0) != finding->fence;
+        return mongo_peer_of(document, &stored->peer);
+}
+
+static bool answer(struct finding *finding, const struct asked *asked, const struct stored *stored)
+{
+        const struct match match = { asked->lookup,   stored->peer,    asked->from_table,
+                                     asked->has_time, asked->row_time, stored->is_former };
 
         return finding->found(finding->arg, &match);
 }
 
 static bool answer_all(struct finding *finding, struct asked *all, size_t n, const struct asked *key,
-                       const struct peer *peer)
+                       const struct stored *stored)
 {
         for (struct asked *at = first_of(all, n, key); at && at < all + n && by_key(at, key) == 0; at++) {
                 if (all == finding->named)
                         finding->met[at - all] = true;
-                if (!answer(finding, at, peer))
+                if (!answer(finding, at, stored))
                         return false;
         }
         return true;
@@ -120,49 +133,49 @@ static bool answer_all(struct finding *finding, struct asked *all, size_t n, con
 static bool on_by_id(void *arg, const bson_t *document)
 {
         struct finding *finding = arg;
-        struct peer peer;
+        struct stored stored;
         struct asked key = { .kind = LOOKUP_ID };
 
-        if (!mongo_peer_of(document, &peer))
+        if (!read_stored(finding, document, &stored))
                 return true;
-        key.id = peer.id;
-        return answer_all(finding, finding->asked, finding->n, &key, &peer);
+        key.id = stored.peer.id;
+        return answer_all(finding, finding->asked, finding->n, &key, &stored);
 }
 
 static bool on_by_username(void *arg, const bson_t *document)
 {
         struct finding *finding = arg;
-        struct peer peer;
+        struct stored stored;
         struct asked key = { .kind = LOOKUP_USERNAME };
 
-        if (!mongo_peer_of(document, &peer) || !peer.username.data)
+        if (!read_stored(finding, document, &stored) || !stored.peer.username.data)
                 return true;
-        key.text = peer.username;
-        return answer_all(finding, finding->asked, finding->n, &key, &peer);
+        key.text = stored.peer.username;
+        return answer_all(finding, finding->asked, finding->n, &key, &stored);
 }
 
 static bool on_by_phone(void *arg, const bson_t *document)
 {
         struct finding *finding = arg;
-        struct peer peer;
+        struct stored stored;
         struct asked key = { .kind = LOOKUP_PHONE };
 
-        if (!mongo_peer_of(document, &peer) || !peer.phone_number.data)
+        if (!read_stored(finding, document, &stored) || !stored.peer.phone_number.data)
                 return true;
-        key.text = peer.phone_number;
-        return answer_all(finding, finding->asked, finding->n, &key, &peer);
+        key.text = stored.peer.phone_number;
+        return answer_all(finding, finding->asked, finding->n, &key, &stored);
 }
 
 static bool on_named_peer(void *arg, const bson_t *document)
 {
         struct finding *finding = arg;
-        struct peer peer;
+        struct stored stored;
         struct asked key = { .kind = LOOKUP_ID };
 
-        if (!mongo_peer_of(document, &peer))
+        if (!read_stored(finding, document, &stored))
                 return true;
-        key.id = peer.id;
-        return answer_all(finding, finding->named, finding->n_named, &key, &peer);
+        key.id = stored.peer.id;
+        return answer_all(finding, finding->named, finding->n_named, &key, &stored);
 }
 
 /* A row of the usernames table. Its peer is looked up afterwards. */
@@ -213,7 +226,7 @@ static void append_key(bson_t *array, const char *key, const void *values, size_
 /* Reports names whose peer is not stored. */
 static bool report_unmet(struct finding *finding)
 {
-        const struct peer nobody = { 0 };
+        const struct stored nobody = { 0 };
 
         for (size_t i = 0; i < finding->n_named; i++)
                 if (!finding->met[i] && !answer(finding, &finding->named[i], &nobody))
@@ -282,7 +295,7 @@ int mongo_find(struct backend_session *session, const struct lookup *lookups, si
                void *arg, struct fault *fault)
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
-        struct finding finding = { .n = n, .found = found, .arg = arg };
+        struct finding finding = { .n = n, .found = found, .arg = arg, .fence = session->fence };
         int result;
 
         assert(session->phase == MONGO_OWNED);

@@ -6,6 +6,7 @@
 
 #include "instance_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct seen {
@@ -58,33 +59,83 @@ static int look(struct mongo_instance *instance, mongoc_client_t *client, const 
         return result;
 }
 
+enum { FORGET_MS = 3600000, PRUNE_MS = 60000 };
+
+/* Forgets instances of which no session has been wanted for an hour. */
+static void prune(struct mongo_instance *instance, int64_t now)
+{
+        size_t kept = 0;
+
+        if (now - instance->pruned_ms < PRUNE_MS)
+                return;
+        instance->pruned_ms = now;
+        for (size_t i = 0; i < instance->n_watched; i++)
+                if (now - instance->watched[i].used_ms < FORGET_MS)
+                        instance->watched[kept++] = instance->watched[i];
+        instance->n_watched = kept;
+}
+
+/* The first whose id is not less. */
+static size_t place_of(const struct mongo_instance *instance, const char *id)
+{
+        size_t low = 0, high = instance->n_watched;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (strcmp(instance->watched[middle].id, id) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+/* The watch of this instance, begun where there is none. NULL: no memory. */
+static struct watched *watch_of(struct mongo_instance *instance, const char *id, int64_t now)
+{
+        size_t place;
+        struct watched *at;
+
+        prune(instance, now);
+        place = place_of(instance, id);
+        if (place < instance->n_watched && strcmp(instance->watched[place].id, id) == 0)
+                return &instance->watched[place];
+        if (instance->n_watched == instance->watched_cap) {
+                size_t cap = instance->watched_cap ? instance->watched_cap * 2 : 16;
+                struct watched *grown = reallocarray(instance->watched, cap, sizeof(*grown));
+
+                if (!grown)
+                        return NULL;
+                instance->watched = grown;
+                instance->watched_cap = cap;
+        }
+        at = &instance->watched[place];
+        memmove(at + 1, at, (instance->n_watched++ - place) * sizeof(*at));
+        *at = (struct watched){ .counter = -2 }; /* like no counter that is read */
+        snprintf(at->id, sizeof(at->id), "%s", id);
+        return at;
+}
+
 /* Has its counter not changed for 4/3 of its term? The time counts from when the counter was first seen. */
 static bool unchanged_long_enough(struct mongo_instance *instance, const char *owner, const struct seen *seen)
 {
         int64_t now = mongo_boot_ms();
-        struct watched *slot = &instance->watched[0];
-        bool out = false;
+        struct watched *watched;
+        bool result = false;
 
         pthread_mutex_lock(&instance->lock);
-        for (size_t i = 0; i < WATCHES_MAX; i++) {
-                struct watched *at = &instance->watched[i];
-
-                if (strcmp(at->id, owner) == 0) {
-                        slot = at;
-                        break;
-                }
-                if (at->since_ms < slot->since_ms)
-                        slot = at;
+        watched = watch_of(instance, owner, now);
+        if (watched && watched->counter == seen->counter) {
+                result = now - watched->since_ms >= seen->term_ms + (seen->term_ms + 2) / 3;
+        } else if (watched) {
+                watched->counter = seen->counter;
+                watched->since_ms = now;
         }
-        if (strcmp(slot->id, owner) == 0 && slot->counter == seen->counter) {
-                out = now - slot->since_ms >= seen->term_ms + (seen->term_ms + 2) / 3;
-        } else {
-                snprintf(slot->id, sizeof(slot->id), "%s", owner);
-                slot->counter = seen->counter;
-                slot->since_ms = now;
-        }
+        if (watched)
+                watched->used_ms = now;
         pthread_mutex_unlock(&instance->lock);
-        return out;
+        return result;
 }
 
 /* By compare-and-swap on the counter, acknowledged by a majority. 1: the counter has changed. */
@@ -120,11 +171,17 @@ int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *cli
         result = look(instance, client, owner, &seen, fault);
         if (result)
                 return result;
-        /* This daemon holds the lock of its data directory: another instance of that directory has ended. */
-        here = seen.exists && strcmp(seen.boot_id, instance->boot_id) == 0 &&
+        /*
+         * This daemon holds the lock of its data directory: another instance of that directory has ended. It
+         * is not marked dead: clients on this host may still hold leases on its other sessions, which no
+         * other host may take before it has watched long enough.
+         */
+        here = seen.exists && !seen.dead && strcmp(seen.boot_id, instance->boot_id) == 0 &&
                strcmp(seen.place, instance->place) == 0;
+        if (here)
+                return 0;
         result = 1;
-        if (seen.dead || here || unchanged_long_enough(instance, owner, &seen))
+        if (seen.dead || unchanged_long_enough(instance, owner, &seen))
                 result = mark_dead(client, owner, &seen, &error);
         if (result < 0)
                 return mongo_fault(instance->env, NULL, &error, fault);

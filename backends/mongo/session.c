@@ -408,6 +408,14 @@ int mongo_close(struct backend_session *session, struct fault *fault)
         return result;
 }
 
+/* The document goes on naming this instance. Its data directory's next start takes the session from it. */
+void mongo_leave(struct backend_session *session)
+{
+        mongo_instance_leave(session->env->instance);
+        enter_phase(session, MONGO_ENDED);
+        free(session);
+}
+
 static int remove_all(struct backend_session *session, mongoc_client_t *client, const char *name,
                       struct fault *fault)
 {

@@ -261,20 +261,24 @@ static struct match current(const struct cache *cache, const struct match *match
         return now;
 }
 
-static struct entry *remember_peer(struct shelf *shelf, const struct peer *peer)
+static struct entry *remember_peer(struct shelf *shelf, const struct match *match)
 {
-        struct entry *entry = shelf_find_id(shelf, BY_ID, peer->id);
+        struct entry *entry = shelf_find_id(shelf, BY_ID, match->peer.id);
         struct peer known;
 
-        if (!entry || entry->kind != ENTRY_PEER)
-                return shelf_replace_peer(shelf, entry, peer);
-        entry_peer(entry, &known);
-        if (peer_same(&known, peer)) {
-                entry_use(entry);
-                return entry;
+        if (entry && entry->kind == ENTRY_PEER) {
+                entry_peer(entry, &known);
+                if (peer_same(&known, &match->peer)) {
+                        entry_use(entry);
+                        return entry;
+                }
+                entry_evict(entry);
+                entry = NULL;
         }
-        entry_evict(entry);
-        return shelf_replace_peer(shelf, NULL, peer);
+        entry = shelf_replace_peer(shelf, entry, &match->peer);
+        if (entry)
+                entry->is_former = match->is_former;
+        return entry;
 }
 
 static void remember_absence(struct shelf *shelf, int64_t id)
@@ -330,7 +334,7 @@ static void remember_text(struct shelf *shelf, enum cache_index index, struct sl
         struct entry *entry = NULL;
 
         for (size_t i = 0; i < n; i++)
-                entry = remember_peer(shelf, &matches[i].peer);
+                entry = remember_peer(shelf, &matches[i]);
         shelf_forget_text(shelf, index, text);
         if (!one_owner(matches, n))
                 remember_alias(shelf, index, text, matches, n);
@@ -366,7 +370,7 @@ enum cache_answer cache_found(struct cache *cache, const struct lookup *lookup, 
         if (lookup->kind == LOOKUP_ID && n == 0)
                 remember_absence(shelf, lookup->id);
         else if (lookup->kind == LOOKUP_ID)
-                remember_peer(shelf, &best.peer);
+                remember_peer(shelf, &best);
         else if (n > CANDIDATES_MAX || !complete)
                 shelf_forget_text(shelf, index, lookup->text);
         else

@@ -43,6 +43,7 @@ struct entry {
         bool dirty : 1;
         bool by_name : 1; /* a peer that is also in this index */
         bool by_phone : 1;
+        bool is_former : 1; /* a peer whose stored row has the fence of a former owner */
 };
 
 /* An entry with a time, which can be dirty: a peer, or its names. */

@@ -187,6 +187,9 @@ enum cache_repeat cache_repeats_peer(const struct cache *cache, const struct pee
         entry_peer(entry, &known);
         if (!peer_same(&known, peer))
                 return CACHE_NEW;
+        /* A delayed write of the former owner could replace the row, until it has this owner's fence. */
+        if (entry->is_former)
+                return CACHE_REPEAT_STORE;
         /* A packed time is changed in place, where there is room for 32 bits. */
         if (known.last_update_on < 0 || peer->last_update_on > UINT32_MAX)
                 return CACHE_REPEAT_STORE;

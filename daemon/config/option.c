@@ -67,7 +67,9 @@ static const struct own_option {
             "(within a second) or no (when the operating system decides).",
             &fsync_policies),
         OWN(idle_close_ms, true, "idle-close", OPTION_SECONDS, { .number = 5000 }, 0, DAY_MS,
-            "How long after its last handle has closed a session is closed.", NULL),
+            "How long after its last handle has closed a session is closed. Not on MongoDB: others may wait "
+            "for it.",
+            NULL),
         OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 256 * MIB }, 0, 1024 * GIB,
             "Memory for peers and usernames of all open sessions together.", NULL),
         OWN(max_message_bytes, true, "max-message", OPTION_SIZE, { .number = LIMIT_MESSAGE_BYTES }, 4 * KIB,

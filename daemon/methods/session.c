@@ -149,6 +149,7 @@ void method_lease(struct call *call)
                 return;
         }
         left = call->session->stored ? backend->lease(call->session->stored) : 0;
+        handle_lend(call->handle, left > 0 ? left : 0);
         pack_int(answer_begin(&call->request), left > 0 ? left : 0);
         answer_end(&call->request);
 }

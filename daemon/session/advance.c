@@ -13,12 +13,16 @@ enum { CONFIRM_MS = 250 };
 
 /* ---- an open session ---- */
 
+/* How long a session without handles stays open. */
 static uint64_t idle_ms(const struct session *session)
 {
+        const struct backend *backend = session->storage->backend;
+
         if (session->sessions->stopping)
                 return 0;
-        return session->storage->backend->ephemeral ? session->linger_ms
-                                                    : session->sessions->config->idle_close_ms;
+        if (backend->lease) /* other hosts and programs wait for it, and may change it next */
+                return lent_left_ms(session);
+        return backend->ephemeral ? session->linger_ms : session->sessions->config->idle_close_ms;
 }
 
 static void on_idle(struct timer *timer)
@@ -40,7 +44,7 @@ static void rest(struct session *session)
                 return;
         }
         if (!session->close_wanted && idle_ms(session) > 0) {
-                if (!session->idle.slot)
+                if (!session->idle.slot || session->storage->backend->lease)
                         timer_start(timers, &session->idle, idle_ms(session), on_idle);
                 return;
         }
@@ -85,6 +89,7 @@ static void advance(struct session *session)
                 tell_overdue(session);
         switch (session->state) {
         case SESSION_CLOSED:
+                lent_forget(session);
                 if (!openings_load(session))
                         session_free(session);
                 break;
@@ -116,6 +121,8 @@ static void on_confirming(struct timer *timer)
 
                 if (session->state != SESSION_OPEN || session->busy || !backend->confirm)
                         continue;
+                if (!link_empty(&session->openings)) /* they wait until it is ours again */
+                        session_wake(session);
                 if (backend->lease(session->stored) < 0)
                         session->in_doubt = true;
                 session->confirm_wanted = session->in_doubt;

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../base/clock.h"
 #include "../base/log.h"
@@ -43,6 +44,8 @@ void client_leave(struct client *client)
 void client_free(struct client *client)
 {
         credentials_deinit(&client->credentials);
+        if (client->pidfd >= 0)
+                close(client->pidfd);
         free(client->name);
         free(client->handles.slots);
         free(client);
@@ -57,6 +60,7 @@ static struct client *client_new(struct clients *clients)
         if (!client)
                 return NULL;
         client->clients = clients;
+        client->pidfd = -1;
         link_init(&client->link);
         link_init(&client->openings);
         if (connection_init(&client->connection, clients->wire) < 0) {

@@ -31,6 +31,7 @@ struct client {
         struct connection connection;
         struct clients *clients;
         struct link link; /* clients->list */
+        int pidfd;        /* of its process; -1: not asked for, or none */
         uint64_t id;
         int64_t since;
         struct credentials credentials;

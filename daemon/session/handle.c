@@ -130,6 +130,26 @@ void handle_close(struct handle *handle)
         session_wake(session);
 }
 
+void handle_lend(struct handle *handle, int64_t left_ms)
+{
+        struct client *client = handle->client;
+        uv_os_fd_t fd;
+
+        assert(left_ms >= 0);
+        if (client->pidfd < 0 && uv_fileno((uv_handle_t *)&client->connection.pipe, &fd) == 0)
+                client->pidfd = lent_watch_peer(fd, client->credentials.pid);
+        handle->lent_until_ms = timers_now(handle->session->sessions->timers) + (uint64_t)left_ms;
+}
+
+void handle_abandon(struct handle *handle)
+{
+        const struct client *client = handle->client;
+
+        lent_keep(handle->session, client->connection.wire->loop, client->credentials.pid, client->pidfd,
+                  handle->lent_until_ms);
+        handle_close(handle);
+}
+
 void handle_end(struct handle *handle, const char *code, const char *text)
 {
         struct buffer *out = connection_out(&handle->client->connection);
@@ -138,18 +158,18 @@ void handle_end(struct handle *handle, const char *code, const char *text)
         pack_int(out, handle->number);
         pack_cstr(out, code);
         pack_cstr(out, text);
-        handle_close(handle);
+        handle_abandon(handle);
 }
 
 /* ---- many of them ---- */
 
-void handles_close(struct client *client, bool all)
+void handles_abandon(struct client *client, bool all)
 {
         const struct handle_table *table = &client->handles;
 
         for (size_t i = 0; i < table->n_slots && table->n > 0; i++)
                 if (table->slots[i].handle && (all || table->slots[i].handle->lane->n_ops == 0))
-                        handle_close(table->slots[i].handle);
+                        handle_abandon(table->slots[i].handle);
 }
 
 void handles_end_of_session(struct session *session, const char *code, const char *text)

@@ -4,15 +4,18 @@
 /* One client's right to use an open session. Loop thread only. */
 
 #include "client.h"
+#include "lent.h"
 #include "op.h"
 
 struct handle {
         struct session *session;
         struct client *client;
         struct lane *lane;
-        struct link link; /* session->handles */
-        int64_t number;   /* `s` on the wire */
-        int64_t since;    /* unix seconds */
+        struct link link;       /* session->handles */
+        int64_t number;         /* `s` on the wire */
+        int64_t since;          /* unix seconds */
+        uint64_t lent_until_ms; /* the end of the lease that its client was told of last; of the loop's clock
+                                 */
         unsigned rights;
         bool exclusive;
         bool watching;
@@ -25,13 +28,18 @@ struct handle *handle_new(struct session *session, struct client *client);
 struct handle *handle_find(const struct client *client, int64_t number);
 void handle_set_watching(struct handle *handle, bool watching);
 
-/* Closes the handle without notifying the client. The session is woken. */
+/* Its client is told of a lease of so many milliseconds. */
+void handle_lend(struct handle *handle, int64_t left_ms);
+
+/* Its client has closed it. The session is woken. */
 void handle_close(struct handle *handle);
+/* Its client has gone without closing it: a lease that it was told of is kept. */
+void handle_abandon(struct handle *handle);
 /* The same, and the client gets an `ended` notification. */
 void handle_end(struct handle *handle, const char *code, const char *text);
 
-/* Closes the handles of a client: all of them, or only those whose lanes have no unanswered request. */
-void handles_close(struct client *client, bool all);
+/* Abandons the handles of a client: all of them, or only those whose lanes have no unanswered request. */
+void handles_abandon(struct client *client, bool all);
 /* Ends all handles of a session or a client. */
 void handles_end_of_session(struct session *session, const char *code, const char *text);
 void handles_end_of_client(struct client *client, const char *code, const char *text);

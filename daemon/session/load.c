@@ -130,6 +130,7 @@ void confirm_start(struct session *session)
 
 struct closing {
         struct session_task task;
+        bool leave;
         int error;
         struct fault fault;
 };
@@ -138,8 +139,12 @@ static void close_run(struct job *job)
 {
         struct closing *closing = (struct closing *)job;
 
-        closing->error =
-                closing->task.session->storage->backend->close(closing->task.stored, &closing->fault);
+        const struct backend *backend = closing->task.session->storage->backend;
+
+        if (closing->leave)
+                backend->leave(closing->task.stored);
+        else
+                closing->error = backend->close(closing->task.stored, &closing->fault);
 }
 
 static void close_finish(struct session_task *task)
@@ -167,6 +172,7 @@ void close_start(struct session *session)
                 session_wake_later(session);
                 return;
         }
+        closing->leave = session->sessions->stopping && session->storage->backend->leave;
         session_move(session, SESSION_CLOSING);
         session_start_task(session, &closing->task, close_run, close_finish,
                            timers_now(session->sessions->timers));

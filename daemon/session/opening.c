@@ -16,6 +16,7 @@
 
 enum { BUSY_RETRY_MS = 100 }; /* how often a session that another program or host holds is tried again */
 
+static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
 
 struct opening {
@@ -140,10 +141,12 @@ static void grant(struct session *session, struct client *client, struct request
         handle->exclusive = options->exclusive;
         if (options->linger_ms > session->linger_ms)
                 session->linger_ms = options->linger_ms;
+        if (session->storage->backend->lease)
+                handle_lend(handle, session->storage->backend->lease(session->stored));
         answer_open(request, handle, session->created_untold);
         session->created_untold = false;
         if (client->connection.ending)
-                handle_close(handle);
+                handle_abandon(handle);
 }
 
 /* ---- openings ---- */
@@ -175,9 +178,23 @@ static void on_deadline(struct timer *timer)
         session_wake(LINK_OF(timer, struct opening, timer)->session);
 }
 
+/* The term ran out while it was loaded, or while the opening waited: another host may have taken the session.
+ */
+static void wait_for_ownership(struct session *session, struct opening *opening)
+{
+        if (remaining_ms(opening) == 0) {
+                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", unconfirmed_text);
+                opening_free(opening);
+        } else if (!opening->timer.slot) {
+                timer_start(session->sessions->timers, &opening->timer, remaining_ms(opening), on_deadline);
+        }
+}
+
 static void look_at(struct session *session, struct opening *opening)
 {
-        if (fits(session, opening->options.exclusive)) {
+        if (!session_is_ours(session)) {
+                wait_for_ownership(session, opening);
+        } else if (fits(session, opening->options.exclusive)) {
                 grant(session, opening->client, &opening->request, &opening->options);
                 opening_free(opening);
         } else if (!held_against(session, opening->options.exclusive)) {
@@ -387,7 +404,7 @@ void opening_start(struct client *client, struct request *request, struct sessio
         }
         if (session && (session->overdue || (session->state == SESSION_OPEN && !session_is_ours(session)))) {
                 answer_error(request, WIRE_UNAVAILABLE, "%s",
-                             session->overdue ? overdue_text : "ownership of the session is being confirmed");
+                             session->overdue ? overdue_text : unconfirmed_text);
                 return;
         }
         if (session && session->state == SESSION_OPEN && link_empty(&session->openings) &&

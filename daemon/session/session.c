@@ -52,6 +52,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         link_init(&session->handles);
         link_init(&session->openings);
         link_init(&session->lanes);
+        link_init(&session->loans);
         if (!tsearch(session, &sessions->tree, compare)) {
                 timers_release(sessions->timers, SESSION_TIMERS);
                 free(session);
@@ -95,7 +96,7 @@ void session_free(struct session *session)
 
         assert(session->state == SESSION_CLOSED && !session->busy);
         assert(link_empty(&session->handles) && link_empty(&session->openings) &&
-               link_empty(&session->lanes));
+               link_empty(&session->lanes) && link_empty(&session->loans));
         unload(session);
         timers_release(sessions->timers, SESSION_TIMERS);
         tdelete(session, &sessions->tree, compare);

@@ -73,7 +73,7 @@ START_TEST(a_session_has_one_owner)
         ck_assert_int_gt(fence_of(cb, s), fence);
         expect(cb, "[1, 2, ...]", "get_peer_by_username(%d, 'a')", s);
         expect(ca, "!busy", "open('%s', {backend: 'mongo'})", name);
-        daemon_stop(b);
+        expect(cb, "nil", "close(%d)", s);
         wire_open(ca, "'%s', {backend: 'mongo', wait: 1000}", name);
 }
 END_TEST

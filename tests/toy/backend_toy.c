@@ -336,7 +336,11 @@ static bool answer(const struct table *table, size_t lookup, const struct lookup
                 match = (struct match){ .lookup = lookup, .from_table = true };
                 return found(arg, &match);
         }
-        match = (struct match){ lookup, peer->peer, true, true, row->time };
+        match = (struct match){ .lookup = lookup,
+                                .peer = peer->peer,
+                                .from_table = true,
+                                .has_row_time = true,
+                                .row_time = row->time };
         return found(arg, &match);
 }
 
