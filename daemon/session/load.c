@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ending.h"
+#include "lent.h"
 #include "queue.h"
 
 /* ---- load ---- */
@@ -172,7 +173,8 @@ void close_start(struct session *session)
                 session_wake_later(session);
                 return;
         }
-        closing->leave = session->sessions->stopping && session->storage->backend->leave;
+        closing->leave =
+                session->sessions->stopping && session->storage->backend->leave && lent_left_ms(session) > 0;
         session_move(session, SESSION_CLOSING);
         session_start_task(session, &closing->task, close_run, close_finish,
                            timers_now(session->sessions->timers));
