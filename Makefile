@@ -198,6 +198,10 @@ $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libuv)
 
+.PHONY: model
+model: ## search the model of the ownership protocol (tests/model) in its long scopes too, for minutes
+	@CC='$(CC)' tests/model/test_model.sh long
+
 # ---- the benchmark ----
 
 BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite shape)

@@ -1,0 +1,671 @@
+/*
+ * The steps of the protocol. A step that a process takes may be taken at any later time or never: so a paused
+ * process needs no step of its own. A message is on its way until it lands, in any order with others, or
+ * never.
+ *
+ * What is left out, and why nothing is lost by it:
+ * - A contender that begins to watch later only waits longer: here each watches from the first moment.
+ * - A mark that lands late is one written late, because its filter is the counter.
+ * - A client asks for its lease as often as it can: a longer lease is never safer. What its daemon has told
+ * it may be less: that is chosen when the connection ends.
+ */
+
+#include "model.h"
+
+#include <assert.h>
+#include <string.h>
+
+static uint8_t less(uint8_t value)
+{
+        return value ? value - 1 : 0;
+}
+
+static uint8_t most(uint8_t a, uint8_t b)
+{
+        return a > b ? a : b;
+}
+
+static uint8_t least(uint8_t a, uint8_t b)
+{
+        return a < b ? a : b;
+}
+
+uint8_t name_of(int host, int slot)
+{
+        return (uint8_t)(host * SLOTS + slot + 1);
+}
+
+int host_of(uint8_t name)
+{
+        return (name - 1) / SLOTS;
+}
+
+struct instance *instance_of(struct state *state, uint8_t name)
+{
+        return &state->host[host_of(name)].instance[(name - 1) % SLOTS];
+}
+
+/* ---- what is known ---- */
+
+static bool look_bounds(const struct rules *rules)
+{
+        return rules->features & RESTORE && !(rules->old & (OLD_LOOK | UNBOUND_LEASE));
+}
+
+/* mongo_instance_left(), session_is_ours() */
+bool is_usable(const struct rules *rules, const struct host *host, const struct side *side)
+{
+        return host->up && host->registered && host->left > 0 && side->mode == OWNED &&
+               (!look_bounds(rules) || side->look < LOOK);
+}
+
+/* method_lease() */
+static uint8_t lease_of(const struct rules *rules, const struct host *host, const struct side *side)
+{
+        if (!is_usable(rules, host, side))
+                return 0;
+        return look_bounds(rules) ? least(host->left, LOOK - side->look) : host->left;
+}
+
+static void ask_leases(const struct rules *rules, struct state *state, int h)
+{
+        for (int k = 0; k < SESSIONS; k++) {
+                struct side *side = &state->session[k].side[h];
+
+                if (side->handle)
+                        side->lease = most(side->lease, lease_of(rules, &state->host[h], side));
+        }
+}
+
+bool names_us(const struct session *session, int h)
+{
+        return session->exists && session->owner && host_of(session->owner) == h &&
+               session->fence == session->side[h].fence;
+}
+
+static bool needs_wait(const struct session *session)
+{
+        return session->exists && (session->fence < session->taken || (session->fence && !session->counter));
+}
+
+/* ---- changes ---- */
+
+/* A swap or a release that was sent before does not match any more. */
+void document_changed(struct session *session)
+{
+        for (int h = 0; h < HOSTS; h++) {
+                struct side *side = &session->side[h];
+
+                if (side->mode == TAKING)
+                        side->mode = NONE;
+                side->swap = side->release = side->wait = 0;
+        }
+}
+
+/* The handle is gone, its client's lease is not. */
+static void leave_stray(struct side *side, uint8_t lease)
+{
+        side->stray = most(side->stray, lease);
+        side->given = most(side->given, lease);
+        side->handle = side->lease = 0;
+}
+
+void suspend(struct side *side)
+{
+        side->mode = NONE;
+        side->look = side->value = side->current = 0;
+        if (side->write[0].value)
+                side->write[1] = side->write[0];
+        side->write[0] = (struct write){ 0 };
+}
+
+bool is_named(const struct state *state, uint8_t name)
+{
+        for (int k = 0; k < SESSIONS; k++) {
+                if (state->session[k].owner == name)
+                        return true;
+                for (int h = 0; h < HOSTS; h++)
+                        if (state->session[k].side[h].swap &&
+                            name == name_of(h, state->session[k].side[h].swap - 1))
+                                return true;
+        }
+        return false;
+}
+
+void move_instance(struct state *state, int h, int from, int to)
+{
+        struct instance *slots = state->host[h].instance;
+
+        for (int k = 0; k < SESSIONS; k++) {
+                struct session *session = &state->session[k];
+
+                if (session->owner == name_of(h, from))
+                        session->owner = name_of(h, to);
+                if (session->side[h].swap == from + 1)
+                        session->side[h].swap = (uint8_t)(to + 1);
+        }
+        slots[to] = slots[from];
+        slots[from] = (struct instance){ 0 };
+}
+
+/* The current instance becomes a former one. */
+static bool end_instance(struct state *state, int h)
+{
+        struct host *host = &state->host[h];
+
+        host->registered = host->left = 0;
+        if (!is_named(state, name_of(h, 0))) {
+                host->instance[0] = (struct instance){ 0 };
+                return true;
+        }
+        for (int i = 1; i < SLOTS; i++)
+                if (!host->instance[i].document) {
+                        move_instance(state, h, 0, i);
+                        return true;
+                }
+        return false; /* so many former instances are not looked at */
+}
+
+/* ---- time ---- */
+
+static void tick_host(const struct rules *rules, struct state *state, int h, bool asleep)
+{
+        struct host *host = &state->host[h];
+
+        host->left = less(host->left);
+        for (int g = 0; g < HOSTS; g++)
+                for (int i = 0; i < SLOTS; i++) {
+                        struct instance *seen = &state->host[g].instance[i];
+                        bool counts =
+                                host->up && (seen->document != MISSING || !(rules->old & MISSING_WAITS));
+
+                        if (seen->document)
+                                seen->watch[h] = counts ? least(seen->watch[h] + 1, WATCH) : 0;
+                }
+        for (int k = 0; k < SESSIONS; k++) {
+                struct side *side = &state->session[k].side[h];
+
+                side->given = less(side->given);
+                if (!asleep) {
+                        side->lease = less(side->lease);
+                        side->stray = less(side->stray);
+                }
+                if (rules->features & RESTORE && side->mode >= SWAPPED)
+                        side->look = least(side->look + 1, LOOK);
+                side->wait = host->up && needs_wait(&state->session[k]) ? least(side->wait + 1, WATCH) : 0;
+        }
+}
+
+/* Choice 0: all clocks. Then: all but that host's; all, but the clients of that host have clocks that stand
+ * still. */
+bool tick(const struct rules *rules, struct state *state, int unused, int none, int choice)
+{
+        int slow = choice - 1, asleep = choice - 1 - HOSTS;
+        bool must_look = rules->old & UNBOUND_LEASE && !(rules->old & OLD_LOOK);
+
+        (void)none;
+        if (unused || (choice > HOSTS ? !(rules->old & ASLEEP) : choice && !(rules->features & DRIFT)))
+                return false;
+        if (choice && choice <= HOSTS && state->host[slow].drift)
+                return false;
+        for (int h = 0; h < HOSTS; h++)
+                for (int k = 0; must_look && k < SESSIONS; k++)
+                        if (state->host[h].up && state->session[k].side[h].look >= LOOK)
+                                return false;
+        for (int h = 0; h < HOSTS; h++) {
+                state->host[h].drift = less(state->host[h].drift);
+                if (h != slow || choice > HOSTS)
+                        tick_host(rules, state, h, h == asleep);
+                else /* one tick in four: so a fast clock counts 4 while a slow one counts 3 */
+                        state->host[h].drift = rules->old & BAD_CLOCK ? 1 : 3;
+        }
+        if (state->since)
+                state->since = least(state->since + 1, LOOK + 2);
+        return true;
+}
+
+/* ---- the instance ---- */
+
+/*
+ * A renewal or first insert lands. Choice: the ticks since it was sent; TERM: so many, or the reply is lost.
+ * As one may be sent at any time, those on their way are not counted.
+ */
+bool land_renewal(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct host *host = &state->host[h];
+        struct instance *own = &host->instance[0];
+
+        (void)k;
+        if (choice < TERM && !host->up)
+                return false;
+        if (host->up && !host->registered) { /* insert(), register_as() */
+                *own = (struct instance){ .document = ALIVE };
+                host->registered = 1;
+        }
+        if (own->document == ALIVE) {
+                memset(own->watch, 0, sizeof(own->watch));
+                host->left = most(host->left, (uint8_t)(TERM - choice));
+                ask_leases(rules, state, h);
+                return true;
+        }
+        if (choice == TERM)
+                return false;
+        for (int i = 0; i < SESSIONS; i++)
+                suspend(&state->session[i].side[h]);
+        return end_instance(state, h); /* retire() */
+}
+
+/* Choice: which instance. */
+bool mark_dead(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct instance *other = &state->host[choice / SLOTS].instance[choice % SLOTS];
+        bool here = choice / SLOTS == h;
+
+        (void)k;
+        if (!state->host[h].up || other->document == NO_DOCUMENT || other->document == DEAD)
+                return false;
+        if (here ? !(rules->old & OLD_RESTART) || choice % SLOTS == 0 : other->watch[h] < WATCH)
+                return false;
+        other->document = DEAD;
+        return true;
+}
+
+static bool delete_instance(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct instance *gone = &state->host[h].instance[choice];
+
+        (void)rules, (void)k;
+        if (gone->document != ALIVE && gone->document != DEAD)
+                return false;
+        *gone = (struct instance){ .document = MISSING };
+        return true;
+}
+
+/* ---- start and end ---- */
+
+bool start(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        (void)k, (void)choice;
+        if (state->host[h].up || !end_instance(state, h))
+                return false;
+        state->host[h].up = 1;
+        /* The leases that the former instance gave are not known: each may be a whole term. */
+        for (int i = 0; i < SESSIONS && !(rules->old & OLD_FORMER); i++)
+                state->session[i].side[h].given = TERM;
+        return true;
+}
+
+static bool kill_daemon(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct host *host = &state->host[h];
+
+        (void)k, (void)choice;
+        if (!host->up || !state->ends)
+                return false;
+        if (rules->ends != ANY)
+                state->ends--;
+        host->up = host->registered = host->draining = host->left = 0;
+        for (int i = 0; i < SESSIONS; i++) {
+                struct side *side = &state->session[i].side[h];
+
+                suspend(side);
+                leave_stray(side, side->lease);
+                side->given = side->wait = 0;
+        }
+        for (int g = 0; g < HOSTS; g++)
+                for (int i = 0; i < SLOTS; i++)
+                        state->host[g].instance[i].watch[h] = 0;
+        return true;
+}
+
+/* By the new rule nothing is written: for the others it is a kill. */
+static bool end_orderly(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        for (int i = 0; i < SESSIONS && rules->old & OLD_END && state->host[h].registered; i++)
+                if (state->session[i].side[h].mode == OWNED && names_us(&state->session[i], h)) {
+                        state->session[i].owner = 0;
+                        document_changed(&state->session[i]);
+                }
+        if (rules->old & OLD_END && state->host[h].registered)
+                state->host[h].instance[0] = (struct instance){ .document = MISSING };
+        return kill_daemon(rules, state, h, k, choice);
+}
+
+static bool drain(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        (void)rules, (void)k, (void)choice;
+        if (!state->host[h].up)
+                return false;
+        state->host[h].draining ^= 1;
+        return true;
+}
+
+/* ---- taking a session ---- */
+
+/* mongo_instance_contend(). A former instance of the own data directory needs no mark. */
+static bool may_take_from(const struct rules *rules, struct state *state, int h, uint8_t owner)
+{
+        bool own_directory = !owner || host_of(owner) == h || rules->old & COPIED_DIRECTORY;
+
+        if (!owner || owner == name_of(h, 0))
+                return true;
+        return instance_of(state, owner)->document == DEAD || (own_directory && !(rules->old & OLD_RESTART));
+}
+
+/* An `open`, or the confirmation of a suspended session whose handle is left. */
+bool send_swap(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct host *host = &state->host[h];
+        struct session *session = &state->session[k];
+        struct side *side = &session->side[h];
+        bool confirms = side->handle;
+
+        (void)choice;
+        if (!host->up || !host->registered || !host->left || side->mode != NONE ||
+            (host->draining && !confirms))
+                return false;
+        if (confirms ? !names_us(session, h)
+                     : session->exists && !may_take_from(rules, state, h, session->owner))
+                return false;
+        if (!session->exists) { /* create() */
+                session->exists = 1;
+                session->owner = session->fence = 0;
+                document_changed(session);
+                return true;
+        }
+        if (!confirms && needs_wait(session) && side->wait < WATCH && !(rules->old & OLD_WAIT))
+                return false;
+        session->counter = (uint8_t)(most(session->counter, session->fence) + 1); /* next_fence() */
+        side->swap = 1;
+        side->swap_fence = session->counter;
+        side->mode = TAKING;
+        return true;
+}
+
+/* Choice 1: the reply is lost. */
+bool land_swap(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct session *session = &state->session[k];
+        struct side *side = &session->side[h];
+        bool answered = side->mode == TAKING && side->swap == 1 && state->host[h].registered && !choice;
+        bool was_here = session->owner && host_of(session->owner) == h;
+
+        if (!side->swap || (choice && !(rules->features & LOSSES)))
+                return false;
+        session->owner = name_of(h, side->swap - 1);
+        session->fence = side->swap_fence;
+        if (answered || side->handle)
+                side->fence = side->swap_fence; /* or tried_fence */
+        document_changed(session);
+        if (!answered)
+                return true;
+        side->mode = SWAPPED;
+        side->look = 0;
+        if (!was_here)
+                side->given = 0;
+        if (!(rules->features & RESTORE)) {
+                side->mode = OWNED;
+        }
+        ask_leases(rules, state, h);
+        return true;
+}
+
+static bool give_up_swap(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct side *side = &state->session[k].side[h];
+
+        (void)rules, (void)choice;
+        if (side->mode != TAKING)
+                return false;
+        side->mode = NONE;
+        return true;
+}
+
+bool write_taken(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct session *session = &state->session[k];
+        struct side *side = &session->side[h];
+
+        (void)choice;
+        if (side->mode != SWAPPED)
+                return false;
+        session->taken = most(session->taken, side->fence);
+        session->counter = most(session->counter, session->taken);
+        side->mode = OWNED;
+        ask_leases(rules, state, h);
+        return true;
+}
+
+bool answer_open(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct host *host = &state->host[h];
+        struct side *side = &state->session[k].side[h];
+
+        (void)choice;
+        if (side->mode != OWNED || side->handle || host->draining)
+                return false;
+        if (!(rules->old & OLD_ANSWER) && !is_usable(rules, host, side))
+                return false;
+        side->handle = 1;
+        side->lease = rules->old & OLD_ANSWER ? most(host->left, 1) : lease_of(rules, host, side);
+        return true;
+}
+
+/* A suspended session whose document names another owner or fence, or a look that finds that. */
+bool look(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct session *session = &state->session[k];
+        struct side *side = &session->side[h];
+
+        (void)choice;
+        if (!state->host[h].up)
+                return false;
+        if (side->mode == OWNED && (!(rules->features & RESTORE) || rules->old & OLD_LOOK))
+                return false;
+        if (names_us(session, h)) {
+                side->look = 0;
+                ask_leases(rules, state, h);
+                return side->mode == OWNED;
+        }
+        if (side->mode != OWNED && !(side->mode == NONE && side->handle))
+                return false;
+        suspend(side);
+        leave_stray(side, side->lease);
+        return true;
+}
+
+/* ---- closing it ---- */
+
+/* Choice: what is left of the lease that the client was told; 0: it closed, or its process is seen to have
+ * ended. */
+static bool end_handle(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct side *side = &state->session[k].side[h];
+
+        (void)rules;
+        if (!side->handle || (choice && !side->lease))
+                return false;
+        leave_stray(side, choice ? side->lease : 0);
+        return true;
+}
+
+static bool send_release(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct session *session = &state->session[k];
+        struct side *side = &session->side[h];
+        bool pushed = rules->old & OLD_DRAIN && state->host[h].draining;
+        bool tried =
+                side->mode == NONE && session->owner == name_of(h, 0); /* mongo_instance_release_later() */
+
+        (void)choice;
+        if (tried && !side->handle && state->host[h].registered && !side->release &&
+            (!side->given || rules->old & OLD_TRIED)) {
+                side->release = 1;
+                return true;
+        }
+        if (side->mode != OWNED || !state->host[h].registered || side->write[0].value)
+                return false;
+        if (!pushed && (side->handle || (side->given && !(rules->old & OLD_CLOSE))))
+                return false;
+        leave_stray(side, side->lease);
+        suspend(side);
+        side->release = names_us(session, h);
+        return true;
+}
+
+static bool land_release(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        (void)choice;
+        if (!state->session[k].side[h].release)
+                return false;
+        state->session[k].owner = 0;
+        if (rules->features & RESTORE)
+                state->session[k].free = state->session[k].fence;
+        document_changed(&state->session[k]);
+        return true;
+}
+
+/* ---- rows ---- */
+
+static void acknowledge(struct session *session, struct side *side, uint8_t value, bool current)
+{
+        session->acked = most(session->acked, side->fence);
+        side->value = value;
+        side->current = current;
+}
+
+/* Choice: the value, minus 1. */
+static bool write_row(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct session *session = &state->session[k];
+        struct side *side = &session->side[h];
+
+        if (!side->handle || !is_usable(rules, &state->host[h], side) || side->write[0].value)
+                return false;
+        if (!side->value) {
+                side->value = session->row;
+                side->current = session->row_fence == side->fence;
+        }
+        if (side->value == choice + 1 && (side->current || rules->old & OLD_REPEAT))
+                acknowledge(session, side, side->value, side->current);
+        else
+                side->write[0] = (struct write){ (uint8_t)(choice + 1), side->fence };
+        return true;
+}
+
+/* Choice 0: the daemon waits and gets the reply; 1: the reply is lost; 2: it has stopped waiting before. */
+static bool land_write(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct session *session = &state->session[k];
+        struct side *side = &session->side[h];
+        struct write *write = &side->write[choice == 2];
+        struct write landed = *write;
+        bool matches = session->row_fence <= landed.fence; /* mongo_append_fence() */
+
+        if (!landed.value)
+                return false;
+        *write = (struct write){ 0 };
+        if (matches) {
+                if (session->acked > landed.fence)
+                        state->wrong = P2_WRITE_LOST;
+                session->row = landed.value;
+                session->row_fence = landed.fence;
+        }
+        if (choice == 2)
+                return true;
+        if (choice == 0 && matches && is_usable(rules, &state->host[h], side))
+                acknowledge(session, side, landed.value, true);
+        else
+                suspend(side); /* in_doubt, or fenced */
+        return true;
+}
+
+static bool give_up_write(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct side *side = &state->session[k].side[h];
+
+        (void)rules, (void)choice;
+        if (!side->write[0].value)
+                return false;
+        suspend(side);
+        return true;
+}
+
+/* ---- backups ---- */
+
+static bool restore(const struct rules *rules, struct state *state, int h, int k, int choice)
+{
+        struct session *session = &state->session[k];
+
+        bool all = choice == R_ALL || choice == R_NOTHING_LEFT;
+        bool no_fences = choice == R_NO_FENCES || choice == R_SESSION_NO_FENCES || choice == R_NOTHING_LEFT;
+
+        if (h || state->since || session->fence <= session->free)
+                return false;
+        if (choice == R_SESSION_NO_FENCES && !session->free)
+                choice = R_ALL; /* it looks like a new session */
+        for (int i = 0; i < HOSTS; i++)
+                if (session->side[i].mode == SWAPPED)
+                        choice = R_ALL; /* `taken` is not noted yet: it promises nothing */
+        state->since = 1;
+        state->restored = (uint8_t)(choice + 1);
+        if (all)
+                session->counter = session->taken = session->free;
+        if (no_fences)
+                session->counter = session->taken = 0;
+        for (int i = 0; i < HOSTS * SLOTS && all; i++)
+                delete_instance(rules, state, i / SLOTS, k, i % SLOTS);
+        if (choice == R_NO_FENCES)
+                return true;
+        session->exists = choice != R_DROPPED && choice != R_NOTHING_LEFT;
+        session->fence = session->exists ? session->free : 0;
+        session->owner = 0;
+        document_changed(session);
+        return true;
+}
+
+/* ---- all steps ---- */
+
+const struct step steps[] = {
+        { "a tick; clocks", "mongo_boot_ms()", tick, 2 * HOSTS + 1, 0, false },
+        { "a renewal lands; ticks since it was sent", "attempt(), insert(), renew(), retire()", land_renewal,
+          TERM + 1, 0, false },
+        { "marks an instance dead", "unchanged_long_enough(), mark_dead()", mark_dead, HOSTS *SLOTS, 0,
+          false },
+        { "its instance's document is deleted", "an operator", delete_instance, SLOTS, DELETES, false },
+        { "starts", "mongo_instance_start()", start, 1, 0, false },
+        { "is killed", "SIGKILL", kill_daemon, 1, 0, false },
+        { "ends in order", "mongo_instance_stop(), end_instance()", end_orderly, 1, 0, false },
+        { "drain on or off", "drain", drain, 1, DRAINS, false },
+        { "looks, gets a fence, sends its swap", "take(), mongo_confirm(), next_fence()", send_swap, 1, 0,
+          true },
+        { "the swap lands|the swap lands, its reply is lost", "swap()", land_swap, 2, 0, true },
+        { "stops waiting for the swap", "mongo_open(), session_end()", give_up_swap, 1, LOSSES, true },
+        { "notes `taken`", "after swap()", write_taken, 1, RESTORE, true },
+        { "answers `open`", "grant(), answer_open()", answer_open, 1, 0, true },
+        { "looks at the document", "mongo_session_check_owner(), session_fenced()", look, 1, 0, true },
+        { "the client closes|the connection ends, the lease runs on", "method_close(), handles_close()",
+          end_handle, 2, 0, true },
+        { "sends a release", "mongo_close(), mongo_instance_release_later()", send_release, 1, 0, true },
+        { "the release lands", "mongo_instance_release()", land_release, 1, 0, true },
+        { "the client writes v1|the client writes v2", "sort_out(), is_stored(), write_rows()", write_row, 2,
+          WRITES, true },
+        { "the write lands|the write lands, its reply is lost|an earlier write lands", "mongo_writes_flush()",
+          land_write, 3, WRITES, true },
+        { "stops waiting for the write", "mongo_fault(), confirm_start()", give_up_write, 1, WRITES, true },
+        { "the session is restored|everything is restored|the session is dropped|gramd.fences is dropped|"
+          "the session is restored, gramd.fences dropped|everything is dropped",
+          "an operator", restore, RESTORES, RESTORE, true },
+        { 0 },
+};
+
+void model_init(const struct rules *rules, struct state *state)
+{
+        *state = (struct state){ .ends = (uint8_t)rules->ends };
+        for (int h = 0; h < HOSTS; h++) {
+                state->host[h] = (struct host){ .up = 1, .registered = 1, .left = TERM };
+                state->host[h].instance[0].document = ALIVE;
+        }
+        for (int k = 0; k < SESSIONS; k++)
+                state->session[k] = (struct session){ .exists = 1, .row = 1 };
+}
