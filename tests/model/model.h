@@ -129,6 +129,21 @@ struct step {
 
 extern const struct step steps[];
 
+static inline uint8_t less(uint8_t value)
+{
+        return value ? value - 1 : 0;
+}
+
+static inline uint8_t most(uint8_t a, uint8_t b)
+{
+        return a > b ? a : b;
+}
+
+static inline uint8_t least(uint8_t a, uint8_t b)
+{
+        return a < b ? a : b;
+}
+
 /* The name of an instance in `owner`, and back. */
 uint8_t name_of(int host, int slot);
 int host_of(uint8_t name);
@@ -137,19 +152,37 @@ bool is_named(const struct state *state, uint8_t name);
 void move_instance(struct state *state, int host, int from, int to);
 bool names_us(const struct session *session, int host);
 bool is_usable(const struct rules *rules, const struct host *host, const struct side *side);
+bool needs_wait(const struct session *session);
+uint8_t lease_of(const struct rules *rules, const struct host *host, const struct side *side);
+void ask_leases(const struct rules *rules, struct state *state, int host);
+void leave_stray(struct side *side, uint8_t lease);
 void document_changed(struct session *session);
 void suspend(struct side *side);
 
-/* Steps that properties.c takes by name. */
-bool tick(const struct rules *rules, struct state *state, int unused, int none, int choice);
-bool land_renewal(const struct rules *rules, struct state *state, int h, int k, int choice);
-bool mark_dead(const struct rules *rules, struct state *state, int h, int k, int choice);
-bool start(const struct rules *rules, struct state *state, int h, int k, int choice);
-bool send_swap(const struct rules *rules, struct state *state, int h, int k, int choice);
-bool land_swap(const struct rules *rules, struct state *state, int h, int k, int choice);
-bool write_taken(const struct rules *rules, struct state *state, int h, int k, int choice);
-bool answer_open(const struct rules *rules, struct state *state, int h, int k, int choice);
-bool look(const struct rules *rules, struct state *state, int h, int k, int choice);
+/* protocol.c */
+#define STEP(name) bool name(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(tick);
+STEP(land_renewal);
+STEP(mark_dead);
+STEP(delete_instance);
+STEP(start);
+STEP(kill_daemon);
+STEP(end_orderly);
+STEP(drain);
+/* protocol_session.c: session k of host h */
+STEP(send_swap);
+STEP(land_swap);
+STEP(give_up_swap);
+STEP(write_taken);
+STEP(answer_open);
+STEP(look);
+STEP(end_handle);
+STEP(send_release);
+STEP(land_release);
+STEP(write_row);
+STEP(land_write);
+STEP(give_up_write);
+STEP(restore);
 
 void model_init(const struct rules *rules, struct state *state);
 /* Renames fences and instances, so that states that differ in names only are one. */

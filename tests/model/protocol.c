@@ -15,21 +15,6 @@
 #include <assert.h>
 #include <string.h>
 
-static uint8_t less(uint8_t value)
-{
-        return value ? value - 1 : 0;
-}
-
-static uint8_t most(uint8_t a, uint8_t b)
-{
-        return a > b ? a : b;
-}
-
-static uint8_t least(uint8_t a, uint8_t b)
-{
-        return a < b ? a : b;
-}
-
 uint8_t name_of(int host, int slot)
 {
         return (uint8_t)(host * SLOTS + slot + 1);
@@ -60,14 +45,14 @@ bool is_usable(const struct rules *rules, const struct host *host, const struct 
 }
 
 /* method_lease() */
-static uint8_t lease_of(const struct rules *rules, const struct host *host, const struct side *side)
+uint8_t lease_of(const struct rules *rules, const struct host *host, const struct side *side)
 {
         if (!is_usable(rules, host, side))
                 return 0;
         return look_bounds(rules) ? least(host->left, LOOK - side->look) : host->left;
 }
 
-static void ask_leases(const struct rules *rules, struct state *state, int h)
+void ask_leases(const struct rules *rules, struct state *state, int h)
 {
         for (int k = 0; k < SESSIONS; k++) {
                 struct side *side = &state->session[k].side[h];
@@ -83,7 +68,7 @@ bool names_us(const struct session *session, int h)
                session->fence == session->side[h].fence;
 }
 
-static bool needs_wait(const struct session *session)
+bool needs_wait(const struct session *session)
 {
         return session->exists && (session->fence < session->taken || (session->fence && !session->counter));
 }
@@ -103,7 +88,7 @@ void document_changed(struct session *session)
 }
 
 /* The handle is gone, its client's lease is not. */
-static void leave_stray(struct side *side, uint8_t lease)
+void leave_stray(struct side *side, uint8_t lease)
 {
         side->stray = most(side->stray, lease);
         side->given = most(side->given, lease);
@@ -198,26 +183,26 @@ static void tick_host(const struct rules *rules, struct state *state, int h, boo
 
 /* Choice 0: all clocks. Then: all but that host's; all, but the clients of that host have clocks that stand
  * still. */
-bool tick(const struct rules *rules, struct state *state, int unused, int none, int choice)
+STEP(tick)
 {
         int slow = choice - 1, asleep = choice - 1 - HOSTS;
         bool must_look = rules->old & UNBOUND_LEASE && !(rules->old & OLD_LOOK);
 
-        (void)none;
-        if (unused || (choice > HOSTS ? !(rules->old & ASLEEP) : choice && !(rules->features & DRIFT)))
+        (void)k;
+        if (h || (choice > HOSTS ? !(rules->old & ASLEEP) : choice && !(rules->features & DRIFT)))
                 return false;
         if (choice && choice <= HOSTS && state->host[slow].drift)
                 return false;
-        for (int h = 0; h < HOSTS; h++)
-                for (int k = 0; must_look && k < SESSIONS; k++)
-                        if (state->host[h].up && state->session[k].side[h].look >= LOOK)
+        for (int g = 0; g < HOSTS; g++)
+                for (int i = 0; must_look && i < SESSIONS; i++)
+                        if (state->host[g].up && state->session[i].side[g].look >= LOOK)
                                 return false;
-        for (int h = 0; h < HOSTS; h++) {
-                state->host[h].drift = less(state->host[h].drift);
-                if (h != slow || choice > HOSTS)
-                        tick_host(rules, state, h, h == asleep);
+        for (int g = 0; g < HOSTS; g++) {
+                state->host[g].drift = less(state->host[g].drift);
+                if (g != slow || choice > HOSTS)
+                        tick_host(rules, state, g, g == asleep);
                 else /* one tick in four: so a fast clock counts 4 while a slow one counts 3 */
-                        state->host[h].drift = rules->old & BAD_CLOCK ? 1 : 3;
+                        state->host[g].drift = rules->old & BAD_CLOCK ? 1 : 3;
         }
         if (state->since)
                 state->since = least(state->since + 1, LOOK + 2);
@@ -230,7 +215,7 @@ bool tick(const struct rules *rules, struct state *state, int unused, int none, 
  * A renewal or first insert lands. Choice: the ticks since it was sent; TERM: so many, or the reply is lost.
  * As one may be sent at any time, those on their way are not counted.
  */
-bool land_renewal(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(land_renewal)
 {
         struct host *host = &state->host[h];
         struct instance *own = &host->instance[0];
@@ -256,7 +241,7 @@ bool land_renewal(const struct rules *rules, struct state *state, int h, int k, 
 }
 
 /* Choice: which instance. */
-bool mark_dead(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(mark_dead)
 {
         struct instance *other = &state->host[choice / SLOTS].instance[choice % SLOTS];
         bool here = choice / SLOTS == h;
@@ -270,7 +255,7 @@ bool mark_dead(const struct rules *rules, struct state *state, int h, int k, int
         return true;
 }
 
-static bool delete_instance(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(delete_instance)
 {
         struct instance *gone = &state->host[h].instance[choice];
 
@@ -283,7 +268,7 @@ static bool delete_instance(const struct rules *rules, struct state *state, int 
 
 /* ---- start and end ---- */
 
-bool start(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(start)
 {
         (void)k, (void)choice;
         if (state->host[h].up || !end_instance(state, h))
@@ -295,7 +280,7 @@ bool start(const struct rules *rules, struct state *state, int h, int k, int cho
         return true;
 }
 
-static bool kill_daemon(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(kill_daemon)
 {
         struct host *host = &state->host[h];
 
@@ -319,7 +304,7 @@ static bool kill_daemon(const struct rules *rules, struct state *state, int h, i
 }
 
 /* By the new rule nothing is written: for the others it is a kill. */
-static bool end_orderly(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(end_orderly)
 {
         for (int i = 0; i < SESSIONS && rules->old & OLD_END && state->host[h].registered; i++)
                 if (state->session[i].side[h].mode == OWNED && names_us(&state->session[i], h)) {
@@ -331,296 +316,12 @@ static bool end_orderly(const struct rules *rules, struct state *state, int h, i
         return kill_daemon(rules, state, h, k, choice);
 }
 
-static bool drain(const struct rules *rules, struct state *state, int h, int k, int choice)
+STEP(drain)
 {
         (void)rules, (void)k, (void)choice;
         if (!state->host[h].up)
                 return false;
         state->host[h].draining ^= 1;
-        return true;
-}
-
-/* ---- taking a session ---- */
-
-/* mongo_instance_contend(). A former instance of the own data directory needs no mark. */
-static bool may_take_from(const struct rules *rules, struct state *state, int h, uint8_t owner)
-{
-        bool own_directory = !owner || host_of(owner) == h || rules->old & COPIED_DIRECTORY;
-
-        if (!owner || owner == name_of(h, 0))
-                return true;
-        return instance_of(state, owner)->document == DEAD || (own_directory && !(rules->old & OLD_RESTART));
-}
-
-/* An `open`, or the confirmation of a suspended session whose handle is left. */
-bool send_swap(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct host *host = &state->host[h];
-        struct session *session = &state->session[k];
-        struct side *side = &session->side[h];
-        bool confirms = side->handle;
-
-        (void)choice;
-        if (!host->up || !host->registered || !host->left || side->mode != NONE ||
-            (host->draining && !confirms))
-                return false;
-        if (confirms ? !names_us(session, h)
-                     : session->exists && !may_take_from(rules, state, h, session->owner))
-                return false;
-        if (!session->exists) { /* create() */
-                session->exists = 1;
-                session->owner = session->fence = 0;
-                document_changed(session);
-                return true;
-        }
-        if (!confirms && needs_wait(session) && side->wait < WATCH && !(rules->old & OLD_WAIT))
-                return false;
-        session->counter = (uint8_t)(most(session->counter, session->fence) + 1); /* next_fence() */
-        side->swap = 1;
-        side->swap_fence = session->counter;
-        side->mode = TAKING;
-        return true;
-}
-
-/* Choice 1: the reply is lost. */
-bool land_swap(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct session *session = &state->session[k];
-        struct side *side = &session->side[h];
-        bool answered = side->mode == TAKING && side->swap == 1 && state->host[h].registered && !choice;
-        bool was_here = session->owner && host_of(session->owner) == h;
-
-        if (!side->swap || (choice && !(rules->features & LOSSES)))
-                return false;
-        session->owner = name_of(h, side->swap - 1);
-        session->fence = side->swap_fence;
-        if (answered || side->handle)
-                side->fence = side->swap_fence; /* or tried_fence */
-        document_changed(session);
-        if (!answered)
-                return true;
-        side->mode = SWAPPED;
-        side->look = 0;
-        if (!was_here)
-                side->given = 0;
-        if (!(rules->features & RESTORE)) {
-                side->mode = OWNED;
-        }
-        ask_leases(rules, state, h);
-        return true;
-}
-
-static bool give_up_swap(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct side *side = &state->session[k].side[h];
-
-        (void)rules, (void)choice;
-        if (side->mode != TAKING)
-                return false;
-        side->mode = NONE;
-        return true;
-}
-
-bool write_taken(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct session *session = &state->session[k];
-        struct side *side = &session->side[h];
-
-        (void)choice;
-        if (side->mode != SWAPPED)
-                return false;
-        session->taken = most(session->taken, side->fence);
-        session->counter = most(session->counter, session->taken);
-        side->mode = OWNED;
-        ask_leases(rules, state, h);
-        return true;
-}
-
-bool answer_open(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct host *host = &state->host[h];
-        struct side *side = &state->session[k].side[h];
-
-        (void)choice;
-        if (side->mode != OWNED || side->handle || host->draining)
-                return false;
-        if (!(rules->old & OLD_ANSWER) && !is_usable(rules, host, side))
-                return false;
-        side->handle = 1;
-        side->lease = rules->old & OLD_ANSWER ? most(host->left, 1) : lease_of(rules, host, side);
-        return true;
-}
-
-/* A suspended session whose document names another owner or fence, or a look that finds that. */
-bool look(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct session *session = &state->session[k];
-        struct side *side = &session->side[h];
-
-        (void)choice;
-        if (!state->host[h].up)
-                return false;
-        if (side->mode == OWNED && (!(rules->features & RESTORE) || rules->old & OLD_LOOK))
-                return false;
-        if (names_us(session, h)) {
-                side->look = 0;
-                ask_leases(rules, state, h);
-                return side->mode == OWNED;
-        }
-        if (side->mode != OWNED && !(side->mode == NONE && side->handle))
-                return false;
-        suspend(side);
-        leave_stray(side, side->lease);
-        return true;
-}
-
-/* ---- closing it ---- */
-
-/* Choice: what is left of the lease that the client was told; 0: it closed, or its process is seen to have
- * ended. */
-static bool end_handle(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct side *side = &state->session[k].side[h];
-
-        (void)rules;
-        if (!side->handle || (choice && !side->lease))
-                return false;
-        leave_stray(side, choice ? side->lease : 0);
-        return true;
-}
-
-static bool send_release(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct session *session = &state->session[k];
-        struct side *side = &session->side[h];
-        bool pushed = rules->old & OLD_DRAIN && state->host[h].draining;
-        bool tried =
-                side->mode == NONE && session->owner == name_of(h, 0); /* mongo_instance_release_later() */
-
-        (void)choice;
-        if (tried && !side->handle && state->host[h].registered && !side->release &&
-            (!side->given || rules->old & OLD_TRIED)) {
-                side->release = 1;
-                return true;
-        }
-        if (side->mode != OWNED || !state->host[h].registered || side->write[0].value)
-                return false;
-        if (!pushed && (side->handle || (side->given && !(rules->old & OLD_CLOSE))))
-                return false;
-        leave_stray(side, side->lease);
-        suspend(side);
-        side->release = names_us(session, h);
-        return true;
-}
-
-static bool land_release(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        (void)choice;
-        if (!state->session[k].side[h].release)
-                return false;
-        state->session[k].owner = 0;
-        if (rules->features & RESTORE)
-                state->session[k].free = state->session[k].fence;
-        document_changed(&state->session[k]);
-        return true;
-}
-
-/* ---- rows ---- */
-
-static void acknowledge(struct session *session, struct side *side, uint8_t value, bool current)
-{
-        session->acked = most(session->acked, side->fence);
-        side->value = value;
-        side->current = current;
-}
-
-/* Choice: the value, minus 1. */
-static bool write_row(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct session *session = &state->session[k];
-        struct side *side = &session->side[h];
-
-        if (!side->handle || !is_usable(rules, &state->host[h], side) || side->write[0].value)
-                return false;
-        if (!side->value) {
-                side->value = session->row;
-                side->current = session->row_fence == side->fence;
-        }
-        if (side->value == choice + 1 && (side->current || rules->old & OLD_REPEAT))
-                acknowledge(session, side, side->value, side->current);
-        else
-                side->write[0] = (struct write){ (uint8_t)(choice + 1), side->fence };
-        return true;
-}
-
-/* Choice 0: the daemon waits and gets the reply; 1: the reply is lost; 2: it has stopped waiting before. */
-static bool land_write(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct session *session = &state->session[k];
-        struct side *side = &session->side[h];
-        struct write *write = &side->write[choice == 2];
-        struct write landed = *write;
-        bool matches = session->row_fence <= landed.fence; /* mongo_append_fence() */
-
-        if (!landed.value)
-                return false;
-        *write = (struct write){ 0 };
-        if (matches) {
-                if (session->acked > landed.fence)
-                        state->wrong = P2_WRITE_LOST;
-                session->row = landed.value;
-                session->row_fence = landed.fence;
-        }
-        if (choice == 2)
-                return true;
-        if (choice == 0 && matches && is_usable(rules, &state->host[h], side))
-                acknowledge(session, side, landed.value, true);
-        else
-                suspend(side); /* in_doubt, or fenced */
-        return true;
-}
-
-static bool give_up_write(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct side *side = &state->session[k].side[h];
-
-        (void)rules, (void)choice;
-        if (!side->write[0].value)
-                return false;
-        suspend(side);
-        return true;
-}
-
-/* ---- backups ---- */
-
-static bool restore(const struct rules *rules, struct state *state, int h, int k, int choice)
-{
-        struct session *session = &state->session[k];
-
-        bool all = choice == R_ALL || choice == R_NOTHING_LEFT;
-        bool no_fences = choice == R_NO_FENCES || choice == R_SESSION_NO_FENCES || choice == R_NOTHING_LEFT;
-
-        if (h || state->since || session->fence <= session->free)
-                return false;
-        if (choice == R_SESSION_NO_FENCES && !session->free)
-                choice = R_ALL; /* it looks like a new session */
-        for (int i = 0; i < HOSTS; i++)
-                if (session->side[i].mode == SWAPPED)
-                        choice = R_ALL; /* `taken` is not noted yet: it promises nothing */
-        state->since = 1;
-        state->restored = (uint8_t)(choice + 1);
-        if (all)
-                session->counter = session->taken = session->free;
-        if (no_fences)
-                session->counter = session->taken = 0;
-        for (int i = 0; i < HOSTS * SLOTS && all; i++)
-                delete_instance(rules, state, i / SLOTS, k, i % SLOTS);
-        if (choice == R_NO_FENCES)
-                return true;
-        session->exists = choice != R_DROPPED && choice != R_NOTHING_LEFT;
-        session->fence = session->exists ? session->free : 0;
-        session->owner = 0;
-        document_changed(session);
         return true;
 }
 
