@@ -303,16 +303,31 @@ STEP(kill_daemon)
         return true;
 }
 
-/* By the new rule nothing is written: for the others it is a kill. */
+/* Sessions on which no client can rely are released. If that is all, the instance's document is deleted. */
 STEP(end_orderly)
 {
-        for (int i = 0; i < SESSIONS && rules->old & OLD_END && state->host[h].registered; i++)
-                if (state->session[i].side[h].mode == OWNED && names_us(&state->session[i], h)) {
-                        state->session[i].owner = 0;
-                        document_changed(&state->session[i]);
+        bool stays = false;
+
+        if (!state->host[h].up || !state->ends)
+                return false;
+        for (int i = 0; i < SESSIONS && state->host[h].registered; i++) {
+                struct session *session = &state->session[i];
+                struct side *side = &session->side[h];
+                bool held = side->mode >= SWAPPED || side->handle;
+
+                if (!held || !names_us(session, h))
+                        continue;
+                if (!(rules->old & OLD_END) && (side->lease || side->given || side->write[0].value)) {
+                        stays = true; /* mongo_leave() */
+                        continue;
                 }
-        if (rules->old & OLD_END && state->host[h].registered)
-                state->host[h].instance[0] = (struct instance){ .document = MISSING };
+                session->owner = 0;
+                if (rules->features & RESTORE)
+                        session->free = session->fence;
+                document_changed(session);
+        }
+        if (state->host[h].registered && !stays)
+                delete_instance(rules, state, h, k, 0);
         return kill_daemon(rules, state, h, k, choice);
 }
 
@@ -336,18 +351,18 @@ const struct step steps[] = {
         { "its instance's document is deleted", "an operator", delete_instance, SLOTS, DELETES, false },
         { "starts", "mongo_instance_start()", start, 1, 0, false },
         { "is killed", "SIGKILL", kill_daemon, 1, 0, false },
-        { "ends in order", "mongo_instance_stop(), end_instance()", end_orderly, 1, 0, false },
+        { "ends in order", "close_start(), mongo_leave(), end_instance()", end_orderly, 1, 0, false },
         { "drain on or off", "drain", drain, 1, DRAINS, false },
         { "looks, gets a fence, sends its swap", "take(), mongo_confirm(), next_fence()", send_swap, 1, 0,
           true },
         { "the swap lands|the swap lands, its reply is lost", "swap()", land_swap, 2, 0, true },
         { "stops waiting for the swap", "mongo_open(), session_end()", give_up_swap, 1, LOSSES, true },
         { "notes `taken`", "after swap()", write_taken, 1, RESTORE, true },
-        { "answers `open`", "grant(), answer_open()", answer_open, 1, 0, true },
+        { "answers `open`", "grant(), handle_lend()", answer_open, 1, 0, true },
         { "looks at the document", "mongo_session_check_owner(), session_fenced()", look, 1, 0, true },
-        { "the client closes|the connection ends, the lease runs on", "method_close(), handles_close()",
+        { "the client closes|the connection ends, the lease runs on", "method_close(), handle_abandon()",
           end_handle, 2, 0, true },
-        { "sends a release", "mongo_close(), mongo_instance_release_later()", send_release, 1, 0, true },
+        { "sends a release", "lent_left_ms(), mongo_close()", send_release, 1, 0, true },
         { "the release lands", "mongo_instance_release()", land_release, 1, 0, true },
         { "the client writes v1|the client writes v2", "sort_out(), is_stored(), write_rows()", write_row, 2,
           WRITES, true },

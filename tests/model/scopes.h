@@ -17,7 +17,7 @@ struct scope {
         enum property expected;
 };
 
-enum { FEW = 10000000, MANY = 40000000 };
+enum { FEW = 10000000, MANY = 20000000 };
 
 static const struct scope scopes[] = {
         /* hosts, sessions, term */
