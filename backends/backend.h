@@ -75,6 +75,8 @@ struct opened {
         const char *dialect; /* static; the group's name, as `open` reports it */
         int version;
         int64_t fence;
+        int64_t lent_ms; /* clients of this daemon's former start may rely on leases for so long; 0: there are
+                            none */
         bool keeps_address; /* the dialect has columns for address and port: they follow the data centre */
 };
 

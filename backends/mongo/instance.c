@@ -233,14 +233,17 @@ static void make_pool(struct mongo_instance *instance)
         atomic_store(&env->pool, pool);
 }
 
-static struct pending_release *take_pending(struct mongo_instance *instance)
+/* The first that may be released at this time. */
+static struct pending_release *take_pending(struct mongo_instance *instance, int64_t now)
 {
-        struct pending_release *pending;
+        struct pending_release **at, *pending;
 
         pthread_mutex_lock(&instance->lock);
-        pending = instance->pending;
+        for (at = &instance->pending; *at && (*at)->after_ms > now;)
+                at = &(*at)->next;
+        pending = *at;
         if (pending)
-                instance->pending = pending->next;
+                *at = pending->next;
         pthread_mutex_unlock(&instance->lock);
         return pending;
 }
@@ -258,7 +261,7 @@ static void release_pending(struct mongo_instance *instance)
         struct pending_release *pending;
         bson_error_t error;
 
-        while ((pending = take_pending(instance))) {
+        while ((pending = take_pending(instance, mongo_boot_ms()))) {
                 if (mongo_instance_release(instance->client, pending->database, pending->owner,
                                            pending->fence, &error)) {
                         put_pending(instance, pending);
@@ -351,6 +354,7 @@ void mongo_instance_release_later(struct mongo_instance *instance, const struct 
                 memcpy(pending->database, session->database, sizeof(pending->database));
                 memcpy(pending->owner, owners[i], sizeof(pending->owner));
                 pending->fence = fences[i];
+                pending->after_ms = session->lent_until_ms;
                 put_pending(instance, pending);
         }
         pthread_mutex_lock(&instance->lock);
@@ -405,7 +409,7 @@ static void instance_free(struct mongo_instance *instance)
 {
         struct pending_release *pending;
 
-        while ((pending = take_pending(instance)))
+        while ((pending = take_pending(instance, INT64_MAX)))
                 free(pending);
         pthread_mutex_destroy(&instance->lock);
         pthread_cond_destroy(&instance->wake);

@@ -7,7 +7,18 @@
  * documents name the instance. The thread also notices when the deployment is away, and when it is back.
  */
 
+#include <time.h>
+
 #include "mongo.h"
+
+/* This clock also counts while the machine is suspended. */
+static inline int64_t mongo_boot_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 /* Starts the thread; does not wait for it. NULL: no memory or no thread. */
 struct mongo_instance *mongo_instance_start(struct backend_env *env);
@@ -34,8 +45,8 @@ int64_t mongo_instance_left(const struct mongo_instance *instance, uint64_t epoc
 void mongo_instance_failed(struct mongo_instance *instance, const char *why);
 bool mongo_instance_is_away(struct mongo_instance *instance, struct fault *fault);
 
-/* To take a session of another instance. 0: that instance has ended; BACKEND_E_BUSY: it may be
- * alive. */
+/* To take a session of another instance. 0: no client can rely on a lease of that instance. 1: it is
+ * this daemon's former start, whose clients may. BACKEND_E_BUSY: it may be alive. */
 int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *client, const char *owner,
                            int64_t term_ms, int64_t since, struct fault *fault);
 

@@ -24,6 +24,7 @@ struct pending_release {
         char database[MONGO_NAME_MAX + 1];
         char owner[MONGO_ID_BYTES];
         int64_t fence;
+        int64_t after_ms; /* of CLOCK_BOOTTIME: not before */
 };
 
 /*
@@ -72,15 +73,6 @@ struct mongo_instance {
         size_t n_watched, watched_cap;
         int64_t pruned_ms;
 };
-
-/* This clock also counts while the machine is suspended. */
-static inline int64_t mongo_boot_ms(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_BOOTTIME, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static inline mongoc_collection_t *mongo_instances(mongoc_client_t *client)
 {

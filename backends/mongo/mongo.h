@@ -72,8 +72,10 @@ struct backend_session {
         int64_t fence;
         char tried_owner[MONGO_ID_BYTES]; /* owner and fence of a compare-and-swap with an unknown outcome */
         int64_t tried_fence;
-        bool expect_new; /* the last batch had mostly new peers: expect the same of the next */
-        bool fresh;      /* user_id and is_bot are 0 because they have not been set: identity.c */
+        int64_t lent_until_ms; /* of CLOCK_BOOTTIME: clients of the former start may rely on leases until then
+                                */
+        bool expect_new;       /* the last batch had mostly new peers: expect the same of the next */
+        bool fresh;            /* user_id and is_bot are 0 because they have not been set: identity.c */
 };
 
 #define MONGO_BSON __attribute__((cleanup(mongo_bson_free))) bson_t *

@@ -179,7 +179,7 @@ int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *cli
         here = seen.exists && !seen.dead && strcmp(seen.boot_id, instance->boot_id) == 0 &&
                strcmp(seen.place, instance->place) == 0;
         if (here)
-                return 0;
+                return 1;
         result = 1;
         if (seen.dead || unchanged_long_enough(instance, owner, &seen))
                 result = mark_dead(client, owner, &seen, &error);

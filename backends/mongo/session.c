@@ -260,6 +260,11 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
         if (held.owner[0] && strcmp(held.owner, term.id) != 0)
                 result =
                         mongo_instance_contend(instance, client, held.owner, held.term_ms, held.since, fault);
+        if (result == 1) {
+                opened->lent_ms = held.term_ms;
+                session->lent_until_ms = mongo_boot_ms() + held.term_ms;
+                result = 0;
+        }
         if (!result && !held.indexed)
                 result = mongo_make_indexes(session, client, fault);
         if (!result)

@@ -5,6 +5,7 @@
 
 #include "lent.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -109,6 +110,15 @@ void lent_keep(struct session *session, uv_loop_t *loop, pid_t pid, int pidfd, u
         loan->until_ms = until_ms;
         link_append(&session->loans, &loan->link);
         watch_process(loan, loop, pidfd);
+}
+
+void lent_keep_all(struct session *session, int64_t left_ms)
+{
+        uint64_t until_ms = timers_now(session->sessions->timers) + (uint64_t)left_ms;
+
+        assert(left_ms >= 0);
+        if (left_ms > 0 && until_ms > session->lent_until_ms)
+                session->lent_until_ms = until_ms;
 }
 
 uint64_t lent_left_ms(const struct session *session)

@@ -17,6 +17,10 @@ int lent_watch_peer(int socket_fd, pid_t pid);
 /* The client of this process has gone. It may rely on the session until `until_ms`, of the loop's clock. */
 void lent_keep(struct session *session, uv_loop_t *loop, pid_t pid, int pidfd, uint64_t until_ms);
 
+/* Clients of this daemon's former start may rely on the session for so many milliseconds; which ones is not
+ * known. */
+void lent_keep_all(struct session *session, int64_t left_ms);
+
 /* Milliseconds for which the session must be kept. */
 uint64_t lent_left_ms(const struct session *session);
 

@@ -43,6 +43,7 @@ static void load_finish(struct session_task *task)
                 session->stored = load->stored;
                 session->created_untold = load->opened.created;
                 session_take(session, &load->opened);
+                lent_keep_all(session, load->opened.lent_ms);
                 session_move(session, SESSION_OPEN);
                 counters_add(session->sessions->counters, COUNT_SESSIONS_OPENED, 1);
         }

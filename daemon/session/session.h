@@ -75,10 +75,11 @@ struct session {
         struct link handles;
         size_t n_handles;
         size_t n_watching;
-        struct link openings;      /* opening.c's */
-        struct link loans;         /* lent.c */
-        uint64_t lent_until_ms;    /* lent.c: to clients that cannot be watched; of the loop's clock */
-        struct link lanes;         /* op.h */
+        struct link openings;   /* opening.c's */
+        struct link loans;      /* lent.c */
+        uint64_t lent_until_ms; /* lent.c: of the loop's clock. Until then, clients that are not watched may
+                                   rely on it */
+        struct link lanes;      /* op.h */
         struct row_time *dirty[2]; /* times that the cache gave up, to be stored: of peers, of names */
         size_t n_dirty[2];
         size_t dirty_cap[2];

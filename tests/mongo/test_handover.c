@@ -119,6 +119,35 @@ START_TEST(a_restart_hands_over_no_other_session)
 }
 END_TEST
 
+/* The former start gave the lease. This one knows of it although its client has not come back. */
+START_TEST(a_restart_remembers_leases)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("remembered");
+        long long told_ms, lease_ms;
+        uint32_t open;
+        int s;
+
+        if (!server)
+                return;
+        DAEMON a = START(server->uri, TERM);
+        DAEMON b = START(server->uri, TERM);
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        open = send_open(cb, name);
+        told_ms = test_now_ms();
+        lease_ms = lease(ca, s);
+        daemon_kill(a);
+        daemon_resume(a);
+        CLIENT other = wire_connect(a);
+        s = wire_open(other, "'%s', {backend: 'mongo'}", name);
+        expect(other, "nil", "close(%d)", s);
+        expect_after_lease(cb, open, told_ms, lease_ms);
+}
+END_TEST
+
 START_TEST(a_close_hands_over_at_once)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -335,9 +364,9 @@ int main(void)
         return test_program("handover",
                             (const TTest *const[]){
                                     an_orderly_end_waits_for_leases, a_restarted_host_has_its_sessions_back,
-                                    a_restart_hands_over_no_other_session, a_close_hands_over_at_once,
-                                    the_end_of_a_connection_is_no_close, the_end_of_a_process_is_a_close,
-                                    an_open_whose_term_ran_out_is_no_success,
+                                    a_restart_hands_over_no_other_session, a_restart_remembers_leases,
+                                    a_close_hands_over_at_once, the_end_of_a_connection_is_no_close,
+                                    the_end_of_a_process_is_a_close, an_open_whose_term_ran_out_is_no_success,
                                     a_repetition_protects_what_it_repeats, a_rack_of_dead_hosts_is_taken,
                                     what_another_program_wrote_is_read, NULL });
 }
