@@ -141,16 +141,15 @@ void method_close(struct call *call)
 
 void method_lease(struct call *call)
 {
-        const struct backend *backend = call->session->storage->backend;
-        int64_t left;
+        int64_t left_ms;
 
-        if (!backend->lease) {
+        if (!call->session->storage->backend->lease) {
                 answer_nil(&call->request); /* the session belongs to this host alone */
                 return;
         }
-        left = call->session->stored ? backend->lease(call->session->stored) : 0;
-        handle_lend(call->handle, left > 0 ? left : 0);
-        pack_int(answer_begin(&call->request), left > 0 ? left : 0);
+        left_ms = session_lease_ms(call->session);
+        handle_lend(call->handle, left_ms);
+        pack_int(answer_begin(&call->request), left_ms);
         answer_end(&call->request);
 }
 

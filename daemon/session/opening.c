@@ -142,7 +142,7 @@ static void grant(struct session *session, struct client *client, struct request
         if (options->linger_ms > session->linger_ms)
                 session->linger_ms = options->linger_ms;
         if (session->storage->backend->lease)
-                handle_lend(handle, session->storage->backend->lease(session->stored));
+                handle_lend(handle, session_lease_ms(session));
         answer_open(request, handle, session->created_untold);
         session->created_untold = false;
         if (client->connection.ending)

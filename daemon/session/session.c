@@ -173,6 +173,13 @@ bool session_is_ours(const struct session *session)
         return !backend->lease || !session->stored || backend->lease(session->stored) > 0;
 }
 
+int64_t session_lease_ms(const struct session *session)
+{
+        int64_t left_ms = session->stored ? session->storage->backend->lease(session->stored) : 0;
+
+        return left_ms > 0 ? left_ms : 0;
+}
+
 /* ---- jobs ---- */
 
 static void on_deadline(struct timer *timer)

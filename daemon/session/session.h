@@ -132,6 +132,10 @@ void session_take(struct session *session, struct opened *opened);
 /* True: this host certainly owns it. False: another host may own it, so requests on it cannot be answered. */
 bool session_is_ours(const struct session *session);
 
+/* Of a backend with leases: the milliseconds for which this host still owns it. 0: not now, or it is being
+ * deleted. */
+int64_t session_lease_ms(const struct session *session);
+
 /*
  * A job of one session. `finish` is called on the loop, when the session is not busy any more, and frees the
  * task. Then the session is advanced.

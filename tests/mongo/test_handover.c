@@ -260,6 +260,35 @@ START_TEST(an_open_whose_term_ran_out_is_no_success)
 }
 END_TEST
 
+START_TEST(a_session_can_be_opened_while_it_is_deleted)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *name = mongo_name("deleted");
+        TEST_FREED char *uri = NULL;
+        uint32_t deletion;
+        int s;
+
+        if (!server || !mongo_server_is_ours(server, "an open during a deletion"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=60000", proxy->port);
+        DAEMON a = START(uri, "60");
+        CLIENT one = wire_connect(a);
+        CLIENT other = wire_connect(a);
+
+        s = wire_open(one, "'%s', {backend: 'mongo'}", name);
+        mongo_proxy_hold_at(proxy, "delete");
+        deletion = wire_send(one, "delete(%d)", s);
+        mongo_proxy_await(proxy);
+        s = wire_open(other, "'%s', {backend: 'mongo'}", name);
+        expect(other, "0", "lease(%d)", s); /* nobody may rely on it */
+        mongo_proxy_let_go(proxy);
+        expect_text(wire_answer(one, deletion), "nil");
+        expect_text(wire_told(other), "ended(1, 'not_found', ...)");
+}
+END_TEST
+
 START_TEST(a_repetition_protects_what_it_repeats)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -367,6 +396,7 @@ int main(void)
                                     a_restart_hands_over_no_other_session, a_restart_remembers_leases,
                                     a_close_hands_over_at_once, the_end_of_a_connection_is_no_close,
                                     the_end_of_a_process_is_a_close, an_open_whose_term_ran_out_is_no_success,
+                                    a_session_can_be_opened_while_it_is_deleted,
                                     a_repetition_protects_what_it_repeats, a_rack_of_dead_hosts_is_taken,
                                     what_another_program_wrote_is_read, NULL });
 }
