@@ -44,7 +44,7 @@ static void rest(struct session *session)
                 return;
         }
         if (!session->close_wanted && idle_ms(session) > 0) {
-                if (!session->idle.slot || session->storage->backend->lease)
+                if (!session->idle.slot || session->storage->backend->lease) /* its loans may have changed */
                         timer_start(timers, &session->idle, idle_ms(session), on_idle);
                 return;
         }

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char overdue_text[] =
-        "the backend has not answered in time; a write may or may not have happened";
+const char op_overdue_text[] = "the backend has not answered in time; a write may or may not have happened";
 
 /* ---- lanes ---- */
 
@@ -156,7 +155,7 @@ void op_start(struct op *op)
 
         assert(session->state == SESSION_OPEN && op->request.is_open);
         if (session->overdue) {
-                answer_error(&op->request, WIRE_UNAVAILABLE, "%s", overdue_text);
+                answer_error(&op->request, WIRE_UNAVAILABLE, "%s", op_overdue_text);
                 op_free(op);
                 return;
         }

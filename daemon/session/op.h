@@ -113,6 +113,9 @@ struct op {
         char bytes[]; /* a copy of the frame, then the extra bytes */
 };
 
+/* What requests are told whose job takes too long. */
+extern const char op_overdue_text[];
+
 /* The lane of this client on this session. Makes it if there is none. NULL: no memory. */
 struct lane *lane_of(struct session *session, struct client *client);
 /* Called when a handle was closed or an op answered. Frees the lane if it has neither any more. */

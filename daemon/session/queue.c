@@ -93,12 +93,9 @@ bool queue_run(struct session *session)
 
 void queue_overdue(struct session *session)
 {
-        static const char text[] =
-                "the backend has not answered in time; a write may or may not have happened";
-
         if (session->job)
-                session_job_overdue(session->job, text);
-        lanes_fail(session, WIRE_UNAVAILABLE, text);
+                session_job_overdue(session->job, op_overdue_text);
+        lanes_fail(session, WIRE_UNAVAILABLE, op_overdue_text);
 }
 
 /* ---- dirty rows: their time is newer in the cache than in the backend ---- */
