@@ -29,6 +29,7 @@ struct row {
 };
 
 struct rows {
+        const struct mongo_place *place;
         struct row *items; /* ascending by id */
         size_t n;
 };
@@ -100,7 +101,7 @@ static bool on_stored(void *arg, const bson_t *document)
         struct row *row;
         char *at;
 
-        mongo_peer_of(document, &peer);
+        mongo_peer_of(document, rows->place, &peer);
         row = row_of(rows, peer.id);
         if (!row || row->exists)
                 return true;
@@ -116,9 +117,10 @@ static bool on_stored(void *arg, const bson_t *document)
         return true;
 }
 
-static void append_id(bson_t *array, const char *key, const void *values, size_t i)
+static void append_id(bson_t *array, const char *key, const struct mongo_place *place, const void *values,
+                      size_t i)
 {
-        bson_append_int64(array, key, -1, ((const struct row *)values)[i].id);
+        mongo_place_append_number(array, key, place, ((const struct row *)values)[i].id);
 }
 
 static bool tell(const struct mongo_batch *batch, size_t change, enum effect_kind kind, struct slice lost,
@@ -189,12 +191,12 @@ static void append_peer(bson_t *set, const struct row *row, int64_t fence)
         BSON_APPEND_INT64(set, MONGO_FENCE, fence);
 }
 
-static bson_t *new_document(const struct row *row, int64_t fence)
+static bson_t *new_document(const struct backend_session *session, const struct row *row)
 {
         bson_t *document = bson_new();
 
-        BSON_APPEND_INT64(document, "_id", row->id);
-        append_peer(document, row, fence);
+        mongo_place_append_number(document, "_id", &session->place, row->id);
+        append_peer(document, row, session->fence);
         return document;
 }
 
@@ -214,7 +216,7 @@ static int insert_unread(const struct mongo_batch *batch, struct row *rows, size
 
         assert(n <= MONGO_BATCH_MAX);
         for (size_t i = 0; i < n; i++) {
-                documents[i] = new_document(&rows[i], batch->session->fence);
+                documents[i] = new_document(batch->session, &rows[i]);
                 rows[i].done = true;
         }
         result = mongo_insert_new(batch, "peers", documents, n, on_there, rows);
@@ -315,13 +317,14 @@ static int write_rows(const struct mongo_batch *batch, const struct rows *rows)
                 if (row->done || (!row->put && !row->has_time) || is_stored(row, fence))
                         continue;
                 if (!row->exists) {
-                        document = new_document(row, fence);
+                        document = new_document(batch->session, row);
                         result = mongo_writes_insert(&inserts, document);
                 } else {
                         bson_t set;
 
                         document = bson_new();
-                        filter = BCON_NEW("_id", BCON_INT64(row->id));
+                        filter = bson_new();
+                        mongo_place_append_number(filter, "_id", &batch->session->place, row->id);
                         mongo_append_fence(filter, fence);
                         bson_append_document_begin(document, "$set", -1, &set);
                         append_peer(&set, row, fence);
@@ -402,9 +405,10 @@ static int write_states(const struct mongo_batch *batch)
         int result = last ? 0 : mongo_no_memory(batch->fault);
 
         for (size_t i = 0; !result && i < n; i++) {
-                MONGO_BSON filter = BCON_NEW("_id", BCON_INT64(last[i].id));
+                MONGO_BSON filter = bson_new();
                 MONGO_BSON update = bson_new();
 
+                mongo_place_append_number(filter, "_id", &batch->session->place, last[i].id);
                 mongo_append_fence(filter, batch->session->fence);
                 if (last[i].state)
                         append_state(update, last[i].state, batch->session->fence);
@@ -426,12 +430,13 @@ static int write_identity(const struct mongo_batch *batch, const struct change *
         unsigned fields = change->fields;
         bool ends_fresh = session->fresh && (fields & zeroes);
         MONGO_WRITES writes = { .batch = batch, .collection = "session" };
-        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0), MONGO_OWNER, BCON_UTF8(session->owner),
-                                     MONGO_FENCE, BCON_INT64(session->fence));
+        MONGO_BSON filter =
+                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
         MONGO_BSON update = bson_new();
         bson_t set;
         int result;
 
+        mongo_place_append_session(filter, &session->place);
         bson_append_document_begin(update, "$set", -1, &set);
         mongo_identity_append(&set, change->identity, ends_fresh ? fields | zeroes : fields);
         if (ends_fresh)
@@ -458,7 +463,7 @@ static bool has(const struct mongo_batch *batch, enum change_kind one, enum chan
 
 static int apply(const struct mongo_batch *batch)
 {
-        ROWS rows = { 0 };
+        ROWS rows = { .place = &batch->session->place };
         void *names = NULL;
         int result = 0;
 

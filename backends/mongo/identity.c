@@ -1,5 +1,5 @@
 /*
- * The identity fields in the document `_id: 0` of the collection `session`. The library has no fields for
+ * The identity fields in the session's document. The library has no fields for
  * address, port and takeout id: gramd's have names that the library ignores. A nil key is an empty binary.
  * Like the library, gramd creates a document with user_id and is_bot 0. They are not set: gramd_fresh is true
  * until one of them is.
@@ -103,8 +103,7 @@ void mongo_identity_append(bson_t *set, const struct identity *identity, unsigne
 
 void mongo_identity_append_new(bson_t *document)
 {
-        BCON_APPEND(document, "_id", BCON_INT32(0), "dc_id", BCON_INT32(2), "api_id", BCON_NULL, "test_mode",
-                    BCON_NULL);
+        BCON_APPEND(document, "dc_id", BCON_INT32(2), "api_id", BCON_NULL, "test_mode", BCON_NULL);
         bson_append_binary(document, "auth_key", -1, BSON_SUBTYPE_BINARY, NULL, 0);
         BCON_APPEND(document, "date", BCON_INT32(0), "user_id", BCON_INT32(0), "is_bot", BCON_INT32(0),
                     MONGO_FRESH, BCON_BOOL(true));
@@ -116,7 +115,7 @@ int mongo_read_states(struct backend_session *session, mongoc_client_t *client, 
                       struct fault *fault)
 {
         static const char *const parts[STATE_PARTS] = { "pts", "qts", "date", "seq" };
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "update_state");
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "update_state");
         MONGO_BSON filter = bson_new();
         MONGO_BSON options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "batchSize", BCON_INT32(1000));
         mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
@@ -129,7 +128,8 @@ int mongo_read_states(struct backend_session *session, mongoc_client_t *client, 
                 struct state state = { 0 };
                 bson_iter_t iter;
 
-                if (!bson_iter_init_find(&iter, document, "_id") || !mongo_read_number(&iter, &state.id))
+                if (!bson_iter_init_find(&iter, document, "_id") ||
+                    !mongo_place_read_number(&iter, &session->place, &state.id))
                         continue;
                 for (int part = 0; part < STATE_PARTS; part++)
                         if (bson_iter_init_find(&iter, document, parts[part]) &&
@@ -166,7 +166,7 @@ static int make_index(struct backend_session *session, mongoc_client_t *client, 
                       const char *key, struct fault *fault)
 {
         enum { OPTIONS_CONFLICT = 85, KEY_SPECS_CONFLICT = 86 };
-        mongoc_database_t *database = mongoc_client_get_database(client, session->database);
+        mongoc_database_t *database = mongo_place_database(client, &session->place);
         char name[64];
         bson_error_t error;
         bool done;

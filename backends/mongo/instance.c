@@ -262,8 +262,8 @@ static void release_pending(struct mongo_instance *instance)
         bson_error_t error;
 
         while ((pending = take_pending(instance, mongo_boot_ms()))) {
-                if (mongo_instance_release(instance->client, pending->database, pending->owner,
-                                           pending->fence, &error)) {
+                if (mongo_instance_release(instance->client, &pending->place, pending->owner, pending->fence,
+                                           &error)) {
                         put_pending(instance, pending);
                         return;
                 }
@@ -330,14 +330,14 @@ static void *run(void *arg)
 
 /* ---- releasing sessions ---- */
 
-int mongo_instance_release(mongoc_client_t *client, const char *database, const char *owner, int64_t fence,
-                           bson_error_t *error)
+int mongo_instance_release(mongoc_client_t *client, const struct mongo_place *place, const char *owner,
+                           int64_t fence, bson_error_t *error)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, database, "session");
-        MONGO_BSON filter =
-                BCON_NEW("_id", BCON_INT32(0), MONGO_OWNER, BCON_UTF8(owner), MONGO_FENCE, BCON_INT64(fence));
+        MONGO_COLLECTION collection = mongo_place_collection(client, place, "session");
+        MONGO_BSON filter = BCON_NEW(MONGO_OWNER, BCON_UTF8(owner), MONGO_FENCE, BCON_INT64(fence));
         MONGO_BSON update = BCON_NEW("$unset", "{", MONGO_OWNER, BCON_UTF8(""), "}");
 
+        mongo_place_append_session(filter, place);
         return mongoc_collection_update_one(collection, filter, update, NULL, NULL, error) ? 0 : -1;
 }
 
@@ -351,7 +351,7 @@ void mongo_instance_release_later(struct mongo_instance *instance, const struct 
 
                 if (!pending)
                         continue;
-                memcpy(pending->database, session->database, sizeof(pending->database));
+                pending->place = session->place;
                 memcpy(pending->owner, owners[i], sizeof(pending->owner));
                 pending->fence = fences[i];
                 pending->after_ms = session->lent_until_ms;

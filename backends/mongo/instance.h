@@ -56,7 +56,7 @@ void mongo_instance_leave(struct mongo_instance *instance);
 /* The session could not be released: the thread repeats that after each renewal, until it succeeds. */
 void mongo_instance_release_later(struct mongo_instance *instance, const struct backend_session *session);
 /* Compare-and-swap on the session's document. 0: it is released, or had another owner. */
-int mongo_instance_release(mongoc_client_t *client, const char *database, const char *owner, int64_t fence,
-                           bson_error_t *error);
+int mongo_instance_release(mongoc_client_t *client, const struct mongo_place *place, const char *owner,
+                           int64_t fence, bson_error_t *error);
 
 #endif

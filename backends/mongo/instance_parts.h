@@ -21,7 +21,7 @@ struct watched {
 /* A session that could not be released yet. */
 struct pending_release {
         struct pending_release *next;
-        char database[MONGO_NAME_MAX + 1];
+        struct mongo_place place;
         char owner[MONGO_ID_BYTES];
         int64_t fence;
         int64_t after_ms; /* of CLOCK_BOOTTIME: not before */

@@ -10,7 +10,7 @@
 static int count_of(struct backend_session *session, mongoc_client_t *client, const char *name,
                     int64_t *count, struct fault *fault)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, name);
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, name);
         bson_error_t error;
 
         *count = mongoc_collection_estimated_document_count(collection, NULL, NULL, NULL, &error);
@@ -33,7 +33,7 @@ int mongo_count(struct backend_session *session, struct counts *counts, struct f
                 result = count_of(session, use.client, "usernames", &counts->usernames, fault);
         if (result)
                 return result;
-        database = mongoc_client_get_database(use.client, session->database);
+        database = mongo_place_database(use.client, &session->place);
         if (!mongoc_database_read_command_with_opts(database, command, NULL, NULL, &reply, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
         counts->bytes = mongo_number_of(&reply, "dataSize", 0) + mongo_number_of(&reply, "indexSize", 0);
@@ -115,17 +115,18 @@ static int list_databases(struct backend_env *env, mongoc_client_t *client, stru
 static int stored_of(struct backend_env *env, mongoc_client_t *client, const struct listed *listed,
                      struct stored_session *stored, struct fault *fault)
 {
-        char database[2 * MONGO_NAME_MAX + 1];
+        struct mongo_place place;
         MONGO_COLLECTION collection = NULL;
-        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0));
+        MONGO_BSON filter = bson_new();
         MONGO_BSON options = BCON_NEW("projection", "{", "date", BCON_INT32(1), "}");
         mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
         int result = 1;
 
-        snprintf(database, sizeof(database), "%s%s", env->prefix, listed->name);
-        collection = mongoc_client_get_collection(client, database, "session");
+        snprintf(place.key, sizeof(place.key), "%s%s", env->prefix, listed->name);
+        collection = mongo_place_collection(client, &place, "session");
+        mongo_place_append_session(filter, &place);
         cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         if (mongoc_cursor_next(cursor, &document)) {
                 *stored = (struct stored_session){ slice_of(listed->name), listed->bytes,

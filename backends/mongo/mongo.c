@@ -160,7 +160,7 @@ int64_t mongo_number_of(const bson_t *document, const char *key, int64_t fallbac
                                                                                               : fallback;
 }
 
-bool mongo_peer_of(const bson_t *document, struct peer *peer)
+bool mongo_peer_of(const bson_t *document, const struct mongo_place *place, struct peer *peer)
 {
         bson_iter_t iter;
         bool has_id = false;
@@ -172,7 +172,7 @@ bool mongo_peer_of(const bson_t *document, struct peer *peer)
                 const char *key = bson_iter_key(&iter);
 
                 if (strcmp(key, "_id") == 0)
-                        has_id = mongo_read_number(&iter, &peer->id);
+                        has_id = mongo_place_read_number(&iter, place, &peer->id);
                 else if (strcmp(key, "access_hash") == 0)
                         peer->has_access_hash = mongo_read_number(&iter, &peer->access_hash);
                 else if (strcmp(key, "type") == 0)

@@ -7,6 +7,7 @@
  *     mongo.c      the environment: URI, connections, what an error of the driver means
  *     instance.c   this daemon's instance and its term
  *     rival.c      instances of other daemons
+ *     layout.c     where a session's documents are, and their ids
  *     session.c    one session: taken, confirmed, released, removed
  *     identity.c   its identity fields, update states and indexes
  *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
@@ -20,10 +21,10 @@
 #include <stdatomic.h>
 
 #include "../backend.h"
+#include "layout.h"
 
 enum {
         MONGO_BATCH_MAX = 200, /* documents of one command, which must end well before the socket's timeout */
-        MONGO_NAME_MAX = 63,   /* bytes of a database's name */
         MONGO_ID_BYTES = 33,   /* of an instance's id, with its NUL */
 };
 
@@ -65,10 +66,10 @@ enum mongo_phase {
 struct backend_session {
         struct backend_env *env;
         enum mongo_phase phase;
-        char name[MONGO_NAME_MAX + 1];     /* the session's */
-        char database[MONGO_NAME_MAX + 1]; /* the prefix, and the name */
-        char owner[MONGO_ID_BYTES];        /* the instance that the document names: one of this daemon */
-        _Atomic uint64_t epoch;            /* of that instance; the loop reads it */
+        char name[MONGO_NAME_MAX + 1];
+        struct mongo_place place;
+        char owner[MONGO_ID_BYTES]; /* the instance that the document names: one of this daemon */
+        _Atomic uint64_t epoch;     /* of that instance; the loop reads it */
         int64_t fence;
         char tried_owner[MONGO_ID_BYTES]; /* owner and fence of a compare-and-swap with an unknown outcome */
         int64_t tried_fence;
@@ -124,8 +125,8 @@ bool mongo_read_number(const bson_iter_t *iter, int64_t *number);
 struct slice mongo_read_text(const bson_iter_t *iter, size_t max);
 /* A field of the document as a number; `fallback` if there is none. */
 int64_t mongo_number_of(const bson_t *document, const char *key, int64_t fallback);
-bool mongo_peer_of(const bson_t *document,
-                   struct peer *peer); /* slices borrow from the document; false: not a valid peer */
+/* Slices borrow from the document. False: not a valid peer. */
+bool mongo_peer_of(const bson_t *document, const struct mongo_place *place, struct peer *peer);
 
 /* ---- session.c ---- */
 
@@ -146,7 +147,7 @@ int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *
 
 void mongo_identity_read(const bson_t *document, struct identity *identity, bool *fresh);
 void mongo_identity_append(bson_t *set, const struct identity *identity, unsigned fields);
-void mongo_identity_append_new(bson_t *document); /* as the library creates it */
+void mongo_identity_append_new(bson_t *document); /* as the library creates it, without its `_id` */
 int mongo_read_states(struct backend_session *session, mongoc_client_t *client, struct opened *opened,
                       struct fault *fault);
 /* Creates the indexes that the library does not create. */
@@ -203,7 +204,8 @@ void mongo_free_names(void *plan);
  * Finds all documents of a collection whose `key` is one of the values, MONGO_BATCH_MAX in a query. `append`
  * adds value number `i` to an array. `found` returns false if there is no memory.
  */
-typedef void (*mongo_append_fn)(bson_t *array, const char *key, const void *values, size_t i);
+typedef void (*mongo_append_fn)(bson_t *array, const char *key, const struct mongo_place *place,
+                                const void *values, size_t i);
 typedef bool (*mongo_found_fn)(void *arg, const bson_t *document);
 int mongo_find_in(struct backend_session *session, mongoc_client_t *client, const char *collection,
                   const char *key, mongo_append_fn append, const void *values, size_t n, mongo_found_fn found,

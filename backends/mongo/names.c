@@ -20,6 +20,7 @@ struct name {
 };
 
 struct plan {
+        const struct mongo_place *place;
         struct name *items; /* ascending by text */
         size_t n, cap;
         int64_t *owners; /* the peers of the batch */
@@ -130,7 +131,7 @@ static bool on_stored(void *arg, const bson_t *document)
         size_t place;
 
         if (bson_iter_init_find(&iter, document, "_id"))
-                text = mongo_read_text(&iter, TEXT_MAX_BYTES);
+                text = mongo_place_read_text(&iter, plan->place);
         if (!text.data)
                 return true;
         name = name_of(plan, text);
@@ -154,13 +155,16 @@ static bool on_stored(void *arg, const bson_t *document)
         return true;
 }
 
-static void append_name(bson_t *array, const char *key, const void *values, size_t i)
+static void append_name(bson_t *array, const char *key, const struct mongo_place *place, const void *values,
+                        size_t i)
 {
-        mongo_append_text(array, key, ((const struct slice *)values)[i]);
+        mongo_place_append_text(array, key, place, ((const struct slice *)values)[i]);
 }
 
-static void append_owner(bson_t *array, const char *key, const void *values, size_t i)
+static void append_owner(bson_t *array, const char *key, const struct mongo_place *place, const void *values,
+                         size_t i)
 {
+        (void)place;
         bson_append_int64(array, key, -1, ((const int64_t *)values)[i]);
 }
 
@@ -270,6 +274,7 @@ int mongo_apply_names(const struct mongo_batch *batch, void **result)
         *result = plan;
         if (!plan || !collect(batch, plan))
                 return mongo_no_memory(batch->fault);
+        plan->place = &batch->session->place;
         error = read_stored(batch, plan);
         if (!error && !play(batch, plan))
                 error = mongo_no_memory(batch->fault);
@@ -293,7 +298,7 @@ int mongo_write_names(const struct mongo_batch *batch, void *arg)
                         BCON_NEW("$set", "{", "peer_id", BCON_INT64(name->owner), "last_update_on",
                                  BCON_INT64(name->time), MONGO_FENCE, BCON_INT64(fence), "}");
 
-                mongo_append_text(filter, "_id", name->text);
+                mongo_place_append_text(filter, "_id", &batch->session->place, name->text);
                 mongo_append_fence(filter, fence);
                 if (name->present && name->written)
                         result = mongo_writes_upsert(&puts, filter, update);

@@ -28,7 +28,7 @@ int mongo_find_in(struct backend_session *session, mongoc_client_t *client, cons
                   const char *key, mongo_append_fn append, const void *values, size_t n, mongo_found_fn found,
                   void *arg, struct fault *fault)
 {
-        MONGO_COLLECTION all = mongoc_client_get_collection(client, session->database, collection);
+        MONGO_COLLECTION all = mongo_place_collection(client, &session->place, collection);
         MONGO_BSON options = BCON_NEW("batchSize", BCON_INT32(MONGO_BATCH_MAX + 1));
         int result = 0;
 
@@ -43,7 +43,7 @@ int mongo_find_in(struct backend_session *session, mongoc_client_t *client, cons
                         char number[24];
 
                         snprintf(number, sizeof(number), "%zu", i - start);
-                        append(&array, number, values, i);
+                        append(&array, number, &session->place, values, i);
                 }
                 bson_append_array_end(&condition, &array);
                 bson_append_document_end(filter, &condition);
@@ -67,6 +67,7 @@ struct asked {
 };
 
 struct finding {
+        const struct mongo_place *place;
         struct asked *asked; /* ascending */
         size_t n;
         struct asked *named; /* ascending by id: peers that rows of the usernames table lead to */
@@ -107,7 +108,7 @@ struct stored {
 static bool read_stored(const struct finding *finding, const bson_t *document, struct stored *stored)
 {
         stored->is_former = mongo_number_of(document, MONGO_FENCE, 0) != finding->fence;
-        return mongo_peer_of(document, &stored->peer);
+        return mongo_peer_of(document, finding->place, &stored->peer);
 }
 
 static bool answer(struct finding *finding, const struct asked *asked, const struct stored *stored)
@@ -187,7 +188,7 @@ static bool on_name(void *arg, const bson_t *document)
         int64_t owner = 0;
 
         if (bson_iter_init_find(&iter, document, "_id"))
-                key.text = mongo_read_text(&iter, TEXT_MAX_BYTES);
+                key.text = mongo_place_read_text(&iter, finding->place);
         if (!key.text.data || !bson_iter_init_find(&iter, document, "peer_id") ||
             !mongo_read_number(&iter, &owner))
                 return true;
@@ -213,14 +214,23 @@ static bool on_name(void *arg, const bson_t *document)
         return true;
 }
 
-static void append_key(bson_t *array, const char *key, const void *values, size_t i)
+static void append_id(bson_t *array, const char *key, const struct mongo_place *place, const void *values,
+                      size_t i)
 {
-        const struct asked *asked = (const struct asked *)values + i;
+        mongo_place_append_number(array, key, place, ((const struct asked *)values)[i].id);
+}
 
-        if (asked->kind == LOOKUP_ID)
-                bson_append_int64(array, key, -1, asked->id);
-        else
-                mongo_append_text(array, key, asked->text);
+static void append_name(bson_t *array, const char *key, const struct mongo_place *place, const void *values,
+                        size_t i)
+{
+        mongo_place_append_text(array, key, place, ((const struct asked *)values)[i].text);
+}
+
+static void append_text(bson_t *array, const char *key, const struct mongo_place *place, const void *values,
+                        size_t i)
+{
+        (void)place;
+        mongo_append_text(array, key, ((const struct asked *)values)[i].text);
 }
 
 /* Reports names whose peer is not stored. */
@@ -245,7 +255,7 @@ static int find_named(struct backend_session *session, mongoc_client_t *client, 
         finding->met = calloc(finding->n_named, sizeof(*finding->met));
         if (!finding->met)
                 return mongo_no_memory(fault);
-        result = mongo_find_in(session, client, "peers", "_id", append_key, finding->named, finding->n_named,
+        result = mongo_find_in(session, client, "peers", "_id", append_id, finding->named, finding->n_named,
                                on_named_peer, finding, fault);
         if (!result && !report_unmet(finding))
                 result = mongo_no_memory(fault);
@@ -272,12 +282,13 @@ static int find_all(struct backend_session *session, mongoc_client_t *client, st
                 enum lookup_kind kind;
                 const char *collection;
                 const char *key;
+                mongo_append_fn append;
                 mongo_found_fn found;
         } steps[] = {
-                { LOOKUP_ID, "peers", "_id", on_by_id },
-                { LOOKUP_USERNAME, "peers", "username", on_by_username },
-                { LOOKUP_USERNAME, "usernames", "_id", on_name },
-                { LOOKUP_PHONE, "peers", "phone_number", on_by_phone },
+                { LOOKUP_ID, "peers", "_id", append_id, on_by_id },
+                { LOOKUP_USERNAME, "peers", "username", append_text, on_by_username },
+                { LOOKUP_USERNAME, "usernames", "_id", append_name, on_name },
+                { LOOKUP_PHONE, "peers", "phone_number", append_text, on_by_phone },
         };
         int result = 0;
 
@@ -285,8 +296,8 @@ static int find_all(struct backend_session *session, mongoc_client_t *client, st
                 size_t n;
                 const struct asked *from = stretch(finding, steps[i].kind, &n);
 
-                result = mongo_find_in(session, client, steps[i].collection, steps[i].key, append_key, from,
-                                       n, steps[i].found, finding, fault);
+                result = mongo_find_in(session, client, steps[i].collection, steps[i].key, steps[i].append,
+                                       from, n, steps[i].found, finding, fault);
         }
         return result ? result : find_named(session, client, finding, fault);
 }
@@ -295,7 +306,9 @@ int mongo_find(struct backend_session *session, const struct lookup *lookups, si
                void *arg, struct fault *fault)
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
-        struct finding finding = { .n = n, .found = found, .arg = arg, .fence = session->fence };
+        struct finding finding = {
+                .n = n, .found = found, .arg = arg, .fence = session->fence, .place = &session->place
+        };
         int result;
 
         assert(session->phase == MONGO_OWNED);
@@ -320,10 +333,10 @@ int mongo_find(struct backend_session *session, const struct lookup *lookups, si
 /* ---- scans ---- */
 
 /* Takes the filter. */
-static mongoc_cursor_t *scan(mongoc_client_t *client, const char *database, const char *name, bson_t *filter,
-                             size_t limit)
+static mongoc_cursor_t *scan(mongoc_client_t *client, const struct mongo_place *place, const char *name,
+                             bson_t *filter, size_t limit)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, database, name);
+        MONGO_COLLECTION collection = mongo_place_collection(client, place, name);
         MONGO_BSON options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "limit",
                                       BCON_INT64((int64_t)limit), "batchSize", BCON_INT32(1001));
         mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
@@ -333,6 +346,7 @@ static mongoc_cursor_t *scan(mongoc_client_t *client, const char *database, cons
 }
 
 struct peer_scan {
+        const struct mongo_place *place;
         peer_fn found;
         void *arg;
 };
@@ -342,26 +356,34 @@ static bool on_scanned(void *arg, const bson_t *document)
         const struct peer_scan *scanned = arg;
         struct peer peer;
 
-        return !mongo_peer_of(document, &peer) || scanned->found(scanned->arg, &peer);
+        return !mongo_peer_of(document, scanned->place, &peer) || scanned->found(scanned->arg, &peer);
 }
 
 int mongo_scan_peers(struct backend_session *session, const int64_t *after, size_t limit, peer_fn found,
                      void *arg, struct fault *fault)
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
-        struct peer_scan scanned = { found, arg };
+        struct peer_scan scanned = { &session->place, found, arg };
         bson_t *filter;
 
         if (!use.client)
                 return BACKEND_E_UNAVAILABLE;
         if (limit == 0)
                 return 0;
-        filter = after ? BCON_NEW("_id", "{", "$gt", BCON_INT64(*after), "}") : bson_new();
-        return read_cursor(session, scan(use.client, session->database, "peers", filter, limit), on_scanned,
+        filter = bson_new();
+        if (after) {
+                bson_t condition;
+
+                bson_append_document_begin(filter, "_id", -1, &condition);
+                mongo_place_append_number(&condition, "$gt", &session->place, *after);
+                bson_append_document_end(filter, &condition);
+        }
+        return read_cursor(session, scan(use.client, &session->place, "peers", filter, limit), on_scanned,
                            &scanned, fault);
 }
 
 struct name_scan {
+        const struct mongo_place *place;
         username_fn found;
         void *arg;
         struct slice after;
@@ -378,7 +400,7 @@ static bool on_scanned_name(void *arg, const bson_t *document)
         bool has_time;
 
         if (bson_iter_init_find(&iter, document, "_id"))
-                text = mongo_read_text(&iter, TEXT_MAX_BYTES);
+                text = mongo_place_read_text(&iter, scanned->place);
         if (!text.data || scanned->left == 0 || !bson_iter_init_find(&iter, document, "peer_id") ||
             !mongo_read_number(&iter, &owner))
                 return true;
@@ -393,7 +415,7 @@ int mongo_scan_usernames(struct backend_session *session, struct slice after, in
                          username_fn found, void *arg, struct fault *fault)
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
-        struct name_scan scanned = { found, arg, after, after_id, limit };
+        struct name_scan scanned = { &session->place, found, arg, after, after_id, limit };
         bson_t *filter;
 
         if (!use.client)
@@ -405,10 +427,10 @@ int mongo_scan_usernames(struct backend_session *session, struct slice after, in
                 bson_t condition;
 
                 bson_append_document_begin(filter, "_id", -1, &condition);
-                mongo_append_text(&condition, "$gte", after);
+                mongo_place_append_text(&condition, "$gte", &session->place, after);
                 bson_append_document_end(filter, &condition);
         }
         /* One more: the first may be `after` itself, which is skipped. */
-        return read_cursor(session, scan(use.client, session->database, "usernames", filter, limit + 1),
+        return read_cursor(session, scan(use.client, &session->place, "usernames", filter, limit + 1),
                            on_scanned_name, &scanned, fault);
 }

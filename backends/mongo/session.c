@@ -49,7 +49,7 @@ static int check_name(struct backend_env *env, struct slice name, struct backend
                                  "session '%.*s': a MongoDB database's name has at most %d bytes",
                                  (int)name.len, name.data, MONGO_NAME_MAX - (int)strlen(prefix));
         memcpy(session->name, name.data, name.len);
-        snprintf(session->database, sizeof(session->database), "%s%s", prefix, session->name);
+        snprintf(session->place.key, sizeof(session->place.key), "%s%s", prefix, session->name);
         if (strpbrk(session->name, "/\\. \"$*<>:|?"))
                 return fault_set(fault, BACKEND_E_NAME,
                                  "session '%s': MongoDB allows none of / \\ . \" $ * < > : | ? and no space "
@@ -57,7 +57,7 @@ static int check_name(struct backend_env *env, struct slice name, struct backend
                                  session->name);
         for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
                 if (strcasecmp(session->name, reserved[i]) == 0 ||
-                    strcasecmp(session->database, reserved[i]) == 0)
+                    strcasecmp(session->place.key, reserved[i]) == 0)
                         return fault_set(fault, BACKEND_E_NAME,
                                          "session '%s': a database of MongoDB's own or "
                                          "of gramd's own has this name",
@@ -68,7 +68,7 @@ static int check_name(struct backend_env *env, struct slice name, struct backend
 /* Refuses a database that has collections, but is no session's. */
 static int check_database(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
 {
-        mongoc_database_t *database = mongoc_client_get_database(client, session->database);
+        mongoc_database_t *database = mongo_place_database(client, &session->place);
         bson_error_t error;
         char **names = mongoc_database_get_collection_names_with_opts(database, NULL, &error);
         bool others = false, own = false;
@@ -86,7 +86,7 @@ static int check_database(struct backend_session *session, mongoc_client_t *clie
                 result = fault_set(fault, BACKEND_E_NAME,
                                    "session '%s': the database `%s` is not a session's: it has collections, "
                                    "but no `session`",
-                                   session->name, session->database);
+                                   session->name, session->place.key);
         bson_strfreev(names);
         mongoc_database_destroy(database);
         return result;
@@ -109,17 +109,19 @@ static void copy_owner(const bson_t *document, char owner[MONGO_ID_BYTES])
 static int look(struct backend_session *session, mongoc_client_t *client, struct held *held,
                 struct fault *fault)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "session");
-        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0));
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
+        MONGO_BSON filter = bson_new();
         MONGO_BSON options = BCON_NEW("projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE,
                                       BCON_INT32(1), MONGO_TERM, BCON_INT32(1), MONGO_SINCE, BCON_INT32(1),
                                       MONGO_INDEXED, BCON_INT32(1), "}");
-        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
+        mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
         int result = 0;
 
         *held = (struct held){ 0 };
+        mongo_place_append_session(filter, &session->place);
+        cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         if (mongoc_cursor_next(cursor, &document)) {
                 held->exists = true;
                 held->fence = mongo_number_of(document, MONGO_FENCE, 0);
@@ -139,7 +141,7 @@ static int next_fence(struct backend_session *session, mongoc_client_t *client, 
                       struct fault *fault)
 {
         MONGO_COLLECTION collection = mongoc_client_get_collection(client, MONGO_OWN_DATABASE, "fences");
-        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(session->database));
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(session->place.key));
         bson_error_t error;
 
         for (;;) {
@@ -178,8 +180,8 @@ static int next_fence(struct backend_session *session, mongoc_client_t *client, 
 static int swap(struct backend_session *session, mongoc_client_t *client, const struct held *held,
                 const struct mongo_term *term, int64_t fence, struct opened *opened, struct fault *fault)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "session");
-        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0));
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
+        MONGO_BSON filter = bson_new();
         MONGO_BSON update = BCON_NEW("$set", "{", MONGO_OWNER, BCON_UTF8(term->id), MONGO_FENCE,
                                      BCON_INT64(fence), MONGO_TERM, BCON_INT64(term->term_ms), MONGO_SINCE,
                                      BCON_INT64((int64_t)time(NULL)), MONGO_INDEXED, BCON_BOOL(true), "}");
@@ -191,6 +193,7 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
         uint32_t len;
         int result = 1;
 
+        mongo_place_append_session(filter, &session->place);
         /* `null` also matches a missing field. */
         mongo_append_text(filter, MONGO_OWNER, held->owner[0] ? slice_of(held->owner) : SLICE_NONE);
         if (held->fence)
@@ -223,10 +226,11 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
 /* 1: another daemon has created it meanwhile. */
 static int create(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, "session");
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
         MONGO_BSON document = bson_new();
         bson_error_t error;
 
+        mongo_place_append_session(document, &session->place);
         mongo_identity_append_new(document);
         if (mongoc_collection_insert_one(collection, document, NULL, NULL, &error))
                 return 0;
@@ -405,7 +409,7 @@ int mongo_close(struct backend_session *session, struct fault *fault)
 
         assert(session->phase == MONGO_OWNED);
         if (!result &&
-            mongo_instance_release(use.client, session->database, session->owner, session->fence, &error))
+            mongo_instance_release(use.client, &session->place, session->owner, session->fence, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
         if (!result)
                 session->owner[0] = '\0';
@@ -424,7 +428,7 @@ void mongo_leave(struct backend_session *session)
 static int remove_all(struct backend_session *session, mongoc_client_t *client, const char *name,
                       struct fault *fault)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, session->database, name);
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, name);
         MONGO_BSON filter = bson_new();
         bson_error_t error;
 
@@ -439,8 +443,8 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
         MONGO_COLLECTION collection = NULL;
-        MONGO_BSON filter = BCON_NEW("_id", BCON_INT32(0), MONGO_OWNER, BCON_UTF8(session->owner),
-                                     MONGO_FENCE, BCON_INT64(session->fence));
+        MONGO_BSON filter =
+                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
         bson_error_t error;
         bson_t reply;
         int64_t removed;
@@ -455,7 +459,8 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
                 result = remove_all(session, use.client, "update_state", fault);
         if (result)
                 return result;
-        collection = mongoc_client_get_collection(use.client, session->database, "session");
+        collection = mongo_place_collection(use.client, &session->place, "session");
+        mongo_place_append_session(filter, &session->place);
         if (!mongoc_collection_delete_one(collection, filter, NULL, &reply, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
         removed = mongo_number_of(&reply, "deletedCount", 0);

@@ -15,8 +15,7 @@ static void start_bulk(struct mongo_writes *writes)
 
         if (writes->bulk)
                 return;
-        collection =
-                mongoc_client_get_collection(batch->client, batch->session->database, writes->collection);
+        collection = mongo_place_collection(batch->client, &batch->session->place, writes->collection);
         writes->bulk = mongoc_collection_create_bulk_operation_with_opts(collection, options);
 }
 
