@@ -21,6 +21,7 @@ from typing import Any, Optional, Union, cast
 from weakref import WeakSet, WeakValueDictionary
 
 from . import errors, limits
+from .boottime import Timers
 from .connection import Connection, Encoder
 from .features import FEATURES, of_daemon
 from .paths import socket_path
@@ -54,6 +55,7 @@ class Caller:
         self.server: dict[str, Any] = {}  # the last answer to `hello`
         self.features: frozenset[str] = frozenset()  # of the connected daemon, once it has answered `hello`
         self._loop = asyncio.get_running_loop()
+        self.timers = Timers(self._loop)
         self._encoder = Encoder()
         self._connection: Optional[Connection] = None
         self._connecting: Optional[asyncio.Task[None]] = None
@@ -84,6 +86,7 @@ class Caller:
             return
         connection, connecting = self._connection, self._connecting
         self._end("the client was closed")
+        self.timers.close()
         if connection is not None:
             connection.close()
         if connecting is not None:
@@ -94,6 +97,7 @@ class Caller:
         """Closes the client from outside of its event loop, which has ended."""
         connection = self._connection
         self._end("the client's event loop has ended")
+        self.timers.drop()
         if connection is not None:
             connection.drop()
 
@@ -103,6 +107,7 @@ class Caller:
         connection = self._connection
         self._requests.clear()
         self._end("the process has forked: open clients and sessions again")
+        self.timers.leave_to_parent()
         if connection is not None:
             connection.leave_to_parent()
 

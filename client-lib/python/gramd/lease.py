@@ -4,16 +4,11 @@ application is notified."""
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any, Callable, Optional, Protocol
 
 from . import errors
+from .boottime import Timer, Timers, boottime
 from .request import RETRY, is_transient, weakly
-
-
-def boottime() -> float:
-    """Seconds, including those in which the machine was suspended: a lease runs out meanwhile."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Leased(Protocol):
@@ -23,7 +18,7 @@ class Leased(Protocol):
     timeout: float
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
+    def timers(self) -> Timers: ...
 
     @property
     def ended(self) -> Optional[errors.Error]: ...
@@ -35,12 +30,13 @@ class Leased(Protocol):
 
 
 class Lease:
-    """Renewed after each third of its term while the session is open. It runs on while the daemon is away."""
+    """Renewed after each third of its term while the session is open. It runs on while the daemon is away and
+    while the machine is suspended."""
 
     def __init__(self, session: Leased) -> None:
         self._session = session
         self._until: Optional[float] = None  # boottime(); None: no limit, or not yet known
-        self._timer: Optional[asyncio.TimerHandle] = None
+        self._timer: Optional[Timer] = None
 
     def ran_out(self) -> bool:
         return self._until is not None and boottime() >= self._until
@@ -72,9 +68,10 @@ class Lease:
         if self._session.ended is not None:
             return
         self.stop()
+        when = boottime() + delay
         if self._until is not None:
-            delay = min(delay, max(0.0, self._until - boottime()))
-        self._timer = self._session.loop.call_later(delay, weakly(self._on_timer))
+            when = min(when, self._until)
+        self._timer = self._session.timers.call_at(when, weakly(self._on_timer))
 
     def _on_timer(self) -> None:
         if self._session.is_over():

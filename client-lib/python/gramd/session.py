@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Optional, Union, cast
 
 from . import errors
+from .boottime import Timers
 from .cache import Cache
 from .caller import Caller
 from .lease import Lease
@@ -87,6 +88,10 @@ class Session:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop in which the session may be used."""
         return self.client.loop
+
+    @property
+    def timers(self) -> Timers:
+        return self.client.timers
 
     @property
     def ended(self) -> Optional[errors.Error]:

@@ -317,6 +317,7 @@ def script(fake: FakeGramd, text: str) -> None:
 
 
 def test_a_forked_child_has_a_connection_of_its_own(fake: FakeGramd) -> None:
+    fake.lease = 15000
     with fake.elsewhere():
         script(
             fake,
@@ -341,6 +342,9 @@ def test_a_forked_child_has_a_connection_of_its_own(fake: FakeGramd) -> None:
                 await it.open()
                 await it.update_peers([(1, 10, "user", None, None)])
                 session = await gramd.Client(fake.path).open("acc")
+                lease = session._lease
+                while lease._until is None:
+                    await asyncio.sleep(0)
                 pid = os.fork()
                 if pid == 0:
                     asyncio.run(child(session))
@@ -348,6 +352,9 @@ def test_a_forked_child_has_a_connection_of_its_own(fake: FakeGramd) -> None:
                 assert os.waitpid(pid, 0)[1] == 0
                 await session.get("dc_id")
                 assert await read() == 11, "the child's write was not told"
+                rung = asyncio.Event()
+                session.timers.call_at(0, rung.set)
+                await rung.wait()
                 await it.close()
                 await session.client.close()
 
@@ -359,6 +366,7 @@ def test_a_forked_child_has_a_connection_of_its_own(fake: FakeGramd) -> None:
 
 
 def test_a_child_does_not_keep_its_parents_sessions_open(fake: FakeGramd) -> None:
+    fake.lease = 15000
     with fake.elsewhere():
         script(
             fake,
@@ -408,6 +416,7 @@ def test_the_blocking_client_in_a_forked_child(fake: FakeGramd) -> None:
 
 
 def test_dropped_clients_are_freed(fake: FakeGramd) -> None:
+    fake.lease = 15000
     with fake.elsewhere():
         script(
             fake,
@@ -418,6 +427,8 @@ def test_dropped_clients_are_freed(fake: FakeGramd) -> None:
                     client = gramd.Client(fake.path)
                     session = await client.open("a", cache=True)
                     await session.get_peers([1])
+                    while client.timers._descriptor is None:
+                        await asyncio.sleep(0)
                     it = storage(family.Storage, fake)
                     await it.open()
                 del client, session, it
@@ -434,6 +445,7 @@ def test_dropped_clients_are_freed(fake: FakeGramd) -> None:
 
 
 def test_an_event_loop_that_ends_around_a_client(fake: FakeGramd) -> None:
+    fake.lease = 15000
     with fake.elsewhere():
         script(
             fake,
