@@ -651,6 +651,13 @@ GRAM_API int gram_disconnect(struct gram_client *client, int64_t id);
 GRAM_API int gram_async_disconnect(struct gram_client *client, int64_t id, gram_callback *callback,
                                    void *arg);
 
+/*
+ * `on`: the daemon hands its sessions on MongoDB over to other hosts, and opens none of them meanwhile. This
+ * returns at once; `sessions_owned` of gram_stats() says how many are left. `on` false: it ends that.
+ */
+GRAM_API int gram_drain(struct gram_client *client, bool on);
+GRAM_API int gram_async_drain(struct gram_client *client, bool on, gram_callback *callback, void *arg);
+
 GRAM_API int gram_stats(struct gram_client *client, struct gram_stats **stats);
 GRAM_API int gram_async_stats(struct gram_client *client, gram_callback *callback, void *arg); /* stats */
 

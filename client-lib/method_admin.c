@@ -1,4 +1,4 @@
-/* What only an operator may ask: clients, disconnect, stats, monitor. */
+/* What only an operator may ask: clients, disconnect, drain, stats, monitor. */
 
 #include "method.h"
 
@@ -67,6 +67,20 @@ GRAM_API int gram_async_disconnect(struct gram_client *client, int64_t id, gram_
 GRAM_API int gram_disconnect(struct gram_client *client, int64_t id)
 {
         BLOCKING(client, gram_async_disconnect(client, id, waiter_done, &waiter));
+}
+
+/* ---- drain ---- */
+
+RESULT_NIL(drain)
+
+GRAM_API int gram_async_drain(struct gram_client *client, bool on, gram_callback *callback, void *arg)
+{
+        return submit_switch(client, NULL, METHOD_DRAIN, on, callback, arg);
+}
+
+GRAM_API int gram_drain(struct gram_client *client, bool on)
+{
+        BLOCKING(client, gram_async_drain(client, on, waiter_done, &waiter));
 }
 
 /* ---- stats ---- */

@@ -18,6 +18,7 @@
 #include "methods/methods.h"
 #include "reload.h"
 #include "session/advance.h"
+#include "session/drain.h"
 #include "session/opening.h"
 #include "session/watch.h"
 
@@ -90,6 +91,7 @@ static void on_read(struct wire *wire)
 static void on_written(struct connection *connection)
 {
         watch_catch_up(client_of(connection));
+        drain_catch_up(client_of(connection));
 }
 
 static void on_ending(struct connection *connection)
@@ -97,7 +99,7 @@ static void on_ending(struct connection *connection)
         openings_end_of_client(client_of(connection));
 }
 
-static void on_drain(struct connection *connection)
+static void on_emptying(struct connection *connection)
 {
         handles_abandon(client_of(connection), false);
 }
@@ -127,7 +129,7 @@ static const struct wire_events wire_events = {
         .read = on_read,
         .written = on_written,
         .ending = on_ending,
-        .drain = on_drain,
+        .emptying = on_emptying,
         .dropped = on_dropped,
         .closed = on_closed,
         .answered = on_answered,

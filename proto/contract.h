@@ -59,6 +59,7 @@ enum method_trait {
         X(SESSIONS, sessions, "S|M", RIGHT_ADMIN, 0)                                                         \
         X(CLIENTS, clients, "", RIGHT_ADMIN, 0)                                                              \
         X(DISCONNECT, disconnect, "i", RIGHT_ADMIN, METHOD_ONCE)                                             \
+        X(DRAIN, drain, "|B", RIGHT_ADMIN, 0)                                                                \
         X(STATS, stats, "", RIGHT_ADMIN, 0)                                                                  \
         X(MONITOR, monitor, "b", RIGHT_ADMIN, 0)
 

@@ -1,6 +1,7 @@
-/* What only an operator may ask: clients, disconnect, stats, monitor. */
+/* What only an operator may ask: clients, disconnect, drain, stats, monitor. */
 
 #include "../base/clock.h"
+#include "../session/drain.h"
 #include "methods.h"
 #include "metrics.h"
 
@@ -74,7 +75,20 @@ void method_disconnect(struct call *call)
         connection_end(&client->connection);
 }
 
-/* ---- stats, monitor ---- */
+/* ---- drain, stats, monitor ---- */
+
+void method_drain(struct call *call)
+{
+        const struct param *on = &call->params[0];
+        char who[CLIENT_TEXT_BYTES];
+
+        client_describe(call->client, who);
+        if (!on->given || on->boolean)
+                drain_start(call->context->sessions, who);
+        else
+                drain_end(call->context->sessions, who);
+        answer_nil(&call->request);
+}
 
 void method_stats(struct call *call)
 {

@@ -25,13 +25,16 @@ static const char *take_features(struct cursor *value, struct client *client)
 {
         uint32_t count;
         struct slice feature;
+        bool leaves = false;
 
-        (void)client; /* no feature is defined yet */
         if (!cursor_array(value, &count))
                 return "an array of str";
-        while (count-- > 0)
+        while (count-- > 0) {
                 if (!cursor_str(value, SIZE_MAX, &feature))
                         return "an array of str";
+                leaves = leaves || slice_is(feature, "leave");
+        }
+        client->leaves = leaves;
         return NULL;
 }
 
@@ -109,7 +112,8 @@ void method_hello(struct call *call)
         pack_cstr(out, "default_backend");
         pack_cstr(out, config->backend);
         pack_cstr(out, "features");
-        pack_array(out, 0);
+        pack_array(out, 1);
+        pack_cstr(out, "leave");
         answer_end(&call->request);
 }
 

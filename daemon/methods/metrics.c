@@ -4,6 +4,7 @@
 
 #include "../../proto/message.h"
 #include "../base/clock.h"
+#include "../session/drain.h"
 
 #define NAME(constant, name) [COUNT_##constant] = (name),
 static const char *const counter_names[COUNTER_COUNT] = { COUNTERS(NAME) };
@@ -22,6 +23,8 @@ void metrics_pack(const struct context *context, struct buffer *out)
                 { "uptime_seconds", (uint64_t)(unix_now() - context->started) },
                 { "connections", context->clients->n },
                 { "sessions", context->sessions->count },
+                { "sessions_owned", drain_left(context->sessions) },
+                { "draining", context->sessions->draining },
                 { "jobs_pending", context->store->pending },
                 { "cache_bytes", cache.bytes },
                 { "cache_budget_bytes", cache.budget },

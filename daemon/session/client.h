@@ -42,7 +42,9 @@ struct client {
         struct link openings; /* not yet answered; opening.c's */
         size_t n_openings;
 
+        bool leaves;          /* it has announced the feature `leave` */
         bool is_owed_changes; /* one of its handles is; watch.c's */
+        bool is_owed_leave;   /* the same; drain.c's */
         bool monitoring;      /* gets `request` notifications */
 };
 

@@ -20,6 +20,7 @@ struct handle {
         bool exclusive;
         bool watching;
         bool is_owed_changes; /* its client did not read: it is to get one `changed` with `all` */
+        bool is_owed_leave;   /* its client did not read: it is to get the `leave` of the drain */
 };
 
 /* The session must be OPEN. NULL: no memory or no number. */

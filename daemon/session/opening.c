@@ -18,6 +18,9 @@ enum { BUSY_RETRY_MS = 100 }; /* how often a session that another program or hos
 
 static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
+static const char draining_text[] = "this host is draining: its sessions go to other hosts. Open the session "
+                                    "there, or end the drain with "
+                                    "`gramctl drain --off`";
 
 struct opening {
         struct link link;      /* session->openings */
@@ -306,14 +309,24 @@ bool openings_load(struct session *session)
         return false;
 }
 
-void openings_overdue(struct session *session)
+static void refuse_all(struct session *session, const char *text)
 {
         while (!link_empty(&session->openings)) {
                 struct opening *opening = opening_of(session->openings.next);
 
-                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", overdue_text);
+                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", text);
                 opening_free(opening);
         }
+}
+
+void openings_overdue(struct session *session)
+{
+        refuse_all(session, overdue_text);
+}
+
+void openings_drained(struct session *session)
+{
+        refuse_all(session, draining_text);
 }
 
 /* ---- their clients ---- */
@@ -398,6 +411,10 @@ void opening_start(struct client *client, struct request *request, struct sessio
 
         if (!permitted(client, request, sessions, storage, name, options->exclusive, &may_create))
                 return;
+        if (storage_is_drained(sessions, storage)) {
+                answer_error(request, WIRE_UNAVAILABLE, "%s", draining_text);
+                return;
+        }
         if (session && !link_empty(&session->woken)) { /* a `close` before this open, for example, counts */
                 sessions->advance(sessions);
                 session = sessions_find(sessions, storage, name);

@@ -30,6 +30,8 @@ bool openings_load(struct session *session);
 
 /* Refuses all, because the session's job has missed its deadline. */
 void openings_overdue(struct session *session);
+/* Refuses all, because of a drain. A load under way goes on: the session is closed again after it. */
+void openings_drained(struct session *session);
 
 /*
  * The client's connection is ending: those of its openings that wait for other handles are refused; those

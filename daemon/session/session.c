@@ -173,6 +173,11 @@ bool session_is_ours(const struct session *session)
         return !backend->lease || !session->stored || backend->lease(session->stored) > 0;
 }
 
+bool storage_is_drained(const struct sessions *sessions, const struct storage *storage)
+{
+        return sessions->draining && storage->backend->lease;
+}
+
 int64_t session_lease_ms(const struct session *session)
 {
         int64_t left_ms = session->stored ? session->storage->backend->lease(session->stored) : 0;

@@ -110,6 +110,7 @@ struct sessions {
         struct link woken;       /* sessions for sessions_advance() */
         struct timer confirming; /* looks for sessions in doubt that nobody asks for */
         bool stopping;           /* closes each as soon as it has no handles */
+        bool draining;           /* drain.h */
 };
 
 struct session *sessions_find(struct sessions *sessions, const struct storage *storage, struct slice name);
@@ -131,6 +132,9 @@ void session_take(struct session *session, struct opened *opened);
 
 /* True: this host certainly owns it. False: another host may own it, so requests on it cannot be answered. */
 bool session_is_ours(const struct session *session);
+
+/* True: a drain is on, and the sessions of this storage can have other owners: none is opened here. */
+bool storage_is_drained(const struct sessions *sessions, const struct storage *storage);
 
 /* Of a backend with leases: the milliseconds for which this host still owns it. 0: not now, or it is being
  * deleted. */

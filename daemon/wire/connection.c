@@ -322,7 +322,7 @@ static void go_on(struct connection *connection)
         if (!connection->ending && connection->in.len > 0 && !too_much(connection))
                 take_held(connection);
         if (connection->ending) {
-                connection->wire->events->drain(connection);
+                connection->wire->events->emptying(connection);
                 close_when_done(connection);
         } else {
                 set_reading(connection, !too_much(connection));

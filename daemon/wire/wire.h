@@ -35,7 +35,7 @@ struct wire_events {
         /* It takes no more messages. */
         void (*ending)(struct connection *connection);
         /* While it is ending: some of its requests may have been answered since the last call. */
-        void (*drain)(struct connection *connection);
+        void (*emptying)(struct connection *connection);
         /* Its deferred requests have no connection any more. The object lives until `closed`. */
         void (*dropped)(struct connection *connection);
         /* Nothing refers to it any more: its owner frees it. */

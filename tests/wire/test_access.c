@@ -59,8 +59,8 @@ static const struct {
         { "import_string", ", 'x', {}" },
         { "delete", ", {}" },
 };
-static const char *const admin[] = { "sessions(nil)", "clients()", "disconnect(1)", "stats()",
-                                     "monitor(true)" };
+static const char *const admin[] = { "sessions(nil)", "clients()", "disconnect(1)",
+                                     "drain()",       "stats()",   "monitor(true)" };
 
 static void expect_no_admin(struct wire *c)
 {

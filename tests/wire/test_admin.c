@@ -1,4 +1,4 @@
-/* The methods for operators: sessions, clients, stats, monitor, disconnect. */
+/* The methods for operators: sessions, clients, drain, stats, monitor, disconnect. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +217,32 @@ START_TEST(disconnect_ends_a_client)
 }
 END_TEST
 
+/* What it does is in tests/mongo/test_drain.c: sessions of this host alone are handed to nobody. */
+START_TEST(a_drain_concerns_no_file_session)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        const char *stats;
+        int s;
+
+        wire_call(c, "hello({features: ['leave']})");
+        s = wire_open(c, "'anna', {}");
+        expect(c, "nil", "drain()");
+        stats = wire_call(c, "stats()");
+        ck_assert_int_eq(wire_number(stats, "draining"), 1);
+        ck_assert_int_eq(wire_number(stats, "sessions_owned"), 0);
+        expect(c, "nil", "save(%d)", s);
+        wire_open(c, "'bert', {}");
+        expect(c, "nil", "drain(false)");
+        ck_assert_int_eq(wire_number(wire_call(c, "stats()"), "draining"), 0);
+        expect(c, "nil", "drain(nil)");
+        ck_assert_int_eq(wire_number(wire_call(c, "stats()"), "draining"), 1);
+        wire_not_told(c);
+        expect(c, "!bad_request", "drain(1)");
+        expect(c, "!bad_request", "drain(true, 1)");
+}
+END_TEST
+
 START_TEST(stats_are_numbers)
 {
         DAEMON d = daemon_start();
@@ -298,6 +324,7 @@ int main(void)
                 all_pages_together_list_every_session,
                 clients_are_listed,
                 disconnect_ends_a_client,
+                a_drain_concerns_no_file_session,
                 stats_are_numbers,
                 monitors_see_requests_and_no_parameters,
                 a_monitor_that_does_not_read_costs_bounded_memory,

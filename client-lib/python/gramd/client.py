@@ -67,6 +67,10 @@ class Client(Caller):
     async def disconnect(self, client_id: int) -> None:
         await self.call("disconnect", client_id)
 
+    async def drain(self, on: bool = True) -> None:
+        """The daemon hands its sessions on MongoDB over to other hosts, and opens none of them meanwhile."""
+        await self.call("drain", on)
+
     async def stats(self) -> dict[str, Union[int, float]]:
         result: dict[str, Union[int, float]] = await self.call("stats")
         return result

@@ -249,5 +249,6 @@ class SyncClient:
     sessions = _of_client(Client.sessions)
     clients = _of_client(Client.clients)
     disconnect = _of_client(Client.disconnect)
+    drain = _of_client(Client.drain)
     stats = _of_client(Client.stats)
     monitor = _of_client(Client.monitor)
