@@ -352,7 +352,7 @@ const struct step steps[] = {
         { "starts", "mongo_instance_start()", start, 1, 0, false },
         { "is killed", "SIGKILL", kill_daemon, 1, 0, false },
         { "ends in order", "close_start(), mongo_leave(), end_instance()", end_orderly, 1, 0, false },
-        { "drain on or off", "drain", drain, 1, DRAINS, false },
+        { "drain on or off", "drain_start(), drain_end()", drain, 1, DRAINS, false },
         { "looks, gets a fence, sends its swap", "take(), mongo_confirm(), next_fence()", send_swap, 1, 0,
           true },
         { "the swap lands|the swap lands, its reply is lost", "swap()", land_swap, 2, 0, true },
