@@ -196,6 +196,7 @@ static bson_t *new_document(const struct backend_session *session, const struct 
         bson_t *document = bson_new();
 
         mongo_place_append_number(document, "_id", &session->place, row->id);
+        mongo_place_append_common(document, &session->place);
         append_peer(document, row, session->fence);
         return document;
 }
@@ -410,8 +411,10 @@ static int write_states(const struct mongo_batch *batch)
 
                 mongo_place_append_number(filter, "_id", &batch->session->place, last[i].id);
                 mongo_append_fence(filter, batch->session->fence);
-                if (last[i].state)
+                if (last[i].state) {
                         append_state(update, last[i].state, batch->session->fence);
+                        mongo_place_append_on_insert(update, &batch->session->place);
+                }
                 result = last[i].state ? mongo_writes_upsert(&puts, filter, update)
                                        : mongo_writes_delete(&deletes, filter);
         }

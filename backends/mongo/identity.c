@@ -118,12 +118,14 @@ int mongo_read_states(struct backend_session *session, mongoc_client_t *client, 
         MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "update_state");
         MONGO_BSON filter = bson_new();
         MONGO_BSON options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "batchSize", BCON_INT32(1000));
-        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
+        mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
         int result = 0;
         size_t cap = 0;
 
+        mongo_place_append_after(filter, &session->place, NULL);
+        cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         while (!result && mongoc_cursor_next(cursor, &document)) {
                 struct state state = { 0 };
                 bson_iter_t iter;
@@ -162,18 +164,26 @@ int mongo_read_states(struct backend_session *session, mongoc_client_t *client, 
 
 /* ---- indexes ---- */
 
+/* In the shared layout the session comes first. `key` NULL: and nothing follows it. */
 static int make_index(struct backend_session *session, mongoc_client_t *client, const char *collection,
                       const char *key, struct fault *fault)
 {
         enum { OPTIONS_CONFLICT = 85, KEY_SPECS_CONFLICT = 86 };
+        bool shared = session->place.layout == MONGO_SHARED;
         mongoc_database_t *database = mongo_place_database(client, &session->place);
+        MONGO_BSON fields = bson_new();
         char name[64];
         bson_error_t error;
         bool done;
 
-        snprintf(name, sizeof(name), "%s_1", key);
-        MONGO_BSON command = BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", "{", "key", "{",
-                                      key, BCON_INT32(1), "}", "name", BCON_UTF8(name), "}", "]");
+        if (shared)
+                BSON_APPEND_INT32(fields, "session", 1);
+        if (key)
+                BSON_APPEND_INT32(fields, key, 1);
+        snprintf(name, sizeof(name), "%s%s%s%s", shared ? "session_1" : "", shared && key ? "_" : "",
+                 key ? key : "", key ? "_1" : "");
+        MONGO_BSON command = BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", "{", "key",
+                                      BCON_DOCUMENT(fields), "name", BCON_UTF8(name), "}", "]");
         done = mongoc_database_write_command_with_opts(database, command, NULL, NULL, &error);
         mongoc_database_destroy(database);
         /* An index on the same key with another name or other options is as good. */
@@ -182,13 +192,22 @@ static int make_index(struct backend_session *session, mongoc_client_t *client, 
         return mongo_fault(session->env, session->name, &error, fault);
 }
 
-int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, bool indexed,
+                       struct fault *fault)
 {
-        int result = make_index(session, client, "peers", "username", fault);
+        bool shared = session->place.layout == MONGO_SHARED;
+        int result;
 
+        if (shared ? atomic_load(&session->env->shared_indexed) : indexed)
+                return 0;
+        result = make_index(session, client, "peers", "username", fault);
         if (!result)
                 result = make_index(session, client, "peers", "phone_number", fault);
         if (!result)
                 result = make_index(session, client, "usernames", "peer_id", fault);
+        if (!result && shared)
+                result = make_index(session, client, "update_state", NULL, fault);
+        if (!result && shared)
+                atomic_store(&session->env->shared_indexed, true);
         return result;
 }

@@ -1,8 +1,7 @@
 /*
- * Sessions in a MongoDB deployment, in the layout of Pyrofork's MongoStorage: each session is a database with
- * the collections session, peers, usernames and update_state. This file has the environment: the URI, the
- * pool of connections, and what an error of the driver means. The daemon starts without the deployment and
- * serves its other backends; instance.c notices when it can be reached.
+ * Sessions in a MongoDB deployment. This file has the environment: the URI, the pool of connections, and what
+ * an error of the driver means. The daemon starts without the deployment and serves its other backends;
+ * instance.c notices when it can be reached.
  */
 
 #include "mongo.h"
@@ -18,7 +17,6 @@ enum {
         JOBS_MAX = 8,
         DEADLINE_MS = 10000,
         URI_MAX_BYTES = 4095,
-        PREFIX_MAX_BYTES = 40, /* leaves 23 bytes of the database's name for the session's name */
 };
 
 int mongo_no_memory(struct fault *fault)
@@ -248,12 +246,20 @@ static void on_driver_log(mongoc_log_level_t level, const char *domain, const ch
                 config->log(config->log_arg, LOG_DEBUG, text);
 }
 
+static const char *const layout_names[] = { [MONGO_OWN] = "own", [MONGO_SHARED] = "shared", NULL };
+static const struct option_choices layouts = { "LAYOUT", layout_names };
+
 /* In the order of enum mongo_option. */
 static const struct option mongo_options[] = {
         OPTION("mongo", OPTION_URI, { NULL }, 1, URI_MAX_BYTES,
                "The MongoDB deployment, as a mongodb:// or mongodb+srv:// URI.", NULL),
-        OPTION("mongo-prefix", OPTION_TEXT, { NULL }, 1, PREFIX_MAX_BYTES,
+        OPTION("mongo-prefix", OPTION_TEXT, { NULL }, 1, MONGO_PREFIX_MAX,
                "The prefix of a session's database. The session's name follows it.", NULL),
+        OPTION("mongo-layout", OPTION_CHOICE, { .number = MONGO_OWN }, 0, 0,
+               "Where a new session is stored: own (a database for each, as Pyrofork has it) or shared (one "
+               "set of collections in the database gramd, for thousands of sessions). Stored sessions are "
+               "found in either.",
+               &layouts),
         OPTION("mongo-term", OPTION_SECONDS, { .number = 15000 }, 300, 3600000,
                "How long this daemon owns a session on MongoDB without renewing that. Another daemon can "
                "take "
@@ -271,6 +277,8 @@ static int mongo_start(const struct backend_config *config, const union option_v
 
         if (!uri)
                 return 0;
+        if (prefix && strchr(prefix, '/'))
+                return fault_set(fault, BACKEND_E_STORAGE, "option `mongo-prefix`: a prefix has no `/`");
         mongoc_init();
         mongoc_log_set_handler(on_driver_log, (void *)(uintptr_t)config);
         fresh = calloc(1, sizeof(*fresh));
@@ -278,6 +286,7 @@ static int mongo_start(const struct backend_config *config, const union option_v
                 return mongo_no_memory(fault);
         fresh->config = config;
         fresh->prefix = prefix ? prefix : "";
+        fresh->layout = (enum mongo_layout)values[MONGO_OPTION_LAYOUT].number;
         fresh->term_ms = (int64_t)values[MONGO_OPTION_TERM].number;
         fresh->uri = mongoc_uri_new_with_error(uri, &error);
         if (!fresh->uri) {

@@ -12,7 +12,7 @@
  *     identity.c   its identity fields, update states and indexes
  *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
  *     read.c       lookups and scans
- *     list.c       counts, and which databases are sessions
+ *     list.c       counts, and the list of stored sessions
  *
  * OWNERSHIP.md says why a session can have one owner only.
  */
@@ -40,15 +40,17 @@ enum {
 struct mongo_instance;
 
 /* The rows of the backend's options. */
-enum mongo_option { MONGO_OPTION_URI, MONGO_OPTION_PREFIX, MONGO_OPTION_TERM };
+enum mongo_option { MONGO_OPTION_URI, MONGO_OPTION_PREFIX, MONGO_OPTION_LAYOUT, MONGO_OPTION_TERM };
 
 struct backend_env {
         const struct backend_config *config;
-        const char *prefix; /* of the names of databases; may be empty */
-        int64_t term_ms;    /* for which an instance owns its sessions without renewing its document */
+        const char *prefix;       /* of the sessions' keys; may be empty */
+        enum mongo_layout layout; /* of new sessions */
+        int64_t term_ms;          /* for which an instance owns its sessions without renewing its document */
         mongoc_uri_t *uri;
         char *where; /* its hosts, for people: the URI may hold a password */
         struct mongo_instance *instance;
+        atomic_bool shared_indexed; /* this start has made sure of the indexes of the shared layout */
         _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment has been reached once */
 };
 
@@ -66,7 +68,7 @@ enum mongo_phase {
 struct backend_session {
         struct backend_env *env;
         enum mongo_phase phase;
-        char name[MONGO_NAME_MAX + 1];
+        char name[NAME_MAX_BYTES + 1];
         struct mongo_place place;
         char owner[MONGO_ID_BYTES]; /* the instance that the document names: one of this daemon */
         _Atomic uint64_t epoch;     /* of that instance; the loop reads it */
@@ -150,8 +152,10 @@ void mongo_identity_append(bson_t *set, const struct identity *identity, unsigne
 void mongo_identity_append_new(bson_t *document); /* as the library creates it, without its `_id` */
 int mongo_read_states(struct backend_session *session, mongoc_client_t *client, struct opened *opened,
                       struct fault *fault);
-/* Creates the indexes that the library does not create. */
-int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
+/* Creates the indexes that the library does not create. `indexed`: the session's document says that they
+ * exist. */
+int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, bool indexed,
+                       struct fault *fault);
 
 /* ---- apply.c, writes.c, names.c ---- */
 

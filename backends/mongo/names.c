@@ -300,6 +300,7 @@ int mongo_write_names(const struct mongo_batch *batch, void *arg)
 
                 mongo_place_append_text(filter, "_id", &batch->session->place, name->text);
                 mongo_append_fence(filter, fence);
+                mongo_place_append_on_insert(update, &batch->session->place);
                 if (name->present && name->written)
                         result = mongo_writes_upsert(&puts, filter, update);
                 else if (name->exists && !name->present)

@@ -37,6 +37,8 @@ int mongo_find_in(struct backend_session *session, mongoc_client_t *client, cons
                 MONGO_BSON filter = bson_new();
                 bson_t condition, array;
 
+                if (strcmp(key, "_id") != 0)
+                        mongo_place_append_common(filter, &session->place);
                 bson_append_document_begin(filter, key, -1, &condition);
                 bson_append_array_begin(&condition, "$in", -1, &array);
                 for (size_t i = start; i < end; i++) {
@@ -371,13 +373,7 @@ int mongo_scan_peers(struct backend_session *session, const int64_t *after, size
         if (limit == 0)
                 return 0;
         filter = bson_new();
-        if (after) {
-                bson_t condition;
-
-                bson_append_document_begin(filter, "_id", -1, &condition);
-                mongo_place_append_number(&condition, "$gt", &session->place, *after);
-                bson_append_document_end(filter, &condition);
-        }
+        mongo_place_append_after(filter, &session->place, after);
         return read_cursor(session, scan(use.client, &session->place, "peers", filter, limit), on_scanned,
                            &scanned, fault);
 }
@@ -423,13 +419,7 @@ int mongo_scan_usernames(struct backend_session *session, struct slice after, in
         if (limit == 0)
                 return 0;
         filter = bson_new();
-        if (after.data) {
-                bson_t condition;
-
-                bson_append_document_begin(filter, "_id", -1, &condition);
-                mongo_place_append_text(&condition, "$gte", &session->place, after);
-                bson_append_document_end(filter, &condition);
-        }
+        mongo_place_append_from(filter, &session->place, after);
         /* One more: the first may be `after` itself, which is skipped. */
         return read_cursor(session, scan(use.client, &session->place, "usernames", filter, limit + 1),
                            on_scanned_name, &scanned, fault);

@@ -1,7 +1,7 @@
 /*
- * One session. The document `_id: 0` in its collection `session` names the owning instance and a fence. A
- * daemon takes the session by compare-and-swap on both. Fences come from a counter in the database `gramd`:
- * so they rise even if the document is deleted and created again.
+ * One session. Its document in the collection `session` names the owning instance and a fence. A daemon takes
+ * the session by compare-and-swap on both. Fences come from a counter in the database `gramd`: so they rise
+ * even if the document is deleted and created again.
  */
 
 #include <assert.h>
@@ -22,6 +22,7 @@ struct held {
         int64_t term_ms;
         int64_t since;
         bool indexed;
+        bool bare; /* as create() made it: nobody has taken it */
 };
 
 static void enter_phase(struct backend_session *session, enum mongo_phase phase)
@@ -34,62 +35,6 @@ static void enter_phase(struct backend_session *session, enum mongo_phase phase)
 
         assert(from[phase] & 1u << session->phase);
         session->phase = phase;
-}
-
-/* ---- names ---- */
-
-static int check_name(struct backend_env *env, struct slice name, struct backend_session *session,
-                      struct fault *fault)
-{
-        static const char *const reserved[] = { "admin", "local", "config", MONGO_OWN_DATABASE };
-        const char *prefix = env->prefix;
-
-        if (strlen(prefix) + name.len > MONGO_NAME_MAX)
-                return fault_set(fault, BACKEND_E_NAME,
-                                 "session '%.*s': a MongoDB database's name has at most %d bytes",
-                                 (int)name.len, name.data, MONGO_NAME_MAX - (int)strlen(prefix));
-        memcpy(session->name, name.data, name.len);
-        snprintf(session->place.key, sizeof(session->place.key), "%s%s", prefix, session->name);
-        if (strpbrk(session->name, "/\\. \"$*<>:|?"))
-                return fault_set(fault, BACKEND_E_NAME,
-                                 "session '%s': MongoDB allows none of / \\ . \" $ * < > : | ? and no space "
-                                 "in a database's name",
-                                 session->name);
-        for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-                if (strcasecmp(session->name, reserved[i]) == 0 ||
-                    strcasecmp(session->place.key, reserved[i]) == 0)
-                        return fault_set(fault, BACKEND_E_NAME,
-                                         "session '%s': a database of MongoDB's own or "
-                                         "of gramd's own has this name",
-                                         session->name);
-        return 0;
-}
-
-/* Refuses a database that has collections, but is no session's. */
-static int check_database(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
-{
-        mongoc_database_t *database = mongo_place_database(client, &session->place);
-        bson_error_t error;
-        char **names = mongoc_database_get_collection_names_with_opts(database, NULL, &error);
-        bool others = false, own = false;
-        int result = 0;
-
-        for (size_t i = 0; names && names[i]; i++) {
-                if (strcmp(names[i], "session") == 0)
-                        own = true;
-                else if (strncmp(names[i], "system.", 7) != 0)
-                        others = true;
-        }
-        if (!names)
-                result = mongo_fault(session->env, session->name, &error, fault);
-        else if (others && !own)
-                result = fault_set(fault, BACKEND_E_NAME,
-                                   "session '%s': the database `%s` is not a session's: it has collections, "
-                                   "but no `session`",
-                                   session->name, session->place.key);
-        bson_strfreev(names);
-        mongoc_database_destroy(database);
-        return result;
 }
 
 /* ---- the document ---- */
@@ -113,7 +58,7 @@ static int look(struct backend_session *session, mongoc_client_t *client, struct
         MONGO_BSON filter = bson_new();
         MONGO_BSON options = BCON_NEW("projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE,
                                       BCON_INT32(1), MONGO_TERM, BCON_INT32(1), MONGO_SINCE, BCON_INT32(1),
-                                      MONGO_INDEXED, BCON_INT32(1), "}");
+                                      MONGO_INDEXED, BCON_INT32(1), MONGO_FRESH, BCON_INT32(1), "}");
         mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
@@ -129,6 +74,7 @@ static int look(struct backend_session *session, mongoc_client_t *client, struct
                 held->since = mongo_number_of(document, MONGO_SINCE, 0);
                 held->indexed = mongo_number_of(document, MONGO_INDEXED, 0) != 0;
                 copy_owner(document, held->owner);
+                held->bare = !held->owner[0] && !held->fence && mongo_number_of(document, MONGO_FRESH, 0);
         } else if (mongoc_cursor_error(cursor, &error)) {
                 result = mongo_fault(session->env, session->name, &error, fault);
         }
@@ -182,9 +128,10 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
 {
         MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
         MONGO_BSON filter = bson_new();
-        MONGO_BSON update = BCON_NEW("$set", "{", MONGO_OWNER, BCON_UTF8(term->id), MONGO_FENCE,
-                                     BCON_INT64(fence), MONGO_TERM, BCON_INT64(term->term_ms), MONGO_SINCE,
-                                     BCON_INT64((int64_t)time(NULL)), MONGO_INDEXED, BCON_BOOL(true), "}");
+        MONGO_BSON update =
+                BCON_NEW("$set", "{", MONGO_OWNER, BCON_UTF8(term->id), MONGO_FENCE, BCON_INT64(fence),
+                         MONGO_TERM, BCON_INT64(term->term_ms), MONGO_SINCE, BCON_INT64((int64_t)time(NULL)),
+                         MONGO_INDEXED, BCON_BOOL(session->place.layout == MONGO_OWN), "}");
         mongoc_find_and_modify_opts_t *options = mongoc_find_and_modify_opts_new();
         bson_iter_t iter;
         bson_t reply, document;
@@ -237,6 +184,82 @@ static int create(struct backend_session *session, mongoc_client_t *client, stru
         return mongo_is_duplicate(&error) ? 1 : mongo_fault(session->env, session->name, &error, fault);
 }
 
+/* ---- the two layouts ---- */
+
+static int look_in(struct backend_session *session, mongoc_client_t *client, enum mongo_layout layout,
+                   struct held *held, struct fault *fault)
+{
+        int result = 0;
+
+        session->place.layout = layout;
+        *held = (struct held){ 0 };
+        if (mongo_place_can_be(session, layout))
+                result = look(session, client, held, fault);
+        /* A server may allow fewer names of databases than mongo_place_can_be() does. */
+        return result == BACKEND_E_NAME ? 0 : result;
+}
+
+/* Deletes the session's document, if it is still as create() made it. */
+static int remove_bare(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
+        MONGO_BSON filter = bson_new();
+        bson_error_t error;
+
+        mongo_place_append_session(filter, &session->place);
+        mongo_identity_append_new(filter);
+        BCON_APPEND(filter, MONGO_OWNER, BCON_NULL, MONGO_FENCE, BCON_NULL);
+        if (mongoc_collection_delete_one(collection, filter, NULL, NULL, &error))
+                return 0;
+        return mongo_fault(session->env, session->name, &error, fault);
+}
+
+/* Both layouts have the session. 1: one of them may have it no more. */
+static int resolve(struct backend_session *session, mongoc_client_t *client, const struct held held[2],
+                   struct fault *fault)
+{
+        int result;
+
+        if (!held[MONGO_OWN].bare && !held[MONGO_SHARED].bare)
+                return fault_set(fault, BACKEND_E_CORRUPT,
+                                 "session '%s' is stored twice: in the database `%s`, and in the database "
+                                 "`" MONGO_OWN_DATABASE "` under the key '%s'. Delete one of them there",
+                                 session->name, session->place.key, session->place.key);
+        session->place.layout = held[MONGO_SHARED].bare ? MONGO_SHARED : MONGO_OWN;
+        result = remove_bare(session, client, fault);
+        return result ? result : 1;
+}
+
+/*
+ * Finds the session in either layout. Two daemons may create it in one each, at the same time. So a document
+ * that nobody has taken (without a fence) is taken only if the other layout, looked at after it, has none: of
+ * two such looks the later one finds both documents. One that has been taken needs no second look.
+ * 1: another round is needed.
+ */
+static int locate(struct backend_session *session, mongoc_client_t *client, struct held *found,
+                  struct fault *fault)
+{
+        enum mongo_layout first = session->env->layout;
+        enum mongo_layout second = first == MONGO_OWN ? MONGO_SHARED : MONGO_OWN;
+        enum mongo_layout at = first;
+        struct held held[2];
+        int result = look_in(session, client, first, &held[first], fault);
+
+        if (!result && !held[first].fence) {
+                result = look_in(session, client, second, &held[second], fault);
+                if (!result && !held[first].exists && held[second].exists && !held[second].fence)
+                        result = look_in(session, client, first, &held[first], fault);
+                if (!result && held[first].exists && held[second].exists)
+                        return resolve(session, client, held, fault);
+                if (!result && held[second].exists)
+                        at = second;
+        }
+        session->place.layout = at;
+        if (!result)
+                *found = held[at];
+        return result;
+}
+
 /* One round of `open`. 1: the document has changed or was just created, take another round. */
 static int take(struct backend_session *session, mongoc_client_t *client, bool may_create,
                 struct opened *opened, struct fault *fault)
@@ -248,17 +271,17 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
         int result = mongo_instance_term(instance, &term, fault);
 
         if (!result)
-                result = look(session, client, &held, fault);
+                result = locate(session, client, &held, fault);
         if (result)
                 return result;
         if (!held.exists) {
-                result = check_database(session, client, fault);
+                result = mongo_place_check(session, client, fault);
                 if (!result && !may_create)
                         result = fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s' in MongoDB",
                                            session->name);
                 if (!result)
                         result = create(session, client, fault);
-                opened->created = result == 0;
+                opened->created = result == 0; /* if it is also taken */
                 return result ? result : 1;
         }
         if (held.owner[0] && strcmp(held.owner, term.id) != 0)
@@ -269,8 +292,8 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                 session->lent_until_ms = mongo_boot_ms() + held.term_ms;
                 result = 0;
         }
-        if (!result && !held.indexed)
-                result = mongo_make_indexes(session, client, fault);
+        if (!result)
+                result = mongo_make_indexes(session, client, held.indexed, fault);
         if (!result)
                 result = next_fence(session, client, held.fence, &fence, fault);
         return result ? result : swap(session, client, &held, &term, fence, opened, fault);
@@ -306,6 +329,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
                struct opened *opened, struct fault *fault)
 {
         struct backend_session *fresh;
+        struct mongo_term term;
         MONGO_USE use = { 0 };
         int result;
 
@@ -316,13 +340,10 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         if (!fresh)
                 return mongo_no_memory(fault);
         fresh->env = env;
-        result = check_name(env, options->name, fresh, fault);
-        if (!result) {
-                struct mongo_term term;
-
-                result = mongo_instance_term(env->instance, &term,
-                                             fault); /* right after the start it waits for the pool */
-        }
+        memcpy(fresh->name, options->name.data, options->name.len);
+        mongo_place_init(&fresh->place, env->layout, env->prefix, options->name);
+        /* Right after the start it waits for the pool. */
+        result = mongo_instance_term(env->instance, &term, fault);
         if (!result) {
                 use = mongo_use_begin(env, fault);
                 result = use.client ? 1 : BACKEND_E_UNAVAILABLE;
@@ -338,6 +359,8 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
                 session_end(fresh);
                 return result;
         }
+        if (fresh->place.layout != env->layout)
+                opened->created = false; /* another daemon has created it in the other layout */
         fill(fresh, opened);
         *session = fresh;
         return 0;
@@ -432,6 +455,7 @@ static int remove_all(struct backend_session *session, mongoc_client_t *client, 
         MONGO_BSON filter = bson_new();
         bson_error_t error;
 
+        mongo_place_append_common(filter, &session->place);
         mongo_append_fence(filter, session->fence);
         if (mongoc_collection_delete_many(collection, filter, NULL, NULL, &error))
                 return 0;

@@ -80,24 +80,30 @@ static int run(const char *name, int backend)
         return failed;
 }
 
-/* Runs the parts over each server that speaks MongoDB's protocol. */
+/* Runs the parts over each server that speaks MongoDB's protocol, in each layout. */
 static int run_on_servers(int backend)
 {
+        static const char *const layouts[] = { "own", "shared" };
         int failed = 0;
 
         for (int kind = 0; kind < MONGO_KINDS; kind++) {
                 MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)kind);
                 TEST_FREED char *uri = NULL;
-                TEST_FREED char *name = NULL;
 
                 if (!server)
                         continue;
                 uri = test_format("%s/?socketTimeoutMS=120000", server->uri); /* it may be a slow one */
-                name = test_format("contract on %s", server->name);
                 setenv("STORAGE_MONGO_URI", uri, 1);
                 contract_rows_max = kind == MONGO_FERRET ? 50 : CONTRACT_ROWS_MAX;
-                contract_plain_names = true;
-                failed += run(name, backend);
+                for (int layout = 0; layout < 2; layout++) {
+                        TEST_FREED char *name =
+                                test_format("contract on %s, layout %s", server->name, layouts[layout]);
+                        TEST_FREED char *number = test_format("%d", layout);
+
+                        setenv("STORAGE_MONGO_LAYOUT", number, 1);
+                        contract_plain_names = layout == 0; /* those of databases */
+                        failed += run(name, backend);
+                }
         }
         return failed;
 }

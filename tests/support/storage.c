@@ -93,6 +93,7 @@ static void set_values(struct storage *storage)
 {
         const struct option *options = storage->backend->options;
         union option_value *uri = value_of(storage, "mongo"), *prefix = value_of(storage, "mongo-prefix");
+        union option_value *layout = value_of(storage, "mongo-layout");
 
         for (size_t i = 0; options && options[i].name; i++) {
                 ck_assert_uint_lt(i, STORAGE_OPTIONS_MAX);
@@ -102,6 +103,8 @@ static void set_values(struct storage *storage)
                 uri->text = getenv("STORAGE_MONGO_URI");
         if (prefix)
                 prefix->text = storage->prefix;
+        if (layout && getenv("STORAGE_MONGO_LAYOUT"))
+                layout->number = (uint64_t)atoi(getenv("STORAGE_MONGO_LAYOUT"));
 }
 
 static void start(struct storage *storage)

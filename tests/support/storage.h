@@ -42,7 +42,7 @@ const struct backend *storage_backend(const char *name);
 
 /*
  * Makes the folder `path` if it is missing. A backend that needs a server finds its address in
- * $STORAGE_MONGO_URI.
+ * $STORAGE_MONGO_URI, and the layout of new sessions, a number, in $STORAGE_MONGO_LAYOUT.
  */
 void storage_start(struct storage *storage, const struct backend *backend, const char *path);
 void storage_stop(struct storage *storage); /* closes a session that is open */
