@@ -39,11 +39,18 @@ struct fault_holder {
         int64_t since; /* unix seconds, of its clock */
 };
 
+/* BACKEND_E_BUSY: what an `open` has to wait for; the backend's own. `owner` empty: it does not know. */
+struct backend_wait {
+        char owner[40];
+        int64_t seen;
+};
+
 /* `text` is for people: what happened, to which session, what to do. It never holds key material. */
 struct fault {
         char text[512];
         char file[512]; /* BACKEND_E_BUSY: the file that is held; else empty */
         struct fault_holder holder;
+        struct backend_wait wait;
 };
 
 /* Fills the fault and returns `error`, so that it can be returned at once. */
@@ -55,9 +62,12 @@ struct backend_session; /* one open session: the backend's own */
 /* The same for all backends. */
 struct backend_config {
         const char *data_dir; /* resolved, exists, held by this daemon's lock */
+        int data_lock;        /* the lock's file */
         /* May be called from any thread. */
         void (*log)(void *arg, enum log_level level, const char *text);
         void *log_arg;
+        void (*news)(void *arg); /* `may_open` may answer otherwise now */
+        void *news_arg;
 };
 
 struct open_options {
@@ -171,11 +181,13 @@ struct backend {
         const struct option *options; /* ends with a row whose name is NULL. NULL: it has none */
 
         /*
-         * For a backend that waits for a server. `max_jobs`: at most so many jobs run at a time, and as many
-         * threads are added for them, so that other backends do not wait. `deadline_ms`: a request is
-         * answered this long after it arrived, even if its job has not ended. 0: no limit.
+         * For a backend that waits for a server. `max_jobs`, `max_opens`: at most so many jobs and calls of
+         * `open` run at a time, and as many threads are added for them, so that other backends do not wait,
+         * and requests on open sessions do not wait for opens. `deadline_ms`: a request is answered this long
+         * after it arrived, even if its job has not ended. 0: no limit.
          */
         unsigned max_jobs;
+        unsigned max_opens;
         unsigned deadline_ms;
 
         /*
@@ -190,6 +202,13 @@ struct backend {
         /* On success `*session` is the caller's to close or remove. */
         int (*open)(struct backend_env *env, const struct open_options *options,
                     struct backend_session **session, struct opened *opened, struct fault *fault);
+
+        /*
+         * After `open` has failed with BACKEND_E_BUSY, with the fault's `wait`: may it succeed now? Called
+         * from the loop: must not block. It is called after each config.news(), and at least once a second
+         * while an `open` waits. NULL: `open` is tried again every moment.
+         */
+        bool (*may_open)(struct backend_env *env, struct slice name, const struct backend_wait *wait);
 
         /*
          * Milliseconds for which this host still owns the session. 0: the term is over, but may be renewed.

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "reload.h"
 #include "session/advance.h"
 #include "session/drain.h"
+#include "session/held.h"
 #include "session/opening.h"
 #include "session/watch.h"
 
@@ -50,6 +52,8 @@ struct server {
         uv_prepare_t turn; /* before the loop sleeps */
         uv_idle_t reap;    /* runs while dropped cache entries are to be freed */
         uv_signal_t signals[3];
+        uv_poll_t news; /* of backends */
+        int news_fd;    /* an eventfd, which outlives their threads */
         uv_timer_t watchdog;
         struct timer grace; /* while stopping: the time that clients have to read their answers */
         struct listener listener;
@@ -239,6 +243,25 @@ static void on_adopted(struct reload *reload)
         handles_renew_rights(&server->sessions);
 }
 
+/* On a backend's thread. */
+static void backend_news(void *arg)
+{
+        const struct server *server = arg;
+
+        eventfd_write(server->news_fd, 1);
+}
+
+static void on_news(uv_poll_t *poll, int status, int events)
+{
+        struct server *server = poll->data;
+        eventfd_t count;
+
+        (void)status;
+        (void)events;
+        eventfd_read(server->news_fd, &count);
+        sessions_news(&server->sessions);
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
         struct server *server = signal->data;
@@ -270,6 +293,11 @@ static int start_loop(struct server *server)
                 uv_signal_start(&server->signals[i], on_signal, numbers[i]);
         }
         signal(SIGPIPE, SIG_IGN);
+        server->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (server->news_fd < 0 || uv_poll_init(&server->loop, &server->news, server->news_fd) < 0)
+                return -1;
+        server->news.data = server;
+        uv_poll_start(&server->news, UV_READABLE, on_news);
         return 0;
 }
 
@@ -351,8 +379,11 @@ static int start_backends(struct server *server)
         }
         server->backend_config = (struct backend_config){
                 .data_dir = server->data_dir,
+                .data_lock = server->data_lock,
                 .log = backend_log,
                 .log_arg = server->log,
+                .news = backend_news,
+                .news_arg = server,
         };
         if (storages_start(&server->storages, config, &server->backend_config, server->log, &workers) < 0)
                 return -1;
@@ -416,6 +447,7 @@ static void take_apart(struct server *server)
         sessions_deinit(&server->sessions);
         timers_deinit(&server->timers);
         storages_stop(&server->storages);
+        close(server->news_fd);
         if (server->cache_pool) {
                 while (cache_pool_reap(server->cache_pool, REAPED_AT_ONCE))
                         ;

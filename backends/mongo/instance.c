@@ -7,17 +7,64 @@
  * of an old one.
  */
 
-#include "instance_parts.h"
+#include "instance.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "release.h"
+
 enum { RETRY_MS = 250, FIRST_WAIT_MS = 5000 };
+enum { PLACE_BYTES = 4400 };
+
+/*
+ *     UNNAMED ──► NAMED ──► REGISTERED
+ *        ▲                      │
+ *        └──────────────────────┘ another daemon has marked it dead
+ */
+enum instance_phase {
+        INSTANCE_UNNAMED,
+        INSTANCE_NAMED, /* its document may be stored: no answer has said so */
+        INSTANCE_REGISTERED,
+};
+
+struct mongo_instance {
+        struct backend_env *env;
+        mongoc_uri_t *uri; /* with timeouts that fit the term */
+        mongoc_client_t *client;
+        int64_t term_ms;
+        char host[256];
+        char boot_id[64];
+        char place[PLACE_BYTES]; /* the data directory: one daemon at a time holds its lock */
+
+        /* Only the thread uses these. */
+        enum instance_phase phase;
+        char id[MONGO_ID_BYTES];
+        int64_t counter;
+        bool logged_away;
+
+        _Atomic int64_t end_ms; /* of CLOCK_BOOTTIME */
+        _Atomic uint64_t epoch; /* 0: no instance now */
+        _Atomic bool away;
+        _Atomic bool left; /* some session names it after its end */
+
+        pthread_t thread;
+        pthread_mutex_t lock; /* protects what follows; never held while anything blocks */
+        pthread_cond_t wake;  /* wakes the thread */
+        pthread_cond_t tried; /* the first attempt has ended */
+        bool stopping;
+        bool hurry; /* do not wait for the next renewal */
+        bool tried_once;
+        uint64_t last_epoch;
+        char current[MONGO_ID_BYTES]; /* the id of `epoch` */
+        char why[256];                /* the last failure */
+};
 
 /* ---- what the loop reads ---- */
 
@@ -63,9 +110,8 @@ void mongo_instance_failed(struct mongo_instance *instance, const char *why)
         if (!atomic_load(&instance->away))
                 snprintf(instance->why, sizeof(instance->why), "%s", why);
         atomic_store(&instance->away, true);
-        instance->hurry = true;
-        pthread_cond_signal(&instance->wake);
         pthread_mutex_unlock(&instance->lock);
+        mongo_instance_hurry(instance);
 }
 
 bool mongo_instance_is_away(struct mongo_instance *instance, struct fault *fault)
@@ -140,10 +186,14 @@ static int renew(struct mongo_instance *instance, bson_error_t *error)
         MONGO_COLLECTION collection = mongo_instances(instance->client);
         MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(instance->id), "dead", "{", "$ne", BCON_BOOL(true), "}",
                                      "counter", "{", "$lt", BCON_INT64(++instance->counter), "}");
-        MONGO_BSON update = BCON_NEW("$set", "{", "counter", BCON_INT64(instance->counter), "}");
-        bson_t reply;
+        MONGO_BSON update = bson_new();
+        bson_t reply, set;
         int result = -1;
 
+        BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+        BSON_APPEND_INT64(&set, "counter", instance->counter);
+        mongo_releases_append(instance->env->releases, &set);
+        bson_append_document_end(update, &set);
         if (mongoc_collection_update_one(collection, filter, update, NULL, &reply, error))
                 result = mongo_number_of(&reply, "matchedCount", 0) == 1 ? 0 : 1;
         bson_destroy(&reply);
@@ -233,44 +283,6 @@ static void make_pool(struct mongo_instance *instance)
         atomic_store(&env->pool, pool);
 }
 
-/* The first that may be released at this time. */
-static struct pending_release *take_pending(struct mongo_instance *instance, int64_t now)
-{
-        struct pending_release **at, *pending;
-
-        pthread_mutex_lock(&instance->lock);
-        for (at = &instance->pending; *at && (*at)->after_ms > now;)
-                at = &(*at)->next;
-        pending = *at;
-        if (pending)
-                *at = pending->next;
-        pthread_mutex_unlock(&instance->lock);
-        return pending;
-}
-
-static void put_pending(struct mongo_instance *instance, struct pending_release *pending)
-{
-        pthread_mutex_lock(&instance->lock);
-        pending->next = instance->pending;
-        instance->pending = pending;
-        pthread_mutex_unlock(&instance->lock);
-}
-
-static void release_pending(struct mongo_instance *instance)
-{
-        struct pending_release *pending;
-        bson_error_t error;
-
-        while ((pending = take_pending(instance, mongo_boot_ms()))) {
-                if (mongo_instance_release(instance->client, &pending->place, pending->owner, pending->fence,
-                                           &error)) {
-                        put_pending(instance, pending);
-                        return;
-                }
-                free(pending);
-        }
-}
-
 /* One attempt and its consequences. True: it succeeded, the next is due in a third of the term. */
 static bool step(struct mongo_instance *instance)
 {
@@ -281,7 +293,7 @@ static bool step(struct mongo_instance *instance)
                 make_pool(instance);
                 atomic_store(&instance->away, false);
                 log_back(instance);
-                release_pending(instance);
+                mongo_releases_write(instance->env->releases, instance->client, instance->term_ms / 3);
         } else {
                 log_away(instance, error.message);
                 if (instance->client) /* the next attempt resolves the names of the hosts again */
@@ -300,63 +312,55 @@ static bool step(struct mongo_instance *instance)
         return good;
 }
 
+/* The time of the next renewal, or before that of the next release. */
+static int64_t wait_ms(struct mongo_instance *instance, int64_t start_ms, bool good)
+{
+        int64_t now = mongo_boot_ms(), next = start_ms + instance->term_ms / 3;
+        int64_t due = mongo_releases_due_ms(instance->env->releases);
+
+        if (!good)
+                return RETRY_MS;
+        if (due < next)
+                next = due;
+        return next > now ? next - now : 0;
+}
+
+/* Until that time, or until there is something to do. The lock is held. */
+static void sleep_ms(struct mongo_instance *instance, int64_t ms)
+{
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += ms / 1000;
+        until.tv_nsec += ms % 1000 * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        while (!instance->stopping && !instance->hurry &&
+               pthread_cond_timedwait(&instance->wake, &instance->lock, &until) != ETIMEDOUT)
+                continue;
+}
+
 static void *run(void *arg)
 {
         struct mongo_instance *instance = arg;
 
         pthread_mutex_lock(&instance->lock);
         while (!instance->stopping) {
-                struct timespec until;
-                int64_t wait_ms;
+                int64_t start_ms = mongo_boot_ms();
+                bool good;
 
                 instance->hurry = false;
                 pthread_mutex_unlock(&instance->lock);
-                clock_gettime(CLOCK_MONOTONIC, &until);
-                wait_ms = step(instance) ? instance->term_ms / 3 : RETRY_MS;
-                if (wait_ms == RETRY_MS)
-                        clock_gettime(CLOCK_MONOTONIC, &until);
-                until.tv_sec += wait_ms / 1000;
-                until.tv_nsec += wait_ms % 1000 * 1000000;
-                until.tv_sec += until.tv_nsec / 1000000000;
-                until.tv_nsec %= 1000000000;
+                good = step(instance);
                 pthread_mutex_lock(&instance->lock);
-                while (!instance->stopping && !instance->hurry &&
-                       pthread_cond_timedwait(&instance->wake, &instance->lock, &until) != ETIMEDOUT)
-                        continue;
+                sleep_ms(instance, wait_ms(instance, start_ms, good));
         }
         pthread_mutex_unlock(&instance->lock);
         return NULL;
 }
 
-/* ---- releasing sessions ---- */
-
-int mongo_instance_release(mongoc_client_t *client, const struct mongo_place *place, const char *owner,
-                           int64_t fence, bson_error_t *error)
+void mongo_instance_hurry(struct mongo_instance *instance)
 {
-        MONGO_COLLECTION collection = mongo_place_collection(client, place, "session");
-        MONGO_BSON filter = BCON_NEW(MONGO_OWNER, BCON_UTF8(owner), MONGO_FENCE, BCON_INT64(fence));
-        MONGO_BSON update = BCON_NEW("$unset", "{", MONGO_OWNER, BCON_UTF8(""), "}");
-
-        mongo_place_append_session(filter, place);
-        return mongoc_collection_update_one(collection, filter, update, NULL, NULL, error) ? 0 : -1;
-}
-
-void mongo_instance_release_later(struct mongo_instance *instance, const struct backend_session *session)
-{
-        const char *owners[] = { session->owner, session->tried_owner };
-        const int64_t fences[] = { session->fence, session->tried_fence };
-
-        for (int i = 0; i < 2; i++) {
-                struct pending_release *pending = owners[i][0] ? calloc(1, sizeof(*pending)) : NULL;
-
-                if (!pending)
-                        continue;
-                pending->place = session->place;
-                memcpy(pending->owner, owners[i], sizeof(pending->owner));
-                pending->fence = fences[i];
-                pending->after_ms = session->lent_until_ms;
-                put_pending(instance, pending);
-        }
         pthread_mutex_lock(&instance->lock);
         instance->hurry = true;
         pthread_cond_signal(&instance->wake);
@@ -376,21 +380,18 @@ static void read_boot_id(char *text, size_t size)
                 fclose(file);
 }
 
-/* In containers of one kernel the same path may name several directories. */
+/*
+ * In containers of one kernel the same path may name several directories, and a lock that was removed does
+ * not keep a second daemon out. So the lock's file tells which directory this is.
+ */
 static void describe_place(struct mongo_instance *instance)
 {
         const char *path = instance->env->config->data_dir;
         struct stat stat = { 0 };
 
-        lstat(path, &stat);
+        fstat(instance->env->config->data_lock, &stat);
         snprintf(instance->place, sizeof(instance->place), "%s %llx:%llx", path,
                  (unsigned long long)stat.st_dev, (unsigned long long)stat.st_ino);
-}
-
-static void limit(mongoc_uri_t *uri, const char *option, int64_t most)
-{
-        if (mongoc_uri_get_option_as_int32(uri, option, INT32_MAX) > most)
-                mongoc_uri_set_option_as_int32(uri, option, (int32_t)most);
 }
 
 static void init_sync(struct mongo_instance *instance)
@@ -407,17 +408,12 @@ static void init_sync(struct mongo_instance *instance)
 
 static void instance_free(struct mongo_instance *instance)
 {
-        struct pending_release *pending;
-
-        while ((pending = take_pending(instance, INT64_MAX)))
-                free(pending);
         pthread_mutex_destroy(&instance->lock);
         pthread_cond_destroy(&instance->wake);
         pthread_cond_destroy(&instance->tried);
         mongoc_uri_destroy(instance->uri);
         if (instance->client)
                 mongoc_client_destroy(instance->client);
-        free(instance->watched);
         free(instance);
 }
 
@@ -429,10 +425,7 @@ struct mongo_instance *mongo_instance_start(struct backend_env *env)
                 return NULL;
         instance->env = env;
         instance->term_ms = env->term_ms;
-        instance->uri = mongoc_uri_copy(env->uri);
-        limit(instance->uri, MONGOC_URI_SOCKETTIMEOUTMS, instance->term_ms / 3);
-        limit(instance->uri, MONGOC_URI_CONNECTTIMEOUTMS, instance->term_ms / 3);
-        limit(instance->uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, instance->term_ms / 3);
+        instance->uri = mongo_uri_within_term(env);
         gethostname(instance->host, sizeof(instance->host) - 1);
         read_boot_id(instance->boot_id, sizeof(instance->boot_id));
         describe_place(instance);
@@ -443,27 +436,45 @@ struct mongo_instance *mongo_instance_start(struct backend_env *env)
         return NULL;
 }
 
+bool mongo_instance_is_former(const struct mongo_instance *instance, const bson_t *document)
+{
+        bson_iter_t boot_id, place;
+
+        return bson_iter_init_find(&boot_id, document, "boot_id") && BSON_ITER_HOLDS_UTF8(&boot_id) &&
+               bson_iter_init_find(&place, document, "data") && BSON_ITER_HOLDS_UTF8(&place) &&
+               strcmp(bson_iter_utf8(&boot_id, NULL), instance->boot_id) == 0 &&
+               strcmp(bson_iter_utf8(&place, NULL), instance->place) == 0;
+}
+
 void mongo_instance_leave(struct mongo_instance *instance)
 {
         atomic_store(&instance->left, true);
 }
 
 /*
- * The document is deleted if every session is released. Else it stays as it is: clients may hold leases, and
- * other daemons take the sessions only when they have watched it long enough.
+ * The document is deleted if every session is released. Else it stays, with its counter: clients may hold
+ * leases, and other daemons take the sessions only when they have watched it long enough.
  */
 static void end_instance(struct mongo_instance *instance)
 {
+        struct mongo_releases *releases = instance->env->releases;
         MONGO_COLLECTION collection = NULL;
         MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(instance->id));
+        MONGO_BSON update = bson_new();
+        bson_t set;
 
         if (!instance->client || instance->phase != INSTANCE_REGISTERED || atomic_load(&instance->away))
                 return;
-        release_pending(instance);
-        if (instance->pending || atomic_load(&instance->left))
-                return;
+        mongo_releases_write(releases, instance->client, INT64_MAX / 2);
         collection = mongo_instances(instance->client);
-        mongoc_collection_delete_one(collection, filter, NULL, NULL, NULL);
+        if (mongo_releases_due_ms(releases) == INT64_MAX && !atomic_load(&instance->left)) {
+                mongoc_collection_delete_one(collection, filter, NULL, NULL, NULL);
+                return;
+        }
+        BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+        mongo_releases_append(releases, &set);
+        bson_append_document_end(update, &set);
+        mongoc_collection_update_one(collection, filter, update, NULL, NULL, NULL);
 }
 
 void mongo_instance_stop(struct mongo_instance *instance)

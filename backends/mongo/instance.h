@@ -45,18 +45,18 @@ int64_t mongo_instance_left(const struct mongo_instance *instance, uint64_t epoc
 void mongo_instance_failed(struct mongo_instance *instance, const char *why);
 bool mongo_instance_is_away(struct mongo_instance *instance, struct fault *fault);
 
-/* To take a session of another instance. 0: no client can rely on a lease of that instance. 1: it is
- * this daemon's former start, whose clients may. BACKEND_E_BUSY: it may be alive. */
-int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *client, const char *owner,
-                           int64_t term_ms, int64_t since, struct fault *fault);
+/* Is it the document of a former start of this daemon: same data directory, same boot? */
+bool mongo_instance_is_former(const struct mongo_instance *instance, const bson_t *document);
+
+/* There is something to write now: a release, or the news of one. */
+void mongo_instance_hurry(struct mongo_instance *instance);
 
 /* Sessions go on naming the instance after its end: its document stays as it is. Any thread may call it. */
 void mongo_instance_leave(struct mongo_instance *instance);
 
-/* The session could not be released: the thread repeats that after each renewal, until it succeeds. */
-void mongo_instance_release_later(struct mongo_instance *instance, const struct backend_session *session);
-/* Compare-and-swap on the session's document. 0: it is released, or had another owner. */
-int mongo_instance_release(mongoc_client_t *client, const struct mongo_place *place, const char *owner,
-                           int64_t fence, bson_error_t *error);
+static inline mongoc_collection_t *mongo_instances(mongoc_client_t *client)
+{
+        return mongoc_client_get_collection(client, MONGO_OWN_DATABASE, "instances");
+}
 
 #endif

@@ -11,10 +11,13 @@
 #include <stdlib.h>
 
 #include "instance.h"
+#include "release.h"
+#include "rival.h"
 
 enum {
         TIMEOUT_MS = 5000,
         JOBS_MAX = 8,
+        OPENS_MAX = 2, /* few: a thousand of them at once are not to delay the writes of open sessions */
         DEADLINE_MS = 10000,
         URI_MAX_BYTES = 4095,
 };
@@ -209,9 +212,25 @@ static void prepare_uri(mongoc_uri_t *uri)
         set_default_timeout(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS);
         set_default_timeout(uri, MONGOC_URI_CONNECTTIMEOUTMS);
         if (!mongoc_uri_has_option(uri, MONGOC_URI_MAXPOOLSIZE))
-                mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, JOBS_MAX);
+                mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, JOBS_MAX + OPENS_MAX);
         if (!mongoc_uri_get_appname(uri))
                 mongoc_uri_set_appname(uri, "gramd");
+}
+
+static void limit(mongoc_uri_t *uri, const char *option, int64_t most)
+{
+        if (mongoc_uri_get_option_as_int32(uri, option, INT32_MAX) > most)
+                mongoc_uri_set_option_as_int32(uri, option, (int32_t)most);
+}
+
+mongoc_uri_t *mongo_uri_within_term(const struct backend_env *env)
+{
+        mongoc_uri_t *uri = mongoc_uri_copy(env->uri);
+
+        limit(uri, MONGOC_URI_SOCKETTIMEOUTMS, env->term_ms / 3);
+        limit(uri, MONGOC_URI_CONNECTTIMEOUTMS, env->term_ms / 3);
+        limit(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, env->term_ms / 3);
+        return uri;
 }
 
 static char *hosts_of(const mongoc_uri_t *uri)
@@ -268,6 +287,20 @@ static const struct option mongo_options[] = {
         { .name = NULL },
 };
 
+static void env_free(struct backend_env *env)
+{
+        if (env->rivals)
+                mongo_rivals_stop(env->rivals);
+        if (env->instance)
+                mongo_instance_stop(env->instance);
+        mongo_releases_free(env->releases);
+        if (atomic_load(&env->pool))
+                mongoc_client_pool_destroy(atomic_load(&env->pool));
+        mongoc_uri_destroy(env->uri);
+        free(env->where);
+        free(env);
+}
+
 static int mongo_start(const struct backend_config *config, const union option_value *values,
                        struct backend_env **env, struct fault *fault)
 {
@@ -295,11 +328,11 @@ static int mongo_start(const struct backend_config *config, const union option_v
         }
         prepare_uri(fresh->uri);
         fresh->where = hosts_of(fresh->uri);
-        fresh->instance = mongo_instance_start(fresh);
-        if (!fresh->where || !fresh->instance) {
-                mongoc_uri_destroy(fresh->uri);
-                free(fresh->where);
-                free(fresh);
+        fresh->releases = fresh->where ? mongo_releases_new(fresh) : NULL;
+        fresh->instance = fresh->releases ? mongo_instance_start(fresh) : NULL;
+        fresh->rivals = fresh->instance ? mongo_rivals_start(fresh) : NULL;
+        if (!fresh->rivals) {
+                env_free(fresh);
                 return mongo_no_memory(fault);
         }
         *env = fresh;
@@ -308,13 +341,8 @@ static int mongo_start(const struct backend_config *config, const union option_v
 
 static void mongo_stop(struct backend_env *env)
 {
-        mongo_instance_stop(env->instance);
-        if (atomic_load(&env->pool))
-                mongoc_client_pool_destroy(atomic_load(&env->pool));
+        env_free(env);
         mongoc_log_set_handler(NULL, NULL);
-        mongoc_uri_destroy(env->uri);
-        free(env->where);
-        free(env);
 }
 
 static int64_t mongo_lease(const struct backend_session *session)
@@ -334,10 +362,12 @@ const struct backend backend_mongo = {
         .name = "mongo",
         .options = mongo_options,
         .max_jobs = JOBS_MAX,
+        .max_opens = OPENS_MAX,
         .deadline_ms = DEADLINE_MS,
         .start = mongo_start,
         .stop = mongo_stop,
         .open = mongo_open,
+        .may_open = mongo_may_open,
         .confirm = mongo_confirm,
         .lease = mongo_lease,
         .close = mongo_close,

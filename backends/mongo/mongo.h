@@ -8,6 +8,7 @@
  *     instance.c   this daemon's instance and its term
  *     rival.c      instances of other daemons
  *     layout.c     where a session's documents are, and their ids
+ *     release.c    sessions given back to other daemons
  *     session.c    one session: taken, confirmed, released, removed
  *     identity.c   its identity fields, update states and indexes
  *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
@@ -38,6 +39,8 @@ enum {
 #define MONGO_OWN_DATABASE "gramd"
 
 struct mongo_instance;
+struct mongo_releases;
+struct mongo_rivals;
 
 /* The rows of the backend's options. */
 enum mongo_option { MONGO_OPTION_URI, MONGO_OPTION_PREFIX, MONGO_OPTION_LAYOUT, MONGO_OPTION_TERM };
@@ -49,7 +52,9 @@ struct backend_env {
         int64_t term_ms;          /* for which an instance owns its sessions without renewing its document */
         mongoc_uri_t *uri;
         char *where; /* its hosts, for people: the URI may hold a password */
+        struct mongo_releases *releases;
         struct mongo_instance *instance;
+        struct mongo_rivals *rivals;
         atomic_bool shared_indexed; /* this start has made sure of the indexes of the shared layout */
         _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment has been reached once */
 };
@@ -110,6 +115,9 @@ static inline void mongo_collection_free(mongoc_collection_t **collection)
                 mongoc_collection_destroy(*collection);
 }
 
+/* The URI with timeouts that fit the term. */
+mongoc_uri_t *mongo_uri_within_term(const struct backend_env *env);
+
 /* Fills in the fault from the driver's error; returns the BACKEND_E_…. `name` is the session's, or NULL. */
 int mongo_fault(struct backend_env *env, const char *name, const bson_error_t *error, struct fault *fault);
 bool mongo_is_duplicate(const bson_error_t *error);
@@ -134,6 +142,7 @@ bool mongo_peer_of(const bson_t *document, const struct mongo_place *place, stru
 
 int mongo_open(struct backend_env *env, const struct open_options *options, struct backend_session **session,
                struct opened *opened, struct fault *fault);
+bool mongo_may_open(struct backend_env *env, struct slice name, const struct backend_wait *wait);
 int mongo_confirm(struct backend_session *session, struct opened *opened, struct fault *fault);
 int mongo_close(struct backend_session *session, struct fault *fault);
 void mongo_leave(struct backend_session *session);

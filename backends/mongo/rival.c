@@ -1,23 +1,166 @@
 /*
- * Other instances, whose sessions this daemon wants to take. A live one raises its counter every third of its
- * term. If the counter has not changed for 4/3 of the term, the instance is marked dead by compare-and-swap
- * on that counter. A dead instance cannot renew. Only then may its sessions be taken: OWNERSHIP.md.
+ * A live instance raises its counter every third of its term. If the counter has not changed for 4/3 of the
+ * term, the instance is marked dead by compare-and-swap on that counter. A dead instance cannot renew. Only
+ * then may its sessions be taken.
  */
 
-#include "instance_parts.h"
+#include "rival.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-struct seen {
-        bool exists;
-        bool dead;
-        int64_t counter; /* -1: there is no document */
-        int64_t term_ms;
-        struct fault_holder holder;
-        char boot_id[64];
-        char place[PLACE_BYTES];
+#include "instance.h"
+#include "release.h"
+
+enum {
+        POLL_MS = 50,      /* between two readings while something waits */
+        JITTER_MS = 10,    /* at most so much more: daemons are not to read in step */
+        BACK_OFF_MS = 800, /* after failures */
+        STALE_MS = 500,    /* older news is read again before it is believed */
+        WANTED_MS = 3000,  /* for so long after it was wanted, an instance is read */
+        FORGET_MS = 3600000,
+        PRUNE_MS = 60000,
+        NO_DOCUMENT = -1, /* as a counter */
+        NOT_READ = -2,
 };
+
+struct watched {
+        char id[MONGO_ID_BYTES];
+        int64_t counter;
+        int64_t since_ms; /* of CLOCK_BOOTTIME: the counter has not changed since */
+        int64_t read_ms;
+        int64_t wanted_ms;
+        int64_t term_ms;
+        bool is_marked; /* its document says that it is dead; a majority may not have that yet */
+        bool is_dead;   /* a majority has it */
+        bool is_former; /* a former start of this daemon */
+        struct fault_holder holder;
+        int64_t released;
+        size_t n_names;
+        uint64_t names[RELEASES_KEPT]; /* hashes of the last released, the newest last */
+};
+
+struct mongo_rivals {
+        struct backend_env *env;
+        mongoc_uri_t *uri;       /* with timeouts that fit the term */
+        mongoc_client_t *client; /* the thread's */
+
+        pthread_t thread;
+        pthread_cond_t wake;
+        pthread_mutex_t lock; /* protects what follows; never held while anything blocks */
+        bool stopping;
+        bool sleeping;            /* nothing was wanted */
+        struct watched **watched; /* ascending by id */
+        size_t n, cap;
+        int64_t pruned_ms;
+};
+
+/* ---- the table; the lock is held ---- */
+
+static uint64_t hash_of(const char *text)
+{
+        uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+        for (; *text; text++)
+                hash = (hash ^ (uint8_t)*text) * 1099511628211u;
+        return hash;
+}
+
+static void prune(struct mongo_rivals *rivals, int64_t now)
+{
+        size_t kept = 0;
+
+        if (now - rivals->pruned_ms < PRUNE_MS)
+                return;
+        rivals->pruned_ms = now;
+        for (size_t i = 0; i < rivals->n; i++)
+                if (now - rivals->watched[i]->wanted_ms < FORGET_MS)
+                        rivals->watched[kept++] = rivals->watched[i];
+                else
+                        free(rivals->watched[i]);
+        rivals->n = kept;
+}
+
+/* The first whose id is not less. */
+static size_t place_of(const struct mongo_rivals *rivals, const char *id)
+{
+        size_t low = 0, high = rivals->n;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (strcmp(rivals->watched[middle]->id, id) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+static struct watched *find(const struct mongo_rivals *rivals, const char *id)
+{
+        size_t place = place_of(rivals, id);
+
+        return place < rivals->n && strcmp(rivals->watched[place]->id, id) == 0 ? rivals->watched[place]
+                                                                                : NULL;
+}
+
+/* NULL: no memory. */
+static struct watched *add(struct mongo_rivals *rivals, const char *id, int64_t term_ms)
+{
+        size_t place = place_of(rivals, id);
+        struct watched *watched;
+
+        if (rivals->n == rivals->cap) {
+                size_t cap = rivals->cap ? rivals->cap * 2 : 16;
+                struct watched **grown = reallocarray(rivals->watched, cap, sizeof(struct watched *));
+
+                if (!grown)
+                        return NULL;
+                rivals->watched = grown;
+                rivals->cap = cap;
+        }
+        watched = calloc(1, sizeof(*watched));
+        if (!watched)
+                return NULL;
+        watched->counter = NOT_READ;
+        watched->read_ms = INT64_MIN / 2;
+        watched->term_ms = term_ms;
+        snprintf(watched->id, sizeof(watched->id), "%s", id);
+        memmove(&rivals->watched[place + 1], &rivals->watched[place],
+                (rivals->n++ - place) * sizeof(struct watched *));
+        rivals->watched[place] = watched;
+        return watched;
+}
+
+/* Somebody waits for a session of it. */
+static void want(struct mongo_rivals *rivals, struct watched *watched)
+{
+        watched->wanted_ms = mongo_boot_ms();
+        if (rivals->sleeping)
+                pthread_cond_signal(&rivals->wake);
+}
+
+static bool is_wanted(const struct watched *watched, int64_t now)
+{
+        return now - watched->wanted_ms < WANTED_MS && !watched->is_dead && !watched->is_former;
+}
+
+static bool is_released(const struct watched *watched, int64_t seen, uint64_t name)
+{
+        int64_t n_new = watched->released - seen;
+
+        if (n_new < 0 || n_new > (int64_t)watched->n_names)
+                return true; /* more than are named */
+        for (int64_t i = 1; i <= n_new; i++)
+                if (watched->names[watched->n_names - (size_t)i] == name)
+                        return true;
+        return false;
+}
+
+/* ---- reading ---- */
 
 static void copy_text(const bson_t *document, const char *key, char *text, size_t size)
 {
@@ -31,125 +174,157 @@ static void copy_text(const bson_t *document, const char *key, char *text, size_
         text[found.data ? found.len : 0] = '\0';
 }
 
-static int look(struct mongo_instance *instance, mongoc_client_t *client, const char *owner,
-                struct seen *seen, struct fault *fault)
+static void read_names(struct watched *watched, const bson_t *document)
+{
+        bson_iter_t iter, name;
+
+        watched->n_names = 0;
+        if (!bson_iter_init_find(&iter, document, MONGO_NAMES) || !bson_iter_recurse(&iter, &name))
+                return;
+        while (watched->n_names < RELEASES_KEPT && bson_iter_next(&name))
+                watched->names[watched->n_names++] =
+                        BSON_ITER_HOLDS_UTF8(&name) ? hash_of(bson_iter_utf8(&name, NULL)) : 0;
+}
+
+/* A counter that differs from the last one begins the watch anew. */
+static void read_counter(struct watched *watched, int64_t counter, int64_t now)
+{
+        watched->read_ms = now;
+        if (watched->counter == counter)
+                return;
+        watched->counter = counter;
+        watched->since_ms = now;
+}
+
+/* True: sessions of it may be free now. */
+static bool read_document(struct mongo_rivals *rivals, struct watched *watched, const bson_t *document,
+                          int64_t now)
+{
+        int64_t before = watched->released;
+        bool is_first = watched->counter == NOT_READ;
+
+        read_counter(watched, mongo_number_of(document, "counter", 0), now);
+        watched->is_marked = mongo_number_of(document, "dead", 0) != 0;
+        watched->term_ms = mongo_number_of(document, "term_ms", watched->term_ms);
+        if (is_first) {
+                watched->holder.pid = mongo_number_of(document, "pid", 0);
+                watched->holder.uid = mongo_number_of(document, "uid", 0);
+                copy_text(document, "host", watched->holder.host, sizeof(watched->holder.host));
+                watched->is_former = mongo_instance_is_former(rivals->env->instance, document);
+        }
+        watched->released = mongo_number_of(document, MONGO_RELEASED, 0);
+        read_names(watched, document);
+        return watched->released != before;
+}
+
+/* Sessions of an instance that ended in order are free. */
+static bool read_nothing(struct watched *watched, int64_t now)
+{
+        bool has_gone = watched->counter != NO_DOCUMENT && watched->read_ms > 0;
+
+        read_counter(watched, NO_DOCUMENT, now);
+        if (has_gone) {
+                watched->released++;
+                watched->n_names = 0;
+        }
+        return has_gone;
+}
+
+struct reading {
+        char id[MONGO_ID_BYTES];
+        bool is_met;
+};
+
+static int by_id(const void *a, const void *b)
+{
+        return strcmp(((const struct reading *)a)->id, ((const struct reading *)b)->id);
+}
+
+static bson_t *filter_of(const struct reading *readings, size_t n)
+{
+        bson_t *filter = bson_new(), condition, array;
+
+        BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &condition);
+        BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &array);
+        for (size_t i = 0; i < n; i++) {
+                char key[24];
+
+                snprintf(key, sizeof(key), "%zu", i);
+                BSON_APPEND_UTF8(&array, key, readings[i].id);
+        }
+        bson_append_array_end(&condition, &array);
+        bson_append_document_end(filter, &condition);
+        return filter;
+}
+
+/* One instance of a reply. `document` NULL: it has none. */
+static bool take_in(struct mongo_rivals *rivals, const char *id, const bson_t *document)
+{
+        struct watched *watched;
+        bool news = false;
+
+        pthread_mutex_lock(&rivals->lock);
+        watched = find(rivals, id);
+        if (watched)
+                news = document ? read_document(rivals, watched, document, mongo_boot_ms())
+                                : read_nothing(watched, mongo_boot_ms());
+        pthread_mutex_unlock(&rivals->lock);
+        return news;
+}
+
+/* `readings` ascend by id. */
+static int read_all(struct mongo_rivals *rivals, mongoc_client_t *client, struct reading *readings, size_t n,
+                    bool *news, struct fault *fault)
 {
         MONGO_COLLECTION collection = mongo_instances(client);
-        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(owner));
+        MONGO_BSON filter = filter_of(readings, n);
         mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
         const bson_t *document;
         bson_error_t error;
         int result = 0;
 
-        seen->counter = -1;
-        if (mongoc_cursor_next(cursor, &document)) {
-                seen->exists = true;
-                seen->dead = mongo_number_of(document, "dead", 0) != 0;
-                seen->counter = mongo_number_of(document, "counter", 0);
-                seen->term_ms = mongo_number_of(document, "term_ms", seen->term_ms);
-                seen->holder.pid = mongo_number_of(document, "pid", 0);
-                seen->holder.uid = mongo_number_of(document, "uid", 0);
-                copy_text(document, "host", seen->holder.host, sizeof(seen->holder.host));
-                copy_text(document, "boot_id", seen->boot_id, sizeof(seen->boot_id));
-                copy_text(document, "data", seen->place, sizeof(seen->place));
-        } else if (mongoc_cursor_error(cursor, &error)) {
-                result = mongo_fault(instance->env, NULL, &error, fault);
+        while (mongoc_cursor_next(cursor, &document)) {
+                struct reading key = { .is_met = false }, *reading;
+
+                copy_text(document, "_id", key.id, sizeof(key.id));
+                reading = bsearch(&key, readings, n, sizeof(key), by_id);
+                if (!reading)
+                        continue;
+                reading->is_met = true;
+                *news |= take_in(rivals, key.id, document);
         }
+        if (mongoc_cursor_error(cursor, &error))
+                result = mongo_fault(rivals->env, NULL, &error, fault);
         mongoc_cursor_destroy(cursor);
+        for (size_t i = 0; !result && i < n; i++)
+                if (!readings[i].is_met)
+                        *news |= take_in(rivals, readings[i].id, NULL);
         return result;
 }
 
-enum { FORGET_MS = 3600000, PRUNE_MS = 60000 };
+/* ---- marking ---- */
 
-/* Forgets instances of which no session has been wanted for an hour. */
-static void prune(struct mongo_instance *instance, int64_t now)
+static bool is_due(const struct watched *watched, int64_t now)
 {
-        size_t kept = 0;
-
-        if (now - instance->pruned_ms < PRUNE_MS)
-                return;
-        instance->pruned_ms = now;
-        for (size_t i = 0; i < instance->n_watched; i++)
-                if (now - instance->watched[i].used_ms < FORGET_MS)
-                        instance->watched[kept++] = instance->watched[i];
-        instance->n_watched = kept;
-}
-
-/* The first whose id is not less. */
-static size_t place_of(const struct mongo_instance *instance, const char *id)
-{
-        size_t low = 0, high = instance->n_watched;
-
-        while (low < high) {
-                size_t middle = low + (high - low) / 2;
-
-                if (strcmp(instance->watched[middle].id, id) < 0)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
-/* The watch of this instance, begun where there is none. NULL: no memory. */
-static struct watched *watch_of(struct mongo_instance *instance, const char *id, int64_t now)
-{
-        size_t place;
-        struct watched *at;
-
-        prune(instance, now);
-        place = place_of(instance, id);
-        if (place < instance->n_watched && strcmp(instance->watched[place].id, id) == 0)
-                return &instance->watched[place];
-        if (instance->n_watched == instance->watched_cap) {
-                size_t cap = instance->watched_cap ? instance->watched_cap * 2 : 16;
-                struct watched *grown = reallocarray(instance->watched, cap, sizeof(*grown));
-
-                if (!grown)
-                        return NULL;
-                instance->watched = grown;
-                instance->watched_cap = cap;
-        }
-        at = &instance->watched[place];
-        memmove(at + 1, at, (instance->n_watched++ - place) * sizeof(*at));
-        *at = (struct watched){ .counter = -2 }; /* like no counter that is read */
-        snprintf(at->id, sizeof(at->id), "%s", id);
-        return at;
-}
-
-/* Has its counter not changed for 4/3 of its term? The time counts from when the counter was first seen. */
-static bool unchanged_long_enough(struct mongo_instance *instance, const char *owner, const struct seen *seen)
-{
-        int64_t now = mongo_boot_ms();
-        struct watched *watched;
-        bool result = false;
-
-        pthread_mutex_lock(&instance->lock);
-        watched = watch_of(instance, owner, now);
-        if (watched && watched->counter == seen->counter) {
-                result = now - watched->since_ms >= seen->term_ms + (seen->term_ms + 2) / 3;
-        } else if (watched) {
-                watched->counter = seen->counter;
-                watched->since_ms = now;
-        }
-        if (watched)
-                watched->used_ms = now;
-        pthread_mutex_unlock(&instance->lock);
-        return result;
+        if (watched->is_dead || watched->counter == NOT_READ)
+                return false;
+        if (watched->is_marked || watched->is_former)
+                return watched->is_marked;
+        return now - watched->since_ms >= watched->term_ms + (watched->term_ms + 2) / 3;
 }
 
 /* By compare-and-swap on the counter, acknowledged by a majority. 1: the counter has changed. */
-static int mark_dead(mongoc_client_t *client, const char *owner, const struct seen *seen, bson_error_t *error)
+static int mark_dead(mongoc_client_t *client, const struct watched *seen, bson_error_t *error)
 {
         MONGO_COLLECTION collection = mongo_instances(client);
-        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(owner), "counter", BCON_INT64(seen->counter));
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(seen->id), "counter", BCON_INT64(seen->counter));
         MONGO_BSON update = BCON_NEW("$set", "{", "dead", BCON_BOOL(true), "}");
-        MONGO_BSON missing = BCON_NEW("_id", BCON_UTF8(owner), "dead", BCON_BOOL(true), "counter",
+        MONGO_BSON missing = BCON_NEW("_id", BCON_UTF8(seen->id), "dead", BCON_BOOL(true), "counter",
                                       BCON_INT64(0), "term_ms", BCON_INT64(seen->term_ms));
         bson_t reply;
         int result = -1;
 
-        if (!seen->exists) {
+        if (seen->counter == NO_DOCUMENT) {
                 if (mongoc_collection_insert_one(collection, missing, NULL, NULL, error))
                         return 0;
                 return mongo_is_duplicate(error) ? 1 : -1;
@@ -160,35 +335,248 @@ static int mark_dead(mongoc_client_t *client, const char *owner, const struct se
         return result;
 }
 
-int mongo_instance_contend(struct mongo_instance *instance, mongoc_client_t *client, const char *owner,
-                           int64_t term_ms, int64_t since, struct fault *fault)
+/* Marks it, if that is due. Its sessions may then be taken. */
+static int mark_if_due(struct mongo_rivals *rivals, mongoc_client_t *client, const char *id, bool *news,
+                       struct fault *fault)
 {
-        struct seen seen = { .term_ms = term_ms, .holder.since = since };
+        struct watched *watched, seen;
         bson_error_t error;
+        bool due;
         int result;
-        bool here;
 
-        result = look(instance, client, owner, &seen, fault);
-        if (result)
-                return result;
-        /*
-         * This daemon holds the lock of its data directory: another instance of that directory has ended. It
-         * is not marked dead: clients on this host may still hold leases on its other sessions, which no
-         * other host may take before it has watched long enough.
-         */
-        here = seen.exists && !seen.dead && strcmp(seen.boot_id, instance->boot_id) == 0 &&
-               strcmp(seen.place, instance->place) == 0;
-        if (here)
-                return 1;
-        result = 1;
-        if (seen.dead || unchanged_long_enough(instance, owner, &seen))
-                result = mark_dead(client, owner, &seen, &error);
-        if (result < 0)
-                return mongo_fault(instance->env, NULL, &error, fault);
-        if (result == 0)
+        pthread_mutex_lock(&rivals->lock);
+        watched = find(rivals, id);
+        due = watched && is_due(watched, mongo_boot_ms());
+        if (due)
+                seen = *watched;
+        pthread_mutex_unlock(&rivals->lock);
+        if (!due)
                 return 0;
+        result = mark_dead(client, &seen, &error);
+        if (result < 0)
+                return mongo_fault(rivals->env, NULL, &error, fault);
+        pthread_mutex_lock(&rivals->lock);
+        watched = find(rivals, id);
+        if (watched && result == 0)
+                *news = watched->is_dead = true;
+        pthread_mutex_unlock(&rivals->lock);
+        return 0;
+}
+
+/* ---- the thread ---- */
+
+/* The wanted ones, ascending by id. malloc'ed; NULL: none, or no memory. The lock is held. */
+static struct reading *wanted(const struct mongo_rivals *rivals, size_t *n)
+{
+        int64_t now = mongo_boot_ms();
+        struct reading *readings;
+
+        *n = 0;
+        for (size_t i = 0; i < rivals->n; i++)
+                *n += is_wanted(rivals->watched[i], now);
+        readings = *n ? calloc(*n, sizeof(*readings)) : NULL;
+        for (size_t i = 0, at = 0; readings && i < rivals->n; i++)
+                if (is_wanted(rivals->watched[i], now))
+                        memcpy(readings[at++].id, rivals->watched[i]->id, sizeof(readings->id));
+        return readings;
+}
+
+/*
+ * While the deployment could not be read, no instance could renew: an outage is not to end those that
+ * survive it. The lock is held.
+ */
+static void watch_anew(struct mongo_rivals *rivals)
+{
+        for (size_t i = 0; i < rivals->n; i++)
+                if (rivals->watched[i]->counter != NO_DOCUMENT)
+                        rivals->watched[i]->counter = NOT_READ;
+}
+
+static bool step(struct mongo_rivals *rivals, struct reading *readings, size_t n)
+{
+        const struct backend_config *config = rivals->env->config;
+        struct fault fault;
+        bool news = false;
+        int result = mongo_instance_is_away(rivals->env->instance, &fault) ? BACKEND_E_UNAVAILABLE : 0;
+
+        if (!result && !rivals->client) {
+                rivals->client = mongoc_client_new_from_uri(rivals->uri);
+                if (rivals->client)
+                        mongoc_client_set_error_api(rivals->client, MONGOC_ERROR_API_VERSION_2);
+                else
+                        result = mongo_no_memory(&fault);
+        }
+        if (!result)
+                result = read_all(rivals, rivals->client, readings, n, &news, &fault);
+        for (size_t i = 0; !result && i < n; i++)
+                result = mark_if_due(rivals, rivals->client, readings[i].id, &news, &fault);
+        if (news)
+                config->news(config->news_arg);
+        return !result;
+}
+
+static void sleep_ms(struct mongo_rivals *rivals, int64_t wait_ms)
+{
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += wait_ms * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        while (!rivals->stopping && pthread_cond_timedwait(&rivals->wake, &rivals->lock, &until) != ETIMEDOUT)
+                continue;
+}
+
+static void *run(void *arg)
+{
+        struct mongo_rivals *rivals = arg;
+        int64_t pause_ms = POLL_MS;
+        unsigned seed = (unsigned)mongo_boot_ms();
+
+        pthread_mutex_lock(&rivals->lock);
+        while (!rivals->stopping) {
+                size_t n;
+                struct reading *readings = wanted(rivals, &n);
+                bool good;
+
+                if (n == 0) {
+                        rivals->sleeping = true;
+                        pthread_cond_wait(&rivals->wake, &rivals->lock);
+                        rivals->sleeping = false;
+                        continue;
+                }
+                pthread_mutex_unlock(&rivals->lock);
+                good = readings && step(rivals, readings, n);
+                free(readings);
+                pthread_mutex_lock(&rivals->lock);
+                if (!good)
+                        watch_anew(rivals);
+                pause_ms = good ? POLL_MS : pause_ms * 2 < BACK_OFF_MS ? pause_ms * 2 : BACK_OFF_MS;
+                sleep_ms(rivals, pause_ms + rand_r(&seed) % (pause_ms * JITTER_MS / POLL_MS));
+        }
+        pthread_mutex_unlock(&rivals->lock);
+        return NULL;
+}
+
+/* ---- what an `open` asks ---- */
+
+static void tell_holder(const struct watched *watched, const struct mongo_owner *owner, struct fault *fault)
+{
         fault_set(fault, BACKEND_E_BUSY, "the session is held by gramd on host %s",
-                  seen.holder.host[0] ? seen.holder.host : "(unknown)");
-        fault->holder = seen.holder;
-        return BACKEND_E_BUSY;
+                  watched->holder.host[0] ? watched->holder.host : "(unknown)");
+        fault->holder = watched->holder;
+        fault->holder.since = owner->since;
+        snprintf(fault->wait.owner, sizeof(fault->wait.owner), "%s", owner->id);
+        fault->wait.seen = watched->released;
+}
+
+/* False: what is known of it is more than `stale_ms` old. */
+static bool answer_of(struct mongo_rivals *rivals, const struct mongo_owner *owner, int64_t stale_ms,
+                      int *answer, struct fault *fault)
+{
+        int64_t now = mongo_boot_ms();
+        struct watched *watched;
+        bool is_new = true;
+
+        pthread_mutex_lock(&rivals->lock);
+        prune(rivals, now);
+        watched = find(rivals, owner->id);
+        if (!watched)
+                watched = add(rivals, owner->id, owner->term_ms);
+        if (!watched) {
+                *answer = mongo_no_memory(fault);
+        } else if (watched->is_dead) {
+                *answer = 0;
+        } else if (now - watched->read_ms > stale_ms) {
+                is_new = false;
+        } else if (watched->is_former) {
+                *answer = 1;
+        } else {
+                tell_holder(watched, owner, fault);
+                *answer = BACKEND_E_BUSY;
+        }
+        if (watched)
+                want(rivals, watched);
+        pthread_mutex_unlock(&rivals->lock);
+        return is_new;
+}
+
+int mongo_rivals_contend(struct mongo_rivals *rivals, mongoc_client_t *client,
+                         const struct mongo_owner *owner, struct fault *fault)
+{
+        const struct backend_config *config = rivals->env->config;
+        struct reading reading = { .is_met = false };
+        bool news = false;
+        int result, answer = 0;
+
+        if (answer_of(rivals, owner, STALE_MS, &answer, fault))
+                return answer;
+        snprintf(reading.id, sizeof(reading.id), "%s", owner->id);
+        result = read_all(rivals, client, &reading, 1, &news, fault);
+        if (!result)
+                result = mark_if_due(rivals, client, owner->id, &news, fault);
+        if (news)
+                config->news(config->news_arg);
+        if (!result)
+                answer_of(rivals, owner, INT64_MAX, &answer, fault);
+        return result ? result : answer;
+}
+
+bool mongo_rivals_may_open(struct mongo_rivals *rivals, const struct backend_wait *wait, const char *key)
+{
+        struct watched *watched;
+        bool may;
+
+        pthread_mutex_lock(&rivals->lock);
+        watched = find(rivals, wait->owner);
+        may = !watched || watched->is_dead || is_released(watched, wait->seen, hash_of(key));
+        if (watched)
+                want(rivals, watched);
+        pthread_mutex_unlock(&rivals->lock);
+        return may;
+}
+
+/* ---- start and stop ---- */
+
+static void rivals_free(struct mongo_rivals *rivals)
+{
+        pthread_mutex_destroy(&rivals->lock);
+        pthread_cond_destroy(&rivals->wake);
+        mongoc_uri_destroy(rivals->uri);
+        if (rivals->client)
+                mongoc_client_destroy(rivals->client);
+        for (size_t i = 0; i < rivals->n; i++)
+                free(rivals->watched[i]);
+        free(rivals->watched);
+        free(rivals);
+}
+
+struct mongo_rivals *mongo_rivals_start(struct backend_env *env)
+{
+        struct mongo_rivals *rivals = calloc(1, sizeof(*rivals));
+        pthread_condattr_t attributes;
+
+        if (!rivals)
+                return NULL;
+        rivals->env = env;
+        rivals->uri = mongo_uri_within_term(env);
+        pthread_mutex_init(&rivals->lock, NULL);
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&rivals->wake, &attributes);
+        pthread_condattr_destroy(&attributes);
+        if (pthread_create(&rivals->thread, NULL, run, rivals) == 0)
+                return rivals;
+        rivals_free(rivals);
+        return NULL;
+}
+
+void mongo_rivals_stop(struct mongo_rivals *rivals)
+{
+        pthread_mutex_lock(&rivals->lock);
+        rivals->stopping = true;
+        pthread_cond_signal(&rivals->wake);
+        pthread_mutex_unlock(&rivals->lock);
+        pthread_join(rivals->thread, NULL);
+        rivals_free(rivals);
 }

@@ -11,6 +11,8 @@
 
 #include "../dialect.h"
 #include "instance.h"
+#include "release.h"
+#include "rival.h"
 
 enum { TAKE_ROUNDS_MAX = 8 }; /* other daemons may be taking the session at the same time */
 
@@ -260,6 +262,24 @@ static int locate(struct backend_session *session, mongoc_client_t *client, stru
         return result;
 }
 
+/* May the session be taken from its owner? As mongo_rivals_contend(). `*changed`: its document has changed.
+ */
+static int contend(struct backend_session *session, mongoc_client_t *client, const struct held *held,
+                   bool *changed, struct fault *fault)
+{
+        const struct mongo_owner owner = { held->owner, held->term_ms, held->since };
+        struct held again;
+        int result = mongo_rivals_contend(session->env->rivals, client, &owner, fault);
+        int error;
+
+        if (result != BACKEND_E_BUSY)
+                return result;
+        /* A release between the look and the question has been told already: nothing would end the wait. */
+        error = look(session, client, &again, fault);
+        *changed = !error && (strcmp(again.owner, held->owner) != 0 || again.fence != held->fence);
+        return error ? error : result;
+}
+
 /* One round of `open`. 1: the document has changed or was just created, take another round. */
 static int take(struct backend_session *session, mongoc_client_t *client, bool may_create,
                 struct opened *opened, struct fault *fault)
@@ -268,6 +288,7 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
         struct mongo_term term;
         struct held held;
         int64_t fence;
+        bool changed = false;
         int result = mongo_instance_term(instance, &term, fault);
 
         if (!result)
@@ -285,8 +306,9 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                 return result ? result : 1;
         }
         if (held.owner[0] && strcmp(held.owner, term.id) != 0)
-                result =
-                        mongo_instance_contend(instance, client, held.owner, held.term_ms, held.since, fault);
+                result = contend(session, client, &held, &changed, fault);
+        if (changed)
+                return 1;
         if (result == 1) {
                 opened->lent_ms = held.term_ms;
                 session->lent_until_ms = mongo_boot_ms() + held.term_ms;
@@ -312,7 +334,7 @@ static void session_end(struct backend_session *session)
 {
         enter_phase(session, MONGO_ENDED);
         if (session->owner[0] || session->tried_owner[0])
-                mongo_instance_release_later(session->env->instance, session);
+                mongo_release_later(session->env->releases, session);
         free(session);
 }
 
@@ -323,6 +345,14 @@ static bool is_dialect(struct slice name)
                 if (slice_is(name, library->name))
                         return true;
         return slice_is(name, "mongo");
+}
+
+bool mongo_may_open(struct backend_env *env, struct slice name, const struct backend_wait *wait)
+{
+        struct mongo_place place;
+
+        mongo_place_init(&place, env->layout, env->prefix, name);
+        return mongo_rivals_may_open(env->rivals, wait, place.key);
 }
 
 int mongo_open(struct backend_env *env, const struct open_options *options, struct backend_session **session,
@@ -431,8 +461,8 @@ int mongo_close(struct backend_session *session, struct fault *fault)
         int result = use.client ? 0 : BACKEND_E_UNAVAILABLE;
 
         assert(session->phase == MONGO_OWNED);
-        if (!result &&
-            mongo_instance_release(use.client, &session->place, session->owner, session->fence, &error))
+        if (!result && mongo_release(session->env->releases, use.client, &session->place, session->owner,
+                                     session->fence, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
         if (!result)
                 session->owner[0] = '\0';

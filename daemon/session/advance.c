@@ -73,19 +73,19 @@ static void advance_open(struct session *session)
 
 /* ---- any session ---- */
 
-/* Its job has missed the deadline: answers all that wait for it. */
+/* Its job has missed the deadline: answers those that wait for it. */
 static void tell_overdue(struct session *session)
 {
-        session->overdue_told = true;
-        if (session->state == SESSION_OPEN)
-                queue_overdue(session);
-        else
+        if (session->state != SESSION_OPEN)
                 openings_overdue(session);
+        else if (!session->overdue_told)
+                queue_overdue(session);
+        session->overdue_told = true;
 }
 
 static void advance(struct session *session)
 {
-        if (session->overdue && !session->overdue_told)
+        if (session->overdue)
                 tell_overdue(session);
         switch (session->state) {
         case SESSION_CLOSED:
@@ -136,6 +136,7 @@ void sessions_init(struct sessions *sessions)
 {
         link_init(&sessions->list);
         link_init(&sessions->woken);
+        link_init(&sessions->held);
         sessions->advance = sessions_advance;
 }
 

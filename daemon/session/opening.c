@@ -12,9 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "held.h"
 #include "load.h"
-
-enum { BUSY_RETRY_MS = 100 }; /* how often a session that another program or host holds is tried again */
 
 static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
@@ -225,15 +224,22 @@ void openings_grant(struct session *session)
 
 /* ---- loading for them ---- */
 
-static void on_reload(struct timer *timer)
+/* Otherwise it is to be answered now. */
+static bool goes_on(struct opening *opening)
 {
-        session_wake(LINK_OF(timer, struct session, reload));
+        struct timers *timers = opening->session->sessions->timers;
+
+        if (remaining_ms(opening) == 0 || opening->session->sessions->stopping)
+                return false;
+        if (!opening->timer.slot)
+                timer_start(timers, &opening->timer, remaining_ms(opening), on_deadline);
+        return true;
 }
 
 static void fail_opening(struct opening *opening, int error, const struct fault *fault)
 {
-        if (error == BACKEND_E_BUSY && remaining_ms(opening) > 0 && !opening->session->sessions->stopping)
-                return; /* it goes on waiting */
+        if (error == BACKEND_E_BUSY && goes_on(opening))
+                return;
         if (error == BACKEND_E_NOT_FOUND && opening->options.create && !opening->may_create)
                 answer_error(&opening->request, WIRE_DENIED, "creating a session needs the right `write`");
         else
@@ -269,8 +275,14 @@ static void load_failed(struct session *session, int error, const struct fault *
                         fail_opening(opening, error, fault);
                 first = false;
         }
-        if (error == BACKEND_E_BUSY && !link_empty(&session->openings))
-                timer_start(session->sessions->timers, &session->reload, BUSY_RETRY_MS, on_reload);
+        if (error != BACKEND_E_BUSY || link_empty(&session->openings) || held_begin(session, fault))
+                return;
+        while (!link_empty(&session->openings)) {
+                struct opening *opening = opening_of(session->openings.next);
+
+                answer_no_memory(&opening->request);
+                opening_free(opening);
+        }
 }
 
 static void log_load(const struct session *session)
@@ -292,14 +304,31 @@ static void on_loaded(struct session *session, int error, const struct fault *fa
         openings_grant(session);
 }
 
+/* Others hold the session: refuses those whose wait is over. */
+static void refuse_held(struct session *session)
+{
+        struct link *at = session->openings.next;
+
+        while (at != &session->openings) {
+                struct opening *opening = opening_of(at);
+
+                at = at->next;
+                fail_opening(opening, BACKEND_E_BUSY, held_fault(session));
+        }
+}
+
 bool openings_load(struct session *session)
 {
         assert(session->state == SESSION_CLOSED);
+        if (held_fault(session)) {
+                refuse_held(session);
+                if (!link_empty(&session->openings))
+                        return true;
+                held_end(session);
+        }
         while (!link_empty(&session->openings)) {
                 struct opening *first = opening_of(session->openings.next);
 
-                if (session->reload.slot)
-                        return true;
                 if (load_start(session, first->options.create && first->may_create, first->options.dialect,
                                on_loaded))
                         return true;
@@ -309,24 +338,29 @@ bool openings_load(struct session *session)
         return false;
 }
 
-static void refuse_all(struct session *session, const char *text)
+void openings_overdue(struct session *session)
 {
-        while (!link_empty(&session->openings)) {
-                struct opening *opening = opening_of(session->openings.next);
+        struct link *at = session->openings.next;
 
-                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", text);
+        while (at != &session->openings) {
+                struct opening *opening = opening_of(at);
+
+                at = at->next;
+                if (goes_on(opening))
+                        continue;
+                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", overdue_text);
                 opening_free(opening);
         }
 }
 
-void openings_overdue(struct session *session)
-{
-        refuse_all(session, overdue_text);
-}
-
 void openings_drained(struct session *session)
 {
-        refuse_all(session, draining_text);
+        while (!link_empty(&session->openings)) {
+                struct opening *opening = opening_of(session->openings.next);
+
+                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", draining_text);
+                opening_free(opening);
+        }
 }
 
 /* ---- their clients ---- */
@@ -419,6 +453,8 @@ void opening_start(struct client *client, struct request *request, struct sessio
                 sessions->advance(sessions);
                 session = sessions_find(sessions, storage, name);
         }
+        if (session && options->wait_ms == 0)
+                held_end(session); /* it may be free for a moment now: it is answered by a look */
         if (session && (session->overdue || (session->state == SESSION_OPEN && !session_is_ours(session)))) {
                 answer_error(request, WIRE_UNAVAILABLE, "%s",
                              session->overdue ? overdue_text : unconfirmed_text);

@@ -28,7 +28,7 @@ void openings_grant(struct session *session);
 /* Loads a CLOSED session for the first open that waits. False: none waits. */
 bool openings_load(struct session *session);
 
-/* Refuses all, because the session's job has missed its deadline. */
+/* The session's job has missed its deadline: refuses those whose wait is over. */
 void openings_overdue(struct session *session);
 /* Refuses all, because of a drain. A load under way goes on: the session is closed again after it. */
 void openings_drained(struct session *session);

@@ -51,6 +51,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         link_init(&session->woken);
         link_init(&session->handles);
         link_init(&session->openings);
+        link_init(&session->held);
         link_init(&session->lanes);
         link_init(&session->loans);
         if (!tsearch(session, &sessions->tree, compare)) {
@@ -71,7 +72,6 @@ static void unload(struct session *session)
 
         timer_stop(timers, &session->idle);
         timer_stop(timers, &session->retry);
-        timer_stop(timers, &session->reload);
         timer_stop(timers, &session->fsync);
         timer_stop(timers, &session->deadline);
         identity_wipe(&session->identity);
@@ -94,7 +94,7 @@ void session_free(struct session *session)
 {
         struct sessions *sessions = session->sessions;
 
-        assert(session->state == SESSION_CLOSED && !session->busy);
+        assert(session->state == SESSION_CLOSED && !session->busy && !session->held_by);
         assert(link_empty(&session->handles) && link_empty(&session->openings) &&
                link_empty(&session->lanes) && link_empty(&session->loans));
         unload(session);
@@ -226,5 +226,7 @@ void session_start_task(struct session *session, struct session_task *task, job_
         if (deadline_ms)
                 timer_start(sessions->timers, &session->deadline,
                             since_ms + deadline_ms > now ? since_ms + deadline_ms - now : 0, on_deadline);
-        store_submit(sessions->store, &session->storage->gate, &task->job, run, on_done);
+        store_submit(sessions->store,
+                     session->state == SESSION_LOADING ? &session->storage->opens : &session->storage->gate,
+                     &task->job, run, on_done);
 }

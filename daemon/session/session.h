@@ -76,6 +76,8 @@ struct session {
         size_t n_handles;
         size_t n_watching;
         struct link openings;   /* opening.c's */
+        struct link held;       /* sessions->held */
+        struct fault *held_by;  /* held.c's */
         struct link loans;      /* lent.c */
         uint64_t lent_until_ms; /* lent.c: of the loop's clock. Until then, clients that are not watched may
                                    rely on it */
@@ -89,7 +91,7 @@ struct session {
 
         struct timer idle;     /* closes a session without handles */
         struct timer retry;    /* memory was short: wakes the session again */
-        struct timer reload;   /* another program or host holds it: loads it again */
+        struct timer reload;   /* held.c's */
         struct timer fsync;    /* until the next sync */
         struct timer deadline; /* of the job under way */
 };
@@ -108,6 +110,7 @@ struct sessions {
         struct link list;
         size_t count;
         struct link woken;       /* sessions for sessions_advance() */
+        struct link held;        /* those that others hold: held.c */
         struct timer confirming; /* looks for sessions in doubt that nobody asks for */
         bool stopping;           /* closes each as soon as it has no handles */
         bool draining;           /* drain.h */

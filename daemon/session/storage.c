@@ -34,8 +34,9 @@ int storages_start(struct storages *storages, const struct config *config,
                         return -1;
                 }
                 store_gate(&storage->gate, storage->backend->max_jobs);
+                store_gate(&storage->opens, storage->backend->max_opens);
                 if (storage->env)
-                        *workers += storage->backend->max_jobs;
+                        *workers += storage->backend->max_jobs + storage->backend->max_opens;
         }
         return 0;
 }

@@ -13,6 +13,7 @@ struct storage {
         const struct backend *backend;
         struct backend_env *env; /* NULL: not set up */
         struct gate gate;
+        struct gate opens; /* of its own: a thousand opens are not to delay requests on open sessions */
 };
 
 /* Zero-initialised: none. */

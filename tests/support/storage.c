@@ -107,6 +107,11 @@ static void set_values(struct storage *storage)
                 layout->number = (uint64_t)atoi(getenv("STORAGE_MONGO_LAYOUT"));
 }
 
+static void ignore_news(void *arg)
+{
+        (void)arg;
+}
+
 static void start(struct storage *storage)
 {
         ck_assert_msg(storage->backend->start(&storage->config, storage->values, &storage->env,
@@ -123,6 +128,7 @@ void storage_start(struct storage *storage, const struct backend *backend, const
                 .data_dir = realpath(path, NULL),
                 .log = keep_log,
                 .log_arg = storage,
+                .news = ignore_news,
         };
         set_values(storage);
         start(storage);

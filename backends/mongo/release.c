@@ -1,0 +1,164 @@
+#include "release.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "instance.h"
+
+struct pending_release {
+        struct pending_release *next;
+        struct mongo_place place;
+        char owner[MONGO_ID_BYTES];
+        int64_t fence;
+        int64_t due_ms; /* of CLOCK_BOOTTIME: not before */
+};
+
+struct mongo_releases {
+        struct backend_env *env;
+        pthread_mutex_t lock; /* never held while anything blocks */
+        struct pending_release *pending;
+        int64_t count;
+        char names[RELEASES_KEPT][MONGO_KEY_MAX + 1]; /* release number n is at n % RELEASES_KEPT */
+};
+
+/* ---- releasing ---- */
+
+static void note(struct mongo_releases *releases, const struct mongo_place *place)
+{
+        pthread_mutex_lock(&releases->lock);
+        snprintf(releases->names[releases->count++ % RELEASES_KEPT], sizeof(releases->names[0]), "%s",
+                 place->key);
+        pthread_mutex_unlock(&releases->lock);
+        mongo_instance_hurry(releases->env->instance);
+}
+
+int mongo_release(struct mongo_releases *releases, mongoc_client_t *client, const struct mongo_place *place,
+                  const char *owner, int64_t fence, bson_error_t *error)
+{
+        MONGO_COLLECTION collection = mongo_place_collection(client, place, "session");
+        MONGO_BSON filter = BCON_NEW(MONGO_OWNER, BCON_UTF8(owner), MONGO_FENCE, BCON_INT64(fence));
+        MONGO_BSON update = BCON_NEW("$unset", "{", MONGO_OWNER, BCON_UTF8(""), "}");
+
+        mongo_place_append_session(filter, place);
+        if (!mongoc_collection_update_one(collection, filter, update, NULL, NULL, error))
+                return -1;
+        note(releases, place);
+        return 0;
+}
+
+/* ---- those that wait ---- */
+
+static void put(struct mongo_releases *releases, struct pending_release *pending)
+{
+        pthread_mutex_lock(&releases->lock);
+        pending->next = releases->pending;
+        releases->pending = pending;
+        pthread_mutex_unlock(&releases->lock);
+}
+
+/* The first that is due at this time, or NULL. */
+static struct pending_release *take(struct mongo_releases *releases, int64_t now)
+{
+        struct pending_release **at, *pending;
+
+        pthread_mutex_lock(&releases->lock);
+        for (at = &releases->pending; *at && (*at)->due_ms > now;)
+                at = &(*at)->next;
+        pending = *at;
+        if (pending)
+                *at = pending->next;
+        pthread_mutex_unlock(&releases->lock);
+        return pending;
+}
+
+int64_t mongo_releases_due_ms(struct mongo_releases *releases)
+{
+        int64_t due_ms = INT64_MAX;
+
+        pthread_mutex_lock(&releases->lock);
+        for (const struct pending_release *at = releases->pending; at; at = at->next)
+                if (at->due_ms < due_ms)
+                        due_ms = at->due_ms;
+        pthread_mutex_unlock(&releases->lock);
+        return due_ms;
+}
+
+void mongo_releases_write(struct mongo_releases *releases, mongoc_client_t *client, int64_t retry_ms)
+{
+        struct pending_release *pending;
+        bson_error_t error;
+
+        while ((pending = take(releases, mongo_boot_ms()))) {
+                if (mongo_release(releases, client, &pending->place, pending->owner, pending->fence,
+                                  &error)) {
+                        pending->due_ms = mongo_boot_ms() + retry_ms;
+                        put(releases, pending);
+                        return;
+                }
+                free(pending);
+        }
+}
+
+void mongo_release_later(struct mongo_releases *releases, const struct backend_session *session)
+{
+        const char *owners[] = { session->owner, session->tried_owner };
+        const int64_t fences[] = { session->fence, session->tried_fence };
+
+        for (int i = 0; i < 2; i++) {
+                struct pending_release *pending = owners[i][0] ? calloc(1, sizeof(*pending)) : NULL;
+
+                if (!pending)
+                        continue;
+                pending->place = session->place;
+                memcpy(pending->owner, owners[i], sizeof(pending->owner));
+                pending->fence = fences[i];
+                pending->due_ms = session->lent_until_ms;
+                put(releases, pending);
+        }
+        mongo_instance_hurry(releases->env->instance);
+}
+
+/* ---- the news ---- */
+
+void mongo_releases_append(struct mongo_releases *releases, bson_t *set)
+{
+        bson_t names;
+
+        pthread_mutex_lock(&releases->lock);
+        BSON_APPEND_INT64(set, MONGO_RELEASED, releases->count);
+        BSON_APPEND_ARRAY_BEGIN(set, MONGO_NAMES, &names);
+        for (int64_t n = releases->count > RELEASES_KEPT ? releases->count - RELEASES_KEPT : 0, i = 0;
+             n < releases->count; n++, i++) {
+                char key[24];
+
+                snprintf(key, sizeof(key), "%lld", (long long)i);
+                BSON_APPEND_UTF8(&names, key, releases->names[n % RELEASES_KEPT]);
+        }
+        bson_append_array_end(set, &names);
+        pthread_mutex_unlock(&releases->lock);
+}
+
+/* ---- start and stop ---- */
+
+struct mongo_releases *mongo_releases_new(struct backend_env *env)
+{
+        struct mongo_releases *releases = calloc(1, sizeof(*releases));
+
+        if (!releases)
+                return NULL;
+        releases->env = env;
+        pthread_mutex_init(&releases->lock, NULL);
+        return releases;
+}
+
+void mongo_releases_free(struct mongo_releases *releases)
+{
+        struct pending_release *pending;
+
+        while (releases && (pending = take(releases, INT64_MAX)))
+                free(pending);
+        if (releases)
+                pthread_mutex_destroy(&releases->lock);
+        free(releases);
+}
