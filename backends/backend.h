@@ -233,6 +233,12 @@ struct backend {
          */
         void (*leave)(struct backend_session *session);
 
+        /*
+         * Sessions that were closed, but that other hosts cannot have yet: their release is repeated. Called
+         * from the loop: must not block. NULL: there are none.
+         */
+        size_t (*unreleased)(const struct backend_env *env);
+
         /* Removes what is stored and takes the session. On failure it stays open and the caller's. */
         int (*remove)(struct backend_session *session, bool remove_peers, struct fault *fault);
 

@@ -170,6 +170,11 @@ GRAM_API void gram_client_set_timeout(struct gram_client *client, int64_t timeou
         client->timeout_ms = timeout_ms < 0 ? NEVER_MS : timeout_ms ? timeout_ms : TIMEOUT_DEFAULT_MS;
 }
 
+GRAM_API void gram_client_set_leaves(struct gram_client *client, bool leaves)
+{
+        client->leaves = leaves;
+}
+
 GRAM_API const char *gram_client_socket(struct gram_client *client)
 {
         connection_choose_path(client);

@@ -93,6 +93,7 @@ struct gram_client {
         int64_t timeout_ms; /* NEVER_MS: none */
         gram_event_fn *on_event;
         void *event_arg;
+        bool leaves; /* the program acts on GRAM_EVENT_LEAVE */
 
         /* connection.c */
         int epoll_fd;

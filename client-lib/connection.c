@@ -163,27 +163,23 @@ static int socket_connect(const char *path)
 static void hello_answered(void *arg, struct gram_reply *reply);
 
 /*
- * What this library understands beyond version 1 of the protocol; `hello` tells it. The list is empty today.
- * It is sent all the same: so the fallback for older daemons, which refuse the key, is exercised by every
- * client.
+ * The list of what this client understands beyond version 1 of the protocol is sent also where it is empty:
+ * so the fallback for older daemons, which refuse the key, is exercised by every client. `leave` is in it
+ * only if the program can act on it: a session that nobody closes is never handed over.
  */
-static const char *const features[] = { NULL };
-
 static void say_hello(struct gram_client *client)
 {
         struct call call = call_begin(client, NULL, METHOD_HELLO, 1);
-        uint32_t n = 0;
+        bool leaves = client->leaves && client->on_event;
 
-        while (features[n])
-                n++;
         pack_map(&call.bytes, client->without_features ? 1 : 2);
         pack_cstr(&call.bytes, "client");
         pack_cstr(&call.bytes, client->name);
         if (!client->without_features) {
                 pack_cstr(&call.bytes, "features");
-                pack_array(&call.bytes, n);
-                for (uint32_t i = 0; i < n; i++)
-                        pack_cstr(&call.bytes, features[i]);
+                pack_array(&call.bytes, leaves ? 1 : 0);
+                if (leaves)
+                        pack_cstr(&call.bytes, "leave");
         }
         call_send_internal(&call, hello_answered, client);
 }
@@ -352,6 +348,24 @@ static void on_ended(struct gram_client *client, struct cursor *params, uint32_t
         session_end(session, &failure.error, true);
 }
 
+static void on_leave(struct gram_client *client, struct cursor *params, uint32_t n_params)
+{
+        struct gram_event event = { .type = GRAM_EVENT_LEAVE };
+        char reason[512] = "";
+        struct slice text;
+        int64_t handle;
+
+        if (!cursor_int(params, &handle))
+                return;
+        event.session = session_by_handle(client, handle);
+        if (!event.session || event.session->closing)
+                return;
+        if (n_params > 1 && cursor_str(params, sizeof(reason) - 1, &text))
+                memcpy(reason, text.data, text.len);
+        event.reason = reason;
+        client_event(client, &event);
+}
+
 static void on_request(struct gram_client *client, struct cursor *params)
 {
         struct gram_event event = { .type = GRAM_EVENT_REQUEST };
@@ -394,6 +408,8 @@ static void message_handle(struct gram_client *client, struct slice frame)
                 on_changed(client, &message.params);
         else if (slice_is(message.method, "ended"))
                 on_ended(client, &message.params, message.n_params);
+        else if (slice_is(message.method, "leave") && message.n_params > 0)
+                on_leave(client, &message.params, message.n_params);
         else if (slice_is(message.method, "request") && message.n_params > 0)
                 on_request(client, &message.params);
 }

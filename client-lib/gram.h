@@ -267,6 +267,9 @@ struct gram_connected_client {
 struct gram_connected_clients {
         size_t n;
         struct gram_connected_client *rows;
+        /* For each row: how many of its handles are on sessions with a lease. Not in the row, because older
+         * programs know the size of that. */
+        const int64_t *leased;
 };
 
 struct gram_stat {
@@ -310,6 +313,13 @@ enum gram_event_type {
         GRAM_EVENT_DISCONNECTED,
         /* The client is connected again and opens its sessions. */
         GRAM_EVENT_RECONNECTED,
+        /*
+         * This host hands the session over to another: `reason` says which host and why. Stop using its key,
+         * save, then call gram_close(); until then requests on it work as before. Only after
+         * gram_client_set_leaves(): other programs get GRAM_EVENT_ENDED with GRAM_E_FENCED instead. Only
+         * sessions in MongoDB are handed over.
+         */
+        GRAM_EVENT_LEAVE,
 };
 
 /* What changed. `all`: anything may have changed (also sent after a reconnection). */
@@ -341,6 +351,7 @@ struct gram_event {
         const struct gram_changed *changed;
         const struct gram_error *error;
         const struct gram_monitored *request;
+        const char *reason; /* GRAM_EVENT_LEAVE: for people */
 };
 
 /*
@@ -378,6 +389,12 @@ GRAM_API int gram_connect(struct gram_client *client);
 
 GRAM_API const char *gram_client_socket(struct gram_client *client); /* the path that it uses or tries next */
 GRAM_API void gram_client_set_timeout(struct gram_client *client, int64_t timeout_ms); /* as in the options */
+
+/*
+ * `leaves` true: this program acts on GRAM_EVENT_LEAVE, and the daemon may send it. Call this before the
+ * client is first used: it counts from the next connection. Without a handler of events it does nothing.
+ */
+GRAM_API void gram_client_set_leaves(struct gram_client *client, bool leaves);
 
 /* The last failure on this client, valid until the next one. Code GRAM_OK: there was none. */
 GRAM_API const struct gram_error *gram_client_error(struct gram_client *client);

@@ -56,7 +56,7 @@ GRAM_API int64_t gram_session_lease_ms(const struct gram_session *session)
 
 void lease_check(struct gram_session *session, int64_t now)
 {
-        struct gram_event event = { GRAM_EVENT_LEASE_LOST, session, NULL, NULL, NULL };
+        struct gram_event event = { .type = GRAM_EVENT_LEASE_LOST, .session = session };
 
         if (session->leased && !session->lease_told && session->lease_until_ms <= now) {
                 session->lease_told = true;

@@ -4,17 +4,23 @@
 
 /* ---- clients ---- */
 
+struct client_row {
+        struct gram_connected_client client;
+        int64_t leased;
+};
+
 static const struct key client_keys[] = {
-        { "id", KEY_INT, offsetof(struct gram_connected_client, id), 0 },
-        { "pid", KEY_INT, offsetof(struct gram_connected_client, pid), 0 },
-        { "uid", KEY_INT, offsetof(struct gram_connected_client, uid), 0 },
-        { "gid", KEY_INT, offsetof(struct gram_connected_client, gid), 0 },
-        { "client", KEY_TEXT, offsetof(struct gram_connected_client, client), 0 },
-        { "since", KEY_INT, offsetof(struct gram_connected_client, since), 0 },
-        { "sessions", KEY_TEXTS, offsetof(struct gram_connected_client, sessions),
-          offsetof(struct gram_connected_client, n_sessions) },
-        { "requests", KEY_INT, offsetof(struct gram_connected_client, requests), 0 },
-        { "in_flight", KEY_INT, offsetof(struct gram_connected_client, in_flight), 0 },
+        { "id", KEY_INT, offsetof(struct client_row, client.id), 0 },
+        { "pid", KEY_INT, offsetof(struct client_row, client.pid), 0 },
+        { "uid", KEY_INT, offsetof(struct client_row, client.uid), 0 },
+        { "gid", KEY_INT, offsetof(struct client_row, client.gid), 0 },
+        { "client", KEY_TEXT, offsetof(struct client_row, client.client), 0 },
+        { "since", KEY_INT, offsetof(struct client_row, client.since), 0 },
+        { "sessions", KEY_TEXTS, offsetof(struct client_row, client.sessions),
+          offsetof(struct client_row, client.n_sessions) },
+        { "requests", KEY_INT, offsetof(struct client_row, client.requests), 0 },
+        { "in_flight", KEY_INT, offsetof(struct client_row, client.in_flight), 0 },
+        { "leased", KEY_INT, offsetof(struct client_row, leased), 0 },
         KEYS_END,
 };
 
@@ -22,21 +28,29 @@ static const struct key client_keys[] = {
 static int read_clients(struct cursor *cursor, struct gram_reply *reply)
 {
         struct gram_connected_clients *clients;
+        int64_t *leased;
         uint32_t count;
         int error = 0;
 
         if (!cursor_array(cursor, &count) || count > bytes_left(cursor) / 16)
                 return GRAM_E_PROTOCOL;
-        clients = block_new(sizeof(*clients), count * sizeof(*clients->rows) + bytes_left(cursor));
+        clients = block_new(sizeof(*clients),
+                            count * (sizeof(*clients->rows) + sizeof(*leased)) + bytes_left(cursor));
         reply->clients = clients;
         if (!clients)
                 return GRAM_E_NOMEM;
         clients->n = count;
         clients->rows = block_array(clients, count, sizeof(*clients->rows));
-        if (!clients->rows)
+        clients->leased = leased = block_array(clients, count, sizeof(*leased));
+        if (!clients->rows || !leased)
                 return GRAM_E_NOMEM;
-        for (uint32_t i = 0; i < count && !error; i++)
-                error = read_map(cursor, clients, &clients->rows[i], client_keys);
+        for (uint32_t i = 0; i < count && !error; i++) {
+                struct client_row row = { 0 };
+
+                error = read_map(cursor, clients, &row, client_keys);
+                clients->rows[i] = row.client;
+                leased[i] = row.leased;
+        }
         return error;
 }
 

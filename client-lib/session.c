@@ -251,7 +251,7 @@ static void watched_again(void *arg, struct gram_reply *reply)
 {
         struct gram_session *session = arg;
         const struct gram_changed all = { .all = true };
-        struct gram_event event = { GRAM_EVENT_CHANGED, session, &all, NULL, NULL };
+        struct gram_event event = { .type = GRAM_EVENT_CHANGED, .session = session, .changed = &all };
 
         if (reply->error)
                 session_end(session, reply->error, true);
@@ -365,7 +365,9 @@ void session_release(struct gram_session *session)
 
 void session_end(struct gram_session *session, const struct gram_error *error, bool tell)
 {
-        struct gram_event event = { GRAM_EVENT_ENDED, session, NULL, &session->failure.error, NULL };
+        struct gram_event event = { .type = GRAM_EVENT_ENDED,
+                                    .session = session,
+                                    .error = &session->failure.error };
 
         if (session->state == SESSION_ENDED || session->released)
                 return;

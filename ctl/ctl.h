@@ -24,9 +24,12 @@ struct ctl {
         const char *format;
         const char *output; /* a file */
         const char *api_id;
+        const char *wait; /* seconds */
         bool json;
         bool force;
         bool overwrite;
+        bool off;
+        bool no_wait;
         bool help;
         bool version;
         const char *arguments[2]; /* of the command; NULL: not given */
@@ -37,11 +40,15 @@ int ctl_ping(struct ctl *ctl);
 int ctl_list(struct ctl *ctl);
 int ctl_show(struct ctl *ctl);
 int ctl_stats(struct ctl *ctl);
+int ctl_drain(struct ctl *ctl);
 int ctl_export(struct ctl *ctl);
 int ctl_import(struct ctl *ctl);
 
 /* Prints one line on stderr, with control characters escaped. Returns `exit_code`. */
 int ctl_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Reads the value of an option. False: it is no number of seconds, and that is printed. */
+bool ctl_seconds(const char *option, const char *text, int64_t *ms);
 
 /* Prints the client's last error and what to do about it. Returns EXIT_FAILED. */
 int ctl_fail_gram(struct ctl *ctl, const char *name);

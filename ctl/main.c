@@ -15,7 +15,7 @@
 #include "ctl.h"
 #include "output.h"
 
-enum { ALL = 31, LIST = 1, SHOW = 2, EXPORT = 4, IMPORT = 8, OTHER = 16 };
+enum { ALL = 63, LIST = 1, SHOW = 2, EXPORT = 4, IMPORT = 8, DRAIN = 16, OTHER = 32 };
 
 static const struct command {
         const char *name;
@@ -34,6 +34,8 @@ static const struct command {
         { "import", "NAME [FILE]", 1, 2, IMPORT, ctl_import,
           "store the session string in FILE, or on standard input, as session NAME" },
         { "stats", "", 0, 0, OTHER, ctl_stats, "print the daemon's counters" },
+        { "drain", "", 0, 0, DRAIN, ctl_drain,
+          "hand the sessions on MongoDB over to other hosts, and wait until that is done" },
 };
 
 static const struct option_row {
@@ -62,6 +64,10 @@ static const struct option_row {
         { "dialect", "NAME", IMPORT, offsetof(struct ctl, dialect),
           "layout of a new session: pyrogram, hydrogram, pyrofork, electrogram, kurigram, irenogram, "
           "telethon" },
+        { "wait", "SECONDS", DRAIN, offsetof(struct ctl, wait),
+          "how long to wait until the sessions are handed over (without end)" },
+        { "no-wait", NULL, DRAIN, offsetof(struct ctl, no_wait), "start the drain and return" },
+        { "off", NULL, DRAIN, offsetof(struct ctl, off), "end the drain: sessions are opened here again" },
         { "help", NULL, ALL, offsetof(struct ctl, help), "print this, or a command's own help" },
         { "version", NULL, ALL, offsetof(struct ctl, version), "print the version" },
 };
@@ -219,18 +225,25 @@ static int options_check(const struct command *command, long given)
         return EXIT_OK;
 }
 
+bool ctl_seconds(const char *option, const char *text, int64_t *ms)
+{
+        char *end = NULL;
+        double seconds = strtod(text, &end);
+
+        if (end == text || *end || !(seconds > 0 && seconds < 1e9)) {
+                ctl_fail(EXIT_USAGE, "--%s %s: not a number of seconds", option, text);
+                return false;
+        }
+        *ms = seconds < 0.001 ? 1 : (int64_t)(seconds * 1000);
+        return true;
+}
+
 static int client_make(struct ctl *ctl)
 {
         struct gram_options gram_options = { .socket = ctl->socket, .client = "gramctl" };
-        char *end = NULL;
-        double seconds;
 
-        if (ctl->timeout) {
-                seconds = strtod(ctl->timeout, &end);
-                if (end == ctl->timeout || *end || !(seconds > 0 && seconds < 1e9))
-                        return ctl_fail(EXIT_USAGE, "--timeout %s: not a number of seconds", ctl->timeout);
-                gram_options.timeout_ms = seconds < 0.001 ? 1 : (int64_t)(seconds * 1000);
-        }
+        if (ctl->timeout && !ctl_seconds("timeout", ctl->timeout, &gram_options.timeout_ms))
+                return EXIT_USAGE;
         ctl->client = gram_client_new(&gram_options);
         if (!ctl->client)
                 return ctl_fail(EXIT_FAILED, "cannot start: %s", strerror(errno));

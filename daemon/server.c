@@ -1,5 +1,6 @@
 /*
- * Wires the floors together, and runs the loop. The daemon ends in this order: it accepts no clients, takes
+ * Wires the floors together, and runs the loop. The daemon ends in this order: if the option drain-on-stop is
+ * set, it hands its sessions over, while everything else goes on; it accepts no clients, takes
  * no requests, answers those under way, closes the sessions to plain files, closes the connections.
  */
 
@@ -27,8 +28,10 @@
 enum {
         BACKLOG = 1024,
         GRACE_MS = 2000,
+        END_MS = 30000,       /* what systemd is asked for, for the end itself */
         REAPED_AT_ONCE = 128, /* cache entries a turn */
-        SERVER_TIMERS = 3,    /* grace, clients.retry, sessions.confirming */
+        SERVER_TIMERS = 4,    /* grace, handover, clients.retry, sessions.confirming */
+        HANDOVER_LOOK_MS = 100,
 };
 
 struct server {
@@ -55,7 +58,10 @@ struct server {
         uv_poll_t news; /* of backends */
         int news_fd;    /* an eventfd, which outlives their threads */
         uv_timer_t watchdog;
-        struct timer grace; /* while stopping: the time that clients have to read their answers */
+        struct timer grace;         /* while stopping: the time that clients have to read their answers */
+        struct timer handover;      /* option drain-on-stop: looks whether the sessions are handed over */
+        uint64_t handover_until_ms; /* of the loop's clock; 0: the end does not wait for that */
+        size_t handover_told;       /* sessions left, as systemd was told last */
         struct listener listener;
         int data_lock;
         char *data_dir;
@@ -180,6 +186,11 @@ static void stop(struct server *server)
 {
         if (server->stopping)
                 return;
+        timer_stop(&server->timers, &server->handover);
+        if (server->handover_until_ms && drain_left(&server->sessions) > 0)
+                log_write(server->log, LOG_WARNING,
+                          "%zu sessions are not handed over: the next start has them back",
+                          drain_left(&server->sessions));
         server->stopping = server->clients.stopping = server->reload.stopping = true;
         sd_notify(0, "STOPPING=1");
         log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->clients.n,
@@ -189,6 +200,33 @@ static void stop(struct server *server)
         for (struct link *at = server->clients.list.next; at != &server->clients.list; at = at->next)
                 connection_end(&LINK_OF(at, struct client, link)->connection);
         sessions_stop(&server->sessions);
+}
+
+/* The drain may also be ended meanwhile, by an operator: then nothing is left to wait for. */
+static void on_handover(struct timer *timer)
+{
+        struct server *server = LINK_OF(timer, struct server, handover);
+        size_t left = drain_left(&server->sessions);
+
+        if (left == 0 || !server->sessions.draining ||
+            timers_now(&server->timers) >= server->handover_until_ms) {
+                stop(server);
+                return;
+        }
+        if (left != server->handover_told)
+                sd_notifyf(0, "STATUS=Draining: %zu sessions are not handed over yet", left);
+        server->handover_told = left;
+        timer_start(&server->timers, timer, HANDOVER_LOOK_MS, on_handover);
+}
+
+static void hand_over_and_stop(struct server *server)
+{
+        const uint64_t wait_ms = server->config->drain_timeout_ms;
+
+        server->handover_until_ms = timers_now(&server->timers) + wait_ms;
+        sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu", (unsigned long long)(wait_ms + END_MS) * 1000);
+        drain_start(&server->sessions, "the option drain-on-stop");
+        on_handover(&server->handover);
 }
 
 /* ---- turns of the loop ---- */
@@ -266,8 +304,10 @@ static void on_signal(uv_signal_t *signal, int number)
 {
         struct server *server = signal->data;
 
-        if (number != SIGHUP)
-                stop(server);
+        if (number != SIGHUP && server->config->drain_on_stop && !server->handover_until_ms)
+                hand_over_and_stop(server);
+        else if (number != SIGHUP)
+                stop(server); /* also during the hand-over: nobody wants to wait any longer */
         else if (!server->stopping)
                 reload_start(&server->reload);
 }

@@ -350,6 +350,11 @@ static int64_t mongo_lease(const struct backend_session *session)
         return mongo_instance_left(session->env->instance, atomic_load(&session->epoch));
 }
 
+static size_t mongo_unreleased(const struct backend_env *env)
+{
+        return mongo_releases_left(env->releases);
+}
+
 /* Every write is on the disks of a majority before it is answered. */
 static int mongo_sync(struct backend_session *session, struct fault *fault)
 {
@@ -372,6 +377,7 @@ const struct backend backend_mongo = {
         .lease = mongo_lease,
         .close = mongo_close,
         .leave = mongo_leave,
+        .unreleased = mongo_unreleased,
         .remove = mongo_remove,
         .find = mongo_find,
         .scan_peers = mongo_scan_peers,

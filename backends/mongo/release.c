@@ -1,6 +1,7 @@
 #include "release.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ struct mongo_releases {
         struct backend_env *env;
         pthread_mutex_t lock; /* never held while anything blocks */
         struct pending_release *pending;
+        _Atomic size_t n_pending; /* in `pending`, or being released now */
         int64_t count;
         char names[RELEASES_KEPT][MONGO_KEY_MAX + 1]; /* release number n is at n % RELEASES_KEPT */
 };
@@ -96,6 +98,7 @@ void mongo_releases_write(struct mongo_releases *releases, mongoc_client_t *clie
                         put(releases, pending);
                         return;
                 }
+                atomic_fetch_sub(&releases->n_pending, 1);
                 free(pending);
         }
 }
@@ -114,9 +117,15 @@ void mongo_release_later(struct mongo_releases *releases, const struct backend_s
                 memcpy(pending->owner, owners[i], sizeof(pending->owner));
                 pending->fence = fences[i];
                 pending->due_ms = session->lent_until_ms;
+                atomic_fetch_add(&releases->n_pending, 1);
                 put(releases, pending);
         }
         mongo_instance_hurry(releases->env->instance);
+}
+
+size_t mongo_releases_left(const struct mongo_releases *releases)
+{
+        return atomic_load(&releases->n_pending);
 }
 
 /* ---- the news ---- */

@@ -26,6 +26,8 @@ void mongo_release_later(struct mongo_releases *releases, const struct backend_s
 void mongo_releases_write(struct mongo_releases *releases, mongoc_client_t *client, int64_t retry_ms);
 /* When the next is due, of CLOCK_BOOTTIME. INT64_MAX: none is left. */
 int64_t mongo_releases_due_ms(struct mongo_releases *releases);
+/* How many are left. Never blocks. */
+size_t mongo_releases_left(const struct mongo_releases *releases);
 /* Appends the news to the fields that a renewal sets. */
 void mongo_releases_append(struct mongo_releases *releases, bson_t *set);
 

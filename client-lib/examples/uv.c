@@ -85,7 +85,8 @@ static void on_event(void *arg, const struct gram_event *event)
         case GRAM_EVENT_LEASE_LOST: puts("another host may own the session: stop using its key"); break;
         case GRAM_EVENT_DISCONNECTED: puts("the connection to the daemon is lost"); break;
         case GRAM_EVENT_RECONNECTED: puts("connected again"); break;
-        case GRAM_EVENT_REQUEST: break;
+        case GRAM_EVENT_REQUEST:
+        case GRAM_EVENT_LEAVE: break; /* only sent to programs that ask for them */
         }
 }
 

@@ -86,6 +86,18 @@ static const struct own_option {
             NULL),
         OWN(workers, false, "workers", OPTION_COUNT, { .number = 4 }, 1, 256,
             "Threads that run the backends.", NULL),
+        OWN(drain_on_stop, true, "drain-on-stop", OPTION_SWITCH, { .number = 0 }, 0, 0,
+            "Before the end, hand the sessions on MongoDB over to other hosts: clients are asked to leave, "
+            "as by "
+            "`gramctl drain`. Without it, and for what is left then, the next start has the sessions back, "
+            "and "
+            "other hosts get them only when that does not come.",
+            NULL),
+        OWN(drain_timeout_ms, true, "drain-timeout", OPTION_SECONDS, { .number = 60000 }, 0, DAY_MS,
+            "How long the end waits for drain-on-stop at most. A second SIGTERM ends the wait. It may be "
+            "longer than "
+            "TimeoutStopSec of the unit: systemd is told.",
+            NULL),
 };
 
 enum { OWN_OPTIONS = sizeof(own_options) / sizeof(own_options[0]) };

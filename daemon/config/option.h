@@ -35,6 +35,8 @@ struct config {
         uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading
                                          stops */
         uint64_t workers;
+        uint64_t drain_on_stop; /* 0 or 1 */
+        uint64_t drain_timeout_ms;
         struct access access;
         char restart[256]; /* after a reload: the options that differ and need a restart, with commas */
 };

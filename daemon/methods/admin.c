@@ -15,11 +15,24 @@ static void pack_number(struct buffer *out, const char *key, uint64_t value)
         pack_int(out, (int64_t)value);
 }
 
+/* Handles on sessions that a drain hands over. */
+static uint64_t count_leased(const struct client *client)
+{
+        uint64_t n = 0;
+
+        for (size_t i = 0; i < client->handles.n_slots; i++) {
+                const struct handle *handle = client->handles.slots[i].handle;
+
+                n += handle && handle->session->storage->backend->lease;
+        }
+        return n;
+}
+
 static void pack_client(struct buffer *out, const struct client *client)
 {
         size_t n = client->handles.n < LISTED_SESSIONS_MAX ? client->handles.n : LISTED_SESSIONS_MAX;
 
-        pack_map(out, 9);
+        pack_map(out, 10);
         pack_number(out, "id", client->id);
         pack_number(out, "pid", (uint64_t)client->credentials.pid);
         pack_number(out, "uid", client->credentials.uid);
@@ -37,6 +50,7 @@ static void pack_client(struct buffer *out, const struct client *client)
         }
         pack_number(out, "requests", client->n_requests);
         pack_number(out, "in_flight", client->connection.n_deferred);
+        pack_number(out, "leased", count_leased(client));
 }
 
 void method_clients(struct call *call)

@@ -124,7 +124,9 @@ START_TEST(helps)
         RUN all = gramctl("", "--help");
         RUN one = gramctl("", "import", "--help");
         RUN version = gramctl("", "--version");
-        static const char *const commands[] = { "ping", "list", "show", "export", "import", "stats" };
+        static const char *const commands[] = {
+                "ping", "list", "show", "export", "import", "stats", "drain"
+        };
 
         expect_done(&all);
         for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
@@ -151,6 +153,8 @@ START_TEST(refuses_wrong_command_lines)
                 { { "show" }, "show NAME" },
                 { { "ping", "pong" }, "usage: gramctl [OPTION]... ping" },
                 { { "import", "a", "b", "c" }, "import NAME [FILE]" },
+                { { "list", "--wait", "5" }, "list does not take --wait" },
+                { { "drain", "5" }, "usage: gramctl [OPTION]... drain" },
                 { { "list", "--format", "telethon" }, "list does not take --format" },
                 { { "--timeout", "soon", "ping" }, "--timeout soon" },
                 { { "--timeout", "0", "ping" }, "--timeout 0" },

@@ -111,6 +111,8 @@ START_TEST(defaults)
         ck_assert_uint_eq(config.max_clients, 10000);
         ck_assert_uint_eq(config.client_buffer_bytes, 1u << 20);
         ck_assert_uint_eq(config.workers, 4);
+        ck_assert(!config.drain_on_stop);
+        ck_assert_uint_eq(config.drain_timeout_ms, 60000); /* less than TimeoutStopSec of the units */
         ck_assert_uint_eq(config.access.n_rules, 0);
 }
 END_TEST
@@ -128,7 +130,7 @@ START_TEST(every_option_in_the_file)
                           "\n"
                           "cache = 1G\npage-cache = 3k\nmemory-max = 65536\nmax-message = 5m\n"
                           "max-in-flight = 1\nmax-sessions = 2\nmax-clients = 3\nclient-buffer = 8K\n"
-                          "workers = 16\n"
+                          "workers = 16\ndrain-on-stop = yes\ndrain-timeout = 1.5\n"
                           "  [access] ; who may\n"
                           "everyone = read on public\n"
                           "   user 12 = write\n"
@@ -154,6 +156,8 @@ START_TEST(every_option_in_the_file)
         ck_assert_uint_eq(config.max_clients, 3);
         ck_assert_uint_eq(config.client_buffer_bytes, 8192);
         ck_assert_uint_eq(config.workers, 16);
+        ck_assert(config.drain_on_stop);
+        ck_assert_uint_eq(config.drain_timeout_ms, 1500);
         ck_assert_uint_eq(config.access.n_rules, 4);
 }
 END_TEST
@@ -164,7 +168,7 @@ START_TEST(every_option_as_a_flag)
                            "--log-level=error", "--log-json", "--fsync", "no", "--idle-close=0", "--cache=0",
                            "--page-cache", "1M", "--memory-max=1M", "--max-message", "4096",
                            "--max-in-flight=9", "--max-sessions=9", "--max-clients=9", "--client-buffer=9k",
-                           "--workers", "9", NULL) == 0,
+                           "--workers", "9", "--drain-on-stop", "--drain-timeout=0", NULL) == 0,
                       "%s", error.text);
         ck_assert_str_eq(config.socket, "/s");
         ck_assert_str_eq(config.data, "/d");
@@ -176,6 +180,8 @@ START_TEST(every_option_as_a_flag)
         ck_assert_uint_eq(config.cache_bytes, 0);
         ck_assert_uint_eq(config.client_buffer_bytes, 9216);
         ck_assert_uint_eq(config.workers, 9);
+        ck_assert(config.drain_on_stop);
+        ck_assert_uint_eq(config.drain_timeout_ms, 0);
 }
 END_TEST
 

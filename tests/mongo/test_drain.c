@@ -3,6 +3,7 @@
  * it. Two daemons on one database; `b` is the host that the sessions go to.
  */
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,12 +283,126 @@ START_TEST(a_client_that_does_not_read_is_asked_later)
 }
 END_TEST
 
+/* A release that the database did not take is not done. */
+START_TEST(what_could_not_be_released_is_left)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("away");
+
+        if (!server || !mongo_server_is_ours(server, "a drain while the database is away"))
+                return;
+        DAEMON a = START(server->uri, TERM);
+        CLIENT ca = connect_leaver(a);
+        CLIENT admin = wire_connect(a);
+        long long start = test_now_ms();
+
+        wire_open(ca, "'%s', " MONGO, name);
+        expect(admin, "nil", "drain()");
+        mongo_server_kill(server);
+        expect(ca, "nil", "close(1)");
+        for (bool failed = false; !failed; usleep(20000)) {
+                TEST_FREED char *log = daemon_log(a);
+
+                test_time_left(start, "the close fails");
+                failed = strstr(log, "was not closed in order") != NULL;
+        }
+        ck_assert_int_eq(stat_of(admin, "sessions_owned"), 1);
+        mongo_server_resume(server);
+        await_owned(admin, 0);
+}
+END_TEST
+
+START_TEST(an_end_can_hand_over)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("end");
+        const char *answer;
+        uint32_t open;
+        int s, file;
+
+        if (!server)
+                return;
+        DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", LONG_TERM,
+                                           "--drain-on-stop" });
+        DAEMON b = START(server->uri, LONG_TERM);
+        CLIENT ca = connect_leaver(a);
+        CLIENT cb = wire_connect(b);
+
+        file = wire_open(ca, "'of this host', {}");
+        s = wire_open(ca, "'%s', " MONGO, name);
+        open = wire_send(cb, "open('%s', " WAITING ")", name);
+        daemon_signal(a, SIGTERM);
+        expect_text(wire_told(ca), "leave(2, ...)");
+        daemon_await(a, "STATUS=Draining: 1 sessions are not handed over yet");
+        expect(ca, "nil", "save(%d)", s);
+        expect(ca, "nil", "save(%d)", file);
+        CLIENT late = wire_connect(a); /* gramctl, for example */
+        ck_assert_int_eq(stat_of(late, "draining"), 1);
+        expect(ca, "nil", "close(%d)", s);
+        answer = wire_answer(cb, open);
+        ck_assert_msg(*answer == '{', "%s", answer);
+        ck_assert_int_eq(daemon_wait(a), 0);
+        wire_expect_closed(ca);
+}
+END_TEST
+
+START_TEST(the_wait_before_an_end_has_an_end)
+{
+        static const char *const waits[] = { "1", "600" }; /* the second is ended by a signal */
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+
+        if (!server)
+                return;
+        for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+                TEST_FREED char *name = mongo_name("stays");
+                DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", LONG_TERM,
+                                                   "--drain-on-stop", "--drain-timeout", waits[i] });
+                DAEMON b = START(server->uri, LONG_TERM);
+                CLIENT ca = connect_leaver(a);
+                CLIENT cb = wire_connect(b);
+
+                wire_open(ca, "'%s', " MONGO, name);
+                daemon_signal(a, SIGTERM);
+                expect_text(wire_told(ca), "leave(1, ...)");
+                if (i == 1)
+                        daemon_signal(a, SIGTERM);
+                ck_assert_int_eq(daemon_wait(a), 0);
+                expect(cb, "!busy", "open('%s', " MONGO ")", name); /* its client may rely on the lease */
+                daemon_resume(a);
+                CLIENT again = wire_connect(a);
+                wire_open(again, "'%s', " MONGO, name);
+                daemon_kill(a); /* its end would wait for the leases of the first start */
+        }
+}
+END_TEST
+
+START_TEST(a_drain_that_is_ended_ends_the_wait)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("stays");
+
+        if (!server)
+                return;
+        DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", LONG_TERM,
+                                           "--drain-on-stop" });
+        CLIENT ca = connect_leaver(a);
+
+        wire_open(ca, "'%s', " MONGO, name);
+        daemon_signal(a, SIGTERM);
+        expect_text(wire_told(ca), "leave(1, ...)");
+        expect(ca, "nil", "drain(false)");
+        ck_assert_int_eq(daemon_wait(a), 0);
+}
+END_TEST
+
 int main(void)
 {
         return test_program(
-                "drain", (const TTest *const[]){ clients_are_asked_to_leave,
-                                                 a_client_that_cannot_be_asked_is_waited_out,
-                                                 a_client_that_stays_keeps_the_session,
-                                                 opens_that_wait_are_refused, a_load_under_way_is_given_back,
-                                                 a_client_that_does_not_read_is_asked_later, NULL });
+                "drain",
+                (const TTest *const[]){
+                        clients_are_asked_to_leave, a_client_that_cannot_be_asked_is_waited_out,
+                        a_client_that_stays_keeps_the_session, opens_that_wait_are_refused,
+                        a_load_under_way_is_given_back, a_client_that_does_not_read_is_asked_later,
+                        what_could_not_be_released_is_left, an_end_can_hand_over,
+                        the_wait_before_an_end_has_an_end, a_drain_that_is_ended_ends_the_wait, NULL });
 }

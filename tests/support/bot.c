@@ -35,6 +35,7 @@ static void on_event(void *arg, const struct gram_event *event)
         case GRAM_EVENT_REQUEST: bot_note(bot, "request:%s", event->request->method); break;
         case GRAM_EVENT_DISCONNECTED: bot_note(bot, "disconnected"); break;
         case GRAM_EVENT_RECONNECTED: bot_note(bot, "reconnected"); break;
+        case GRAM_EVENT_LEAVE: bot_note(bot, "leave:%s", event->reason); break;
         }
 }
 
