@@ -9,7 +9,7 @@
 
 /* ---- taking a session ---- */
 
-/* mongo_instance_contend(). A former instance of the own data directory needs no mark. */
+/* mongo_rivals_contend(). A former instance of the own data directory needs no mark. */
 static bool may_take_from(const struct rules *rules, struct state *state, int h, uint8_t owner)
 {
         bool own_directory = !owner || host_of(owner) == h || rules->old & COPIED_DIRECTORY;
@@ -162,7 +162,7 @@ STEP(send_release)
         struct side *side = &session->side[h];
         bool pushed = rules->old & OLD_DRAIN && state->host[h].draining;
         bool tried =
-                side->mode == NONE && session->owner == name_of(h, 0); /* mongo_instance_release_later() */
+                side->mode == NONE && session->owner == name_of(h, 0); /* mongo_release_later() */
 
         (void)choice;
         if (tried && !side->handle && state->host[h].registered && !side->release &&

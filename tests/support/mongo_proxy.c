@@ -22,6 +22,7 @@ struct mongo_proxy_state {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         bool holding;
+        unsigned pieces;
         const char *word; /* the word that starts the holding; NULL: none */
         unsigned most_ms, rare, long_ms;
         unsigned seed;
@@ -50,6 +51,7 @@ static unsigned delay(struct mongo_proxy_state *state, const char *bytes, size_t
         unsigned ms = 0;
 
         pthread_mutex_lock(&state->lock);
+        state->pieces++;
         if (state->word && memmem(bytes, len, state->word, strlen(state->word))) {
                 state->word = NULL;
                 state->holding = true;
@@ -227,4 +229,14 @@ void mongo_proxy_let_go(struct mongo_proxy *proxy)
         proxy->state->holding = false;
         pthread_cond_broadcast(&proxy->state->changed);
         pthread_mutex_unlock(&proxy->state->lock);
+}
+
+unsigned mongo_proxy_pieces(struct mongo_proxy *proxy)
+{
+        unsigned pieces;
+
+        pthread_mutex_lock(&proxy->state->lock);
+        pieces = proxy->state->pieces;
+        pthread_mutex_unlock(&proxy->state->lock);
+        return pieces;
 }

@@ -28,4 +28,7 @@ void mongo_proxy_hold_at(struct mongo_proxy *proxy, const char *word);
 void mongo_proxy_await(struct mongo_proxy *proxy);
 void mongo_proxy_let_go(struct mongo_proxy *proxy);
 
+/* How many pieces clients have sent: a command is one piece or more. */
+unsigned mongo_proxy_pieces(struct mongo_proxy *proxy);
+
 #endif
