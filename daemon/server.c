@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/listener.h"
+#include "handover.h"
 #include "methods/dispatch.h"
 #include "methods/methods.h"
 #include "reload.h"
@@ -28,10 +29,8 @@
 enum {
         BACKLOG = 1024,
         GRACE_MS = 2000,
-        END_MS = 30000,       /* what systemd is asked for, for the end itself */
         REAPED_AT_ONCE = 128, /* cache entries a turn */
         SERVER_TIMERS = 4,    /* grace, handover, clients.retry, sessions.confirming */
-        HANDOVER_LOOK_MS = 100,
 };
 
 struct server {
@@ -50,6 +49,7 @@ struct server {
         struct clients clients;
         struct context context;
         struct reload reload;
+        struct handover handover;
 
         uv_pipe_t listening;
         uv_prepare_t turn; /* before the loop sleeps */
@@ -58,10 +58,7 @@ struct server {
         uv_poll_t news; /* of backends */
         int news_fd;    /* an eventfd, which outlives their threads */
         uv_timer_t watchdog;
-        struct timer grace;         /* while stopping: the time that clients have to read their answers */
-        struct timer handover;      /* option drain-on-stop: looks whether the sessions are handed over */
-        uint64_t handover_until_ms; /* of the loop's clock; 0: the end does not wait for that */
-        size_t handover_told;       /* sessions left, as systemd was told last */
+        struct timer grace; /* while stopping: the time that clients have to read their answers */
         struct listener listener;
         int data_lock;
         char *data_dir;
@@ -186,11 +183,7 @@ static void stop(struct server *server)
 {
         if (server->stopping)
                 return;
-        timer_stop(&server->timers, &server->handover);
-        if (server->handover_until_ms && drain_left(&server->sessions) > 0)
-                log_write(server->log, LOG_WARNING,
-                          "%zu sessions are not handed over: the next start has them back",
-                          drain_left(&server->sessions));
+        handover_end(&server->handover);
         server->stopping = server->clients.stopping = server->reload.stopping = true;
         sd_notify(0, "STOPPING=1");
         log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->clients.n,
@@ -202,31 +195,9 @@ static void stop(struct server *server)
         sessions_stop(&server->sessions);
 }
 
-/* The drain may also be ended meanwhile, by an operator: then nothing is left to wait for. */
-static void on_handover(struct timer *timer)
+static void on_handed_over(struct handover *handover)
 {
-        struct server *server = LINK_OF(timer, struct server, handover);
-        size_t left = drain_left(&server->sessions);
-
-        if (left == 0 || !server->sessions.draining ||
-            timers_now(&server->timers) >= server->handover_until_ms) {
-                stop(server);
-                return;
-        }
-        if (left != server->handover_told)
-                sd_notifyf(0, "STATUS=Draining: %zu sessions are not handed over yet", left);
-        server->handover_told = left;
-        timer_start(&server->timers, timer, HANDOVER_LOOK_MS, on_handover);
-}
-
-static void hand_over_and_stop(struct server *server)
-{
-        const uint64_t wait_ms = server->config->drain_timeout_ms;
-
-        server->handover_until_ms = timers_now(&server->timers) + wait_ms;
-        sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu", (unsigned long long)(wait_ms + END_MS) * 1000);
-        drain_start(&server->sessions, "the option drain-on-stop");
-        on_handover(&server->handover);
+        stop(LINK_OF(handover, struct server, handover));
 }
 
 /* ---- turns of the loop ---- */
@@ -304,12 +275,15 @@ static void on_signal(uv_signal_t *signal, int number)
 {
         struct server *server = signal->data;
 
-        if (number != SIGHUP && server->config->drain_on_stop && !server->handover_until_ms)
-                hand_over_and_stop(server);
-        else if (number != SIGHUP)
-                stop(server); /* also during the hand-over: nobody wants to wait any longer */
-        else if (!server->stopping)
-                reload_start(&server->reload);
+        if (number == SIGHUP) {
+                if (!server->stopping)
+                        reload_start(&server->reload);
+        } else if (server->config->drain_on_stop && !server->handover.started && !server->stopping) {
+                server->reload.stopping = true;
+                handover_start(&server->handover);
+        } else {
+                stop(server); /* also during the hand-over: a second signal ends it */
+        }
 }
 
 /* ---- the start ---- */
@@ -381,6 +355,11 @@ static void wire_up(struct server *server, int argc, char **argv)
                 .argc = argc,
                 .argv = argv,
                 .adopted = on_adopted,
+        };
+        server->handover = (struct handover){
+                .config = server->config,
+                .sessions = &server->sessions,
+                .done = on_handed_over,
         };
         wire_init(&server->wire);
         sessions_init(&server->sessions);

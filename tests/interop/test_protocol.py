@@ -187,6 +187,13 @@ async def test_deleting(daemon: Daemon) -> None:
             await client.open("acc", create=False)
 
 
+async def test_a_drain_is_on_until_it_is_ended(daemon: Daemon) -> None:
+    async with gramd.Client() as operator:
+        for on in (True, False):
+            await operator.drain(on)
+            assert (await operator.stats())["draining"] == on
+
+
 async def test_an_operator_disconnects_a_client(daemon: Daemon) -> None:
     lost: list[gramd.Error] = []
     async with gramd.Client(name="operator") as operator, gramd.Client(name="bot") as bot:
