@@ -90,7 +90,7 @@ def test_fields() -> None:
 
 
 def test_options_of_open() -> None:
-    of_the_package = {"self", "name", "cache", "timeout", "on_lost"}
+    of_the_package = {"self", "name", "cache", "timeout", "on_lost", "on_leave"}
     options: Any = inspect.signature(gramd.Client.open).parameters.keys()
     assert options - of_the_package == names("### Options of `open`")
 

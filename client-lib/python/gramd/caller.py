@@ -319,6 +319,8 @@ class Caller:
             return
         if method == "changed":
             session.changed(params[1])
+        elif method == "leave":
+            session.leave(str(params[1]))
         elif method == "ended":
             session.end(errors.from_code(str(params[1]), str(params[2])))
 
@@ -423,6 +425,17 @@ class Caller:
         self._sessions.pop(session, None)
         if session.handle is not None and self._handles.get(session.handle) is session:
             del self._handles[session.handle]
+
+    def closer(self, handle: int) -> Callable[[], None]:
+        """A function that closes the handle. It does nothing on another connection, which has other
+        handles."""
+        connection = self._connection
+
+        def close() -> None:
+            if connection is not None and self._connection is connection:
+                ignore(self.call("close", handle, internal=True))
+
+        return close
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Optional, Union
 
 from .caller import Caller
-from .session import OnLost, Session
+from .session import OnLeave, OnLost, Session
 
 
 class Client(Caller):
@@ -40,16 +40,24 @@ class Client(Caller):
         cache: Any = None,
         timeout: Optional[float] = None,
         on_lost: Optional[OnLost] = None,
+        on_leave: Optional[OnLeave] = None,
     ) -> Session:
-        """Opens a session. `wait`: seconds to wait for a session that is busy.
+        """Opens a session. `wait`: seconds to wait for a session that is busy or unavailable.
 
         `on_lost` is called with the reason when the session ends and this client has neither closed nor
-        deleted it. Whatever uses the session's key must stop then. `cache` is True, or the `Cache` to use."""
+        deleted it. Whatever uses the session's key must stop then.
+
+        `on_leave` is called with the reason when the daemon hands its sessions over to other hosts. It has
+        to stop whatever uses the key, and then to `close` the session, which stays open until then; from the
+        close on another host may use the key. Without `on_leave`, or if it raises, the session is lost.
+
+        `cache` is True, or the `Cache` to use."""
         options: dict[str, Any] = {"mode": mode, "wait": int(wait * 1000), "create": create}
         for key, value in (("backend", backend), ("dialect", dialect), ("linger", linger)):
             if value is not None:
                 options[key] = value
-        session = Session(self, name, options, cache, self.timeout if timeout is None else timeout, on_lost)
+        timeout = self.timeout if timeout is None else timeout
+        session = Session(self, name, options, cache, timeout, on_lost, on_leave)
         await session.open()
         return session
 

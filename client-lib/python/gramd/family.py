@@ -16,11 +16,11 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, Optional, Union
 
-from . import datacentre, errors
+from . import datacentre, errors, shared, stop
 from .cache import Cache, Entry
 from .records import USERNAME_MAX_AGE, Peer, text_fits
-from .session import OnLost, Session, lost_callback
-from .shared import SharedClient, leave
+from .session import OnLeave, OnLost, Session, with_reason
+from .shared import SharedClient
 from .stop import within_limit
 from .stored import Stored
 
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"-?[0-9]+")
 ROWS_AT_ONCE = 5000
+LOOK = 0.02
+"""Seconds between two looks at a client that is connecting."""
+
 BARE_CHANNEL = -1000000000000
 
 
@@ -117,11 +120,13 @@ class Storage:
         cache: bool = True,
         timeout: float = 30,
         on_lost: Optional[OnLost] = None,
+        on_leave: Optional[OnLeave] = None,
     ) -> None:
         self.name = name
         self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
         self._cached = cache
-        self._on_lost = lost_callback(on_lost)
+        self._on_lost = with_reason(on_lost)
+        self._on_leave = with_reason(on_leave)
         self._client: Optional[SharedClient] = None
         self._session: Optional[Session] = None
         self._turns: Optional[tuple[asyncio.AbstractEventLoop, asyncio.Lock]] = None
@@ -156,7 +161,9 @@ class Storage:
             return
         await self._close()
         cache = Cache() if self._cached else None
-        self._client, self._session = await self._stored.open(self.library.dialect, cache, self._lost)
+        self._client, self._session = await self._stored.open(
+            self.library.dialect, cache, self._lost, self._leave
+        )
         if cache is not None:
             self._cache, self._fields, self._peers = cache, cache.fields, cache.peers.young
 
@@ -182,7 +189,7 @@ class Storage:
         self._session = self._client = None
         self._unbind()
         if session is not None and client is not None:
-            await leave(client, session)
+            await shared.close(client, session)
 
     async def delete(self) -> None:
         """Libraries call this after `close`."""
@@ -194,12 +201,36 @@ class Storage:
                 await self._close()
                 await self._stored.delete()
 
-    # ---- the session was lost ----
+    # ---- the session was lost, or is to be left ----
 
-    def _lost(self, reason: errors.Error) -> Optional[Awaitable[None]]:
+    def _lost(self, reason: errors.Error) -> Optional[Awaitable[Any]]:
         if self._on_lost is not None:
             return self._on_lost(reason)
-        return stop_clients(self, self.library.client)
+        return stop_clients(self, stop.STOP_TIMEOUT)
+
+    def _leave(self, reason: str) -> Optional[Awaitable[None]]:
+        if self._on_leave is not None:
+            return self._on_leave(reason)
+        return self._hand_over(reason)
+
+    async def _hand_over(self, reason: str) -> None:
+        """Stops the clients, saves, and closes the session: from then on another host may use the key."""
+        async with self._turn():  # `open` may not have returned yet
+            session = self._session
+        if session is None:
+            return
+        stopped = await stop_clients(self, stop.LEAVE_TIMEOUT, session)
+        async with self._turn():
+            if self._session is not session or session.ended is not None:
+                return  # a client has closed it when it stopped
+            if not stopped:
+                session.give_up(reason)
+                return
+            try:
+                await session.save()
+            except errors.Error as error:
+                log.warning("session %s is not saved: %s", self.name, error)
+            await self._close()
 
     # ---- peers ----
 
@@ -272,30 +303,43 @@ class Storage:
     is_bot = accessor("is_bot", _boolean)
 
 
-async def stop_clients(storage: Storage, kind: type) -> None:
-    """Stops the clients that use the storage: another host may use the key, and Telegram revokes a key that
-    is used twice.
+async def stop_clients(storage: Storage, limit: float, leaving: Optional[Session] = None) -> bool:
+    """Stops the clients that use the storage, each within `limit` seconds: Telegram revokes a key that two
+    hosts use. Whether none of them can use the key any more. `leaving` is the session that is to be left.
 
     A storage has no reference to its client, so this searches all objects. That happens once for a
     session."""
     clients = [
         thing
         for thing in gc.get_objects()
-        if issubclass(type(thing), kind) and getattr(thing, "storage", None) is storage
+        if issubclass(type(thing), storage.library.client) and getattr(thing, "storage", None) is storage
     ]
-    await asyncio.gather(*(_stop(client, storage.name) for client in clients))
+    if leaving is not None and len(clients) > 1:  # the first that stops closes the session
+        await asyncio.gather(*(_stop_connections(client, storage.name) for client in clients))
+    stopped = await asyncio.gather(*(_stop(client, storage.name, limit, leaving) for client in clients))
+    return all(stopped)
 
 
-async def _stop(client: Any, name: str) -> None:
+async def _stop(client: Any, name: str, limit: float, leaving: Optional[Session]) -> bool:
     """Stops the client. If that fails or takes too long, closes only its connections."""
-    if await within_limit(_stop_in_order(client), name):
-        return
-    for connection in (client.session, *getattr(client, "media_sessions", {}).values()):
-        if connection is not None:
-            await within_limit(connection.stop(), name)
+    if await within_limit(_stop_in_order(client, leaving), name, limit):
+        return True
+    is_connected = bool(client.is_connected)  # else it may be connecting
+    return await _stop_connections(client, name) and is_connected
 
 
-async def _stop_in_order(client: Any) -> None:
+async def _stop_connections(client: Any, name: str) -> bool:
+    stopped = [
+        await within_limit(connection.stop(), name)
+        for connection in (client.session, *getattr(client, "media_sessions", {}).values())
+        if connection is not None
+    ]
+    return all(stopped)
+
+
+async def _stop_in_order(client: Any, leaving: Optional[Session]) -> None:
+    while leaving is not None and leaving.ended is None and not client.is_connected:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK)  # it may be connecting, and there is no event for its end
     for step, condition in (("stop", "is_initialized"), ("disconnect", "is_connected")):
         if getattr(client, condition):
             done = getattr(client, step)()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-FEATURES: tuple[str, ...] = ()
+LEAVE = "leave"
+"""The daemon asks its clients to leave their sessions, which it hands over to other hosts."""
+
+FEATURES: tuple[str, ...] = (LEAVE,)
 """The features that this package understands."""
 
 

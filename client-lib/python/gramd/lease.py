@@ -37,6 +37,7 @@ class Lease:
         self._session = session
         self._until: Optional[float] = None  # boottime(); None: no limit, or not yet known
         self._timer: Optional[Timer] = None
+        self._over: Optional[Callable[[], None]] = None
 
     def ran_out(self) -> bool:
         return self._until is not None and boottime() >= self._until
@@ -44,6 +45,16 @@ class Lease:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` at the end of the lease. For a session that has ended for this client already."""
+        self._over = callback
+        self._arm_over()
+
+    def _arm_over(self) -> None:
+        if self._over is not None and self._until is not None:
+            self.stop()
+            self._timer = self._session.timers.call_at(self._until, self._over)
 
     def renew(self) -> None:
         sent = boottime()
@@ -57,6 +68,7 @@ class Lease:
         else:
             self._until = sent + ms / 1000
             self._arm(max(ms / 3000, 0.01))
+            self._arm_over()
 
     def _check_failure(self, done: asyncio.Future[Any]) -> None:
         failed = done.cancelled() or done.exception() is not None

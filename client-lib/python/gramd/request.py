@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 import weakref
@@ -51,6 +52,9 @@ class OnSession(Protocol):
 
     def changed(self, what: dict[str, Any]) -> None:
         """The daemon sent `changed`."""
+
+    def leave(self, reason: str) -> None:
+        """The daemon sent `leave`."""
 
     def end(self, error: errors.Error) -> None:
         """The daemon has ended the handle."""
@@ -166,20 +170,32 @@ _running: set[asyncio.Future[Any]] = set()
 """References to tasks: an event loop does not keep its tasks alive."""
 
 
-def run_callback(callback: Callable[[Any], Any], argument: Any) -> None:
+def run_callback(
+    callback: Callable[[Any], Any], argument: Any, finished: Optional[Callable[[bool], None]] = None
+) -> None:
     """Calls a function or coroutine function of the application. Its errors are logged: they must not end the
-    connection."""
+    connection. `finished` is called afterwards, with whether it succeeded, unless it was cancelled."""
     try:
         result = callback(argument)
         if inspect.isawaitable(result):
             task = asyncio.ensure_future(result)
             _running.add(task)
-            task.add_done_callback(_callback_done)
+            task.add_done_callback(functools.partial(_callback_done, finished))
+            return
+        succeeded = True
     except Exception:
         log.exception("error in the callback %r", callback)
+        succeeded = False
+    if finished is not None:
+        finished(succeeded)
 
 
-def _callback_done(done: asyncio.Future[Any]) -> None:
+def _callback_done(finished: Optional[Callable[[bool], None]], done: asyncio.Future[Any]) -> None:
     _running.discard(done)
-    if not done.cancelled() and done.exception() is not None:
-        log.error("error in a callback", exc_info=done.exception())
+    if done.cancelled():
+        return
+    error = done.exception()
+    if error is not None:
+        log.error("error in a callback", exc_info=error)
+    if finished is not None:
+        finished(error is None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Optional, Union, cast
@@ -23,17 +24,22 @@ log = logging.getLogger(__name__)
 OnLost = Callable[..., Optional[Awaitable[None]]]
 """A function or coroutine function. Its argument, if it takes one, is the reason, an `errors.Error`."""
 
+OnLeave = Callable[..., Optional[Awaitable[None]]]
+"""A function or coroutine function. Its argument, if it takes one, is the reason, a text for people."""
+
+LAST_DELAY = 2.0
+"""Seconds between two attempts to open a session that is unavailable: RETRY at first, then doubled."""
+
 REOPEN_WAIT = 2000
 """Milliseconds. A repeated exclusive `open` waits at least this long: the daemon may not yet have noticed the
 end of the lost connection, which held the session."""
 
 
-def lost_callback(on_lost: Optional[OnLost]) -> Optional[OnLost]:
+def with_reason(callback: Optional[OnLost]) -> Optional[OnLost]:
     """Wraps a callback that takes no argument, such as `event.set`, so that it can be called with the
     reason."""
-    if on_lost is None:
+    if callback is None:
         return None
-    callback = on_lost
     try:
         inspect.signature(callback).bind(None)
     except TypeError:
@@ -54,6 +60,7 @@ class Session:
         cache: Union[bool, Cache, None],
         timeout: float,
         on_lost: Optional[OnLost],
+        on_leave: Optional[OnLeave] = None,
     ) -> None:
         self.client = client
         self.name = name
@@ -69,7 +76,9 @@ class Session:
         self.lane: Lane = client.lane(name)
         self.unsent: deque[Request] = deque()
         self._options = options
-        self._on_lost = lost_callback(on_lost)
+        self._on_lost = with_reason(on_lost)
+        self._on_leave = with_reason(on_leave)
+        self._leaving = False  # `on_leave` runs
         self._watching = self.cache is not None
         self._error: Optional[errors.Error] = None
         self._deleting = False
@@ -101,14 +110,11 @@ class Session:
     # ---- open and close ----
 
     async def open(self) -> None:
-        again = None
-        if self._options["mode"] == "exclusive":
-            again = (self.name, {**self._options, "wait": max(self._options["wait"], REOPEN_WAIT)})
-        timeout = self.timeout + self._options["wait"] / 1000
+        until, delay = self.loop.time() + self._options["wait"] / 1000, RETRY
         try:
-            await self.client.call(
-                "open", self.name, self._options, timeout=timeout, on_result=self._opened, again=again
-            )
+            while not await self._try_to_open(until):
+                await asyncio.sleep(min(delay, max(0.0, until - self.loop.time())))
+                delay = min(2 * delay, LAST_DELAY)
             if self._prefetch is not None:
                 await self._prefetch
         except BaseException as error:
@@ -119,6 +125,25 @@ class Session:
                 self.finish(why)
                 self.client.fail_session(self, why)
             raise
+
+    async def _try_to_open(self, until: float) -> bool:
+        """False if the session is unavailable: the daemon does not wait for that, also not while it hands its
+        sessions over."""
+        left = max(0.0, until - self.loop.time())
+        options = {**self._options, "wait": math.ceil(left * 1000)}
+        again = None
+        if options["mode"] == "exclusive":
+            again = (self.name, {**options, "wait": max(options["wait"], REOPEN_WAIT)})
+        timeout = self.timeout + left
+        try:
+            await self.client.call(
+                "open", self.name, options, timeout=timeout, on_result=self._opened, again=again
+            )
+        except errors.Unavailable:
+            if left == 0:
+                raise
+            return False
+        return True
 
     def _opened(self, result: dict[str, Any]) -> Session:
         handle = int(result["session"])
@@ -224,6 +249,34 @@ class Session:
         log.warning("session %s is lost: %s", self.name, error)
         if self._on_lost is not None:
             run_callback(self._on_lost, error)
+
+    def leave(self, reason: str) -> None:
+        """The daemon hands its sessions over to other hosts. `on_leave` stops what uses the key, and then
+        closes the session. Meanwhile the session is open as before."""
+        if self._error is not None or self._leaving:
+            return
+        log.info("session %s is to be left: %s", self.name, reason)
+        if self._on_leave is None:
+            self.give_up(reason)
+            return
+
+        def finished(succeeded: bool) -> None:
+            self._leaving = False
+            if not succeeded:
+                self.give_up(reason)
+
+        self._leaving = True
+        run_callback(self._on_leave, reason, finished)
+
+    def give_up(self, reason: str) -> None:
+        """Ends the session as if it were lost. Nobody knows when the application has stopped its use of the
+        key, so the handle is closed only at the end of the lease."""
+        if self._error is not None:
+            return
+        close = None if self.handle is None else self.client.closer(self.handle)
+        self.end(errors.Fenced(f"session {self.name} must be left to other hosts: {reason}"))
+        if close is not None:
+            self._lease.when_over(close)
 
     def is_over(self) -> bool:
         """Whether the session has ended. Ends it if its lease has run out."""

@@ -39,7 +39,7 @@ async def release(client: SharedClient) -> None:
         await client.close()
 
 
-async def leave(client: SharedClient, session: Session) -> None:
+async def close(client: SharedClient, session: Session) -> None:
     """Closes the session and releases the client. May be called from any event loop."""
     if client.closed:
         return
@@ -49,7 +49,7 @@ async def leave(client: SharedClient, session: Session) -> None:
         finally:
             await release(client)
     elif client.loop.is_running():  # in another thread
-        leaving = asyncio.run_coroutine_threadsafe(leave(client, session), client.loop)
-        await asyncio.wait([asyncio.wrap_future(leaving)], timeout=session.timeout)
+        closing = asyncio.run_coroutine_threadsafe(close(client, session), client.loop)
+        await asyncio.wait([asyncio.wrap_future(closing)], timeout=session.timeout)
     else:
         client.abandon()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple, Optional, Union
 
-from . import errors
-from .session import OnLost, Session
-from .shared import SharedClient, acquire, leave, release
+from . import errors, shared
+from .session import OnLeave, OnLost, Session
+from .shared import SharedClient, acquire, release
 
 
 class Stored(NamedTuple):
@@ -24,9 +24,11 @@ class Stored(NamedTuple):
     def __repr__(self) -> str:
         return f"Stored({self.name!r})"  # a session string is a password
 
-    async def open(self, dialect: str, cache: Any, on_lost: OnLost) -> tuple[SharedClient, Session]:
+    async def open(
+        self, dialect: str, cache: Any, on_lost: OnLost, on_leave: OnLeave
+    ) -> tuple[SharedClient, Session]:
         """`dialect` is for a new file. A session without a key imports the session string. The caller must
-        `leave` the client and the session."""
+        close both with `shared.close`."""
         client = acquire(self.socket)
         try:
             session = await client.open(
@@ -38,6 +40,7 @@ class Stored(NamedTuple):
                 cache=cache,
                 timeout=self.timeout,
                 on_lost=on_lost,
+                on_leave=on_leave,
             )
         except BaseException:
             await release(client)
@@ -46,7 +49,7 @@ class Stored(NamedTuple):
             if self.session_string and (await session.get("auth_key"))[0] is None:
                 await session.import_string(self.session_string)
         except BaseException:
-            await leave(client, session)
+            await shared.close(client, session)
             raise
         return client, session
 
@@ -56,7 +59,12 @@ class Stored(NamedTuple):
         client = acquire(self.socket)
         try:
             session = await client.open(
-                self.name, backend=self.backend, create=False, wait=self.wait, timeout=self.timeout
+                self.name,
+                backend=self.backend,
+                create=False,
+                wait=self.wait,
+                timeout=self.timeout,
+                on_leave=lambda: None,  # it is closed in a moment anyway
             )
         except BaseException as error:
             await release(client)
@@ -68,5 +76,5 @@ class Stored(NamedTuple):
         except errors.NotFound:
             return False
         finally:
-            await leave(client, session)
+            await shared.close(client, session)
         return True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from .client import Client
 from .request import Outcome
-from .session import OnLost, Session
+from .session import OnLeave, OnLost, Session
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -136,7 +136,8 @@ def _of_session(
 
 
 class SyncSession:
-    """A `Session` whose methods block. Callbacks (`on_lost`, `on_changed`) run in the background thread."""
+    """A `Session` whose methods block. Callbacks (`on_lost`, `on_leave`, `on_changed`) run in the background
+    thread."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -224,8 +225,10 @@ class SyncClient:
         cache: Any = None,
         timeout: Optional[float] = None,
         on_lost: Optional[OnLost] = None,
+        on_leave: Optional[OnLeave] = None,
     ) -> SyncSession:
-        """See `Client.open`."""
+        """See `Client.open`. `on_leave` is called in the background thread, and must not close the session
+        itself: let it wake the thread that does."""
         return SyncSession(
             run(
                 self._client.open(
@@ -239,6 +242,7 @@ class SyncClient:
                     cache=cache,
                     timeout=timeout,
                     on_lost=on_lost,
+                    on_leave=on_leave,
                 )
             )
         )

@@ -15,7 +15,7 @@ import inspect
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, NamedTuple, Optional, TypeVar, Union
 
 from telethon import TelegramClient, utils
@@ -23,11 +23,11 @@ from telethon.crypto import AuthKey
 from telethon.sessions import MemorySession
 from telethon.tl import types
 
-from . import datacentre, errors
+from . import datacentre, errors, shared, stop
 from .records import Peer, State, text_fits
 from .request import run_callback
-from .session import OnLost, Session, lost_callback
-from .shared import SharedClient, leave
+from .session import OnLeave, OnLost, Session, with_reason
+from .shared import SharedClient
 from .stop import within_limit
 from .stored import Stored
 from .sync import run, wait
@@ -73,13 +73,15 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         cache: bool = True,
         timeout: float = 30,
         on_lost: Optional[OnLost] = None,
+        on_leave: Optional[OnLeave] = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.save_entities = True
         self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
         self._cached = cache
-        self._on_lost = lost_callback(on_lost)
+        self._on_lost = with_reason(on_lost)
+        self._on_leave = with_reason(on_leave)
         self._lock = threading.Lock()
         self._opened: Optional[Opened] = None
 
@@ -91,7 +93,9 @@ class GramdSession(MemorySession):  # type: ignore[misc]
             with self._lock:
                 opened = self._opened
                 if opened is None or opened.client.closed:
-                    client, session = run(self._stored.open("telethon", self._cached, self._lost))
+                    client, session = run(
+                        self._stored.open("telethon", self._cached, self._lost, self._leave)
+                    )
                     opened = self._opened = Opened(client, session, Unsaved(session))
         return opened
 
@@ -113,7 +117,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
                 if opened.session.ended is None:
                     wait(opened.unsaved.stored)
             finally:
-                run(leave(opened.client, opened.session))
+                run(shared.close(opened.client, opened.session))
 
     def delete(self) -> bool:
         self.close()
@@ -296,29 +300,78 @@ class GramdSession(MemorySession):  # type: ignore[misc]
                 return peer.id, peer.access_hash or 0
         return None
 
-    # ---- the session was lost ----
+    # ---- the session was lost, or is to be left: these run in the background thread ----
 
-    def _lost(self, reason: errors.Error) -> Any:
-        """Runs in the background thread. Stops the clients, or calls `on_lost`, in the clients' event
-        loop."""
-        clients = [
+    def _clients(self) -> list[TelegramClient]:
+        """Those that may be connected. One that has never connected has no event loop."""
+        return [
             thing
             for thing in gc.get_objects()
-            if issubclass(type(thing), TelegramClient) and getattr(thing, "session", None) is self
+            if issubclass(type(thing), TelegramClient)
+            and getattr(thing, "session", None) is self
+            and thing._loop is not None
+            and not thing._loop.is_closed()
         ]
+
+    def _lost(self, reason: errors.Error) -> Any:
+        """Stops the clients, or calls `on_lost`, in the clients' event loop."""
+        clients = self._clients()
         if self._on_lost is None:
             for client in clients:
-                _call_in(client.loop, self._stop, client)
+                _call_in(client._loop, self._stop, client)
         elif clients:
-            _call_in(clients[0].loop, self._on_lost, reason)
+            _call_in(clients[0]._loop, self._on_lost, reason)
         else:
             return self._on_lost(reason)
         return None
 
-    async def _stop(self, client: TelegramClient) -> None:
-        """Disconnects the client. If that fails or takes too long, closes only its connection."""
-        if not await within_limit(_disconnect(client), self.name):
+    def _leave(self, reason: str) -> Any:
+        """The same with `on_leave`."""
+        clients = self._clients()
+        if self._on_leave is None:
+            return self._hand_over(clients, reason)
+        if clients:
+            return _run_in(clients[0]._loop, _call(self._on_leave, reason))
+        return self._on_leave(reason)
+
+    async def _hand_over(self, clients: list[TelegramClient], reason: str) -> None:
+        """Disconnects the clients, saves, and closes the session: from then on another host may use the
+        key."""
+        in_thread = asyncio.get_running_loop().run_in_executor  # closing blocks
+        opened = await in_thread(None, self._present)
+        if opened is None:
+            return
+        limit = stop.LEAVE_TIMEOUT + 2 * stop.STOP_TIMEOUT
+        if len(clients) > 1:  # the first that disconnects closes the session
+            await asyncio.gather(*(_run_in(each._loop, each._disconnect(), limit) for each in clients))
+        stopped = await asyncio.gather(
+            *(_run_in(each._loop, self._stop(each, stop.LEAVE_TIMEOUT), limit) for each in clients)
+        )
+        if all(stopped):
+            await in_thread(None, self._close_left, opened)
+        else:
+            opened.session.give_up(reason)
+
+    def _present(self) -> Optional[Opened]:
+        with self._lock:  # `_open` may not have returned yet
+            return self._opened
+
+    def _close_left(self, opened: Opened) -> None:
+        if self._opened is not opened:  # a client has closed it when it disconnected
+            return
+        try:
+            self.save()
+        except errors.Error as error:
+            log.warning("session %s is not saved: %s", self.name, error)
+        finally:
+            self.close()
+
+    async def _stop(self, client: TelegramClient, limit: Optional[float] = None) -> bool:
+        """In the client's event loop. Disconnects the client. If that fails or takes too long, closes only
+        its connection. Whether the client can use the key no longer."""
+        if not await within_limit(_disconnect(client), self.name, limit):
             await within_limit(client._sender.disconnect(), self.name)
+        return not client.is_connected() and not client._sender._connect_lock.locked()
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], argument: Any) -> None:
@@ -326,7 +379,32 @@ def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], ar
         loop.call_soon_threadsafe(run_callback, callback, argument)
 
 
+async def _call(callback: Callable[[Any], Any], argument: Any) -> None:
+    result = callback(argument)
+    if inspect.isawaitable(result):
+        await result
+
+
+async def _run_in(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], limit: Optional[float] = None
+) -> Any:
+    """The result of a coroutine in another event loop. True if that has ended, and the client with it; False
+    if there is none within the limit: the loop may not run."""
+    try:
+        running = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    except RuntimeError:
+        work.close()
+        return True
+    done, _ = await asyncio.wait([running], timeout=limit)
+    if not done:
+        running.cancel()
+        return False
+    return running.result()
+
+
 async def _disconnect(client: TelegramClient) -> None:
+    async with client._sender._connect_lock:  # it may be connecting: `disconnect` would have no effect
+        pass
     try:
         done = client.disconnect()
         if inspect.isawaitable(done):

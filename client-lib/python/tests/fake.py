@@ -35,13 +35,14 @@ class FakeGramd:
         self.faults: list[tuple[str, Any]] = []  # (method, fault): each for one request
         self.seen: list[tuple[str, list[Any]]] = []  # executed requests, without handles
         self.lease: Optional[int] = None
+        self.draining = False  # each `open` is refused
         self.features = ["a feature", "another"]
         self.older = False  # as the first version: `hello` takes one key, handles exceed 2^20
         self._server: Optional[asyncio.AbstractServer] = None
 
     async def __aenter__(self) -> FakeGramd:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Connection(self), self.path)
+        self.loop = asyncio.get_running_loop()
+        self._server = await self.loop.create_unix_server(lambda: _Connection(self), self.path)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -169,6 +170,8 @@ class _Connection(asyncio.Protocol):
         return [{"name": name} for name in sorted(self.fake.sessions) if name > (options.get("after") or "")]
 
     def do_open(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        if self.fake.draining:
+            raise Refusal("unavailable")
         created = name not in self.fake.sessions
         if created and not options.get("create", True):
             raise Refusal("not_found")

@@ -72,7 +72,7 @@ async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.Mon
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
-        assert hellos(fake) == [{"client": "bot", "features": []}]
+        assert hellos(fake) == [{"client": "bot", "features": ["leave"]}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
         await client.open("a")  # the answers have unknown keys
@@ -92,7 +92,7 @@ async def test_invalid_features_are_ignored(fake: FakeGramd, features: Any) -> N
 async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) -> None:
     fake.older = True
     async with fake, gramd.Client(fake.path, name="bot") as client:
-        both = [{"client": "bot", "features": []}, {"client": "bot"}]
+        both = [{"client": "bot", "features": ["leave"]}, {"client": "bot"}]
         await client.ping()
         await until(lambda: client.server)
         assert hellos(fake) == both
