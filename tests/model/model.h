@@ -59,7 +59,7 @@ struct side {
 
 struct session {
         uint8_t exists, owner, fence; /* owner: 0, or host * SLOTS + slot + 1 */
-        uint8_t counter, taken;       /* the entry in gramd.fences; counter 0: there is none */
+        uint8_t taken;                /* in gramd.fences; 0: there is no entry */
         uint8_t free;                 /* the fence with which it was last released: what a backup may have */
         uint8_t row, row_fence;
         uint8_t acked; /* the fence of the last acknowledged write */
@@ -153,6 +153,7 @@ void move_instance(struct state *state, int host, int from, int to);
 bool names_us(const struct session *session, int host);
 bool is_usable(const struct rules *rules, const struct host *host, const struct side *side);
 bool needs_wait(const struct session *session);
+uint8_t next_fence(const struct session *session);
 uint8_t lease_of(const struct rules *rules, const struct host *host, const struct side *side);
 void ask_leases(const struct rules *rules, struct state *state, int host);
 void leave_stray(struct side *side, uint8_t lease);

@@ -28,14 +28,13 @@ static void rename_fences(struct session *session)
                 rank[*fences[i]] = 1;
                 highest = *fences[i] > highest ? *fences[i] : highest;
         }
-        if (session->counter < highest)
+        if (highest > next_fence(session))
                 return; /* a fence may be given twice: their distances matter */
         for (int i = 1; i <= highest; i++)
                 rank[i] = rank[i] ? ++next : 0;
         rank[0] = 0;
         for (int i = 0; i < n; i++)
                 *fences[i] = rank[*fences[i]];
-        session->counter = next ? next : session->counter > 0;
 }
 
 /* Values are told apart only by which of them is stored. */

@@ -70,7 +70,12 @@ bool names_us(const struct session *session, int h)
 
 bool needs_wait(const struct session *session)
 {
-        return session->exists && (session->fence < session->taken || (session->fence && !session->counter));
+        return session->exists && (session->fence < session->taken || (session->fence && !session->taken));
+}
+
+uint8_t next_fence(const struct session *session)
+{
+        return (uint8_t)(most(session->fence, session->taken) + 1);
 }
 
 /* ---- changes ---- */
@@ -353,7 +358,7 @@ const struct step steps[] = {
         { "is killed", "SIGKILL", kill_daemon, 1, 0, false },
         { "ends in order", "close_start(), mongo_leave(), end_instance()", end_orderly, 1, 0, false },
         { "drain on or off", "drain_start(), drain_end()", drain, 1, DRAINS, false },
-        { "looks, gets a fence, sends its swap", "take(), mongo_confirm(), next_fence()", send_swap, 1, 0,
+        { "looks, chooses a fence, sends its swap", "take(), mongo_confirm(), next_fence()", send_swap, 1, 0,
           true },
         { "the swap lands|the swap lands, its reply is lost", "swap()", land_swap, 2, 0, true },
         { "stops waiting for the swap", "mongo_open(), session_end()", give_up_swap, 1, LOSSES, true },

@@ -42,9 +42,8 @@ STEP(send_swap)
         }
         if (!confirms && needs_wait(session) && side->wait < WATCH && !(rules->old & OLD_WAIT))
                 return false;
-        session->counter = (uint8_t)(most(session->counter, session->fence) + 1); /* next_fence() */
         side->swap = 1;
-        side->swap_fence = session->counter;
+        side->swap_fence = next_fence(session);
         side->mode = TAKING;
         return true;
 }
@@ -96,8 +95,11 @@ STEP(write_taken)
         (void)choice;
         if (side->mode != SWAPPED)
                 return false;
-        session->taken = most(session->taken, side->fence);
-        session->counter = most(session->counter, session->taken);
+        if (session->taken >= side->fence) { /* the fence may have been used: another is needed */
+                side->mode = NONE;
+                return true;
+        }
+        session->taken = side->fence;
         side->mode = OWNED;
         ask_leases(rules, state, h);
         return true;
@@ -277,9 +279,9 @@ STEP(restore)
         state->since = 1;
         state->restored = (uint8_t)(choice + 1);
         if (all)
-                session->counter = session->taken = session->free;
+                session->taken = session->free;
         if (no_fences)
-                session->counter = session->taken = 0;
+                session->taken = 0;
         for (int i = 0; i < HOSTS * SLOTS && all; i++)
                 delete_instance(rules, state, i / SLOTS, k, i % SLOTS);
         if (choice == R_NO_FENCES)
