@@ -92,7 +92,9 @@ async def measure(lab: mongo_lab.Lab, sessions: int, opens: int, options: list[s
     results = await asyncio.gather(*waiting, return_exceptions=True)
     took = time.perf_counter() - start
     failed = [one for one in results if isinstance(one, Exception)]
-    print(f"all {opens} answered {took:.2f} s later: {len(results) - len(failed)} taken, {len(failed)} failed {failed[:1]}")
+    print(
+        f"all {opens} answered {took:.2f} s later: {len(results) - len(failed)} taken, {len(failed)} failed {failed[:1]}"
+    )
     report(writers, "while they are taken", quiet)
     start = time.perf_counter()
     failures = 0

@@ -50,21 +50,26 @@ class Lab:
         self.running: list[subprocess.Popen] = []
         self.uri = os.environ.get("GRAMD_TEST_MONGO_URI", "")
         if not self.uri:
-            port = free_port()
-            command = [VENVS / "mongo" / "bin" / "secantusd-py", "--host", "127.0.0.1", "--port", str(port)]
-            self.start([*command, "--storage-path", f"{self.scratch.name}/db", "--log-level", "ERROR"])
-            wait_for(("127.0.0.1", port))
-            self.uri = f"mongodb://127.0.0.1:{port}"
+            self.port = free_port()
+            self.uri = f"mongodb://127.0.0.1:{self.port}"
+            self.restart_server()
         return self
 
-    def start(self, command: list) -> subprocess.Popen:
-        process = subprocess.Popen(command)
+    def restart_server(self) -> subprocess.Popen:
+        command = [VENVS / "mongo" / "bin" / "secantusd-py", "--host", "127.0.0.1", "--port", str(self.port)]
+        server = self.start([*command, "--storage-path", f"{self.scratch.name}/db", "--log-level", "ERROR"])
+        wait_for(("127.0.0.1", self.port))
+        return server
+
+    def start(self, command: list, log: Optional[Path] = None) -> subprocess.Popen:
+        process = subprocess.Popen(command, stderr=log.open("a") if log else None)
         self.running.append(process)
         return process
 
     def daemon(self, name: str, *options: str) -> subprocess.Popen:
         command = [BUILD / "gramd", "--config", "/dev/null", "--socket", self.socket(name), "--log-level", "error"]
-        process = self.start([*command, "--data", f"{self.scratch.name}/{name}", "--mongo", self.uri, *options])
+        log = Path(self.scratch.name) / f"{name}.log"
+        process = self.start([*command, "--data", f"{self.scratch.name}/{name}", "--mongo", self.uri, *options], log)
         wait_for(self.socket(name))
         return process
 
