@@ -84,7 +84,7 @@ async def measure(lab: mongo_lab.Lab, sessions: int, opens: int, options: list[s
     report(writers, f"{opens} opens wait", quiet)
     victim.kill()
     start = time.perf_counter()
-    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     print(f"first taken after {time.perf_counter() - start:.2f} s ({4 / 3 * TERM:.2f} s after its last renewal at least)")
     for writer in writers:
         writer.latencies = []
