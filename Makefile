@@ -202,6 +202,15 @@ $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 model: ## search the model of the ownership protocol (tests/model) in its long scopes too, for minutes
 	@CC='$(CC)' tests/model/test_model.sh long
 
+CHANGES ?= 500
+.PHONY: soak-machines
+soak-machines: packages-test ## disturb three hosts until sessions have changed owner CHANGES=500 times; SEED=N repeats a run
+	@$(MAKE) build $(VENVS)/mongo/made
+	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' VENVS='$(abspath $(VENVS))' \
+		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)' MONGOC_DISABLE_SHM=1; \
+		tests/machines/test_machines.sh --changes $(CHANGES) $(if $(SEED),--seed $(SEED)) && \
+		tests/machines/test_machines.sh --prove
+
 # ---- the benchmark ----
 
 BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite shape)
