@@ -455,9 +455,12 @@ void opening_start(struct client *client, struct request *request, struct sessio
         }
         if (session && options->wait_ms == 0)
                 held_end(session); /* it may be free for a moment now: it is answered by a look */
-        if (session && (session->overdue || (session->state == SESSION_OPEN && !session_is_ours(session)))) {
-                answer_error(request, WIRE_UNAVAILABLE, "%s",
-                             session->overdue ? overdue_text : unconfirmed_text);
+        if (session && session->overdue && (session->state == SESSION_OPEN || options->wait_ms == 0)) {
+                answer_error(request, WIRE_UNAVAILABLE, "%s", overdue_text);
+                return;
+        }
+        if (session && session->state == SESSION_OPEN && !session_is_ours(session)) {
+                answer_error(request, WIRE_UNAVAILABLE, "%s", unconfirmed_text);
                 return;
         }
         if (session && session->state == SESSION_OPEN && link_empty(&session->openings) &&
