@@ -22,23 +22,19 @@ static int ask(struct backend_session *session, mongoc_client_t *client, const b
         return mongo_fault(session->env, session->name, &error, fault);
 }
 
-/* Without a query the server reads the number of documents; with one it counts the entries of an index. */
+/* The number of all documents is stored. Those of one session are counted by the entries of an index. */
 static int count_rows(struct backend_session *session, mongoc_client_t *client, const char *name,
                       int64_t *count, struct fault *fault)
 {
-        MONGO_BSON command = BCON_NEW("count", BCON_UTF8(name));
-        bson_t query, reply;
-        int result;
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, name);
+        MONGO_BSON filter = bson_new();
+        bson_error_t error;
 
-        bson_append_document_begin(command, "query", -1, &query);
-        mongo_place_append_common(&query, &session->place);
-        bson_append_document_end(command, &query);
-        result = ask(session, client, command, &reply, fault);
-        if (result)
-                return result;
-        *count = mongo_number_of(&reply, "n", 0);
-        bson_destroy(&reply);
-        return 0;
+        mongo_place_append_common(filter, &session->place);
+        *count = session->place.layout == MONGO_SHARED
+                         ? mongoc_collection_count_documents(collection, filter, NULL, NULL, NULL, &error)
+                         : mongoc_collection_estimated_document_count(collection, NULL, NULL, NULL, &error);
+        return *count >= 0 ? 0 : mongo_fault(session->env, session->name, &error, fault);
 }
 
 /* Of a collection that the session shares: so many rows of average size, with their part of the indexes. */

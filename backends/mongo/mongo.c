@@ -273,7 +273,9 @@ static const struct option mongo_options[] = {
         OPTION("mongo", OPTION_URI, { NULL }, 1, URI_MAX_BYTES,
                "The MongoDB deployment, as a mongodb:// or mongodb+srv:// URI.", NULL),
         OPTION("mongo-prefix", OPTION_TEXT, { NULL }, 1, MONGO_PREFIX_MAX,
-               "The prefix of a session's database. The session's name follows it.", NULL),
+               "The prefix of a session's database, or of its key in the shared layout. The session's name "
+               "follows it.",
+               NULL),
         OPTION("mongo-layout", OPTION_CHOICE, { .number = MONGO_OWN }, 0, 0,
                "Where a new session is stored: own (a database for each, as Pyrofork has it) or shared (one "
                "set of collections in the database gramd, for thousands of sessions). Stored sessions are "

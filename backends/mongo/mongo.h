@@ -9,6 +9,7 @@
  *     rival.c      instances of other daemons
  *     layout.c     where a session's documents are, and their ids
  *     release.c    sessions given back to other daemons
+ *     locate.c     the layout in which a session is
  *     session.c    one session: taken, confirmed, released, removed
  *     identity.c   its identity fields, update states and indexes
  *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
@@ -35,6 +36,7 @@ enum {
 #define MONGO_TERM "gramd_term_ms"
 #define MONGO_SINCE "gramd_since"
 #define MONGO_FRESH "gramd_fresh"
+#define MONGO_BORN "gramd_born" /* of the session's document: differs each time that gramd creates it */
 #define MONGO_INDEXED "gramd_indexed"
 #define MONGO_OWN_DATABASE "gramd"
 

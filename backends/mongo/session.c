@@ -13,19 +13,9 @@
 #include "instance.h"
 #include "release.h"
 #include "rival.h"
+#include "session.h"
 
 enum { TAKE_ROUNDS_MAX = 8 }; /* other daemons may be taking the session at the same time */
-
-/* What the document says about its owner. */
-struct held {
-        bool exists;
-        char owner[MONGO_ID_BYTES]; /* empty: no owner */
-        int64_t fence;              /* 0: never owned */
-        int64_t term_ms;
-        int64_t since;
-        bool indexed;
-        bool bare; /* as create() made it: nobody has taken it */
-};
 
 static void enter_phase(struct backend_session *session, enum mongo_phase phase)
 {
@@ -41,32 +31,39 @@ static void enter_phase(struct backend_session *session, enum mongo_phase phase)
 
 /* ---- the document ---- */
 
-static void copy_owner(const bson_t *document, char owner[MONGO_ID_BYTES])
+static void copy_text(const bson_t *document, const char *key, char *to, size_t size)
 {
         bson_iter_t iter;
         struct slice text = SLICE_NONE;
 
-        if (bson_iter_init_find(&iter, document, MONGO_OWNER))
-                text = mongo_read_text(&iter, MONGO_ID_BYTES - 1);
+        if (bson_iter_init_find(&iter, document, key))
+                text = mongo_read_text(&iter, size - 1);
         if (text.data)
-                memcpy(owner, text.data, text.len);
-        owner[text.data ? text.len : 0] = '\0';
+                memcpy(to, text.data, text.len);
+        to[text.data ? text.len : 0] = '\0';
 }
 
-static int look(struct backend_session *session, mongoc_client_t *client, struct held *held,
-                struct fault *fault)
+/* `null` also matches a missing field. */
+static void append_seen(bson_t *filter, const char *key, const char *text)
+{
+        mongo_append_text(filter, key, *text ? slice_of(text) : SLICE_NONE);
+}
+
+int mongo_session_look(struct backend_session *session, mongoc_client_t *client, struct mongo_held *held,
+                       struct fault *fault)
 {
         MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
         MONGO_BSON filter = bson_new();
-        MONGO_BSON options = BCON_NEW("projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE,
-                                      BCON_INT32(1), MONGO_TERM, BCON_INT32(1), MONGO_SINCE, BCON_INT32(1),
-                                      MONGO_INDEXED, BCON_INT32(1), MONGO_FRESH, BCON_INT32(1), "}");
+        MONGO_BSON options =
+                BCON_NEW("projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE, BCON_INT32(1),
+                         MONGO_TERM, BCON_INT32(1), MONGO_SINCE, BCON_INT32(1), MONGO_INDEXED, BCON_INT32(1),
+                         MONGO_FRESH, BCON_INT32(1), MONGO_BORN, BCON_INT32(1), "}");
         mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
         int result = 0;
 
-        *held = (struct held){ 0 };
+        *held = (struct mongo_held){ 0 };
         mongo_place_append_session(filter, &session->place);
         cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         if (mongoc_cursor_next(cursor, &document)) {
@@ -75,7 +72,8 @@ static int look(struct backend_session *session, mongoc_client_t *client, struct
                 held->term_ms = mongo_number_of(document, MONGO_TERM, session->env->term_ms);
                 held->since = mongo_number_of(document, MONGO_SINCE, 0);
                 held->indexed = mongo_number_of(document, MONGO_INDEXED, 0) != 0;
-                copy_owner(document, held->owner);
+                copy_text(document, MONGO_OWNER, held->owner, sizeof(held->owner));
+                copy_text(document, MONGO_BORN, held->born, sizeof(held->born));
                 held->bare = !held->owner[0] && !held->fence && mongo_number_of(document, MONGO_FRESH, 0);
         } else if (mongoc_cursor_error(cursor, &error)) {
                 result = mongo_fault(session->env, session->name, &error, fault);
@@ -112,6 +110,8 @@ static int next_fence(struct backend_session *session, mongoc_client_t *client, 
                     bson_iter_find_descendant(&iter, "value.fence", &value))
                         mongo_read_number(&value, fence);
                 bson_destroy(&reply);
+                if (!done && mongo_is_duplicate(&error))
+                        continue; /* another daemon has inserted the counter at the same time */
                 if (!done)
                         return mongo_fault(session->env, session->name, &error, fault);
                 if (*fence > above)
@@ -124,8 +124,42 @@ static int next_fence(struct backend_session *session, mongoc_client_t *client, 
 
 /* ---- taking ---- */
 
-/* Makes this daemon the document's owner, and reads the identity from it. 1: the document has changed. */
-static int swap(struct backend_session *session, mongoc_client_t *client, const struct held *held,
+/* Is the document this daemon's now? Then no other changes its identity: reads it. 1: it has another owner.
+ */
+static int begin(struct backend_session *session, mongoc_client_t *client, const struct mongo_term *term,
+                 struct opened *opened, struct fault *fault)
+{
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
+        MONGO_BSON filter = bson_new();
+        mongoc_cursor_t *cursor;
+        const bson_t *document;
+        bson_error_t error;
+        int result = 1;
+
+        mongo_place_append_session(filter, &session->place);
+        BCON_APPEND(filter, MONGO_OWNER, BCON_UTF8(session->tried_owner), MONGO_FENCE,
+                    BCON_INT64(session->tried_fence));
+        cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
+        if (mongoc_cursor_next(cursor, &document)) {
+                mongo_identity_read(document, &opened->identity, &session->fresh);
+                memcpy(session->owner, term->id, sizeof(session->owner));
+                session->fence = session->tried_fence;
+                atomic_store(&session->epoch, term->epoch);
+                enter_phase(session, MONGO_OWNED);
+                session->tried_owner[0] = '\0';
+                result = 0;
+        } else if (mongoc_cursor_error(cursor, &error)) {
+                result = mongo_fault(session->env, session->name, &error, fault);
+        }
+        mongoc_cursor_destroy(cursor);
+        return result;
+}
+
+/*
+ * Makes this daemon the document's owner. 1: the document has changed. The identity is read afterwards:
+ * SecantusDB reads a whole collection for a findAndModify, and in the shared layout that is all sessions.
+ */
+static int swap(struct backend_session *session, mongoc_client_t *client, const struct mongo_held *held,
                 const struct mongo_term *term, int64_t fence, struct opened *opened, struct fault *fault)
 {
         MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
@@ -134,148 +168,45 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
                 BCON_NEW("$set", "{", MONGO_OWNER, BCON_UTF8(term->id), MONGO_FENCE, BCON_INT64(fence),
                          MONGO_TERM, BCON_INT64(term->term_ms), MONGO_SINCE, BCON_INT64((int64_t)time(NULL)),
                          MONGO_INDEXED, BCON_BOOL(session->place.layout == MONGO_OWN), "}");
-        mongoc_find_and_modify_opts_t *options = mongoc_find_and_modify_opts_new();
-        bson_iter_t iter;
-        bson_t reply, document;
         bson_error_t error;
-        const uint8_t *bytes;
-        uint32_t len;
-        int result = 1;
-
-        mongo_place_append_session(filter, &session->place);
-        /* `null` also matches a missing field. */
-        mongo_append_text(filter, MONGO_OWNER, held->owner[0] ? slice_of(held->owner) : SLICE_NONE);
-        if (held->fence)
-                BSON_APPEND_INT64(filter, MONGO_FENCE, held->fence);
-        else
-                BSON_APPEND_NULL(filter, MONGO_FENCE);
-        snprintf(session->tried_owner, sizeof(session->tried_owner), "%s", term->id);
-        session->tried_fence = fence;
-        mongoc_find_and_modify_opts_set_update(options, update);
-        mongoc_find_and_modify_opts_set_flags(options, MONGOC_FIND_AND_MODIFY_RETURN_NEW);
-        if (!mongoc_collection_find_and_modify_with_opts(collection, filter, options, &reply, &error)) {
-                result = mongo_fault(session->env, session->name, &error, fault);
-        } else if (bson_iter_init_find(&iter, &reply, "value") && BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-                bson_iter_document(&iter, &len, &bytes);
-                if (bson_init_static(&document, bytes, len)) {
-                        mongo_identity_read(&document, &opened->identity, &session->fresh);
-                        memcpy(session->owner, term->id, sizeof(session->owner));
-                        session->fence = fence;
-                        atomic_store(&session->epoch, term->epoch);
-                        enter_phase(session, MONGO_OWNED);
-                        session->tried_owner[0] = '\0';
-                        result = 0;
-                }
-        }
-        bson_destroy(&reply);
-        mongoc_find_and_modify_opts_destroy(options);
-        return result;
-}
-
-/* 1: another daemon has created it meanwhile. */
-static int create(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
-{
-        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
-        MONGO_BSON document = bson_new();
-        bson_error_t error;
-
-        mongo_place_append_session(document, &session->place);
-        mongo_identity_append_new(document);
-        if (mongoc_collection_insert_one(collection, document, NULL, NULL, &error))
-                return 0;
-        return mongo_is_duplicate(&error) ? 1 : mongo_fault(session->env, session->name, &error, fault);
-}
-
-/* ---- the two layouts ---- */
-
-static int look_in(struct backend_session *session, mongoc_client_t *client, enum mongo_layout layout,
-                   struct held *held, struct fault *fault)
-{
+        bson_t reply;
+        int64_t matched;
         int result = 0;
 
-        session->place.layout = layout;
-        *held = (struct held){ 0 };
-        if (mongo_place_can_be(session, layout))
-                result = look(session, client, held, fault);
-        /* A server may allow fewer names of databases than mongo_place_can_be() does. */
-        return result == BACKEND_E_NAME ? 0 : result;
-}
-
-/* Deletes the session's document, if it is still as create() made it. */
-static int remove_bare(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
-{
-        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
-        MONGO_BSON filter = bson_new();
-        bson_error_t error;
-
         mongo_place_append_session(filter, &session->place);
-        mongo_identity_append_new(filter);
-        BCON_APPEND(filter, MONGO_OWNER, BCON_NULL, MONGO_FENCE, BCON_NULL);
-        if (mongoc_collection_delete_one(collection, filter, NULL, NULL, &error))
-                return 0;
-        return mongo_fault(session->env, session->name, &error, fault);
-}
-
-/* Both layouts have the session. 1: one of them may have it no more. */
-static int resolve(struct backend_session *session, mongoc_client_t *client, const struct held held[2],
-                   struct fault *fault)
-{
-        int result;
-
-        if (!held[MONGO_OWN].bare && !held[MONGO_SHARED].bare)
-                return fault_set(fault, BACKEND_E_CORRUPT,
-                                 "session '%s' is stored twice: in the database `%s`, and in the database "
-                                 "`" MONGO_OWN_DATABASE "` under the key '%s'. Delete one of them there",
-                                 session->name, session->place.key, session->place.key);
-        session->place.layout = held[MONGO_SHARED].bare ? MONGO_SHARED : MONGO_OWN;
-        result = remove_bare(session, client, fault);
-        return result ? result : 1;
+        append_seen(filter, MONGO_OWNER, held->owner);
+        if (held->fence) {
+                BSON_APPEND_INT64(filter, MONGO_FENCE, held->fence);
+        } else { /* not one that was created since the look: locate.c */
+                BSON_APPEND_NULL(filter, MONGO_FENCE);
+                append_seen(filter, MONGO_BORN, held->born);
+        }
+        snprintf(session->tried_owner, sizeof(session->tried_owner), "%s", term->id);
+        session->tried_fence = fence;
+        if (!mongoc_collection_update_one(collection, filter, update, NULL, &reply, &error))
+                result = mongo_fault(session->env, session->name, &error, fault);
+        matched = mongo_number_of(&reply, "matchedCount", 0);
+        bson_destroy(&reply);
+        if (result || matched == 0)
+                return result ? result : 1;
+        return begin(session, client, term, opened, fault);
 }
 
 /*
- * Finds the session in either layout. Two daemons may create it in one each, at the same time. So a document
- * that nobody has taken (without a fence) is taken only if the other layout, looked at after it, has none: of
- * two such looks the later one finds both documents. One that has been taken needs no second look.
- * 1: another round is needed.
+ * May the session be taken from its owner? As mongo_rivals_contend(). `*changed`: its document has changed.
  */
-static int locate(struct backend_session *session, mongoc_client_t *client, struct held *found,
-                  struct fault *fault)
-{
-        enum mongo_layout first = session->env->layout;
-        enum mongo_layout second = first == MONGO_OWN ? MONGO_SHARED : MONGO_OWN;
-        enum mongo_layout at = first;
-        struct held held[2];
-        int result = look_in(session, client, first, &held[first], fault);
-
-        if (!result && !held[first].fence) {
-                result = look_in(session, client, second, &held[second], fault);
-                if (!result && !held[first].exists && held[second].exists && !held[second].fence)
-                        result = look_in(session, client, first, &held[first], fault);
-                if (!result && held[first].exists && held[second].exists)
-                        return resolve(session, client, held, fault);
-                if (!result && held[second].exists)
-                        at = second;
-        }
-        session->place.layout = at;
-        if (!result)
-                *found = held[at];
-        return result;
-}
-
-/* May the session be taken from its owner? As mongo_rivals_contend(). `*changed`: its document has changed.
- */
-static int contend(struct backend_session *session, mongoc_client_t *client, const struct held *held,
+static int contend(struct backend_session *session, mongoc_client_t *client, const struct mongo_held *held,
                    bool *changed, struct fault *fault)
 {
         const struct mongo_owner owner = { held->owner, held->term_ms, held->since };
-        struct held again;
+        struct mongo_held again;
         int result = mongo_rivals_contend(session->env->rivals, client, &owner, fault);
         int error;
 
         if (result != BACKEND_E_BUSY)
                 return result;
         /* A release between the look and the question has been told already: nothing would end the wait. */
-        error = look(session, client, &again, fault);
+        error = mongo_session_look(session, client, &again, fault);
         *changed = !error && (strcmp(again.owner, held->owner) != 0 || again.fence != held->fence);
         return error ? error : result;
 }
@@ -286,13 +217,13 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
 {
         struct mongo_instance *instance = session->env->instance;
         struct mongo_term term;
-        struct held held;
+        struct mongo_held held;
         int64_t fence;
         bool changed = false;
         int result = mongo_instance_term(instance, &term, fault);
 
         if (!result)
-                result = locate(session, client, &held, fault);
+                result = mongo_session_locate(session, client, &held, fault);
         if (result)
                 return result;
         if (!held.exists) {
@@ -301,7 +232,7 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                         result = fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s' in MongoDB",
                                            session->name);
                 if (!result)
-                        result = create(session, client, fault);
+                        result = mongo_session_create(session, client, fault);
                 opened->created = result == 0; /* if it is also taken */
                 return result ? result : 1;
         }
@@ -338,7 +269,7 @@ static void session_end(struct backend_session *session)
         free(session);
 }
 
-/* Sessions here have one layout. A library may name its dialect anyway, and need not know the backend. */
+/* Sessions here have one dialect. A library may name its dialect anyway, and need not know the backend. */
 static bool is_dialect(struct slice name)
 {
         for (const struct library *library = libraries; library->name; library++)
@@ -405,8 +336,8 @@ static int fenced(const struct backend_session *session, struct fault *fault)
 
 int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
 {
-        struct held held;
-        int result = look(session, client, &held, fault);
+        struct mongo_held held;
+        int result = mongo_session_look(session, client, &held, fault);
 
         if (result)
                 return result;
@@ -424,7 +355,7 @@ int mongo_confirm(struct backend_session *session, struct opened *opened, struct
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
         struct mongo_term term;
-        struct held held;
+        struct mongo_held held;
         int64_t fence;
         bool ours;
         int result = use.client ? mongo_instance_term(session->env->instance, &term, fault)
@@ -432,7 +363,7 @@ int mongo_confirm(struct backend_session *session, struct opened *opened, struct
 
         assert(session->phase == MONGO_OWNED);
         if (!result)
-                result = look(session, use.client, &held, fault);
+                result = mongo_session_look(session, use.client, &held, fault);
         if (result)
                 return result;
         ours = (strcmp(held.owner, session->owner) == 0 && held.fence == session->fence) ||

@@ -377,11 +377,11 @@ START_TEST(what_another_program_wrote_is_read)
         /* The owner is taken out of the document when the session is closed. */
         printed = mongo_python(server,
                                "import time\n"
-                               "session = db[names[0]]['session']\n"
+                               "session, own = document(names[0])\n"
                                "for _ in range(500):\n"
-                               "    if 'gramd_owner' not in session.find_one({'_id': 0}): break\n"
+                               "    if 'gramd_owner' not in session.find_one(own): break\n"
                                "    time.sleep(0.02)\n"
-                               "session.update_one({'_id': 0}, {'$set': {'user_id': 7}})\n",
+                               "session.update_one(own, {'$set': {'user_id': 7}})\n",
                                name, NULL);
         s = wire_open(c, "'%s', {backend: 'mongo'}", name);
         expect(c, "[7]", "get(%d, ['user_id'])", s);

@@ -366,18 +366,21 @@ int main(void)
 {
         Suite *suite = suite_create("outage");
         TCase *tcase = tcase_create("outage");
+        TCase *writes = tcase_create("writes"); /* test_in_shared.sh runs these again */
         SRunner *runner = srunner_create(suite);
         int failed;
 
         tcase_set_timeout(tcase, TEST_TIMEOUT_S);
+        tcase_set_timeout(writes, TEST_TIMEOUT_S);
         suite_add_tcase(suite, tcase);
+        suite_add_tcase(suite, writes);
         tcase_add_loop_test(tcase, a_server_that_is_away_at_the_start, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, a_server_that_dies_and_comes_back, 0, MONGO_KINDS);
-        tcase_add_test(tcase, a_server_stopped_in_the_middle_of_a_write);
+        tcase_add_test(writes, a_server_stopped_in_the_middle_of_a_write);
         tcase_add_test(tcase, no_request_waits_longer_than_its_deadline);
         tcase_add_test(tcase, a_slow_server_does_not_hold_up_files);
-        tcase_add_test(tcase, a_primary_that_steps_down);
-        tcase_add_test(tcase, a_batch_that_fails_halfway);
+        tcase_add_test(writes, a_primary_that_steps_down);
+        tcase_add_test(writes, a_batch_that_fails_halfway);
         tcase_add_test(tcase, a_wrong_password);
         tcase_add_test(tcase, encrypted_connections);
         tcase_add_test(tcase, invalid_uris_are_refused_at_the_start);

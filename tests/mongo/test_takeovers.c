@@ -2,8 +2,8 @@
  * A random run. Three daemons compete for some sessions; the network between each of them and the server
  * delays and reorders. Owners are frozen, cut off or killed in the middle of their writes, and come back;
  * what they had sent arrives late. At no moment do two daemons answer `lease` with time left for one session,
- * and what a successor has written is never replaced. $GRAMD_TEST_ROUNDS rounds of SESSIONS takeovers each,
- * from $GRAMD_TEST_SEED.
+ * and what a successor has written is never replaced. Half of the sessions are in the shared
+ * layout. $GRAMD_TEST_ROUNDS rounds of SESSIONS takeovers each, from $GRAMD_TEST_SEED.
  */
 
 #include <stdio.h>
@@ -150,7 +150,8 @@ static void start_node(struct world *world, struct node *node)
                                 node->proxy->port);
         node->daemon =
                 daemon_start(.config = "idle-close = 0\n",
-                             .flags = { "--mongo", node->uri, "--mongo-term", "1", "--log-level", "error" });
+                             .flags = { "--mongo", node->uri, "--mongo-term", "1", "--log-level", "error",
+                                        "--mongo-layout", node == world->nodes ? "shared" : "own" });
         connect_node(node);
         mongo_proxy_delay(node->proxy, 10, 30, 200);
 }
@@ -236,6 +237,11 @@ START_TEST(takeovers)
                 TEST_FREED char *stem = test_format("fight%d", i);
 
                 world.names[i] = mongo_name(stem);
+                if (i % 2)
+                        free(mongo_python(
+                                server,
+                                "db[names[0]].session.insert_one({'_id': 0, 'dc_id': 2, 'date': 0})\n",
+                                world.names[i], NULL));
                 take(&world, 0, i);
         }
         for (int round = 0; round < (rounds ? atoi(rounds) : ROUNDS); round++)

@@ -151,6 +151,10 @@ static void launch(struct daemon *daemon)
         }
         for (size_t i = 0; i < 8 && daemon->setup.flags[i]; i++)
                 argument(&arguments, daemon->setup.flags[i]);
+        if (getenv("GRAMD_TEST_MONGO_LAYOUT")) {
+                argument(&arguments, "--mongo-layout");
+                argument(&arguments, getenv("GRAMD_TEST_MONGO_LAYOUT"));
+        }
         daemon->pid = fork();
         ck_assert_int_ge(daemon->pid, 0);
         if (daemon->pid == 0) {

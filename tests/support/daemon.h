@@ -9,7 +9,8 @@
  *     DAEMON d = daemon_start(.config = "log-level = debug\n");
  *     ...                       at the end of the scope: SIGTERM, exit status 0 expected, all removed
  *
- * $GRAMD_WRAPPER, words before the program's name (a valgrind command), is honoured.
+ * $GRAMD_WRAPPER, words before the program's name (a valgrind command), is honoured. $GRAMD_TEST_MONGO_LAYOUT
+ * is the layout of new sessions on MongoDB.
  */
 
 #include <stdbool.h>

@@ -29,10 +29,10 @@ void mongo_peek_end(struct mongo_peek **pointer)
         *pointer = NULL;
 }
 
-struct mongo_peer mongo_peek_peer(struct mongo_peek *peek, const char *database, int64_t id)
+/* Takes the filter. */
+static struct mongo_peer read_peer(struct mongo_peek *peek, const char *database, bson_t *filter)
 {
         mongoc_collection_t *peers = mongoc_client_get_collection(peek->client, database, "peers");
-        bson_t *filter = BCON_NEW("_id", BCON_INT64(id));
         mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(peers, filter, NULL, NULL);
         struct mongo_peer found = { 0 };
         const bson_t *document;
@@ -52,6 +52,14 @@ struct mongo_peer mongo_peek_peer(struct mongo_peek *peek, const char *database,
         bson_destroy(filter);
         mongoc_collection_destroy(peers);
         return found;
+}
+
+struct mongo_peer mongo_peek_peer(struct mongo_peek *peek, const char *name, int64_t id)
+{
+        TEST_FREED char *key = test_format("%s/%016llx", name, (unsigned long long)id ^ 1ull << 63);
+        struct mongo_peer found = read_peer(peek, name, BCON_NEW("_id", BCON_INT64(id)));
+
+        return found.exists ? found : read_peer(peek, "gramd", BCON_NEW("_id", BCON_UTF8(key)));
 }
 
 void mongo_peek_command(struct mongo_peek *peek, const char *json)

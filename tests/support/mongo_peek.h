@@ -18,7 +18,8 @@ struct mongo_peer {
         int64_t access_hash;
         int64_t fence;
 };
-struct mongo_peer mongo_peek_peer(struct mongo_peek *peek, const char *database, int64_t id);
+/* Of this session, in whichever layout it is. */
+struct mongo_peer mongo_peek_peer(struct mongo_peek *peek, const char *name, int64_t id);
 /* Runs one command, as JSON, on the database admin. If it fails, so does the test. */
 void mongo_peek_command(struct mongo_peek *peek, const char *json);
 

@@ -243,7 +243,11 @@ char *mongo_python(const struct mongo_server *server, const char *script, ...)
                                    "import pymongo\n"
                                    "from bson.int64 import Int64\n"
                                    "db = pymongo.MongoClient(sys.argv[1], serverSelectionTimeoutMS=10000)\n"
-                                   "names = sys.argv[2:]\n";
+                                   "names = sys.argv[2:]\n"
+                                   "def document(name):\n"
+                                   "    own = (db[name]['session'], {'_id': 0})\n"
+                                   "    return own if own[0].find_one(own[1]) else (db['gramd']['session'], "
+                                   "{'_id': name})\n";
         TEST_FREED char *path = test_format("script.%d.%llx.py", (int)getpid(), test_now_ms());
         TEST_FREED char *text = test_format("%s%s", head, script);
         char *words = test_format("%s", "");

@@ -47,8 +47,9 @@ void mongo_server_thaw(struct mongo_server *server);
 char *mongo_name(const char *stem);
 
 /*
- * Runs Python against the server, with `db` (pymongo's client), `names` (the further arguments) and the
- * libraries of mongo.txt. Returns what it prints, malloc'ed. If it fails, so does the test.
+ * Runs Python against the server, with `db` (pymongo's client), `names` (the further arguments),
+ * `document(name)` (collection and filter of a session's document, in either layout) and the libraries of
+ * mongo.txt. Returns what it prints, malloc'ed. If it fails, so does the test.
  */
 char *mongo_python(const struct mongo_server *server, const char *script, ...) __attribute__((sentinel));
 
