@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compares Pyrofork's MongoStorage with gramd on the same server. Eight bots run, each a process with a session.
+"""Compares Pyrofork's MongoStorage with gramd on the same server, in both layouts. Eight bots run, each a process with a
+session.
 
 Needs `make build mongo-servers`. The server is SecantusDB, or the one in $GRAMD_TEST_MONGO_URI. Both storages take
 turns in each round. It prints the calls a second of all bots together, and the ratio within a round: median, minimum
-and maximum. Then it compares look-ups among 10,000 cached peers, in a session on MongoDB and in a file. With --json
-it prints one object a line.
+and maximum: gramd's own layout to MongoStorage, and gramd's shared layout to its own one. Then it compares look-ups among
+10,000 cached peers, in a session on MongoDB and in a file. With --json it prints one object a line.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ NEW = 0.05  # share of new peers among the rows of a bot that knows most of them
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 WORKING_SET = 10000
+LAYOUTS = ("own", "shared")
+SHARED_TARGET = 1  # of the shared layout's rate to the own one's
 
 
 def rows(first: int, count: int) -> list[tuple]:
@@ -51,6 +54,11 @@ async def gramd_storage(_: str, name: str, backend: str = "mongo"):
     from gramd.pyrogram import GramdStorage
 
     return GramdStorage(name, backend=backend)
+
+
+def use_layout(layout: str) -> None:
+    """Bots that start from now on, and this process, talk to the daemon with this layout."""
+    os.environ["GRAMD_SOCKET"] = f"{os.environ['BENCH_SOCKETS']}/{layout}"
 
 
 class Bot:
@@ -159,10 +167,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def report(line: str, theirs: list[float], ours: list[float], target: float, unit: str) -> None:
+def report(line: str, theirs: list[float], ours: list[float], target: float, unit: str, of: str = "MongoStorage") -> None:
     ratios = [b / a for a, b in zip(theirs, ours)]
     if "--json" in sys.argv:
-        print(json.dumps({"line": line, "unit": unit, "theirs": theirs, "ours": ours, "ratio": ratios, "target": target}))
+        figures = {"theirs": theirs, "ours": ours, "ratio": ratios, "target": target}
+        print(json.dumps({"line": line, "of": of, "unit": unit, **figures}))
         return
     print(
         f"{line:22} {statistics.median(theirs):9.0f} → {statistics.median(ours):9.0f} {unit:6}"
@@ -173,17 +182,25 @@ def report(line: str, theirs: list[float], ours: list[float], target: float, uni
 
 def measure(uri: str) -> None:
     stem = f"bench-{os.getpid()}-"
-    theirs, ours = [], []
+    theirs: list[dict[str, float]] = []
+    ours: dict[str, list[dict[str, float]]] = {layout: [] for layout in LAYOUTS}
     for turn in range(ROUNDS):
-        theirs.append(all_bots(own_storage, uri, f"{stem}own{turn}-"))
-        ours.append(all_bots(gramd_storage, uri, f"{stem}ours{turn}-"))
+        theirs.append(all_bots(own_storage, uri, f"{stem}theirs{turn}-"))
+        for layout in LAYOUTS if turn % 2 else reversed(LAYOUTS):
+            use_layout(layout)
+            ours[layout].append(all_bots(gramd_storage, uri, f"{stem}{layout}{turn}-"))
+    own, shared = ours["own"], ours["shared"]
     for phase, (_, target) in PHASES.items():
-        report(phase, [one[phase] for one in theirs], [one[phase] for one in ours], target, "/s")
+        report(phase, [one[phase] for one in theirs], [one[phase] for one in own], target, "/s")
+    for phase in PHASES:
+        line = f"{phase}, shared"
+        report(line, [one[phase] for one in own], [one[phase] for one in shared], SHARED_TARGET, "/s", "layout own")
+    use_layout("own")
     sets: dict[str, list[float]] = {"mongo": [], "file": []}
     for turn in range(ROUNDS):
         for backend, rates in sets.items():
             rates.append(asyncio.run(working_set(f"{stem}set{turn}-{backend}", backend)))
-    report("warm, file → MongoDB", sets["file"], sets["mongo"], 0.9, "/s")
+    report("warm, file → MongoDB", sets["file"], sets["mongo"], 0.9, "/s", "file")
 
 
 def main() -> None:
@@ -202,10 +219,12 @@ def main() -> None:
                 running.append(subprocess.Popen([*command, "--storage-path", f"{scratch}/db", "--log-level", "ERROR"]))
                 wait_for(("127.0.0.1", port))
                 uri = f"mongodb://127.0.0.1:{port}"
-            os.environ["GRAMD_SOCKET"] = f"{scratch}/socket"
-            daemon = [BUILD / "gramd", "--config", "/dev/null", "--socket", f"{scratch}/socket", "--log-level", "error"]
-            running.append(subprocess.Popen([*daemon, "--data", f"{scratch}/data", "--mongo", uri]))
-            wait_for(f"{scratch}/socket")
+            os.environ["BENCH_SOCKETS"] = scratch
+            for layout in LAYOUTS:
+                daemon = [BUILD / "gramd", "--config", "/dev/null", "--log-level", "error"]
+                files = ["--socket", f"{scratch}/{layout}", "--data", f"{scratch}/data-{layout}"]
+                running.append(subprocess.Popen([*daemon, *files, "--mongo", uri, "--mongo-layout", layout]))
+                wait_for(f"{scratch}/{layout}")
             measure(uri)
         finally:
             for process in reversed(running):
