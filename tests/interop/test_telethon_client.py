@@ -333,3 +333,33 @@ async def test_a_client_whose_event_loop_does_not_run_keeps_the_lease(
     await asyncio.to_thread(loop.run_until_complete, stopped())
     await asyncio.to_thread(loop.run_until_complete, client._disconnect())
     loop.close()
+
+
+async def test_a_client_that_begins_to_connect_while_its_session_is_left(
+    daemon: Daemon, offline: None
+) -> None:
+    """It has read the session before this is closed, and is disconnected first."""
+    session = GramdSession("acc")
+    client = client_with(session)
+    replace, loop = session._replace, asyncio.get_running_loop()
+    connected: list[bool] = []
+
+    def replacing(old: Any, new: Any) -> Any:  # in a thread
+        if old is not None:
+            asyncio.run_coroutine_threadsafe(client.connect(), loop).result(20)
+            connected.append(client.is_connected())
+        return replace(old, new)
+
+    def closing(opened: Any) -> None:
+        connected.append(client.is_connected())
+        close(opened)
+
+    close = session._save_and_close
+    session._replace, session._save_and_close = replacing, closing
+    leave(session)
+    while len(connected) < 2:
+        await asyncio.sleep(0.005)
+    await client._disconnect()
+    assert connected == [True, False]
+    session.close()  # the client has opened it again: this daemon is not drained
+    await closed(session)

@@ -29,7 +29,7 @@ async def update_until_disconnected(client: TelegramClient) -> int:
         n += 1
         client.session.process_entities(met(user(1000 + n)))
         client.session.set_update_state(5, state(n))
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
     return n
 
 

@@ -113,11 +113,23 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
-            try:
-                if opened.session.ended is None:
-                    wait(opened.unsaved.stored)
-            finally:
-                run(shared.close(opened.client, opened.session))
+            self._close(opened)
+
+    def _close(self, opened: Opened) -> None:
+        try:
+            if opened.session.ended is None:
+                wait(opened.unsaved.stored)
+        finally:
+            run(shared.close(opened.client, opened.session))
+
+    def _save_and_close(self, opened: Opened) -> None:
+        try:
+            if opened.session.ended is None:
+                wait(opened.unsaved.save)
+        except errors.Error as error:
+            log.warning("session %s is not saved: %s", self.name, error)
+        finally:
+            self._close(opened)
 
     def delete(self) -> bool:
         self.close()
@@ -327,51 +339,62 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     def _leave(self, reason: str) -> Any:
         """The same with `on_leave`."""
-        clients = self._clients()
         if self._on_leave is None:
-            return self._hand_over(clients, reason)
+            return self._hand_over(reason)
+        clients = self._clients()
         if clients:
             return _run_in(clients[0]._loop, _call(self._on_leave, reason))
         return self._on_leave(reason)
 
-    async def _hand_over(self, clients: list[TelegramClient], reason: str) -> None:
+    async def _hand_over(self, reason: str) -> None:
         """Disconnects the clients, saves, and closes the session: from then on another host may use the
         key."""
-        in_thread = asyncio.get_running_loop().run_in_executor  # closing blocks
-        opened = await in_thread(None, self._present)
+        in_thread = asyncio.get_running_loop().run_in_executor  # what follows blocks
+        opened = await in_thread(None, self._replace, None, None)
         if opened is None:
             return
-        limit = stop.LEAVE_TIMEOUT + 2 * stop.STOP_TIMEOUT
-        if len(clients) > 1:  # the first that disconnects closes the session
-            await asyncio.gather(*(_run_in(each._loop, each._disconnect(), limit) for each in clients))
-        stopped = await asyncio.gather(
-            *(_run_in(each._loop, self._stop(each, stop.LEAVE_TIMEOUT), limit) for each in clients)
-        )
-        if all(stopped):
-            await in_thread(None, self._close_left, opened)
+        clients = self._clients()
+        if len(clients) > 1:  # the first that is stopped closes the session
+            await _in_loops(clients, TelegramClient._disconnect)
+        stopped = await _in_loops(clients, self._stop_to_leave)
+        if await in_thread(None, self._replace, opened, None) is not opened:
+            return  # a client has closed it when it disconnected
+        # A client that begins to connect from here on must open the session, and the daemon refuses that. One
+        # that has begun in the meantime has read the session already.
+        stopped = await _in_loops(self._clients(), self._stop_if_connected) and stopped
+        if stopped:
+            await in_thread(None, self._save_and_close, opened)
         else:
             opened.session.give_up(reason)
+            await in_thread(None, self._replace, None, opened)
 
-    def _present(self) -> Optional[Opened]:
+    def _replace(self, old: Optional[Opened], new: Optional[Opened]) -> Optional[Opened]:
+        """What is open. If that is `old`, it becomes `new`."""
         with self._lock:  # `_open` may not have returned yet
-            return self._opened
+            opened = self._opened
+            if opened is old:
+                self._opened = new
+            return opened
 
-    def _close_left(self, opened: Opened) -> None:
-        if self._opened is not opened:  # a client has closed it when it disconnected
-            return
-        try:
-            self.save()
-        except errors.Error as error:
-            log.warning("session %s is not saved: %s", self.name, error)
-        finally:
-            self.close()
+    # ---- these run in the client's event loop ----
 
     async def _stop(self, client: TelegramClient, limit: Optional[float] = None) -> bool:
-        """In the client's event loop. Disconnects the client. If that fails or takes too long, closes only
-        its connection. Whether the client can use the key no longer."""
+        """Disconnects the client. If that fails or takes too long, closes only its connection. Whether the
+        client can use the key no longer."""
         if not await within_limit(_disconnect(client), self.name, limit):
             await within_limit(client._sender.disconnect(), self.name)
-        return not client.is_connected() and not client._sender._connect_lock.locked()
+        return not _uses_key(client)
+
+    async def _stop_to_leave(self, client: TelegramClient) -> bool:
+        return await self._stop(client, stop.LEAVE_TIMEOUT)
+
+    async def _stop_if_connected(self, client: TelegramClient) -> bool:
+        return not _uses_key(client) or await self._stop_to_leave(client)
+
+
+def _uses_key(client: TelegramClient) -> bool:
+    """Whether it is connected or connecting."""
+    return bool(client.is_connected() or client._sender._connect_lock.locked())
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], argument: Any) -> None:
@@ -402,6 +425,14 @@ async def _run_in(
     return running.result()
 
 
+async def _in_loops(
+    clients: list[TelegramClient], work: Callable[[TelegramClient], Coroutine[Any, Any, Any]]
+) -> bool:
+    """Whether `work` has succeeded with each client, in its event loop."""
+    limit = stop.LEAVE_TIMEOUT + 2 * stop.STOP_TIMEOUT
+    return all(await asyncio.gather(*(_run_in(each._loop, work(each), limit) for each in clients)))
+
+
 async def _disconnect(client: TelegramClient) -> None:
     async with client._sender._connect_lock:  # it may be connecting: `disconnect` would have no effect
         pass
@@ -410,7 +441,7 @@ async def _disconnect(client: TelegramClient) -> None:
         if inspect.isawaitable(done):
             await done
     except errors.Error as error:  # the client stores its states when it disconnects
-        log.warning("disconnecting after the session was lost: %s", error)
+        log.warning("what the client stores when it disconnects: %s", error)
 
 
 def _look_up(
