@@ -6,6 +6,9 @@ Needs `make build mongo-servers`. The server is SecantusDB, or the one in $GRAMD
 turns in each round. It prints the calls a second of all bots together, and the ratio within a round: median, minimum
 and maximum: gramd's own layout to MongoStorage, and gramd's shared layout to its own one. Then it compares look-ups among
 10,000 cached peers, in a session on MongoDB and in a file. With --json it prints one object a line.
+
+SecantusDB writes to one collection at a time, and syncs meanwhile: sessions in the shared layout wait for each other's
+writes there, which they do not on MongoDB.
 """
 
 from __future__ import annotations
