@@ -53,9 +53,9 @@ def _cause(world: World, holds: list[Hold], former: int, since: int, until: int)
     return "exit" if ended <= {"close", "exit"} else "dropped"
 
 
-def undisturbed(world: World, host: int, since: int, until: int) -> bool:
+def undisturbed(world: World, host: int, since: int, until: int, allowed: str = "") -> bool:
     return not any(
-        each.host == host and each.what != "drain" and each.start < until and each.end > since
+        each.host == host and each.what != allowed and each.start < until and each.end > since
         for each in world.disturbances
     )
 
@@ -71,15 +71,17 @@ def _was_watching(world: World, host: int, former: int, since: int, until: int) 
 
 
 def _death(world: World, change: Change, holds: list[Hold]) -> None:
-    """Fills in `died` and `least` where the new owner was watching before the former one died, and was well."""
+    """Fills in `died` and `least` where the former owner was not started again, because a start may take its sessions
+    back, and where the new owner was watching before, and was well."""
     opened = max(hold.opened for hold in holds)
     kills = [
         each.start
         for each in world.disturbances
-        if each.host == change.former and each.what == "kill" and opened < each.start < change.t
+        if each.host == change.former and each.what == "kill" and opened < each.start < change.t < each.end
     ]
-    died = min(kills, default=0)  # a start that is killed, too, never had the session
-    renewed = [event["t"] for event in world.renewals.get(change.former, []) if event["ok"] and event["t"] < died]
+    died = min(kills, default=0)
+    known = world.renewals.get(change.former, [])
+    renewed = [event["sent"] for event in known if event["ok"] and event["t"] < died and event["sent"] < change.t]
     if not renewed or not any(hold.opened < died < hold.relied_until for hold in holds):
         return
     least = max(renewed) + world.term * 4 // 3
@@ -87,10 +89,6 @@ def _death(world: World, change: Change, holds: list[Hold]) -> None:
         return
     if not undisturbed(world, change.owner, max(renewed), change.t):
         return
-    # If a start of the former owner has had the session meanwhile, this is not the time from its death.
-    for call in world.opens(change.session):
-        if call.host == change.former and died < call.end < change.t:
-            return
     change.died, change.least = died, least
 
 

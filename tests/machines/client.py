@@ -141,13 +141,21 @@ class Client:
                     known[register] = value
             await asyncio.sleep(self._dice.uniform(0.002, 0.08))
 
+    async def _write_one(self, hold: Hold, register: str, repeats: float, known: dict[str, Any]) -> bool:
+        value = self._dice.choice(VALUES)
+        if self._dice.random() < repeats:
+            if known.get(register) is None:
+                known[register] = (await self.read(hold, register))[1]
+            value = known[register] if known[register] in VALUES else value
+        return await self.write(hold, register, value)
+
     async def _write_for(self, hold: Hold, end: float, known: dict[str, Any]) -> None:
+        """Half of what it writes equals what was read; in some holds, all. Some writes are sent together."""
+        repeats = self._dice.choice((0.5, 0.5, 1.0))
         while not hold.over.is_set() and now() < min(end, hold.until):
-            register = self._dice.choice(self._registers)
-            value = self._dice.choice(VALUES)
-            if known.get(register) is not None and self._dice.random() < 0.5:
-                value = known[register]  # equals what was read
-            if not await self.write(hold, register, value):
+            registers = self._dice.sample(self._registers, min(len(self._registers), self._dice.choice((1, 1, 1, 4))))
+            good = await asyncio.gather(*(self._write_one(hold, each, repeats, known) for each in registers))
+            if not all(good):
                 await self._call(hold, "info", "info", [])
             await asyncio.sleep(self._dice.uniform(0.002, 0.12))
 

@@ -213,6 +213,17 @@ class Run:
         await self._pause(*self.dice.choice(((0.0, 0.1), (1.5, 2.5), (1.5, 2.5))))
         await host.start()
 
+    async def _kill_while_writing(self, host: Host) -> None:
+        """What the host has sent last arrives when others have its sessions."""
+        host.note("hold")
+        host.proxy.hold()
+        await self._pause(0.1, 0.4)
+        await host.kill()
+        await self._pause(1.6, 3.0)
+        host.proxy.heal()
+        host.note("heal")
+        await host.start()
+
     async def _upgrade(self, host: Host) -> None:
         await host.end()
         await self._pause(*self.dice.choice(((0.0, 0.1), (0.0, 0.1), (1.0, 2.5))))
@@ -263,7 +274,8 @@ class Run:
     async def _disturb(self) -> None:
         deeds: list[tuple[int, Callable[[Host], Awaitable[None]]]] = [
             (3, self._freeze),
-            (4, self._kill),
+            (6, self._kill),
+            (2, self._kill_while_writing),
             (3, self._upgrade),
             (2, self._cut),
             (2, self._hold),
@@ -402,7 +414,7 @@ def drive(seed: int, n_changes: int, seconds: float, term_s: float, keeping: Pat
         why = ""
         try:
             asyncio.run(run_once(Run(directory, seed, term_s), n_changes, seconds))
-        except (Failed, AssertionError, OSError, asyncio.TimeoutError) as failure:
+        except (Failed, AssertionError, OSError, asyncio.TimeoutError, asyncio.CancelledError) as failure:
             why = f"{type(failure).__name__}: {failure}"
         world, faults, start = judge(directory)
         for fault in faults[:20]:

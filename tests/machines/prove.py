@@ -59,7 +59,7 @@ class Story:
     def renewals(self, host: int, start: float, end: float) -> None:
         t = start
         while t < end:
-            self.put(t, "renewal", h=host, done=round((t + 1) * MS), ok=True)
+            self.put(t, "renewal", h=host, sent=round(t * MS), done=round((t + 1) * MS), ok=True)
             t += TERM / 3
 
     def finished(self, end: float) -> list[Event]:

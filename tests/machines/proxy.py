@@ -28,7 +28,8 @@ class Connection:
         self.open = asyncio.Event()
         """While it is cleared, this connection forwards nothing to the server."""
         self.open.set()
-        self._renewals: dict[int, int] = {}
+        self._renewals: dict[int, tuple[int, int]] = {}
+        """Of each request that renews: when it came, and when it was forwarded."""
 
     async def run(self) -> None:
         up = asyncio.ensure_future(self._up())
@@ -64,6 +65,7 @@ class Connection:
                     await asyncio.sleep(delay)
                 await self.open.wait()
                 await self._proxy.open.wait()
+                self._note_forwarded(message)
                 self.to_server.write(message)
                 await self.to_server.drain()
         with contextlib.suppress(ConnectionError, OSError):
@@ -89,15 +91,21 @@ class Connection:
         renews = any("counter" in row.get("u", {}).get("$set", {}) for row in command.rows("updates"))
         begins = command.name == "insert" and not any(row.get("dead") for row in command.rows("documents"))
         if renews or begins:
-            self._renewals[mongo_messages.request_id(message)] = now()
+            self._renewals[mongo_messages.request_id(message)] = (now(), 0)
+
+    def _note_forwarded(self, message: bytes) -> None:
+        request = mongo_messages.request_id(message)
+        if request in self._renewals:
+            self._renewals[request] = (self._renewals[request][0], now())
 
     def _note_answer(self, message: bytes) -> None:
-        sent = self._renewals.pop(mongo_messages.response_to(message), None)
-        if sent is None:
+        times = self._renewals.pop(mongo_messages.response_to(message), None)
+        if times is None:
             return
+        came, sent = times
         answer = mongo_messages.parse(message)
         good = answer is not None and answer.body.get("n") == 1 and not answer.body.get("writeErrors")
-        self._proxy.history.put("renewal", t=sent, h=self._proxy.host, done=now(), ok=good)
+        self._proxy.history.put("renewal", t=came, h=self._proxy.host, sent=sent, done=now(), ok=good)
 
 
 class Proxy:

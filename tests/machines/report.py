@@ -33,7 +33,7 @@ def _handed_over(world: World, found: list[Change], cause: str) -> list[float]:
         if change.cause == cause
         and change.closed != NEVER
         and change.taken.start < change.closed
-        and undisturbed(world, change.former, change.closed, change.t)
+        and undisturbed(world, change.former, change.closed, change.t, allowed="drain")
         and undisturbed(world, change.owner, change.closed, change.t)
     ]
 
