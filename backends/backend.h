@@ -43,6 +43,7 @@ struct fault_holder {
 struct backend_wait {
         char owner[40];
         int64_t seen;
+        int64_t in_ms; /* not before; 0: it does not know */
 };
 
 /* `text` is for people: what happened, to which session, what to do. It never holds key material. */

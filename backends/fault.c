@@ -25,7 +25,8 @@ int fault_set(struct fault *fault, int error, const char *format, ...)
         int length;
 
         assert(error <= BACKEND_E_NOT_FOUND && error >= BACKEND_E_OPTION);
-        fault->file[0] = fault->holder.host[0] = '\0';
+        fault->file[0] = fault->holder.host[0] = fault->wait.owner[0] = '\0';
+        fault->wait.in_ms = 0;
         va_start(args, format);
         length = vsnprintf(fault->text, sizeof(fault->text), format, args);
         va_end(args);

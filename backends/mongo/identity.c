@@ -164,12 +164,12 @@ int mongo_read_states(struct backend_session *session, mongoc_client_t *client, 
 
 /* ---- indexes ---- */
 
-/* In the shared layout the session comes first. `key` NULL: and nothing follows it. */
+/* In the shared layout an index of rows begins with the session. `key` NULL: and nothing follows it. */
 static int make_index(struct backend_session *session, mongoc_client_t *client, const char *collection,
                       const char *key, struct fault *fault)
 {
         enum { OPTIONS_CONFLICT = 85, KEY_SPECS_CONFLICT = 86 };
-        bool shared = session->place.layout == MONGO_SHARED;
+        bool shared = session->place.layout == MONGO_SHARED && strcmp(collection, "session") != 0;
         mongoc_database_t *database = mongo_place_database(client, &session->place);
         MONGO_BSON fields = bson_new();
         char name[64];
@@ -207,6 +207,8 @@ int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client,
                 result = make_index(session, client, "usernames", "peer_id", fault);
         if (!result && shared)
                 result = make_index(session, client, "update_state", NULL, fault);
+        if (!result && shared) /* for stray.c */
+                result = make_index(session, client, "session", MONGO_OWNER, fault);
         if (!result && shared)
                 atomic_store(&session->env->shared_indexed, true);
         return result;

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fence.h"
 #include "instance.h"
+#include "look.h"
 #include "release.h"
 #include "rival.h"
 
@@ -291,11 +293,14 @@ static const struct option mongo_options[] = {
 
 static void env_free(struct backend_env *env)
 {
+        if (env->looks)
+                mongo_looks_stop(env->looks);
         if (env->rivals)
                 mongo_rivals_stop(env->rivals);
         if (env->instance)
                 mongo_instance_stop(env->instance);
         mongo_releases_free(env->releases);
+        mongo_fences_free(env->fences);
         if (atomic_load(&env->pool))
                 mongoc_client_pool_destroy(atomic_load(&env->pool));
         mongoc_uri_destroy(env->uri);
@@ -333,7 +338,9 @@ static int mongo_start(const struct backend_config *config, const union option_v
         fresh->releases = fresh->where ? mongo_releases_new(fresh) : NULL;
         fresh->instance = fresh->releases ? mongo_instance_start(fresh) : NULL;
         fresh->rivals = fresh->instance ? mongo_rivals_start(fresh) : NULL;
-        if (!fresh->rivals) {
+        fresh->fences = fresh->rivals ? mongo_fences_new() : NULL;
+        fresh->looks = fresh->fences ? mongo_looks_start(fresh) : NULL;
+        if (!fresh->looks) {
                 env_free(fresh);
                 return mongo_no_memory(fault);
         }
@@ -349,7 +356,10 @@ static void mongo_stop(struct backend_env *env)
 
 static int64_t mongo_lease(const struct backend_session *session)
 {
-        return mongo_instance_left(session->env->instance, atomic_load(&session->epoch));
+        int64_t left_ms = mongo_instance_left(session->env->instance, atomic_load(&session->epoch));
+        int64_t looked_ms = mongo_looked_left(session->env->looks, session->looked);
+
+        return looked_ms < left_ms ? looked_ms : left_ms;
 }
 
 static size_t mongo_unreleased(const struct backend_env *env)

@@ -10,6 +10,8 @@
  *     layout.c     where a session's documents are, and their ids
  *     release.c    sessions given back to other daemons
  *     locate.c     the layout in which a session is
+ *     fence.c      fences, and documents that come from a backup
+ *     look.c       the sessions' documents are read again; stray.c those that name this daemon in vain
  *     session.c    one session: taken, confirmed, released, removed
  *     identity.c   its identity fields, update states and indexes
  *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
@@ -40,9 +42,15 @@ enum {
 #define MONGO_INDEXED "gramd_indexed"
 #define MONGO_OWN_DATABASE "gramd"
 
+struct mongo_fences;
 struct mongo_instance;
+struct mongo_looked;
+struct mongo_looks;
 struct mongo_releases;
 struct mongo_rivals;
+
+/* An option of reads that decide that something is not ours. */
+#define MONGO_READ_MAJORITY "readConcern", "{", "level", BCON_UTF8("majority"), "}"
 
 /* The rows of the backend's options. */
 enum mongo_option { MONGO_OPTION_URI, MONGO_OPTION_PREFIX, MONGO_OPTION_LAYOUT, MONGO_OPTION_TERM };
@@ -57,8 +65,22 @@ struct backend_env {
         struct mongo_releases *releases;
         struct mongo_instance *instance;
         struct mongo_rivals *rivals;
+        struct mongo_fences *fences;
+        struct mongo_looks *looks;
         atomic_bool shared_indexed; /* this start has made sure of the indexes of the shared layout */
         _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment has been reached once */
+};
+
+/* What a session's document says about its owner. */
+struct mongo_held {
+        bool exists;
+        char owner[MONGO_ID_BYTES]; /* empty: no owner */
+        int64_t fence;              /* 0: never owned */
+        int64_t term_ms;
+        int64_t since;
+        bool indexed;
+        bool bare;     /* as gramd creates it: nobody has taken it */
+        char born[25]; /* its MONGO_BORN; empty: it has none */
 };
 
 /*
@@ -82,6 +104,9 @@ struct backend_session {
         int64_t fence;
         char tried_owner[MONGO_ID_BYTES]; /* owner and fence of a compare-and-swap with an unknown outcome */
         int64_t tried_fence;
+        struct mongo_held tried_from; /* the document before it */
+        int64_t row_fence; /* a row has this fence, which is above the session's; 0: none is known */
+        struct mongo_looked *looked; /* look.c's; the loop reads it, too */
         int64_t lent_until_ms; /* of CLOCK_BOOTTIME: clients of the former start may rely on leases until then
                                 */
         bool expect_new;       /* the last batch had mostly new peers: expect the same of the next */
@@ -149,6 +174,9 @@ int mongo_confirm(struct backend_session *session, struct opened *opened, struct
 int mongo_close(struct backend_session *session, struct fault *fault);
 void mongo_leave(struct backend_session *session);
 int mongo_remove(struct backend_session *session, bool remove_peers, struct fault *fault);
+
+/* Matches the session's document as long as it says this about its owner. */
+void mongo_append_held(bson_t *filter, const struct mongo_held *held);
 
 /*
  * After a write that did not find what it expected: does the session's document still name this daemon?

@@ -12,7 +12,9 @@ struct pending_release {
         struct mongo_place place;
         char owner[MONGO_ID_BYTES];
         int64_t fence;
-        int64_t due_ms; /* of CLOCK_BOOTTIME: not before */
+        bool is_tried;          /* owner and fence of a swap that may have landed, or may still land */
+        struct mongo_held from; /* what it was to find */
+        int64_t due_ms;         /* of CLOCK_BOOTTIME: not before */
 };
 
 struct mongo_releases {
@@ -47,6 +49,23 @@ int mongo_release(struct mongo_releases *releases, mongoc_client_t *client, cons
                 return -1;
         note(releases, place);
         return 0;
+}
+
+/* Releases what the swap has taken. If it has not landed, the document gets its fence, as if it had landed
+ * and been released: so it cannot land any more. */
+static int release_tried(mongoc_client_t *client, const struct pending_release *tried, bson_error_t *error)
+{
+        MONGO_COLLECTION collection = mongo_place_collection(client, &tried->place, "session");
+        MONGO_BSON landed = bson_new();
+        MONGO_BSON before = bson_new();
+        MONGO_BSON update = BCON_NEW("$unset", "{", MONGO_OWNER, BCON_UTF8(""), "}", "$set", "{", MONGO_FENCE,
+                                     BCON_INT64(tried->fence), "}");
+
+        BCON_APPEND(landed, MONGO_OWNER, BCON_UTF8(tried->owner), MONGO_FENCE, BCON_INT64(tried->fence));
+        mongo_append_held(before, &tried->from);
+        MONGO_BSON filter = BCON_NEW("$or", "[", BCON_DOCUMENT(landed), BCON_DOCUMENT(before), "]");
+        mongo_place_append_session(filter, &tried->place);
+        return mongoc_collection_update_one(collection, filter, update, NULL, NULL, error) ? 0 : -1;
 }
 
 /* ---- those that wait ---- */
@@ -86,14 +105,36 @@ int64_t mongo_releases_due_ms(struct mongo_releases *releases)
         return due_ms;
 }
 
+bool mongo_releases_has(struct mongo_releases *releases, const char *key)
+{
+        bool has = false;
+
+        pthread_mutex_lock(&releases->lock);
+        for (const struct pending_release *at = releases->pending; at && !has; at = at->next)
+                has = strcmp(at->place.key, key) == 0;
+        pthread_mutex_unlock(&releases->lock);
+        return has;
+}
+
+static int write_one(struct mongo_releases *releases, mongoc_client_t *client,
+                     const struct pending_release *pending, bson_error_t *error)
+{
+        if (!pending->is_tried)
+                return mongo_release(releases, client, &pending->place, pending->owner, pending->fence,
+                                     error);
+        if (release_tried(client, pending, error))
+                return -1;
+        note(releases, &pending->place);
+        return 0;
+}
+
 void mongo_releases_write(struct mongo_releases *releases, mongoc_client_t *client, int64_t retry_ms)
 {
         struct pending_release *pending;
         bson_error_t error;
 
         while ((pending = take(releases, mongo_boot_ms()))) {
-                if (mongo_release(releases, client, &pending->place, pending->owner, pending->fence,
-                                  &error)) {
+                if (write_one(releases, client, pending, &error)) {
                         pending->due_ms = mongo_boot_ms() + retry_ms;
                         put(releases, pending);
                         return;
@@ -116,6 +157,8 @@ void mongo_release_later(struct mongo_releases *releases, const struct backend_s
                 pending->place = session->place;
                 memcpy(pending->owner, owners[i], sizeof(pending->owner));
                 pending->fence = fences[i];
+                pending->is_tried = i == 1;
+                pending->from = session->tried_from;
                 pending->due_ms = session->lent_until_ms;
                 atomic_fetch_add(&releases->n_pending, 1);
                 put(releases, pending);

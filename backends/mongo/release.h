@@ -19,8 +19,11 @@ void mongo_releases_free(struct mongo_releases *releases);
 /* Compare-and-swap on the session's document. 0: it is released, or had another owner. */
 int mongo_release(struct mongo_releases *releases, mongoc_client_t *client, const struct mongo_place *place,
                   const char *owner, int64_t fence, bson_error_t *error);
-/* The session could not be released: that is repeated until it succeeds. */
+/* The session could not be released: that is repeated until it succeeds. A swap of it that may still land
+ * finds another fence then, and does not match. */
 void mongo_release_later(struct mongo_releases *releases, const struct backend_session *session);
+/* Is one of this key to be released? */
+bool mongo_releases_has(struct mongo_releases *releases, const char *key);
 
 /* Writes those that are due. After a failure they are due again in `retry_ms`. */
 void mongo_releases_write(struct mongo_releases *releases, mongoc_client_t *client, int64_t retry_ms);

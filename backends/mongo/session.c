@@ -1,7 +1,7 @@
 /*
  * One session. Its document in the collection `session` names the owning instance and a fence. A daemon takes
  * the session by compare-and-swap on both. Fences come from a counter in the database `gramd`: so they rise
- * even if the document is deleted and created again.
+ * even if the document is deleted and created again (fence.c).
  */
 
 #include <assert.h>
@@ -10,7 +10,9 @@
 #include <time.h>
 
 #include "../dialect.h"
+#include "fence.h"
 #include "instance.h"
+#include "look.h"
 #include "release.h"
 #include "rival.h"
 #include "session.h"
@@ -49,8 +51,24 @@ static void append_seen(bson_t *filter, const char *key, const char *text)
         mongo_append_text(filter, key, *text ? slice_of(text) : SLICE_NONE);
 }
 
-int mongo_session_look(struct backend_session *session, mongoc_client_t *client, struct mongo_held *held,
-                       struct fault *fault)
+void mongo_append_held(bson_t *filter, const struct mongo_held *held)
+{
+        append_seen(filter, MONGO_OWNER, held->owner);
+        if (held->fence) {
+                BSON_APPEND_INT64(filter, MONGO_FENCE, held->fence);
+        } else { /* not one that was created since the look: locate.c */
+                BSON_APPEND_NULL(filter, MONGO_FENCE);
+                append_seen(filter, MONGO_BORN, held->born);
+        }
+}
+
+enum reading {
+        READ_NEWEST,   /* enough to find that the session is ours, or may be taken: a swap decides */
+        READ_MAJORITY, /* to find that it is not ours: that cannot be rolled back */
+};
+
+static int look(struct backend_session *session, mongoc_client_t *client, enum reading reading,
+                struct mongo_held *held, struct fault *fault)
 {
         MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
         MONGO_BSON filter = bson_new();
@@ -65,6 +83,8 @@ int mongo_session_look(struct backend_session *session, mongoc_client_t *client,
 
         *held = (struct mongo_held){ 0 };
         mongo_place_append_session(filter, &session->place);
+        if (reading == READ_MAJORITY)
+                BCON_APPEND(options, MONGO_READ_MAJORITY);
         cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         if (mongoc_cursor_next(cursor, &document)) {
                 held->exists = true;
@@ -82,50 +102,16 @@ int mongo_session_look(struct backend_session *session, mongoc_client_t *client,
         return result;
 }
 
-/* A fence that no owner has had, above `above`. */
-static int next_fence(struct backend_session *session, mongoc_client_t *client, int64_t above, int64_t *fence,
-                      struct fault *fault)
+int mongo_session_look(struct backend_session *session, mongoc_client_t *client, struct mongo_held *held,
+                       struct fault *fault)
 {
-        MONGO_COLLECTION collection = mongoc_client_get_collection(client, MONGO_OWN_DATABASE, "fences");
-        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(session->place.key));
-        bson_error_t error;
-
-        for (;;) {
-                MONGO_BSON update = BCON_NEW("$inc", "{", "fence", BCON_INT64(1), "}");
-                MONGO_BSON raise = BCON_NEW("$max", "{", "fence", BCON_INT64(above), "}");
-                MONGO_BSON upsert = BCON_NEW("upsert", BCON_BOOL(true));
-                mongoc_find_and_modify_opts_t *options = mongoc_find_and_modify_opts_new();
-                bson_t reply;
-                bson_iter_t iter, value;
-                bool done;
-
-                mongoc_find_and_modify_opts_set_update(options, update);
-                mongoc_find_and_modify_opts_set_flags(options, MONGOC_FIND_AND_MODIFY_UPSERT |
-                                                                       MONGOC_FIND_AND_MODIFY_RETURN_NEW);
-                done = mongoc_collection_find_and_modify_with_opts(collection, filter, options, &reply,
-                                                                   &error);
-                mongoc_find_and_modify_opts_destroy(options);
-                *fence = 0;
-                if (done && bson_iter_init(&iter, &reply) &&
-                    bson_iter_find_descendant(&iter, "value.fence", &value))
-                        mongo_read_number(&value, fence);
-                bson_destroy(&reply);
-                if (!done && mongo_is_duplicate(&error))
-                        continue; /* another daemon has inserted the counter at the same time */
-                if (!done)
-                        return mongo_fault(session->env, session->name, &error, fault);
-                if (*fence > above)
-                        return 0;
-                /* The counter is too low: it was lost, or comes from a backup. */
-                if (!mongoc_collection_update_one(collection, filter, raise, upsert, NULL, &error))
-                        return mongo_fault(session->env, session->name, &error, fault);
-        }
+        return look(session, client, READ_NEWEST, held, fault);
 }
 
 /* ---- taking ---- */
 
 /* Is the document this daemon's now? Then no other changes its identity: reads it. 1: it has another owner.
- */
+ * It is the first look at it. */
 static int begin(struct backend_session *session, mongoc_client_t *client, const struct mongo_term *term,
                  struct opened *opened, struct fault *fault)
 {
@@ -134,6 +120,7 @@ static int begin(struct backend_session *session, mongoc_client_t *client, const
         mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
+        int64_t since_ms = mongo_boot_ms();
         int result = 1;
 
         mongo_place_append_session(filter, &session->place);
@@ -147,6 +134,7 @@ static int begin(struct backend_session *session, mongoc_client_t *client, const
                 atomic_store(&session->epoch, term->epoch);
                 enter_phase(session, MONGO_OWNED);
                 session->tried_owner[0] = '\0';
+                mongo_looked_is_ours(session->env->looks, session, since_ms);
                 result = 0;
         } else if (mongoc_cursor_error(cursor, &error)) {
                 result = mongo_fault(session->env, session->name, &error, fault);
@@ -174,22 +162,26 @@ static int swap(struct backend_session *session, mongoc_client_t *client, const 
         int result = 0;
 
         mongo_place_append_session(filter, &session->place);
-        append_seen(filter, MONGO_OWNER, held->owner);
-        if (held->fence) {
-                BSON_APPEND_INT64(filter, MONGO_FENCE, held->fence);
-        } else { /* not one that was created since the look: locate.c */
-                BSON_APPEND_NULL(filter, MONGO_FENCE);
-                append_seen(filter, MONGO_BORN, held->born);
-        }
+        mongo_append_held(filter, held);
         snprintf(session->tried_owner, sizeof(session->tried_owner), "%s", term->id);
         session->tried_fence = fence;
+        session->tried_from = *held;
         if (!mongoc_collection_update_one(collection, filter, update, NULL, &reply, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
         matched = mongo_number_of(&reply, "matchedCount", 0);
         bson_destroy(&reply);
         if (result || matched == 0)
                 return result ? result : 1;
-        return begin(session, client, term, opened, fault);
+        result = mongo_fence_note_taken(session, client, fence, fault);
+        return result ? result : begin(session, client, term, opened, fault);
+}
+
+static struct mongo_seen seen_of(const struct backend_session *session, const struct mongo_held *held)
+{
+        int64_t term_ms = session->env->term_ms;
+
+        return (struct mongo_seen){ held->owner, held->fence,
+                                    held->term_ms > term_ms ? held->term_ms : term_ms };
 }
 
 /*
@@ -199,12 +191,14 @@ static int contend(struct backend_session *session, mongoc_client_t *client, con
                    bool *changed, struct fault *fault)
 {
         const struct mongo_owner owner = { held->owner, held->term_ms, held->since };
+        const struct mongo_seen seen = seen_of(session, held);
         struct mongo_held again;
         int result = mongo_rivals_contend(session->env->rivals, client, &owner, fault);
         int error;
 
         if (result != BACKEND_E_BUSY)
                 return result;
+        mongo_fence_watch(session, client, &seen);
         /* A release between the look and the question has been told already: nothing would end the wait. */
         error = mongo_session_look(session, client, &again, fault);
         *changed = !error && (strcmp(again.owner, held->owner) != 0 || again.fence != held->fence);
@@ -218,6 +212,7 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
         struct mongo_instance *instance = session->env->instance;
         struct mongo_term term;
         struct mongo_held held;
+        struct mongo_seen seen;
         int64_t fence;
         bool changed = false;
         int result = mongo_instance_term(instance, &term, fault);
@@ -245,10 +240,11 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                 session->lent_until_ms = mongo_boot_ms() + held.term_ms;
                 result = 0;
         }
+        seen = seen_of(session, &held);
         if (!result)
                 result = mongo_make_indexes(session, client, held.indexed, fault);
         if (!result)
-                result = next_fence(session, client, held.fence, &fence, fault);
+                result = mongo_fence_take(session, client, &seen, &fence, fault);
         return result ? result : swap(session, client, &held, &term, fence, opened, fault);
 }
 
@@ -266,6 +262,7 @@ static void session_end(struct backend_session *session)
         enter_phase(session, MONGO_ENDED);
         if (session->owner[0] || session->tried_owner[0])
                 mongo_release_later(session->env->releases, session);
+        mongo_looked_end(session->env->looks, session->looked);
         free(session);
 }
 
@@ -303,6 +300,11 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         fresh->env = env;
         memcpy(fresh->name, options->name.data, options->name.len);
         mongo_place_init(&fresh->place, env->layout, env->prefix, options->name);
+        fresh->looked = mongo_looked_new(env->looks, fresh->place.key);
+        if (!fresh->looked) {
+                free(fresh);
+                return mongo_no_memory(fault);
+        }
         /* Right after the start it waits for the pool. */
         result = mongo_instance_term(env->instance, &term, fault);
         if (!result) {
@@ -329,9 +331,36 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
 
 /* ---- confirming ---- */
 
-static int fenced(const struct backend_session *session, struct fault *fault)
+/* The session's document names it no more: why its clients lose it. */
+static int fenced(const struct backend_session *session, const struct mongo_held *held, struct fault *fault)
 {
-        return fault_set(fault, BACKEND_E_FENCED, "session '%s': another host owns it now", session->name);
+        const char *why = !held->exists ? "its document in MongoDB is gone"
+                          : held->fence < session->fence
+                                  ? "its document in MongoDB was replaced by an older one"
+                                  : "another host owns it now";
+
+        return fault_set(fault, BACKEND_E_FENCED, "session '%s': %s", session->name, why);
+}
+
+static bool is_ours(const struct backend_session *session, const struct mongo_held *held)
+{
+        return (strcmp(held->owner, session->owner) == 0 && held->fence == session->fence) ||
+               (session->tried_owner[0] && strcmp(held->owner, session->tried_owner) == 0 &&
+                held->fence == session->tried_fence);
+}
+
+/* A document was read that is not ours. That is believed only if the majority has it. */
+static int not_ours(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        struct mongo_held held;
+        int result = look(session, client, READ_MAJORITY, &held, fault);
+
+        if (result)
+                return result;
+        if (!is_ours(session, &held))
+                return fenced(session, &held, fault);
+        return fault_set(fault, BACKEND_E_UNAVAILABLE,
+                         "session '%s': MongoDB does not agree on its owner yet", session->name);
 }
 
 int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
@@ -341,10 +370,33 @@ int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *
 
         if (result)
                 return result;
-        if (strcmp(held.owner, session->owner) != 0 || held.fence != session->fence)
-                return fenced(session, fault);
+        if (!is_ours(session, &held))
+                return not_ours(session, client, fault);
+        session->row_fence = mongo_fence_of_rows(session, client);
         return fault_set(fault, BACKEND_E_UNAVAILABLE,
                          "session '%s': documents changed during the write; repeat it", session->name);
+}
+
+/* 1: the document has changed meanwhile. */
+static int confirm_once(struct backend_session *session, mongoc_client_t *client, struct opened *opened,
+                        struct fault *fault)
+{
+        struct mongo_term term;
+        struct mongo_held held;
+        int64_t fence = session->tried_fence, above;
+        int result = mongo_instance_term(session->env->instance, &term, fault);
+
+        if (!result)
+                result = mongo_session_look(session, client, &held, fault);
+        if (result)
+                return result;
+        if (!is_ours(session, &held))
+                return not_ours(session, client, fault);
+        above = held.fence > session->row_fence ? held.fence : session->row_fence;
+        /* One that was sent and not answered is sent again: whichever lands, the document is the same. */
+        if (strcmp(session->tried_owner, term.id) != 0 || fence <= above)
+                result = mongo_fence_next(session, client, above, &fence, fault);
+        return result ? result : swap(session, client, &held, &term, fence, opened, fault);
 }
 
 /*
@@ -354,28 +406,14 @@ int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *
 int mongo_confirm(struct backend_session *session, struct opened *opened, struct fault *fault)
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
-        struct mongo_term term;
-        struct mongo_held held;
-        int64_t fence;
-        bool ours;
-        int result = use.client ? mongo_instance_term(session->env->instance, &term, fault)
-                                : BACKEND_E_UNAVAILABLE;
+        int result = use.client ? 1 : BACKEND_E_UNAVAILABLE;
 
         assert(session->phase == MONGO_OWNED);
-        if (!result)
-                result = mongo_session_look(session, use.client, &held, fault);
-        if (result)
-                return result;
-        ours = (strcmp(held.owner, session->owner) == 0 && held.fence == session->fence) ||
-               (session->tried_owner[0] && strcmp(held.owner, session->tried_owner) == 0 &&
-                held.fence == session->tried_fence);
-        if (!ours)
-                return fenced(session, fault);
-        result = next_fence(session, use.client, held.fence, &fence, fault);
-        if (!result)
-                result = swap(session, use.client, &held, &term, fence, opened, fault);
+        for (int round = 0; result == 1 && round < TAKE_ROUNDS_MAX; round++)
+                result = confirm_once(session, use.client, opened, fault);
         if (result == 1)
-                return fenced(session, fault);
+                result = fault_set(fault, BACKEND_E_UNAVAILABLE, "session '%s': its document keeps changing",
+                                   session->name);
         if (!result)
                 result = mongo_read_states(session, use.client, opened, fault);
         if (!result)
@@ -405,6 +443,8 @@ int mongo_close(struct backend_session *session, struct fault *fault)
 void mongo_leave(struct backend_session *session)
 {
         mongo_instance_leave(session->env->instance);
+        mongo_looks_leave(session->env->looks);
+        mongo_looked_end(session->env->looks, session->looked);
         enter_phase(session, MONGO_ENDED);
         free(session);
 }
@@ -442,6 +482,8 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
                 result = remove_all(session, use.client, "usernames", fault);
         if (!result)
                 result = remove_all(session, use.client, "update_state", fault);
+        if (!result)
+                result = mongo_fence_forget_taken(session, use.client, fault);
         if (result)
                 return result;
         collection = mongo_place_collection(use.client, &session->place, "session");
@@ -455,6 +497,7 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
         if (result)
                 return result;
         enter_phase(session, MONGO_ENDED);
+        mongo_looked_end(session->env->looks, session->looked);
         free(session);
         return 0;
 }

@@ -5,18 +5,6 @@
 
 #include "mongo.h"
 
-/* What the document says about its owner. */
-struct mongo_held {
-        bool exists;
-        char owner[MONGO_ID_BYTES]; /* empty: no owner */
-        int64_t fence;              /* 0: never owned */
-        int64_t term_ms;
-        int64_t since;
-        bool indexed;
-        bool bare;     /* as gramd creates it: nobody has taken it */
-        char born[25]; /* its MONGO_BORN; empty: it has none */
-};
-
 /* Reads the document in session->place. */
 int mongo_session_look(struct backend_session *session, mongoc_client_t *client, struct mongo_held *held,
                        struct fault *fault);

@@ -54,7 +54,10 @@ bool held_begin(struct session *session, const struct fault *fault)
                 return false;
         *session->held_by = *fault;
         link_append(&session->sessions->held, &session->held);
-        timer_start(session->sessions->timers, &session->reload, can_tell(session) ? SIGHT_MS : BLIND_MS,
+        timer_start(session->sessions->timers, &session->reload,
+                    can_tell(session)       ? SIGHT_MS
+                    : fault->wait.in_ms > 0 ? (uint64_t)fault->wait.in_ms
+                                            : BLIND_MS,
                     on_reload);
         return true;
 }

@@ -163,8 +163,7 @@ STEP(send_release)
         struct session *session = &state->session[k];
         struct side *side = &session->side[h];
         bool pushed = rules->old & OLD_DRAIN && state->host[h].draining;
-        bool tried =
-                side->mode == NONE && session->owner == name_of(h, 0); /* mongo_release_later() */
+        bool tried = side->mode == NONE && session->owner == name_of(h, 0); /* mongo_release_later() */
 
         (void)choice;
         if (tried && !side->handle && state->host[h].registered && !side->release &&

@@ -23,6 +23,8 @@ struct mongo_proxy_state {
         pthread_cond_t changed;
         bool holding;
         unsigned pieces;
+        bool holding_one; /* the piece that has the word */
+        bool only_one;
         const char *word; /* the word that starts the holding; NULL: none */
         unsigned most_ms, rare, long_ms;
         unsigned seed;
@@ -49,15 +51,18 @@ static void wait_ms(unsigned ms)
 static unsigned delay(struct mongo_proxy_state *state, const char *bytes, size_t len)
 {
         unsigned ms = 0;
+        bool has_word;
 
         pthread_mutex_lock(&state->lock);
         state->pieces++;
-        if (state->word && memmem(bytes, len, state->word, strlen(state->word))) {
+        has_word = state->word && memmem(bytes, len, state->word, strlen(state->word));
+        if (has_word) {
                 state->word = NULL;
-                state->holding = true;
+                state->holding = !state->only_one;
+                state->holding_one = state->only_one;
                 pthread_cond_broadcast(&state->changed);
         }
-        while (state->holding && !atomic_load(&state->ending))
+        while ((state->holding || (has_word && state->holding_one)) && !atomic_load(&state->ending))
                 pthread_cond_wait(&state->changed, &state->lock);
         if (state->most_ms)
                 ms = (unsigned)rand_r(&state->seed) % state->most_ms;
@@ -212,13 +217,22 @@ void mongo_proxy_hold_at(struct mongo_proxy *proxy, const char *word)
 {
         pthread_mutex_lock(&proxy->state->lock);
         proxy->state->word = word;
+        proxy->state->only_one = false;
+        pthread_mutex_unlock(&proxy->state->lock);
+}
+
+void mongo_proxy_hold_one_at(struct mongo_proxy *proxy, const char *word)
+{
+        pthread_mutex_lock(&proxy->state->lock);
+        proxy->state->word = word;
+        proxy->state->only_one = true;
         pthread_mutex_unlock(&proxy->state->lock);
 }
 
 void mongo_proxy_await(struct mongo_proxy *proxy)
 {
         pthread_mutex_lock(&proxy->state->lock);
-        while (!proxy->state->holding)
+        while (!proxy->state->holding && !proxy->state->holding_one)
                 pthread_cond_wait(&proxy->state->changed, &proxy->state->lock);
         pthread_mutex_unlock(&proxy->state->lock);
 }
@@ -226,7 +240,7 @@ void mongo_proxy_await(struct mongo_proxy *proxy)
 void mongo_proxy_let_go(struct mongo_proxy *proxy)
 {
         pthread_mutex_lock(&proxy->state->lock);
-        proxy->state->holding = false;
+        proxy->state->holding = proxy->state->holding_one = false;
         pthread_cond_broadcast(&proxy->state->changed);
         pthread_mutex_unlock(&proxy->state->lock);
 }

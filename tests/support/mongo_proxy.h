@@ -25,6 +25,8 @@ void mongo_proxy_delay(struct mongo_proxy *proxy, unsigned most_ms, unsigned rar
 void mongo_proxy_hold(struct mongo_proxy *proxy);
 /* The same, from the first piece that contains `word`. mongo_proxy_await() waits for that piece. */
 void mongo_proxy_hold_at(struct mongo_proxy *proxy, const char *word);
+/* Holds that piece alone, and what follows it on its connection. */
+void mongo_proxy_hold_one_at(struct mongo_proxy *proxy, const char *word);
 void mongo_proxy_await(struct mongo_proxy *proxy);
 void mongo_proxy_let_go(struct mongo_proxy *proxy);
 

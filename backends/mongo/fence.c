@@ -1,0 +1,344 @@
+#include "fence.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "instance.h"
+
+enum { FORGET_MS = 3600000, PRUNE_MS = 60000, LONGEST_WAIT_MS = 30000 };
+
+struct entry {
+        bool exists;
+        int64_t fence;
+        int64_t taken; /* 0: not noted */
+};
+
+/* An old document. It is another one if any of this changes. */
+struct old {
+        char key[MONGO_KEY_MAX + 1];
+        char owner[MONGO_ID_BYTES];
+        int64_t fence;
+        int64_t taken;
+        int64_t since_ms; /* of CLOCK_BOOTTIME: when it was first seen */
+        int64_t seen_ms;
+};
+
+struct mongo_fences {
+        pthread_mutex_t lock; /* never held while anything blocks */
+        struct old **olds;    /* ascending by key */
+        size_t n, cap;
+        int64_t pruned_ms;
+};
+
+/* ---- old documents; the lock is held ---- */
+
+static void prune(struct mongo_fences *fences, int64_t now)
+{
+        size_t kept = 0;
+
+        if (now - fences->pruned_ms < PRUNE_MS)
+                return;
+        fences->pruned_ms = now;
+        for (size_t i = 0; i < fences->n; i++)
+                if (now - fences->olds[i]->seen_ms < FORGET_MS)
+                        fences->olds[kept++] = fences->olds[i];
+                else
+                        free(fences->olds[i]);
+        fences->n = kept;
+}
+
+/* The first whose key is not less. */
+static size_t place_of(const struct mongo_fences *fences, const char *key)
+{
+        size_t low = 0, high = fences->n;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (strcmp(fences->olds[middle]->key, key) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+/* NULL: no memory. */
+static struct old *old_of(struct mongo_fences *fences, const char *key)
+{
+        size_t place = place_of(fences, key);
+        struct old *old;
+
+        if (place < fences->n && strcmp(fences->olds[place]->key, key) == 0)
+                return fences->olds[place];
+        if (fences->n == fences->cap) {
+                size_t cap = fences->cap ? fences->cap * 2 : 16;
+                struct old **grown = reallocarray(fences->olds, cap, sizeof(struct old *));
+
+                if (!grown)
+                        return NULL;
+                fences->olds = grown;
+                fences->cap = cap;
+        }
+        old = calloc(1, sizeof(*old));
+        if (!old)
+                return NULL;
+        snprintf(old->key, sizeof(old->key), "%s", key);
+        old->fence = -1; /* like no document */
+        memmove(&fences->olds[place + 1], &fences->olds[place], (fences->n++ - place) * sizeof(struct old *));
+        return fences->olds[place] = old;
+}
+
+/* For how long this daemon has seen this document. Negative: no memory. */
+static int64_t seen_for_ms(struct mongo_fences *fences, const char *key, const struct mongo_seen *seen,
+                           int64_t taken)
+{
+        int64_t now = mongo_boot_ms(), result = -1;
+        struct old *old;
+
+        pthread_mutex_lock(&fences->lock);
+        prune(fences, now);
+        old = old_of(fences, key);
+        if (old &&
+            (old->fence != seen->fence || old->taken != taken || strcmp(old->owner, seen->owner) != 0)) {
+                snprintf(old->owner, sizeof(old->owner), "%s", seen->owner);
+                old->fence = seen->fence;
+                old->taken = taken;
+                old->since_ms = now;
+        }
+        if (old) {
+                old->seen_ms = now;
+                result = now - old->since_ms;
+        }
+        pthread_mutex_unlock(&fences->lock);
+        return result;
+}
+
+struct mongo_fences *mongo_fences_new(void)
+{
+        struct mongo_fences *fences = calloc(1, sizeof(*fences));
+
+        if (fences)
+                pthread_mutex_init(&fences->lock, NULL);
+        return fences;
+}
+
+void mongo_fences_free(struct mongo_fences *fences)
+{
+        if (!fences)
+                return;
+        for (size_t i = 0; i < fences->n; i++)
+                free(fences->olds[i]);
+        free(fences->olds);
+        pthread_mutex_destroy(&fences->lock);
+        free(fences);
+}
+
+/* ---- the entry ---- */
+
+static mongoc_collection_t *collection_of(mongoc_client_t *client)
+{
+        return mongoc_client_get_collection(client, MONGO_OWN_DATABASE, "fences");
+}
+
+static bson_t *filter_of(const struct backend_session *session)
+{
+        return BCON_NEW("_id", BCON_UTF8(session->place.key));
+}
+
+static void read_entry(const bson_t *document, struct entry *entry)
+{
+        *entry = (struct entry){ true, mongo_number_of(document, "fence", 0),
+                                 mongo_number_of(document, "taken", 0) };
+}
+
+/* Raises the counter by 1. `entry->exists` false: there is no entry, and `create` is false. */
+static int increment(struct backend_session *session, mongoc_client_t *client, bool create,
+                     struct entry *entry, struct fault *fault)
+{
+        MONGO_COLLECTION collection = collection_of(client);
+        MONGO_BSON filter = filter_of(session);
+        MONGO_BSON update = BCON_NEW("$inc", "{", "fence", BCON_INT64(1), "}");
+        mongoc_find_and_modify_opts_t *options = mongoc_find_and_modify_opts_new();
+        bson_error_t error;
+        bson_iter_t iter;
+        bson_t reply, document;
+        const uint8_t *bytes;
+        uint32_t len;
+        bool done;
+
+        *entry = (struct entry){ 0 };
+        mongoc_find_and_modify_opts_set_update(options, update);
+        mongoc_find_and_modify_opts_set_flags(options, MONGOC_FIND_AND_MODIFY_RETURN_NEW |
+                                                               (create ? MONGOC_FIND_AND_MODIFY_UPSERT : 0));
+        done = mongoc_collection_find_and_modify_with_opts(collection, filter, options, &reply, &error);
+        mongoc_find_and_modify_opts_destroy(options);
+        if (done && bson_iter_init_find(&iter, &reply, "value") && BSON_ITER_HOLDS_DOCUMENT(&iter)) {
+                bson_iter_document(&iter, &len, &bytes);
+                if (bson_init_static(&document, bytes, len))
+                        read_entry(&document, entry);
+        }
+        bson_destroy(&reply);
+        if (!done && mongo_is_duplicate(&error)) /* another daemon has inserted it at the same time */
+                return increment(session, client, false, entry, fault);
+        return done ? 0 : mongo_fault(session->env, session->name, &error, fault);
+}
+
+/* Raises the counter to `least`, and `taken` to `taken` if that is not 0. Creates the entry if there is none.
+ */
+static int raise(struct backend_session *session, mongoc_client_t *client, int64_t least, int64_t taken,
+                 struct fault *fault)
+{
+        MONGO_COLLECTION collection = collection_of(client);
+        MONGO_BSON filter = filter_of(session);
+        MONGO_BSON update = bson_new();
+        MONGO_BSON upsert = BCON_NEW("upsert", BCON_BOOL(true));
+        bson_error_t error;
+        bson_t max;
+
+        BSON_APPEND_DOCUMENT_BEGIN(update, "$max", &max);
+        BSON_APPEND_INT64(&max, "fence", least);
+        if (taken)
+                BSON_APPEND_INT64(&max, "taken", taken);
+        bson_append_document_end(update, &max);
+        /* Two daemons may insert it at the same time: then it is there. */
+        for (int round = 0; round < 2; round++) {
+                if (mongoc_collection_update_one(collection, filter, update, upsert, NULL, &error))
+                        return 0;
+                if (!mongo_is_duplicate(&error))
+                        break;
+        }
+        return mongo_fault(session->env, session->name, &error, fault);
+}
+
+/* ---- fences ---- */
+
+static int next_above(struct backend_session *session, mongoc_client_t *client, int64_t above,
+                      struct entry *entry, int64_t *fence, struct fault *fault)
+{
+        int result = 0;
+
+        while (!result && entry->fence <= above) { /* it is new, was lost, or comes from a backup */
+                result = raise(session, client, above, 0, fault);
+                if (!result)
+                        result = increment(session, client, false, entry, fault);
+        }
+        *fence = entry->fence;
+        return result;
+}
+
+int mongo_fence_next(struct backend_session *session, mongoc_client_t *client, int64_t above, int64_t *fence,
+                     struct fault *fault)
+{
+        struct entry entry;
+        int result = increment(session, client, false, &entry, fault);
+
+        return result ? result : next_above(session, client, above, &entry, fence, fault);
+}
+
+static bool is_old(const struct mongo_seen *seen, const struct entry *entry)
+{
+        return entry->exists ? seen->fence < entry->taken : seen->fence != 0;
+}
+
+int mongo_fence_take(struct backend_session *session, mongoc_client_t *client, const struct mongo_seen *seen,
+                     int64_t *fence, struct fault *fault)
+{
+        int64_t watch_ms = seen->term_ms + (seen->term_ms + 2) / 3, left_ms;
+        struct entry entry;
+        int result = increment(session, client, seen->fence == 0, &entry, fault);
+
+        if (result)
+                return result;
+        if (is_old(seen, &entry)) {
+                left_ms = watch_ms - seen_for_ms(session->env->fences, session->place.key, seen, entry.taken);
+                if (left_ms > watch_ms)
+                        return mongo_no_memory(fault);
+                if (left_ms > 0) {
+                        result = fault_set(fault, BACKEND_E_BUSY,
+                                           "session '%s': its document is older than what gramd.fences knows "
+                                           "of it: was a backup restored? Waiting until no host can be using "
+                                           "it",
+                                           session->name);
+                        fault->wait.in_ms = left_ms < LONGEST_WAIT_MS ? left_ms : LONGEST_WAIT_MS;
+                        return result;
+                }
+        }
+        return next_above(session, client, seen->fence, &entry, fence, fault);
+}
+
+void mongo_fence_watch(struct backend_session *session, mongoc_client_t *client,
+                       const struct mongo_seen *seen)
+{
+        MONGO_COLLECTION collection = collection_of(client);
+        MONGO_BSON filter = filter_of(session);
+        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
+        struct entry entry = { 0 };
+        const bson_t *document;
+        bson_error_t error;
+
+        if (mongoc_cursor_next(cursor, &document))
+                read_entry(document, &entry);
+        if (!mongoc_cursor_error(cursor, &error) && is_old(seen, &entry))
+                seen_for_ms(session->env->fences, session->place.key, seen, entry.taken);
+        mongoc_cursor_destroy(cursor);
+}
+
+/* Of one collection. */
+static int64_t highest(struct backend_session *session, mongoc_client_t *client, const char *name)
+{
+        MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, name);
+        MONGO_BSON filter = BCON_NEW(MONGO_FENCE, "{", "$gt", BCON_INT64(session->fence), "}");
+        MONGO_BSON options = BCON_NEW("sort", "{", MONGO_FENCE, BCON_INT32(-1), "}", "limit", BCON_INT64(1),
+                                      "projection", "{", MONGO_FENCE, BCON_INT32(1), "}");
+        mongoc_cursor_t *cursor;
+        const bson_t *document;
+        int64_t fence = 0;
+
+        mongo_place_append_common(filter, &session->place);
+        cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
+        if (mongoc_cursor_next(cursor, &document))
+                fence = mongo_number_of(document, MONGO_FENCE, 0);
+        mongoc_cursor_destroy(cursor);
+        return fence;
+}
+
+/*
+ * If gramd.fences was lost, and with it how far the counter was, rows may have fences that no writer of today
+ * has. This reads all rows: there is no index on fences. That is rare.
+ */
+int64_t mongo_fence_of_rows(struct backend_session *session, mongoc_client_t *client)
+{
+        static const char *const names[] = { "peers", "usernames", "update_state" };
+        int64_t fence = 0;
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+                int64_t of_one = highest(session, client, names[i]);
+
+                if (of_one > fence)
+                        fence = of_one;
+        }
+        return fence;
+}
+
+/* ---- taken ---- */
+
+int mongo_fence_note_taken(struct backend_session *session, mongoc_client_t *client, int64_t fence,
+                           struct fault *fault)
+{
+        return raise(session, client, fence, fence, fault);
+}
+
+int mongo_fence_forget_taken(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        MONGO_COLLECTION collection = collection_of(client);
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(session->place.key), "taken", "{", "$lte",
+                                     BCON_INT64(session->fence), "}");
+        MONGO_BSON update = BCON_NEW("$unset", "{", "taken", BCON_UTF8(""), "}");
+        bson_error_t error;
+
+        if (mongoc_collection_update_one(collection, filter, update, NULL, NULL, &error))
+                return 0;
+        return mongo_fault(session->env, session->name, &error, fault);
+}
