@@ -147,94 +147,43 @@ static bson_t *filter_of(const struct backend_session *session)
         return BCON_NEW("_id", BCON_UTF8(session->place.key));
 }
 
-static void read_entry(const bson_t *document, struct entry *entry)
-{
-        *entry = (struct entry){ true, mongo_number_of(document, "fence", 0),
-                                 mongo_number_of(document, "taken", 0) };
-}
-
-/* Raises the counter by 1. `entry->exists` false: there is no entry, and `create` is false. */
-static int increment(struct backend_session *session, mongoc_client_t *client, bool create,
-                     struct entry *entry, struct fault *fault)
+static int read_entry(struct backend_session *session, mongoc_client_t *client, struct entry *entry,
+                      struct fault *fault)
 {
         MONGO_COLLECTION collection = collection_of(client);
         MONGO_BSON filter = filter_of(session);
-        MONGO_BSON update = BCON_NEW("$inc", "{", "fence", BCON_INT64(1), "}");
-        mongoc_find_and_modify_opts_t *options = mongoc_find_and_modify_opts_new();
+        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
+        const bson_t *document;
         bson_error_t error;
-        bson_iter_t iter;
-        bson_t reply, document;
-        const uint8_t *bytes;
-        uint32_t len;
-        bool done;
+        int result = 0;
 
         *entry = (struct entry){ 0 };
-        mongoc_find_and_modify_opts_set_update(options, update);
-        mongoc_find_and_modify_opts_set_flags(options, MONGOC_FIND_AND_MODIFY_RETURN_NEW |
-                                                               (create ? MONGOC_FIND_AND_MODIFY_UPSERT : 0));
-        done = mongoc_collection_find_and_modify_with_opts(collection, filter, options, &reply, &error);
-        mongoc_find_and_modify_opts_destroy(options);
-        if (done && bson_iter_init_find(&iter, &reply, "value") && BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-                bson_iter_document(&iter, &len, &bytes);
-                if (bson_init_static(&document, bytes, len))
-                        read_entry(&document, entry);
-        }
-        bson_destroy(&reply);
-        if (!done && mongo_is_duplicate(&error)) /* another daemon has inserted it at the same time */
-                return increment(session, client, false, entry, fault);
-        return done ? 0 : mongo_fault(session->env, session->name, &error, fault);
-}
-
-/* Raises the counter to `least`, and `taken` to `taken` if that is not 0. Creates the entry if there is none.
- */
-static int raise(struct backend_session *session, mongoc_client_t *client, int64_t least, int64_t taken,
-                 struct fault *fault)
-{
-        MONGO_COLLECTION collection = collection_of(client);
-        MONGO_BSON filter = filter_of(session);
-        MONGO_BSON update = bson_new();
-        MONGO_BSON upsert = BCON_NEW("upsert", BCON_BOOL(true));
-        bson_error_t error;
-        bson_t max;
-
-        BSON_APPEND_DOCUMENT_BEGIN(update, "$max", &max);
-        BSON_APPEND_INT64(&max, "fence", least);
-        if (taken)
-                BSON_APPEND_INT64(&max, "taken", taken);
-        bson_append_document_end(update, &max);
-        /* Two daemons may insert it at the same time: then it is there. */
-        for (int round = 0; round < 2; round++) {
-                if (mongoc_collection_update_one(collection, filter, update, upsert, NULL, &error))
-                        return 0;
-                if (!mongo_is_duplicate(&error))
-                        break;
-        }
-        return mongo_fault(session->env, session->name, &error, fault);
+        if (mongoc_cursor_next(cursor, &document))
+                *entry = (struct entry){ true, mongo_number_of(document, "fence", 0),
+                                         mongo_number_of(document, "taken", 0) };
+        else if (mongoc_cursor_error(cursor, &error))
+                result = mongo_fault(session->env, session->name, &error, fault);
+        mongoc_cursor_destroy(cursor);
+        return result;
 }
 
 /* ---- fences ---- */
 
-static int next_above(struct backend_session *session, mongoc_client_t *client, int64_t above,
-                      struct entry *entry, int64_t *fence, struct fault *fault)
+static int64_t next_above(const struct entry *entry, int64_t above)
 {
-        int result = 0;
+        int64_t highest = entry->fence > entry->taken ? entry->fence : entry->taken;
 
-        while (!result && entry->fence <= above) { /* it is new, was lost, or comes from a backup */
-                result = raise(session, client, above, 0, fault);
-                if (!result)
-                        result = increment(session, client, false, entry, fault);
-        }
-        *fence = entry->fence;
-        return result;
+        return (highest > above ? highest : above) + 1;
 }
 
 int mongo_fence_next(struct backend_session *session, mongoc_client_t *client, int64_t above, int64_t *fence,
                      struct fault *fault)
 {
         struct entry entry;
-        int result = increment(session, client, false, &entry, fault);
+        int result = read_entry(session, client, &entry, fault);
 
-        return result ? result : next_above(session, client, above, &entry, fence, fault);
+        *fence = next_above(&entry, above);
+        return result;
 }
 
 static bool is_old(const struct mongo_seen *seen, const struct entry *entry)
@@ -245,44 +194,33 @@ static bool is_old(const struct mongo_seen *seen, const struct entry *entry)
 int mongo_fence_take(struct backend_session *session, mongoc_client_t *client, const struct mongo_seen *seen,
                      int64_t *fence, struct fault *fault)
 {
-        int64_t watch_ms = seen->term_ms + (seen->term_ms + 2) / 3, left_ms;
+        int64_t watch_ms = seen->term_ms + (seen->term_ms + 2) / 3, left_ms = 0;
         struct entry entry;
-        int result = increment(session, client, seen->fence == 0, &entry, fault);
+        int result = read_entry(session, client, &entry, fault);
 
-        if (result)
-                return result;
-        if (is_old(seen, &entry)) {
+        *fence = next_above(&entry, seen->fence);
+        if (!result && is_old(seen, &entry))
                 left_ms = watch_ms - seen_for_ms(session->env->fences, session->place.key, seen, entry.taken);
-                if (left_ms > watch_ms)
-                        return mongo_no_memory(fault);
-                if (left_ms > 0) {
-                        result = fault_set(fault, BACKEND_E_BUSY,
-                                           "session '%s': its document is older than what gramd.fences knows "
-                                           "of it: was a backup restored? Waiting until no host can be using "
-                                           "it",
-                                           session->name);
-                        fault->wait.in_ms = left_ms < LONGEST_WAIT_MS ? left_ms : LONGEST_WAIT_MS;
-                        return result;
-                }
+        if (left_ms > watch_ms)
+                return mongo_no_memory(fault);
+        if (left_ms > 0) {
+                result = fault_set(fault, BACKEND_E_BUSY,
+                                   "session '%s': its document is older than what gramd.fences knows of it: "
+                                   "was a backup restored? Waiting until no host can be using it",
+                                   session->name);
+                fault->wait.in_ms = left_ms < LONGEST_WAIT_MS ? left_ms : LONGEST_WAIT_MS;
         }
-        return next_above(session, client, seen->fence, &entry, fence, fault);
+        return result;
 }
 
 void mongo_fence_watch(struct backend_session *session, mongoc_client_t *client,
                        const struct mongo_seen *seen)
 {
-        MONGO_COLLECTION collection = collection_of(client);
-        MONGO_BSON filter = filter_of(session);
-        mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
-        struct entry entry = { 0 };
-        const bson_t *document;
-        bson_error_t error;
+        struct entry entry;
+        struct fault fault;
 
-        if (mongoc_cursor_next(cursor, &document))
-                read_entry(document, &entry);
-        if (!mongoc_cursor_error(cursor, &error) && is_old(seen, &entry))
+        if (read_entry(session, client, &entry, &fault) == 0 && is_old(seen, &entry))
                 seen_for_ms(session->env->fences, session->place.key, seen, entry.taken);
-        mongoc_cursor_destroy(cursor);
 }
 
 /* Of one collection. */
@@ -327,7 +265,18 @@ int64_t mongo_fence_of_rows(struct backend_session *session, mongoc_client_t *cl
 int mongo_fence_note_taken(struct backend_session *session, mongoc_client_t *client, int64_t fence,
                            struct fault *fault)
 {
-        return raise(session, client, fence, fence, fault);
+        MONGO_COLLECTION collection = collection_of(client);
+        MONGO_BSON filter = filter_of(session);
+        MONGO_BSON update = BCON_NEW("$set", "{", "fence", BCON_INT64(fence), "}", "$max", "{", "taken",
+                                     BCON_INT64(fence), "}");
+        MONGO_BSON upsert = BCON_NEW("upsert", BCON_BOOL(true));
+        bson_error_t error;
+
+        BCON_APPEND(filter, "fence", "{", "$not", "{", "$gte", BCON_INT64(fence), "}", "}");
+        if (mongoc_collection_update_one(collection, filter, update, upsert, NULL, &error))
+                return 0;
+        /* The entry has this fence or a higher one: it does not match, and cannot be inserted. */
+        return mongo_is_duplicate(&error) ? 1 : mongo_fault(session->env, session->name, &error, fault);
 }
 
 int mongo_fence_forget_taken(struct backend_session *session, mongoc_client_t *client, struct fault *fault)

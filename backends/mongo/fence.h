@@ -2,10 +2,12 @@
 #define GRAMD_BACKENDS_MONGO_FENCE_H
 
 /*
- * The entry of a session in gramd.fences: `fence`, the counter that its fences come from, and `taken`, the
- * fence of the last swap that succeeded. A document whose fence is below `taken` comes from a backup: a
- * newer one may have an owner that is still alive. It is taken only after a watch, like the sessions of
- * another host's instance.
+ * The entry of a session in gramd.fences: `fence`, the highest that its documents have had, and `taken`, the
+ * fence of the last swap that succeeded. A swap's fence is one above these and that of the session's
+ * document. `taken` goes with the session, `fence` stays: so fences rise even if a session is created anew.
+ *
+ * A document whose fence is below `taken` comes from a backup: a newer one may have an owner that is still
+ * alive. It is taken only after a watch, like the sessions of another host's instance.
  */
 
 #include "mongo.h"
@@ -35,7 +37,10 @@ void mongo_fence_watch(struct backend_session *session, mongoc_client_t *client,
 /* The highest fence of the session's rows, if it is above the session's own; else 0. */
 int64_t mongo_fence_of_rows(struct backend_session *session, mongoc_client_t *client);
 
-/* A swap has given the document this fence. */
+/*
+ * A swap has given the document this fence, and the entry gets it before the session is used. 1: it had this
+ * fence or a higher one already, so another owner may have used it: the session needs a higher one.
+ */
 int mongo_fence_note_taken(struct backend_session *session, mongoc_client_t *client, int64_t fence,
                            struct fault *fault);
 /* The document is about to be deleted: one that is created anew has no fence, and is not old. */
