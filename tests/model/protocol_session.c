@@ -69,7 +69,8 @@ STEP(land_swap)
         side->look = 0;
         if (!was_here)
                 side->given = 0;
-        if (!(rules->features & RESTORE)) {
+        if (!(rules->features & RESTORE)) { /* write_taken() in the same step */
+                session->taken = session->fence;
                 side->mode = OWNED;
         }
         ask_leases(rules, state, h);
