@@ -42,8 +42,7 @@ class Client:
         self._about = about
         self._dice = random.Random(about["seed"])
         self._term = about["term_s"]
-        self._registers = about.get("registers", REGISTERS)
-        self._deaf = about.get("deaf", 0)
+        self._deaf = about.get("deaf", False)
         fixed: dict[str, Any] = {"c": about["id"], "h": about["host"]}
         if store.library:
             fixed["lib"] = 1
@@ -132,7 +131,7 @@ class Client:
 
     async def _read_for(self, hold: Hold, end: float, known: dict[str, Any]) -> None:
         while not hold.over.is_set() and now() < min(end, hold.until):
-            register = self._dice.choice(self._registers)
+            register = self._dice.choice(REGISTERS)
             if self._dice.random() < 0.2:
                 await self._call(hold, "info", "info", [])
             else:
@@ -153,7 +152,7 @@ class Client:
         """Half of what it writes equals what was read; in some holds, all. Some writes are sent together."""
         repeats = self._dice.choice((0.5, 0.5, 1.0))
         while not hold.over.is_set() and now() < min(end, hold.until):
-            registers = self._dice.sample(self._registers, min(len(self._registers), self._dice.choice((1, 1, 1, 4))))
+            registers = self._dice.sample(REGISTERS, self._dice.choice((1, 1, 1, 4)))
             good = await asyncio.gather(*(self._write_one(hold, each, repeats, known) for each in registers))
             if not all(good):
                 await self._call(hold, "info", "info", [])
@@ -195,14 +194,11 @@ class Client:
         if not good:
             await asyncio.sleep(0.05)
             return why not in ("unsent", "disconnected")
-        if not await self.lease(hold) or self._deaf:
+        if not await self.lease(hold):
             hold.over.set()
         keeper = asyncio.ensure_future(self._keep_lease(hold))
         try:
-            if self._deaf:
-                await asyncio.sleep(self._deaf)
-            else:
-                await self._use(hold, self._dice.choice((0.05, 0.3, 1.0, 2.0)) * self._term)
+            await self._use(hold, self._dice.choice((0.05, 0.3, 1.0, 2.0)) * self._term)
         finally:
             keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -215,17 +211,38 @@ class Client:
         self._history.close()
         return self._calls
 
-    async def read_everything(self, sessions: list[str], registers: tuple[str, ...]) -> None:
+    async def open(self, session: str, wait_s: float) -> Hold:
+        """With its first lease. For what is not left to chance."""
         await self._store.connect()
-        for session in sessions:
-            hold = Hold(f"{self._about['id']}.{self._calls}", session)
-            good, why = await self._call(hold, "open", "", [], wait=round(20 * self._term * 1000))
-            if not good:
-                raise AssertionError(f"{session} cannot be opened at the end: {why}")
+        hold = Hold(f"{self._about['id']}.{self._calls}", session)
+        good, why = await self._call(hold, "open", "", [], wait=round(wait_s * 1000))
+        if not good:
+            raise AssertionError(f"{session} cannot be opened: {why}")
+        await self.lease(hold)
+        return hold
+
+    async def close(self, hold: Hold) -> None:
+        await self._call(hold, "close", "close", [])
+
+    async def go_on(self, hold: Hold, seconds: float) -> None:
+        """Asks for the lease and reads, whatever the answers are."""
+        end = now() + seconds * SECOND
+        while now() < end and not hold.over.is_set():
             await self.lease(hold)
+            await self.read(hold, "field:user_id")
+            await asyncio.sleep(0.02)
+
+    def drop(self, hold: Hold) -> None:
+        self._history.put("drop", hold=hold.name)
+        self._store.drop()
+
+    async def read_everything(self, sessions: list[str], registers: tuple[str, ...]) -> None:
+        for session in sessions:
+            hold = await self.open(session, 20 * self._term)
             for register in registers:
                 await self.read(hold, register)
-            await self._call(hold, "close", "close", [])
+            await self.close(hold)
+            self._store.drop()
 
     async def run(self) -> None:
         """Until the connection is of no use any more."""

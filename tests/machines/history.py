@@ -12,7 +12,7 @@ written stays when the process is killed.
     e: killed    the driver ends a client's process (c)
     e: host      the driver does something to a host: h, what
     e: renewal   a proxy has seen a renewal of its host's instance: h, sent (when it was forwarded), done (answered), ok
-    e: run       the first event: term_ms, seed
+    e: run       the first event: term_ms, seed, slack (a factor for bounds)
 
 A `hold` is one opening of a session by one client, from `open` until it is closed or has ended."""
 

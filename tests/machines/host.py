@@ -67,6 +67,7 @@ class Host:
         environment = {**os.environ, "NOTIFY_SOCKET": str(notify), "MONGOC_DISABLE_SHM": "1"}
         if self.preload:
             environment["LD_PRELOAD"] = str(self.preload)
+            environment["ASAN_OPTIONS"] = f"{environment.get('ASAN_OPTIONS', '')}:verify_asan_link_order=0"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(self.directory / "gramd.log", "ab") as log:
             notify.unlink(missing_ok=True)
             ready.bind(str(notify))

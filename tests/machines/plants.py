@@ -4,35 +4,35 @@ or in its clients. gramd itself is as it is."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 import mongo_messages
 from proxy import Connection
-from store import REGISTERS, SESSIONS
 
 if TYPE_CHECKING:
     from driver import Run
     from host import Host
 
 
+SESSION = "machines0"
+WAIT_S = 30.0
+
+
 @dataclass
 class Plant:
+    """The plants leave nothing to chance: no other clients run, and nothing else is disturbed."""
+
     name: str
     kinds: tuple[str, ...]
-    """What the checker must say, one of these."""
-    seconds: float = 12.0
-    deaf_s: float = 0.0
-    """Clients of host 0 do not listen for so long after an open."""
-    sessions: int = SESSIONS
-    registers: tuple[str, ...] = REGISTERS
+    """What the checker must say, each of these."""
 
     def prepare(self, host: Host, run: Run) -> None:
-        """Before the host starts."""
+        """Before host 0 starts."""
 
     async def run(self, host: Host, run: Run) -> None:
-        """Disturbs the host. The other hosts are well."""
+        """What the clients do."""
 
 
 def _updates(message: bytes, collection: str) -> Optional[mongo_messages.Command]:
@@ -51,17 +51,41 @@ def _acknowledge(connection: Connection, message: bytes, command: mongo_messages
 
 
 class DropWrites(Plant):
-    """One write in ten of host 0 is acknowledged, and never reaches the server."""
+    """A write of host 0 is acknowledged, and never reaches the server."""
 
     def prepare(self, host: Host, run: Run) -> None:
         def drop(connection: Connection, message: bytes) -> Optional[bytes]:
             command = _updates(message, "peers")
-            if command is None or run.dice.random() > 0.1:
+            if command is None:
                 return message
             _acknowledge(connection, message, command)
             return None
 
         host.proxy.plants.append(drop)
+
+    async def run(self, host: Host, run: Run) -> None:
+        one, two = run.wire_client(0), run.wire_client(1)
+        hold = await one.open(SESSION, 0)
+        await one.write(hold, "peer:1", 1)  # an insert: it passes
+        await one.write(hold, "peer:1", 2)
+        await one.close(hold)
+        hold = await two.open(SESSION, WAIT_S)
+        await two.read(hold, "peer:1")
+        await two.close(hold)
+
+
+async def _both_want_it(run: Run, begin: Callable[[], None]) -> None:
+    """A client of host 0 has the session and goes on; a client of host 1 waits for it. `begin` is called meanwhile."""
+    one, two = run.wire_client(0), run.wire_client(1)
+    hold = await one.open(SESSION, 0)
+    waiting = asyncio.ensure_future(two.open(SESSION, WAIT_S))
+    await one.go_on(hold, run.term_s)
+    begin()
+    going = asyncio.ensure_future(one.go_on(hold, 3 * run.term_s))
+    other = await waiting
+    await two.go_on(other, run.term_s)
+    await going
+    await two.close(other)
 
 
 class DropRenewals(Plant):
@@ -80,16 +104,28 @@ class DropRenewals(Plant):
         host.proxy.plants.append(drop)
 
     async def run(self, host: Host, run: Run) -> None:
-        await asyncio.sleep(2 * run.term_s)
-        self._on = True
+        def begin() -> None:
+            self._on = True
+
+        await _both_want_it(run, begin)
+
+
+class SlowClock(Plant):
+    """CLOCK_BOOTTIME of host 0's daemon runs at half its speed, and the network to it breaks."""
+
+    def prepare(self, host: Host, run: Run) -> None:
+        host.preload = run.library("slow_clock.c")
+
+    async def run(self, host: Host, run: Run) -> None:
+        await _both_want_it(run, host.proxy.cut)
 
 
 class StripFences(Plant):
-    """Writes of host 0 do not compare fences. Now and then one arrives late, after another host has the session."""
+    """Writes of host 0 do not compare fences, and one arrives late, after another host has the session."""
 
     def prepare(self, host: Host, run: Run) -> None:
-        self._wanted = False
-        self._held = asyncio.Event()
+        self._held: Optional[Connection] = None
+        self._on = False
 
         def strip(connection: Connection, message: bytes) -> Optional[bytes]:
             command = _updates(message, "peers")
@@ -97,59 +133,52 @@ class StripFences(Plant):
                 return message
             for row in command.rows("updates"):
                 row["q"] = {key: value for key, value in row["q"].items() if key == "_id"}
-            if self._wanted:
-                self._wanted = False
-                self._held.set()
+            if self._on:
+                self._held = connection
                 connection.open.clear()
-                asyncio.get_running_loop().call_later(3.5 * run.term_s, connection.open.set)
             return mongo_messages.build(command, mongo_messages.request_id(message), 0)
 
         host.proxy.plants.append(strip)
 
     async def run(self, host: Host, run: Run) -> None:
-        while not run.ending:
-            self._wanted = True
-            self._held.clear()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._held.wait(), 2.0)
-                host.freeze()
-                await asyncio.sleep(1.8 * run.term_s)
-                host.thaw()
-                await asyncio.sleep(2 * run.term_s)
+        one, two, three = (run.wire_client(number) for number in range(3))
+        hold = await one.open(SESSION, 0)
+        await one.write(hold, "peer:1", 1)
+        self._on = True
+        writing = asyncio.ensure_future(one.write(hold, "peer:1", 2))
+        while self._held is None:
+            await asyncio.sleep(0.01)
+        host.freeze()
+        hold = await two.open(SESSION, WAIT_S)
+        await two.write(hold, "peer:1", 3)
+        self._held.open.set()
+        await asyncio.sleep(0.5)
+        await two.close(hold)
+        hold = await three.open(SESSION, WAIT_S)
+        await three.read(hold, "peer:1")
+        await three.close(hold)
+        host.thaw()
+        await writing
 
 
-class SlowClock(Plant):
-    """CLOCK_BOOTTIME of host 0's daemon runs at half its speed, and the network to it breaks now and then."""
-
-    def prepare(self, host: Host, run: Run) -> None:
-        host.preload = run.library("slow_clock.c")
-
-    async def run(self, host: Host, run: Run) -> None:
-        while not run.ending:
-            await asyncio.sleep(4 * run.term_s)
-            host.note("cut")
-            host.proxy.cut()
-            await asyncio.sleep(2.5 * run.term_s)
-            host.proxy.heal()
-            host.note("heal")
-
-
-class DeafClients(Plant):
-    """Clients of host 0 do not hear that their session has ended."""
+class DeafClient(Plant):
+    """A client of host 0 does not hear that its session has ended."""
 
     async def run(self, host: Host, run: Run) -> None:
-        while not run.ending:
-            await asyncio.sleep(run.term_s)
-            host.freeze()
-            await asyncio.sleep(1.6 * run.term_s)
-            host.thaw()
+        one, two = run.wire_client(0, deaf=True), run.wire_client(1)
+        hold = await one.open(SESSION, 0)
+        host.freeze()
+        other = await two.open(SESSION, WAIT_S)
+        host.thaw()
+        await asyncio.sleep(run.term_s + 2 * run.slack + 1)  # longer than the checker's bound
+        one.drop(hold)
+        await two.close(other)
 
 
 PLANTS = (
-    SlowClock("slow clock", ("two leases",)),
-    SlowClock("slow clock, requests", ("late success",), seconds=25.0),
+    SlowClock("slow clock", ("two leases", "late success")),
     DropRenewals("renewals dropped", ("two leases",)),
-    DropWrites("acknowledged writes dropped", ("lost write", "former value")),
-    StripFences("fences stripped", ("lost write", "former value"), seconds=25.0, sessions=2, registers=("peer:1",)),
-    DeafClients("deaf clients", ("told late",), seconds=20.0, deaf_s=12.0),
+    DropWrites("acknowledged write dropped", ("lost write",)),
+    StripFences("fences stripped", ("former value",)),
+    DeafClient("deaf client", ("told late",)),
 )
