@@ -123,6 +123,7 @@ def main() -> None:
     sizes = [int(text) for text in sys.argv[1:3]]
     sessions, opens = [*sizes, 1000, 800][:2] if len(sizes) != 1 else (sizes[0], 800)
     with mongo_lab.Lab() as lab:
+        lab.uri += "/?retryWrites=false"  # SecantusDB sorts all writes that can be repeated, at each of them
         asyncio.run(measure(lab, sessions, min(opens, sessions), sys.argv[3:]))
 
 

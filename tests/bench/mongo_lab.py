@@ -27,13 +27,14 @@ def use_python_of_the_lab() -> None:
         os.execv(python, [python, *sys.argv])
 
 
-def wait_for(address) -> None:
+def wait_for(address, process: subprocess.Popen) -> None:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    while True:
+    while process.poll() is None:
         with socket.socket(family) as probe:
             if probe.connect_ex(address) == 0:
                 return
         time.sleep(0.05)
+    raise SystemExit(f"{process.args[0]} has ended with {process.returncode}")
 
 
 def free_port() -> int:
@@ -58,7 +59,7 @@ class Lab:
     def restart_server(self) -> subprocess.Popen:
         command = [VENVS / "mongo" / "bin" / "secantusd-py", "--host", "127.0.0.1", "--port", str(self.port)]
         server = self.start([*command, "--storage-path", f"{self.scratch.name}/db", "--log-level", "ERROR"])
-        wait_for(("127.0.0.1", self.port))
+        wait_for(("127.0.0.1", self.port), server)
         return server
 
     def start(self, command: list, log: Optional[Path] = None) -> subprocess.Popen:
@@ -70,7 +71,7 @@ class Lab:
         command = [BUILD / "gramd", "--config", "/dev/null", "--socket", self.socket(name), "--log-level", "error"]
         log = Path(self.scratch.name) / f"{name}.log"
         process = self.start([*command, "--data", f"{self.scratch.name}/{name}", "--mongo", self.uri, *options], log)
-        wait_for(self.socket(name))
+        wait_for(self.socket(name), process)
         return process
 
     def socket(self, name: str) -> str:
