@@ -176,7 +176,10 @@ static void check_stopped(struct server *server)
         timer_stop(&server->timers, &server->sessions.confirming);
         timer_stop(&server->timers, &server->clients.retry);
         uv_walk(&server->loop, close_handle, NULL);
-        signal(SIGHUP, SIG_IGN); /* its handle is closed: a late one would end the process */
+        /* Their handles are closed: a late one would end the process before the backends have ended. */
+        signal(SIGHUP, SIG_IGN);
+        signal(SIGTERM, SIG_IGN);
+        signal(SIGINT, SIG_IGN);
 }
 
 static void stop(struct server *server)

@@ -293,7 +293,9 @@ static bool step(struct mongo_instance *instance)
                 make_pool(instance);
                 atomic_store(&instance->away, false);
                 log_back(instance);
-                mongo_releases_write(instance->env->releases, instance->client, instance->term_ms / 3);
+                /* However many there are, the next renewal is in time, and tells of them. */
+                mongo_releases_write(instance->env->releases, instance->client,
+                                     mongo_boot_ms() + instance->term_ms / 6, instance->term_ms / 3);
         } else {
                 log_away(instance, error.message);
                 if (instance->client) /* the next attempt resolves the names of the hosts again */
@@ -465,7 +467,7 @@ static void end_instance(struct mongo_instance *instance)
 
         if (!instance->client || instance->phase != INSTANCE_REGISTERED || atomic_load(&instance->away))
                 return;
-        mongo_releases_write(releases, instance->client, INT64_MAX / 2);
+        mongo_releases_write(releases, instance->client, INT64_MAX, INT64_MAX / 2);
         collection = mongo_instances(instance->client);
         if (mongo_releases_due_ms(releases) == INT64_MAX && !atomic_load(&instance->left)) {
                 mongoc_collection_delete_one(collection, filter, NULL, NULL, NULL);

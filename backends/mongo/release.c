@@ -14,6 +14,7 @@ struct pending_release {
         int64_t fence;
         bool is_tried;          /* owner and fence of a swap that may have landed, or may still land */
         struct mongo_held from; /* what it was to find */
+        int64_t lent_until_ms;  /* of CLOCK_BOOTTIME: until then, clients may rely on it */
         int64_t due_ms;         /* of CLOCK_BOOTTIME: not before */
 };
 
@@ -68,6 +69,11 @@ static int release_tried(mongoc_client_t *client, const struct pending_release *
         return mongoc_collection_update_one(collection, filter, update, NULL, NULL, error) ? 0 : -1;
 }
 
+void mongo_release_deleted(struct mongo_releases *releases, const struct mongo_place *place)
+{
+        note(releases, place);
+}
+
 /* ---- those that wait ---- */
 
 static void put(struct mongo_releases *releases, struct pending_release *pending)
@@ -116,6 +122,18 @@ bool mongo_releases_has(struct mongo_releases *releases, const char *key)
         return has;
 }
 
+int64_t mongo_releases_lent_until_ms(struct mongo_releases *releases, const struct mongo_place *place)
+{
+        int64_t until_ms = 0;
+
+        pthread_mutex_lock(&releases->lock);
+        for (const struct pending_release *at = releases->pending; at; at = at->next)
+                if (at->lent_until_ms > until_ms && strcmp(at->place.key, place->key) == 0)
+                        until_ms = at->lent_until_ms;
+        pthread_mutex_unlock(&releases->lock);
+        return until_ms;
+}
+
 static int write_one(struct mongo_releases *releases, mongoc_client_t *client,
                      const struct pending_release *pending, bson_error_t *error)
 {
@@ -128,12 +146,13 @@ static int write_one(struct mongo_releases *releases, mongoc_client_t *client,
         return 0;
 }
 
-void mongo_releases_write(struct mongo_releases *releases, mongoc_client_t *client, int64_t retry_ms)
+void mongo_releases_write(struct mongo_releases *releases, mongoc_client_t *client, int64_t until_ms,
+                          int64_t retry_ms)
 {
         struct pending_release *pending;
         bson_error_t error;
 
-        while ((pending = take(releases, mongo_boot_ms()))) {
+        while (mongo_boot_ms() < until_ms && (pending = take(releases, mongo_boot_ms()))) {
                 if (write_one(releases, client, pending, &error)) {
                         pending->due_ms = mongo_boot_ms() + retry_ms;
                         put(releases, pending);
@@ -159,7 +178,7 @@ void mongo_release_later(struct mongo_releases *releases, const struct backend_s
                 pending->fence = fences[i];
                 pending->is_tried = i == 1;
                 pending->from = session->tried_from;
-                pending->due_ms = session->lent_until_ms;
+                pending->due_ms = pending->lent_until_ms = session->lent_until_ms;
                 atomic_fetch_add(&releases->n_pending, 1);
                 put(releases, pending);
         }

@@ -205,6 +205,16 @@ static int contend(struct backend_session *session, mongoc_client_t *client, con
         return error ? error : result;
 }
 
+/* Clients of the former start may rely on leases until then, of CLOCK_BOOTTIME. */
+static void keep_lent(struct backend_session *session, struct opened *opened, int64_t until_ms)
+{
+        int64_t now = mongo_boot_ms();
+
+        if (until_ms > session->lent_until_ms)
+                session->lent_until_ms = until_ms;
+        opened->lent_ms = session->lent_until_ms > now ? session->lent_until_ms - now : 0;
+}
+
 /* One round of `open`. 1: the document has changed or was just created, take another round. */
 static int take(struct backend_session *session, mongoc_client_t *client, bool may_create,
                 struct opened *opened, struct fault *fault)
@@ -233,11 +243,13 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
         }
         if (held.owner[0] && strcmp(held.owner, term.id) != 0)
                 result = contend(session, client, &held, &changed, fault);
+        else if (held.owner[0]) /* by an `open` that failed afterwards, or it could not be released */
+                keep_lent(session, opened,
+                          mongo_releases_lent_until_ms(session->env->releases, &session->place));
         if (changed)
                 return 1;
         if (result == 1) {
-                opened->lent_ms = held.term_ms;
-                session->lent_until_ms = mongo_boot_ms() + held.term_ms;
+                keep_lent(session, opened, mongo_boot_ms() + held.term_ms);
                 result = 0;
         }
         seen = seen_of(session, &held);
@@ -496,6 +508,7 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
                 result = mongo_session_check_owner(session, use.client, fault);
         if (result)
                 return result;
+        mongo_release_deleted(session->env->releases, &session->place);
         enter_phase(session, MONGO_ENDED);
         mongo_looked_end(session->env->looks, session->looked);
         free(session);

@@ -46,6 +46,13 @@ static void on_reload(struct timer *timer)
                 timer_start(session->sessions->timers, timer, SIGHT_MS, on_reload);
 }
 
+static uint64_t next_look_ms(const struct session *session)
+{
+        if (!can_tell(session))
+                return session->held_by->wait.in_ms > 0 ? (uint64_t)session->held_by->wait.in_ms : BLIND_MS;
+        return may_open(session) ? 0 : SIGHT_MS; /* there may have been news since the load's last look */
+}
+
 bool held_begin(struct session *session, const struct fault *fault)
 {
         assert(session->state == SESSION_CLOSED && !session->held_by);
@@ -54,11 +61,7 @@ bool held_begin(struct session *session, const struct fault *fault)
                 return false;
         *session->held_by = *fault;
         link_append(&session->sessions->held, &session->held);
-        timer_start(session->sessions->timers, &session->reload,
-                    can_tell(session)       ? SIGHT_MS
-                    : fault->wait.in_ms > 0 ? (uint64_t)fault->wait.in_ms
-                                            : BLIND_MS,
-                    on_reload);
+        timer_start(session->sessions->timers, &session->reload, next_look_ms(session), on_reload);
         return true;
 }
 

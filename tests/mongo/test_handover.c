@@ -63,6 +63,32 @@ START_TEST(an_orderly_end_waits_for_leases)
 }
 END_TEST
 
+/* A signal that comes while the daemon ends does not keep it from telling the others. */
+START_TEST(an_orderly_end_is_not_cut_off)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *uri = NULL;
+        TEST_FREED char *left = NULL;
+
+        if (!server || !mongo_server_is_ours(server, "a slow end"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
+        DAEMON a = START(uri, "60");
+
+        mongo_proxy_hold_at(proxy, "delete");
+        daemon_signal(a, SIGTERM);
+        mongo_proxy_await(proxy);
+        daemon_signal(a, SIGTERM);
+        daemon_signal(a, SIGINT);
+        mongo_proxy_let_go(proxy);
+        ck_assert_int_eq(daemon_wait(a), 0);
+        left = mongo_python(server, "print(db['gramd']['instances'].count_documents({}))\n", NULL);
+        ck_assert_int_eq(atoi(left), 0);
+}
+END_TEST
+
 START_TEST(a_restarted_host_has_its_sessions_back)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -148,6 +174,44 @@ START_TEST(a_restart_remembers_leases)
 }
 END_TEST
 
+/* The `open` takes the session and fails. The next one has it from this start, and not from the former. */
+START_TEST(an_open_that_fails_forgets_no_lease)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *name = mongo_name("failed");
+        TEST_FREED char *uri = NULL;
+        long long told_ms, lease_ms;
+        uint32_t open;
+        int s;
+
+        if (!server || !mongo_server_is_ours(server, "an open that fails"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=2500", proxy->port);
+        DAEMON a = START(uri, "15");
+        DAEMON b = START(server->uri, "15");
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        told_ms = test_now_ms();
+        lease_ms = lease(ca, s);
+        daemon_kill(a);
+        daemon_resume(a);
+        CLIENT other = wire_connect(a);
+        mongo_proxy_hold_at(proxy, "update_state"); /* the session is this start's already */
+        open = wire_send(other, "open('%s', {backend: 'mongo'})", name);
+        mongo_proxy_await(proxy);
+        expect_text(wire_answer(other, open), "!unavailable");
+        mongo_proxy_let_go(proxy);
+        while (*wire_call(other, "open('%s', {backend: 'mongo'})", name) != '{')
+                test_time_left(told_ms, "the database is back");
+        expect(other, "nil", "close(1)");
+        expect_after_lease(cb, send_open(cb, name), told_ms, lease_ms);
+}
+END_TEST
+
 START_TEST(a_close_hands_over_at_once)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -164,6 +228,69 @@ START_TEST(a_close_hands_over_at_once)
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         expect(ca, "nil", "close(%d)", s);
         wire_open(cb, "'%s', {backend: 'mongo', wait: 30000}", name);
+}
+END_TEST
+
+/* The news comes after the last look of an open that is to wait, and before its wait has begun. */
+START_TEST(a_close_during_a_look_hands_over_at_once)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *name = mongo_name("looked");
+        TEST_FREED char *other = mongo_name("other");
+        TEST_FREED char *uri = NULL;
+        const char *answer;
+        long long closed_ms;
+        uint32_t open;
+        int s;
+
+        if (!server || !mongo_server_is_ours(server, "slow answers"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
+        DAEMON a = START(server->uri, "600");
+        DAEMON b = START(uri, "600");
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        wire_open(ca, "'%s', {backend: 'mongo'}", other);
+        wire_send(cb, "open('%s', {backend: 'mongo', wait: 120000})", other); /* b reads a's document */
+        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", other);
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        mongo_proxy_delay_answers(proxy, name, 300);
+        open = send_open(cb, name);
+        usleep(450000); /* the answer of the second look is on its way */
+        expect(ca, "nil", "close(%d)", s);
+        closed_ms = test_now_ms();
+        mongo_proxy_delay_answers(proxy, NULL, 0);
+        answer = wire_answer(cb, open);
+        ck_assert_msg(*answer == '{', "%s", answer);
+        ck_assert_int_lt(test_now_ms() - closed_ms, 1000); /* else it is looked at each second */
+}
+END_TEST
+
+/* The session that another host waits for is gone: that host creates it. */
+START_TEST(a_deletion_ends_the_wait_of_other_hosts)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("deleted");
+        const char *answer;
+        uint32_t open;
+        int s;
+
+        if (!server)
+                return;
+        DAEMON a = START(server->uri, "600");
+        DAEMON b = START(server->uri, "600");
+        CLIENT ca = wire_connect(a);
+        CLIENT cb = wire_connect(b);
+
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        open = send_open(cb, name);
+        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", name); /* the first look is over */
+        expect(ca, "nil", "delete(%d)", s);
+        answer = wire_answer(cb, open);
+        ck_assert_msg(strstr(answer, "created: true") != NULL, "%s", answer);
 }
 END_TEST
 
@@ -390,13 +517,15 @@ END_TEST
 
 int main(void)
 {
-        return test_program("handover",
-                            (const TTest *const[]){
-                                    an_orderly_end_waits_for_leases, a_restarted_host_has_its_sessions_back,
-                                    a_restart_hands_over_no_other_session, a_restart_remembers_leases,
-                                    a_close_hands_over_at_once, the_end_of_a_connection_is_no_close,
-                                    the_end_of_a_process_is_a_close, an_open_whose_term_ran_out_is_no_success,
-                                    a_session_can_be_opened_while_it_is_deleted,
-                                    a_repetition_protects_what_it_repeats, a_rack_of_dead_hosts_is_taken,
-                                    what_another_program_wrote_is_read, NULL });
+        return test_program(
+                "handover",
+                (const TTest *const[]){
+                        an_orderly_end_waits_for_leases, an_orderly_end_is_not_cut_off,
+                        a_restarted_host_has_its_sessions_back, a_restart_hands_over_no_other_session,
+                        a_restart_remembers_leases, an_open_that_fails_forgets_no_lease,
+                        a_close_hands_over_at_once, a_close_during_a_look_hands_over_at_once,
+                        a_deletion_ends_the_wait_of_other_hosts, the_end_of_a_connection_is_no_close,
+                        the_end_of_a_process_is_a_close, an_open_whose_term_ran_out_is_no_success,
+                        a_session_can_be_opened_while_it_is_deleted, a_repetition_protects_what_it_repeats,
+                        a_rack_of_dead_hosts_is_taken, what_another_program_wrote_is_read, NULL });
 }

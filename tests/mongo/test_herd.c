@@ -139,6 +139,43 @@ START_TEST(all_sessions_of_a_host_that_ends_are_taken)
 }
 END_TEST
 
+/* The database was away while many sessions were closed, and is slow now. */
+START_TEST(many_releases_delay_no_renewal)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *stem = mongo_name("many");
+        TEST_FREED char *uri = NULL;
+        long long start = test_now_ms();
+        int s[HERD], own;
+
+        if (!server || !mongo_server_is_ours(server, "an outage"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
+        DAEMON a = daemon_start(.flags = { "--mongo", uri, "--mongo-term", "1.5" });
+        CLIENT ca = wire_connect(a);
+
+        open_all(ca, stem, s);
+        own = wire_open(ca, "'%sown', {backend: 'mongo'}", stem);
+        mongo_server_kill(server);
+        for (int i = 0; i < HERD; i++)
+                expect(ca, "nil", "close(%d)", s[i]);
+        while (wire_number(wire_call(ca, "stats()"), "sessions") > 1) /* the releases have failed */
+                test_time_left(start, "the sessions are closed");
+        mongo_proxy_delay(proxy, 60, 0, 0);
+        mongo_server_resume(server);
+        while (wire_number(wire_call(ca, "stats()"), "sessions_owned") > HERD)
+                test_time_left(start, "the database is back");
+        while (strtoll(wire_call(ca, "lease(%d)", own), NULL, 10) <= 0)
+                test_time_left(start, "its document has been looked at");
+        while (wire_number(wire_call(ca, "stats()"), "sessions_owned") > 1) {
+                ck_assert_str_ne(wire_call(ca, "lease(%d)", own), "0");
+                wire_readable(ca, 20);
+        }
+}
+END_TEST
+
 /* While the database is away nobody can renew: that is no death. */
 START_TEST(an_outage_ends_no_ownership)
 {
@@ -180,6 +217,7 @@ int main(void)
                 all_sessions_of_a_dead_host_are_taken,
                 all_sessions_that_are_closed_are_taken,
                 all_sessions_of_a_host_that_ends_are_taken,
+                many_releases_delay_no_renewal,
                 an_outage_ends_no_ownership,
                 NULL,
         };

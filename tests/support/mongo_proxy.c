@@ -25,7 +25,9 @@ struct mongo_proxy_state {
         unsigned pieces;
         bool holding_one; /* the piece that has the word */
         bool only_one;
-        const char *word; /* the word that starts the holding; NULL: none */
+        const char *word;        /* the word that starts the holding; NULL: none */
+        const char *slow_answer; /* the word in answers that wait `answer_ms`; NULL: none */
+        unsigned answer_ms;
         unsigned most_ms, rare, long_ms;
         unsigned seed;
         int n; /* running threads of connections */
@@ -72,6 +74,17 @@ static unsigned delay(struct mongo_proxy_state *state, const char *bytes, size_t
         return atomic_load(&state->ending) ? 0 : ms;
 }
 
+static unsigned delay_of_answer(struct mongo_proxy_state *state, const char *bytes, size_t len)
+{
+        unsigned ms = 0;
+
+        pthread_mutex_lock(&state->lock);
+        if (state->slow_answer && memmem(bytes, len, state->slow_answer, strlen(state->slow_answer)))
+                ms = state->answer_ms;
+        pthread_mutex_unlock(&state->lock);
+        return ms;
+}
+
 static bool write_all(int fd, const char *bytes, ssize_t len)
 {
         while (len > 0) {
@@ -93,8 +106,8 @@ static void *run_pipe(void *arg)
         ssize_t len;
 
         while ((len = recv(pipe->from, bytes, sizeof(bytes), 0)) > 0) {
-                if (pipe->slow)
-                        wait_ms(delay(state, bytes, (size_t)len));
+                wait_ms(pipe->slow ? delay(state, bytes, (size_t)len)
+                                   : delay_of_answer(state, bytes, (size_t)len));
                 if (!write_all(pipe->to, bytes, len))
                         break;
         }
@@ -203,6 +216,14 @@ void mongo_proxy_delay(struct mongo_proxy *proxy, unsigned most_ms, unsigned rar
         proxy->state->most_ms = most_ms;
         proxy->state->rare = rare;
         proxy->state->long_ms = long_ms;
+        pthread_mutex_unlock(&proxy->state->lock);
+}
+
+void mongo_proxy_delay_answers(struct mongo_proxy *proxy, const char *word, unsigned ms)
+{
+        pthread_mutex_lock(&proxy->state->lock);
+        proxy->state->slow_answer = word;
+        proxy->state->answer_ms = ms;
         pthread_mutex_unlock(&proxy->state->lock);
 }
 

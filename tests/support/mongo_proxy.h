@@ -27,6 +27,8 @@ void mongo_proxy_hold(struct mongo_proxy *proxy);
 void mongo_proxy_hold_at(struct mongo_proxy *proxy, const char *word);
 /* Holds that piece alone, and what follows it on its connection. */
 void mongo_proxy_hold_one_at(struct mongo_proxy *proxy, const char *word);
+/* Each answer of the server that contains `word` waits so long. */
+void mongo_proxy_delay_answers(struct mongo_proxy *proxy, const char *word, unsigned ms);
 void mongo_proxy_await(struct mongo_proxy *proxy);
 void mongo_proxy_let_go(struct mongo_proxy *proxy);
 
