@@ -15,7 +15,7 @@
 #include "release.h"
 
 enum {
-        POLL_MS = 50,      /* between two readings while something waits */
+        POLL_MS = 40,      /* between two readings while something waits */
         JITTER_MS = 10,    /* at most so much more: daemons are not to read in step */
         BACK_OFF_MS = 800, /* after failures */
         STALE_MS = 500,    /* older news is read again before it is believed */

@@ -101,6 +101,7 @@ class Client:
         client.reader, client.writer = await asyncio.open_unix_connection(path)
         client.waiting = {}
         client.last = 0
+        client.notifications = asyncio.Queue()
         client.task = asyncio.create_task(client.read())
         return client
 
@@ -111,7 +112,8 @@ class Client:
         while data := await self.reader.read(1 << 16):
             unpacker.feed(data)
             for message in unpacker:
-                if message[0] != 1:
+                if message[0] == 2:
+                    self.notifications.put_nowait(message[1:])
                     continue
                 _, number, error, result = message
                 answer = self.waiting.pop(number)
@@ -130,6 +132,12 @@ class Client:
         self.waiting[self.last] = answer
         self.writer.write(msgpack.packb([0, self.last, method, list(params)]))
         return answer
+
+    async def told(self, notification: str) -> list:
+        """The parameters of the next notification of this name. Others before it are dropped."""
+        while (message := await self.notifications.get())[0] != notification:
+            pass
+        return message[1]
 
     async def open(self, name: str, wait: Optional[float] = None) -> int:
         options: dict[str, Any] = {"backend": "mongo"}
