@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Optional
 
 import history
+from changes import changes
 from checker import check
 from client import Client
 from faults import Fault
@@ -41,6 +42,7 @@ KINDS = ("wire", "package", "c", "wire")
 
 SERVER = Path(os.environ.get("VENVS", "")) / "mongo" / "bin" / "secantusd-py"
 SERVER_S = 60.0
+LEAST_CHANGES = 5
 PLANT_S = 90.0
 LAST_S = 30.0
 """How long the clients may take to end in order."""
@@ -425,6 +427,9 @@ def drive(seed: int, n_changes: int, seconds: float, term_s: float, keeping: Pat
         for fault in faults[:20]:
             print(f"machines: {(fault.t - start) / 1e9:8.3f} s  {fault}")
         print(summary(world, faults))
+        n = len(changes(world))
+        if not why and n < max(n_changes, LEAST_CHANGES):
+            why = f"sessions have changed owner only {n} times: nothing is shown"
         if why:
             print(f"machines: the run failed: {why}")
         if not faults and not why:
