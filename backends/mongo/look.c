@@ -1,7 +1,7 @@
 /*
  * The sessions are in a queue, the one whose look is longest ago first. A looker takes the first; in the
  * shared layout it takes many, for one query. The pause between two queries is such that each session is
- * looked at three times a term, as long as that is no more than 50 queries a second; if there are more
+ * looked at three times a term, as long as that is no more than 50 documents a second; if there are more
  * sessions, once a term. If that is not kept up (a slow network), further lookers help.
  *
  * An answer counts only if the session still has the owner and fence that the looker had copied: a
@@ -22,7 +22,7 @@
 
 enum {
         LOOKERS = 4,
-        LEAST_PAUSE_US = 20000,
+        LOOKS_A_SECOND = 50,
         RETRY_MS = 100,
         SIGHT = 4 * MONGO_BATCH_MAX, /* so far into the queue a batch is searched for */
         BUCKETS = 1024,
@@ -327,14 +327,13 @@ static enum answer ask(mongoc_client_t *client, struct batch *batch)
 
 static int64_t pause_us(const struct mongo_looks *looks)
 {
-        int64_t term_us = looks->env->term_ms * 1000;
-        int64_t queries = (int64_t)(looks->n[MONGO_OWN] +
-                                    (looks->n[MONGO_SHARED] + MONGO_BATCH_MAX - 1) / MONGO_BATCH_MAX);
-        int64_t most = term_us / (queries ? queries : 1); /* once a term */
+        int64_t term_ms = looks->env->term_ms;
+        size_t sessions = looks->n[MONGO_OWN] + looks->n[MONGO_SHARED];
+        size_t queries =
+                looks->n[MONGO_OWN] + (looks->n[MONGO_SHARED] + MONGO_BATCH_MAX - 1) / MONGO_BATCH_MAX;
+        int64_t rounds = 3 * (int64_t)sessions * 1000 <= LOOKS_A_SECOND * term_ms ? 3 : 1; /* in a term */
 
-        if (most / 3 > LEAST_PAUSE_US)
-                return most / 3;
-        return most < LEAST_PAUSE_US ? most : LEAST_PAUSE_US;
+        return term_ms * 1000 / rounds / (int64_t)(queries ? queries : 1);
 }
 
 /* Until the next query of this looker. The lock is held. */
