@@ -19,7 +19,7 @@ enum {
         JITTER_MS = 10,    /* at most so much more: daemons are not to read in step */
         BACK_OFF_MS = 800, /* after failures */
         STALE_MS = 500,    /* older news is read again before it is believed */
-        WANTED_MS = 3000,  /* for so long after it was wanted, an instance is read */
+        WANTED_MS = 3000,  /* so long, and two terms, after it was wanted an instance is read */
         FORGET_MS = 3600000,
         PRUNE_MS = 60000,
         NO_DOCUMENT = -1, /* as a counter */
@@ -145,7 +145,8 @@ static void want(struct mongo_rivals *rivals, struct watched *watched)
 
 static bool is_wanted(const struct watched *watched, int64_t now)
 {
-        return now - watched->wanted_ms < WANTED_MS && !watched->is_dead && !watched->is_former;
+        return now - watched->wanted_ms < 2 * watched->term_ms + WANTED_MS && !watched->is_dead &&
+               !watched->is_former;
 }
 
 static bool is_released(const struct watched *watched, int64_t seen, uint64_t name)
@@ -186,14 +187,16 @@ static void read_names(struct watched *watched, const bson_t *document)
                         BSON_ITER_HOLDS_UTF8(&name) ? hash_of(bson_iter_utf8(&name, NULL)) : 0;
 }
 
-/* A counter that differs from the last one begins the watch anew. */
+/*
+ * A counter that differs from the last one begins the watch anew. So does a time in which nothing was read:
+ * if the deployment was away, no instance could renew, and those that survive that are not to be ended.
+ */
 static void read_counter(struct watched *watched, int64_t counter, int64_t now)
 {
-        watched->read_ms = now;
-        if (watched->counter == counter)
-                return;
+        if (watched->counter != counter || now - watched->read_ms > watched->term_ms / 2)
+                watched->since_ms = now;
         watched->counter = counter;
-        watched->since_ms = now;
+        watched->read_ms = now;
 }
 
 /* True: sessions of it may be free now. */
@@ -381,17 +384,6 @@ static struct reading *wanted(const struct mongo_rivals *rivals, size_t *n)
         return readings;
 }
 
-/*
- * While the deployment could not be read, no instance could renew: an outage is not to end those that
- * survive it. The lock is held.
- */
-static void watch_anew(struct mongo_rivals *rivals)
-{
-        for (size_t i = 0; i < rivals->n; i++)
-                if (rivals->watched[i]->counter != NO_DOCUMENT)
-                        rivals->watched[i]->counter = NOT_READ;
-}
-
 static bool step(struct mongo_rivals *rivals, struct reading *readings, size_t n)
 {
         const struct backend_config *config = rivals->env->config;
@@ -410,6 +402,10 @@ static bool step(struct mongo_rivals *rivals, struct reading *readings, size_t n
                 result = read_all(rivals, rivals->client, readings, n, &news, &fault);
         for (size_t i = 0; !result && i < n; i++)
                 result = mark_if_due(rivals, rivals->client, readings[i].id, &news, &fault);
+        if (result && rivals->client) { /* the next one resolves the names of the hosts again */
+                mongoc_client_destroy(rivals->client);
+                rivals->client = NULL;
+        }
         if (news)
                 config->news(config->news_arg);
         return !result;
@@ -449,8 +445,6 @@ static void *run(void *arg)
                 good = readings && step(rivals, readings, n);
                 free(readings);
                 pthread_mutex_lock(&rivals->lock);
-                if (!good)
-                        watch_anew(rivals);
                 pause_ms = good ? POLL_MS : pause_ms * 2 < BACK_OFF_MS ? pause_ms * 2 : BACK_OFF_MS;
                 sleep_ms(rivals, pause_ms + rand_r(&seed) % (pause_ms * JITTER_MS / POLL_MS));
         }

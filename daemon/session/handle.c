@@ -138,7 +138,8 @@ void handle_lend(struct handle *handle, int64_t left_ms)
         assert(left_ms >= 0);
         if (client->pidfd < 0 && uv_fileno((uv_handle_t *)&client->connection.pipe, &fd) == 0)
                 client->pidfd = lent_watch_peer(fd, client->credentials.pid);
-        handle->lent_until_ms = timers_now(handle->session->sessions->timers) + (uint64_t)left_ms;
+        /* Not the loop's time: the daemon may have stood still since this turn began. */
+        handle->lent_until_ms = uv_hrtime() / 1000000 + (uint64_t)left_ms;
 }
 
 void handle_abandon(struct handle *handle)
