@@ -185,7 +185,8 @@ struct backend {
          * For a backend that waits for a server. `max_jobs`, `max_opens`: at most so many jobs and calls of
          * `open` run at a time, and as many threads are added for them, so that other backends do not wait,
          * and requests on open sessions do not wait for opens. `deadline_ms`: a request is answered this long
-         * after it arrived, even if its job has not ended. 0: no limit.
+         * after it arrived, even if its job has not ended; an `open` that waits for others has that time from
+         * its turn on. 0: no limit.
          */
         unsigned max_jobs;
         unsigned max_opens;

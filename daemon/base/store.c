@@ -36,6 +36,7 @@ static void on_loop(uv_work_t *work, int status);
 
 static void hand_over(struct job *job)
 {
+        job->begun_ms = uv_now(job->store->loop);
         uv_queue_work(job->store->loop, &job->work, on_worker, on_loop);
 }
 
@@ -74,6 +75,7 @@ void store_submit(struct store *store, struct gate *gate, struct job *job, job_f
         job->done = done;
         job->work.data = job;
         job->gate = gate && gate->max ? gate : NULL;
+        job->begun_ms = 0;
         store->pending++;
         if (job->gate && job->gate->n == job->gate->max) {
                 link_append(&job->gate->waiting, &job->link);

@@ -26,6 +26,7 @@ struct job {
         struct store *store;
         struct gate *gate; /* NULL: none */
         struct link link;  /* gate->waiting */
+        uint64_t begun_ms; /* of the loop's clock: when it left the gate; 0: it has not */
         job_fn run;
         job_fn done;
 };

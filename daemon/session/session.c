@@ -187,12 +187,26 @@ int64_t session_lease_ms(const struct session *session)
 
 /* ---- jobs ---- */
 
+/* A load waits for its turn while others are loaded: its time begins then. 0: it is over. */
+static uint64_t left_of_turn(const struct session *session)
+{
+        uint64_t now = timers_now(session->sessions->timers), begun = session->task->job.begun_ms;
+        uint64_t end = (begun ? begun : now) + session->storage->backend->deadline_ms;
+
+        return end > now ? end - now : 0;
+}
+
 static void on_deadline(struct timer *timer)
 {
         struct session *session = LINK_OF(timer, struct session, deadline);
+        uint64_t more_ms = left_of_turn(session);
         char what[SESSION_TEXT_BYTES];
 
         assert(session->busy);
+        if (session->state == SESSION_LOADING && more_ms > 0) {
+                timer_start(session->sessions->timers, timer, more_ms, on_deadline);
+                return;
+        }
         session->overdue = true;
         log_write(session->sessions->log, LOG_WARNING, "%s: the backend has not answered in time",
                   session_describe(session, what));
@@ -207,6 +221,7 @@ static void on_done(struct job *job)
 
         timer_stop(sessions->timers, &session->deadline);
         session->busy = session->overdue = session->overdue_told = false;
+        session->task = NULL;
         session_wake(session);
         task->finish(task);
         sessions->advance(sessions);
@@ -220,6 +235,7 @@ void session_start_task(struct session *session, struct session_task *task, job_
 
         assert(!session->busy && session->state != SESSION_CLOSED && session->state != SESSION_ENDING);
         session->busy = true;
+        session->task = task;
         task->session = session;
         task->stored = session->stored;
         task->finish = finish;

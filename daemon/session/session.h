@@ -33,6 +33,7 @@
 #include "storage.h"
 
 struct session_job;
+struct session_task;
 struct sessions;
 
 enum session_state {
@@ -86,8 +87,9 @@ struct session {
         size_t n_dirty[2];
         size_t dirty_cap[2];
 
-        uint64_t linger_ms;      /* of a memory session: the longest `linger` of its opens */
-        struct session_job *job; /* under way, if it is one of queue.c's */
+        uint64_t linger_ms;        /* of a memory session: the longest `linger` of its opens */
+        struct session_task *task; /* under way, while `busy` */
+        struct session_job *job;   /* the same, if it is one of queue.c's */
 
         struct timer idle;     /* closes a session without handles */
         struct timer retry;    /* memory was short: wakes the session again */

@@ -210,6 +210,37 @@ START_TEST(an_outage_ends_no_ownership)
 }
 END_TEST
 
+/* The last of them wait longer for their turn than the backend has for one request. */
+START_TEST(many_opens_are_no_outage)
+{
+        enum { OPENS = 30 };
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *stem = mongo_name("many");
+        TEST_FREED char *uri = NULL;
+        uint32_t open[OPENS];
+
+        if (!server || !mongo_server_is_ours(server, "a slow network"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
+        DAEMON d = daemon_start(.flags = { "--mongo", uri, "--mongo-layout", "shared" });
+        CLIENT c = wire_connect(d);
+
+        wire_open(c, "'%s', {backend: 'mongo'}", stem);
+        mongo_proxy_delay(proxy, 200, 0, 0);
+        for (int i = 0; i < OPENS; i++)
+                open[i] = wire_send(c, "open('%s%d', {backend: 'mongo'})", stem, i);
+        for (int i = 0; i < OPENS; i++) {
+                const char *answer = wire_answer(c, open[i]);
+
+                ck_assert_msg(*answer == '{', "open %d: %s %s", i, answer, wire_error_message(c));
+        }
+        wire_end(&c);
+        daemon_end(&d);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -219,6 +250,7 @@ int main(void)
                 all_sessions_of_a_host_that_ends_are_taken,
                 many_releases_delay_no_renewal,
                 an_outage_ends_no_ownership,
+                many_opens_are_no_outage,
                 NULL,
         };
 
