@@ -354,11 +354,21 @@ static int fenced(const struct backend_session *session, const struct mongo_held
         return fault_set(fault, BACKEND_E_FENCED, "session '%s': %s", session->name, why);
 }
 
+static bool names(const struct mongo_held *held, const char *owner, int64_t fence)
+{
+        return strcmp(held->owner, owner) == 0 && held->fence == fence;
+}
+
+/*
+ * The unanswered swap of a confirmation may have landed or not. The document before it may have the fence of
+ * an earlier one.
+ */
 static bool is_ours(const struct backend_session *session, const struct mongo_held *held)
 {
-        return (strcmp(held->owner, session->owner) == 0 && held->fence == session->fence) ||
-               (session->tried_owner[0] && strcmp(held->owner, session->tried_owner) == 0 &&
-                held->fence == session->tried_fence);
+        return names(held, session->owner, session->fence) ||
+               (session->tried_owner[0] &&
+                (names(held, session->tried_owner, session->tried_fence) ||
+                 names(held, session->tried_from.owner, session->tried_from.fence)));
 }
 
 /* A document was read that is not ours. That is believed only if the majority has it. */

@@ -233,6 +233,46 @@ START_TEST(an_outage_longer_than_the_term)
 }
 END_TEST
 
+/* The first confirmation swaps and gets no further; the swap of the second does not arrive. */
+START_TEST(confirmations_that_fail_do_not_lose_the_session)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *name = mongo_name("confirmed");
+        TEST_FREED char *uri = NULL;
+        long long start;
+        int s;
+
+        if (!server || !mongo_server_is_ours(server, "confirmations that fail"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = test_format(
+                "mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=1000&retryWrites=false",
+                proxy->port);
+        DAEMON a = START(uri, "60");
+        CLIENT c = wire_connect(a);
+
+        s = wire_open(c, "'%s', {backend: 'mongo'}", name);
+        mongo_proxy_hold_one_at(proxy, "unknown outcome");
+        wire_send(c, "update_peers(%d, [[1, 2, 'user', 'unknown outcome', nil]])", s);
+        mongo_proxy_await(proxy);
+        mongo_proxy_hold_one_at(proxy, "\x12" /* an int64: */ "taken");
+        mongo_proxy_await(proxy);
+        mongo_proxy_hold_one_at(proxy, "\x12gramd_since");
+        start = test_now_ms();
+        mongo_proxy_await(proxy);
+        while (strcmp(wire_call(c, "update_peers(%d, [[1, 3, 'user', 'a', nil]])", s), "!unavailable") == 0) {
+                test_time_left(start, "the confirmation");
+                usleep(20000);
+        }
+        expect(c, "[1, 3, ...]", "get_peer_by_id(%d, 1)", s);
+        mongo_proxy_let_go(proxy);
+        expect(c, "nil", "update_peers(%d, [[1, 4, 'user', 'a', nil]])", s);
+        wire_end(&c);
+        daemon_end(&a);
+}
+END_TEST
+
 START_TEST(a_write_that_lands_late)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -285,6 +325,7 @@ int main(void)
         tcase_add_test(tcase, closing_a_lost_session_is_retried_when_memory_was_short);
         tcase_add_loop_test(tcase, an_outage_longer_than_the_term, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_write_that_lands_late);
+        tcase_add_test(tcase, confirmations_that_fail_do_not_lose_the_session);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
         srunner_free(runner);

@@ -253,7 +253,7 @@ void mongo_proxy_hold_one_at(struct mongo_proxy *proxy, const char *word)
 void mongo_proxy_await(struct mongo_proxy *proxy)
 {
         pthread_mutex_lock(&proxy->state->lock);
-        while (!proxy->state->holding && !proxy->state->holding_one)
+        while (proxy->state->word || (!proxy->state->holding && !proxy->state->holding_one))
                 pthread_cond_wait(&proxy->state->changed, &proxy->state->lock);
         pthread_mutex_unlock(&proxy->state->lock);
 }
