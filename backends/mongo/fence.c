@@ -100,8 +100,9 @@ static int64_t seen_for_ms(struct mongo_fences *fences, const char *key, const s
         pthread_mutex_lock(&fences->lock);
         prune(fences, now);
         old = old_of(fences, key);
-        if (old &&
-            (old->fence != seen->fence || old->taken != taken || strcmp(old->owner, seen->owner) != 0)) {
+        /* One that was not seen for so long may have been replaced, and restored once more. */
+        if (old && (now - old->seen_ms > 3 * seen->term_ms || old->fence != seen->fence ||
+                    old->taken != taken || strcmp(old->owner, seen->owner) != 0)) {
                 snprintf(old->owner, sizeof(old->owner), "%s", seen->owner);
                 old->fence = seen->fence;
                 old->taken = taken;
