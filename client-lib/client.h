@@ -193,7 +193,8 @@ struct gram_session {
         int64_t backoff_ms;
 
         bool leased;
-        bool lease_told; /* the program knows that the lease is over */
+        bool lease_unknown; /* not told yet: `lease_until_ms` is when to stop waiting for it */
+        bool lease_told;    /* the program knows that the lease is over */
         int64_t lease_until_ms;
         int64_t lease_ask_ms;
 
@@ -271,6 +272,10 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
 
 /* Asks for the lease; lease_check() repeats that each third of it. The session must be OPEN. */
 void lease_ask(struct gram_session *session);
+/* A session with a lease has been opened: asks for it. */
+void lease_begin(struct gram_session *session);
+/* A lease that is not known is over now; others run on. */
+void lease_connection_lost(struct gram_session *session);
 /* The daemon's answer to a question sent at `sent_ms`; -1: no limit. */
 void lease_take(struct gram_session *session, int64_t sent_ms, int64_t lease_ms);
 /* Asks for the lease if it is time to, and tells the program if it has run out. */

@@ -508,8 +508,9 @@ GRAM_API const struct gram_error *gram_session_error(const struct gram_session *
 
 /*
  * Milliseconds for which this host still owns the session; -1: no limit (file, memory). The client renews the
- * lease automatically. gram_session_lease_ms() does not ask the daemon; 0: the lease is over. A program that
- * makes only blocking calls needs it, because GRAM_EVENT_LEASE_LOST reaches it only inside such a call.
+ * lease automatically. gram_session_lease_ms() does not ask the daemon; 0: the lease is over. A lease that
+ * the daemon has not told yet is over with the connection, or after a few seconds. A program that makes only
+ * blocking calls needs gram_session_lease_ms(), because GRAM_EVENT_LEASE_LOST reaches it only inside a call.
  */
 GRAM_API int gram_lease(struct gram_session *session, int64_t *lease_ms);
 GRAM_API int gram_async_lease(struct gram_session *session, gram_callback *callback, void *arg); /* number */

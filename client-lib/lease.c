@@ -2,6 +2,10 @@
  * The lease of a session: how long this host still owns it. The daemon is asked each third of that time, and
  * the time counts from when the question was sent. When it has run out, the program is told, whatever the
  * reason: also if the daemon could not be asked.
+ *
+ * The daemon has given a lease when it answers `open`, and waits it out before another host gets the session.
+ * Until this library knows that lease, the session is not without a limit: the lease is over when the
+ * connection is lost, or FIRST_ANSWER_MS later.
  */
 
 #include "client.h"
@@ -11,6 +15,7 @@
 enum {
         ASK_AGAIN_MIN_MS = 20,
         ASK_AGAIN_MAX_MS = 1000, /* after an error */
+        FIRST_ANSWER_MS = 5000,  /* well below the usual term, 15 s */
 };
 
 static void lease_answered(void *arg, struct gram_reply *reply)
@@ -35,9 +40,30 @@ void lease_ask(struct gram_session *session)
         call_send_internal(&call, lease_answered, session);
 }
 
+void lease_begin(struct gram_session *session)
+{
+        if (!session->leased) {
+                session->leased = session->lease_unknown = true;
+                session->lease_until_ms = later_ms(now_ms(), FIRST_ANSWER_MS);
+                session->client->sessions_next_ms = 0;
+        }
+        lease_ask(session);
+}
+
+void lease_connection_lost(struct gram_session *session)
+{
+        session->lease_ask_ms = NEVER_MS;
+        if (!session->lease_unknown)
+                return;
+        session->lease_unknown = false;
+        session->lease_until_ms = now_ms();
+        session->client->sessions_next_ms = 0;
+}
+
 void lease_take(struct gram_session *session, int64_t sent_ms, int64_t lease_ms)
 {
         session->leased = lease_ms >= 0;
+        session->lease_unknown = false;
         session->lease_until_ms = session->leased ? later_ms(sent_ms, lease_ms) : NEVER_MS;
         session->lease_ask_ms = session->leased ? later_ms(sent_ms, lease_ms / 3 + 1) : NEVER_MS;
         if (session->lease_until_ms > now_ms())

@@ -292,7 +292,7 @@ static void session_opened(struct gram_session *session, const struct open_resul
                 call_send_internal(&call, watched_again, session);
         }
         if (result->opened.fence > 0) /* only sessions with a fence have an owner and a lease */
-                lease_ask(session);
+                lease_begin(session);
         if (!link_empty(&session->lane.waiting))
                 link_append(&client->ready, &session->ready);
         session->opener = NULL;
@@ -374,7 +374,7 @@ void session_end(struct gram_session *session, const struct gram_error *error, b
         if (error != &session->failure.error)
                 failure_copy(&session->failure, error);
         session_move(session, SESSION_ENDED);
-        session->leased = false;
+        session->leased = session->lease_unknown = false;
         if (session->cache)
                 cache_stop(session->cache);
         handle_forget(session);
@@ -477,7 +477,7 @@ void sessions_lost(struct gram_client *client)
                 if (session->cache)
                         cache_stop(session->cache);
                 session->open_at_ms = NEVER_MS;
-                session->lease_ask_ms = NEVER_MS;
+                lease_connection_lost(session);
                 session_complete_waiting(session);
         }
 }

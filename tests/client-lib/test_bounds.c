@@ -39,6 +39,39 @@ START_TEST(renews_a_lease_and_tells_when_it_is_over)
 }
 END_TEST
 
+#define LEASED_OPENED "{session: 3, created: true, backend: 'mongo', dialect: 'mongo', version: 1, fence: 4}"
+
+/* The daemon has given a lease with the answer, and this client never learned for how long. */
+START_TEST(a_lease_that_was_never_told_is_over_with_the_connection)
+{
+        struct bot *bot = bot_new(0);
+
+        ck_assert_int_eq(gram_async_open(bot->client, "anna", NULL, bot_opened, bot), 0);
+        puppet_greet(bot->puppet);
+        puppet_does(bot->puppet, "open(...)", LEASED_OPENED);
+        puppet_expect(bot->puppet, "lease(3)");
+        ck_assert_int_gt(gram_session_lease_ms(bot->session), 0);
+        puppet_silence(bot->puppet);
+        bot_expect(bot, "ok disconnected lease-lost");
+        ck_assert_int_eq(gram_session_lease_ms(bot->session), 0);
+        bot_end(bot);
+}
+END_TEST
+
+/* The daemon hangs. */
+START_TEST(a_lease_that_is_not_told_in_time_is_over)
+{
+        struct bot *bot = bot_new(0);
+
+        ck_assert_int_eq(gram_async_open(bot->client, "anna", NULL, bot_opened, bot), 0);
+        puppet_greet(bot->puppet);
+        puppet_does(bot->puppet, "open(...)", LEASED_OPENED);
+        puppet_expect(bot->puppet, "lease(3)");
+        bot_expect(bot, "ok lease-lost");
+        bot_end(bot);
+}
+END_TEST
+
 /* ---- timeouts ---- */
 
 START_TEST(gives_up_in_time)
@@ -256,7 +289,9 @@ int main(void)
         return test_program(
                 "client-lib/bounds",
                 (const TTest *const[]){
-                        renews_a_lease_and_tells_when_it_is_over, gives_up_in_time,
+                        renews_a_lease_and_tells_when_it_is_over,
+                        a_lease_that_was_never_told_is_over_with_the_connection,
+                        a_lease_that_is_not_told_in_time_is_over, gives_up_in_time,
                         an_open_answered_too_late_is_closed, a_close_that_runs_out_of_time_frees_the_session,
                         holds_back_what_the_daemon_would_not_take, pipelines_more_than_the_socket_takes,
                         freeing_cancels, may_be_freed_in_a_callback, may_be_freed_under_a_blocking_call,

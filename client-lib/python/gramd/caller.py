@@ -391,7 +391,7 @@ class Caller:
         self._connection = None
         self.features = frozenset()
         self._handles.clear()
-        for session in self._sessions:
+        for session in list(self._sessions):
             session.disconnected()
         for lane in self._lanes.values():
             lane.in_flight = 0

@@ -29,18 +29,40 @@ class Leased(Protocol):
     def call_internal(self, method: str, *, on_result: Callable[[Any], Any]) -> asyncio.Future[Any]: ...
 
 
+FIRST_ANSWER = 5.0
+"""Seconds, well below the usual term of 15 s."""
+
+
 class Lease:
     """Renewed after each third of its term while the session is open. It runs on while the daemon is away and
-    while the machine is suspended."""
+    while the machine is suspended.
+
+    The daemon has given a lease when it answers `open`, and waits it out before another host gets the
+    session. Until the client knows that lease, the session is not without a limit: the lease is over when the
+    connection is lost, or FIRST_ANSWER later."""
 
     def __init__(self, session: Leased) -> None:
         self._session = session
-        self._until: Optional[float] = None  # boottime(); None: no limit, or not yet known
+        self._until: Optional[float] = None  # boottime(); None: no limit
+        self._unknown = False  # not told yet: `_until` is when to stop waiting for it
         self._timer: Optional[Timer] = None
         self._over: Optional[Callable[[], None]] = None
 
     def ran_out(self) -> bool:
         return self._until is not None and boottime() >= self._until
+
+    def begin(self) -> None:
+        """A session with a lease has been opened."""
+        if self._until is None:
+            self._unknown = True
+            self._until = boottime() + FIRST_ANSWER
+            self._arm(FIRST_ANSWER)
+
+    def connection_lost(self) -> None:
+        """A lease that is not known is over now; others run on."""
+        if self._unknown:
+            self._unknown = False
+            self._until = boottime()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -52,7 +74,7 @@ class Lease:
         self._arm_over()
 
     def _arm_over(self) -> None:
-        if self._over is not None and self._until is not None:
+        if self._over is not None and self._until is not None and not self._unknown:
             self.stop()
             self._timer = self._session.timers.call_at(self._until, self._over)
 
@@ -62,6 +84,7 @@ class Lease:
         request.add_done_callback(self._check_failure)
 
     def _renewed(self, sent: float, ms: Optional[int]) -> None:
+        self._unknown = False
         if ms is None:
             self._until = None
             self.stop()

@@ -155,6 +155,8 @@ class Session:
         self.backend, self.dialect = result["backend"], result["dialect"]
         self.version, self.fence = result.get("version"), result.get("fence") or 0
         self.client.session_opened(self, handle)
+        if self.fence > 0:  # only sessions with a fence have an owner and a lease
+            self._lease.begin()
         self._start()
         return self
 
@@ -203,6 +205,8 @@ class Session:
         self.unsent.clear()
         if self.cache is not None:
             self.cache.stop()
+        self._lease.connection_lost()
+        self.is_over()
 
     async def close(self) -> None:
         """Ends the handle; the stored session stays. Closing again does nothing."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -366,6 +367,46 @@ async def test_on_lost_need_not_take_the_reason(fake: FakeGramd) -> None:
             await client.open("a", on_lost=callback)
         fake.notify("a", "ended", "fenced", "another host")
         await asyncio.gather(lost.wait(), later.wait())
+
+
+@pytest.mark.parametrize("cache", [False, True])
+async def test_a_lease_that_was_never_told_is_over_with_the_connection(fake: FakeGramd, cache: bool) -> None:
+    """The daemon has given a lease with its answer to `open`."""
+    lost: list[gramd.Error] = []
+    fake.fence, fake.lease = 4, 60000
+    fake.faults = [("lease", BEFORE)]
+    async with fake, gramd.Client(fake.path) as client:
+        with contextlib.suppress(gramd.Fenced):  # it may end while `open` fills the cache
+            await client.open("a", cache=cache, on_lost=lost.append)
+        await asyncio.wait_for(until(lambda: lost), 5)
+        assert lost[0].code == "fenced" and "lease" in lost[0].message
+
+
+async def test_a_lease_that_is_not_told_in_time_is_over(
+    fake: FakeGramd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gramd.lease, "FIRST_ANSWER", 0.1)
+    lost: list[gramd.Error] = []
+    fake.fence = 4
+    fake.faults = [("lease", SILENT)]
+    async with fake, gramd.Client(fake.path) as client:
+        await client.open("a", on_lost=lost.append)
+        await asyncio.wait_for(until(lambda: lost), 5)
+        assert lost[0].code == "fenced"
+
+
+async def test_a_lease_that_is_told_outlives_the_connection(
+    fake: FakeGramd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gramd.lease, "FIRST_ANSWER", 0.1)
+    fake.fence, fake.lease = 4, 60000
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("a")
+        await session.get("dc_id")  # `lease` was sent before
+        fake.connections[0].transport.abort()
+        await asyncio.sleep(0.2)
+        await session.get("dc_id")
+        assert session.ended is None
 
 
 async def test_a_lease_is_renewed_and_runs_out_without_the_daemon(fake: FakeGramd) -> None:
