@@ -187,7 +187,8 @@ struct gram_session {
         bool watching; /* to be watched again after a reconnection */
         bool closing;  /* the program has called gram_close(): further requests are refused */
         bool close_sent;
-        bool released; /* the program's reference is gone */
+        bool released;    /* the program's reference is gone */
+        int64_t asked_ms; /* when `open` was sent last */
         int64_t lost_ms;
         int64_t open_at_ms;
         int64_t backoff_ms;
@@ -216,6 +217,7 @@ int result_read(struct cursor *cursor, const struct call *call, struct gram_repl
 struct open_result {
         struct gram_opened opened;
         int64_t handle;
+        int64_t lease_ms; /* 0: not told, or no limit */
 };
 
 /* Read a notification. The result is for gram_free(). NULL: malformed, or no memory. */
@@ -272,8 +274,11 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
 
 /* Asks for the lease; lease_check() repeats that each third of it. The session must be OPEN. */
 void lease_ask(struct gram_session *session);
-/* A session with a lease has been opened: asks for it. */
-void lease_begin(struct gram_session *session);
+/*
+ * A session with a lease has been opened: asks for it. `lease_ms`, if it is not 0, came with the answer, to
+ * an `open` that was sent at `session->asked_ms`.
+ */
+void lease_begin(struct gram_session *session, int64_t lease_ms);
 /* A lease that is not known is over now; others run on. */
 void lease_connection_lost(struct gram_session *session);
 /* The daemon's answer to a question sent at `sent_ms`; -1: no limit. */

@@ -163,9 +163,8 @@ static int socket_connect(const char *path)
 static void hello_answered(void *arg, struct gram_reply *reply);
 
 /*
- * The list of what this client understands beyond version 1 of the protocol is sent also where it is empty:
- * so the fallback for older daemons, which refuse the key, is exercised by every client. `leave` is in it
- * only if the program can act on it: a session that nobody closes is never handed over.
+ * The list of what this client understands beyond version 1 of the protocol. `leave` is in it only if the
+ * program can act on it: a session that nobody closes is never handed over.
  */
 static void say_hello(struct gram_client *client)
 {
@@ -177,7 +176,8 @@ static void say_hello(struct gram_client *client)
         pack_cstr(&call.bytes, client->name);
         if (!client->without_features) {
                 pack_cstr(&call.bytes, "features");
-                pack_array(&call.bytes, leaves ? 1 : 0);
+                pack_array(&call.bytes, leaves ? 2 : 1);
+                pack_cstr(&call.bytes, "lease");
                 if (leaves)
                         pack_cstr(&call.bytes, "leave");
         }

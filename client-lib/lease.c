@@ -40,9 +40,15 @@ void lease_ask(struct gram_session *session)
         call_send_internal(&call, lease_answered, session);
 }
 
-void lease_begin(struct gram_session *session)
+/* The lease counts from the sending: a program that was stopped may read the answer late. */
+void lease_begin(struct gram_session *session, int64_t lease_ms)
 {
-        if (!session->leased) {
+        int64_t until = lease_ms > 0 ? later_ms(session->asked_ms, lease_ms) : 0;
+
+        if (until > now_ms()) {
+                if (!session->leased || until > session->lease_until_ms)
+                        lease_take(session, session->asked_ms, lease_ms);
+        } else if (!session->leased) {
                 session->leased = session->lease_unknown = true;
                 session->lease_until_ms = later_ms(now_ms(), FIRST_ANSWER_MS);
                 session->client->sessions_next_ms = 0;

@@ -12,6 +12,7 @@ static const struct key open_keys[] = {
         { "dialect", KEY_TEXT, offsetof(struct open_result, opened.dialect), 0 },
         { "version", KEY_INT, offsetof(struct open_result, opened.version), 0 },
         { "fence", KEY_INT, offsetof(struct open_result, opened.fence), 0 },
+        { "lease", KEY_INT, offsetof(struct open_result, lease_ms), 0 },
         KEYS_END,
 };
 

@@ -222,6 +222,7 @@ static void session_ask(struct gram_session *session, int64_t now)
         }
         session_move(session, SESSION_OPENING);
         session->asked = true;
+        session->asked_ms = now;
         session->open_at_ms = NEVER_MS;
         if (call_send_internal(&call, open_answered, session))
                 return;
@@ -292,7 +293,7 @@ static void session_opened(struct gram_session *session, const struct open_resul
                 call_send_internal(&call, watched_again, session);
         }
         if (result->opened.fence > 0) /* only sessions with a fence have an owner and a lease */
-                lease_begin(session);
+                lease_begin(session, result->lease_ms);
         if (!link_empty(&session->lane.waiting))
                 link_append(&client->ready, &session->ready);
         session->opener = NULL;

@@ -25,7 +25,7 @@ static const char *take_features(struct cursor *value, struct client *client)
 {
         uint32_t count;
         struct slice feature;
-        bool leaves = false;
+        bool leaves = false, takes_lease = false;
 
         if (!cursor_array(value, &count))
                 return "an array of str";
@@ -33,8 +33,10 @@ static const char *take_features(struct cursor *value, struct client *client)
                 if (!cursor_str(value, SIZE_MAX, &feature))
                         return "an array of str";
                 leaves = leaves || slice_is(feature, "leave");
+                takes_lease = takes_lease || slice_is(feature, "lease");
         }
         client->leaves = leaves;
+        client->takes_lease = takes_lease;
         return NULL;
 }
 
@@ -112,8 +114,9 @@ void method_hello(struct call *call)
         pack_cstr(out, "default_backend");
         pack_cstr(out, config->backend);
         pack_cstr(out, "features");
-        pack_array(out, 1);
+        pack_array(out, 2);
         pack_cstr(out, "leave");
+        pack_cstr(out, "lease");
         answer_end(&call->request);
 }
 

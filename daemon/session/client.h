@@ -43,6 +43,7 @@ struct client {
         size_t n_openings;
 
         bool leaves;          /* it has announced the feature `leave` */
+        bool takes_lease;     /* the feature `lease`: the answer to its `open` has the lease */
         bool is_owed_changes; /* one of its handles is; watch.c's */
         bool is_owed_leave;   /* the same; drain.c's */
         bool monitoring;      /* gets `request` notifications */

@@ -103,12 +103,13 @@ static void answer_busy(struct request *request, const struct session *session)
         buffer_deinit(&detail);
 }
 
-static void answer_open(struct request *request, const struct handle *handle, bool created)
+/* `lease_ms` -1: no limit. */
+static void answer_open(struct request *request, const struct handle *handle, bool created, int64_t lease_ms)
 {
         const struct session *session = handle->session;
         struct buffer *out = answer_begin(request);
 
-        pack_map(out, 6);
+        pack_map(out, handle->client->takes_lease ? 7 : 6);
         pack_cstr(out, "session");
         pack_int(out, handle->number);
         pack_cstr(out, "created");
@@ -121,6 +122,13 @@ static void answer_open(struct request *request, const struct handle *handle, bo
         pack_int(out, session->version);
         pack_cstr(out, "fence");
         pack_int(out, session->fence);
+        if (handle->client->takes_lease) {
+                pack_cstr(out, "lease");
+                if (lease_ms < 0)
+                        pack_nil(out);
+                else
+                        pack_int(out, lease_ms);
+        }
         answer_end(request);
 }
 
@@ -129,6 +137,7 @@ static void grant(struct session *session, struct client *client, struct request
                   const struct opening_options *options)
 {
         struct handle *handle = client ? handle_new(session, client) : NULL;
+        int64_t lease_ms = -1;
 
         if (!handle) {
                 answer_error(request, WIRE_STORAGE, "no memory for another session handle");
@@ -143,9 +152,11 @@ static void grant(struct session *session, struct client *client, struct request
         handle->exclusive = options->exclusive;
         if (options->linger_ms > session->linger_ms)
                 session->linger_ms = options->linger_ms;
-        if (session->storage->backend->lease)
-                handle_lend(handle, session_lease_ms(session));
-        answer_open(request, handle, session->created_untold);
+        if (session->storage->backend->lease) {
+                lease_ms = session_lease_ms(session);
+                handle_lend(handle, lease_ms);
+        }
+        answer_open(request, handle, session->created_untold, lease_ms);
         session->created_untold = false;
         if (client->connection.ending)
                 handle_abandon(handle);

@@ -58,6 +58,27 @@ START_TEST(a_lease_that_was_never_told_is_over_with_the_connection)
 }
 END_TEST
 
+/* It counts from the sending of the `open`, and outlives the connection. */
+START_TEST(takes_the_lease_from_the_answer_to_open)
+{
+        struct bot *bot = bot_new(0);
+
+        ck_assert_int_eq(gram_async_open(bot->client, "anna", NULL, bot_opened, bot), 0);
+        puppet_greet(bot->puppet);
+        puppet_does(bot->puppet, "open(...)", "{session: 3, backend: 'mongo', fence: 4, lease: 100000}");
+        puppet_expect(bot->puppet, "lease(3)");
+        bot_expect(bot, "ok");
+        ck_assert_int_gt(gram_session_lease_ms(bot->session), 50000);
+        ck_assert_int_le(gram_session_lease_ms(bot->session), 100000);
+        bot_restart(bot);
+        puppet_does(bot->puppet, "open(...)", "{session: 9, backend: 'mongo', fence: 4, lease: 200000}");
+        puppet_expect(bot->puppet, "lease(9)");
+        bot_expect(bot, "disconnected reconnected");
+        ck_assert_int_gt(gram_session_lease_ms(bot->session), 150000);
+        bot_end(bot);
+}
+END_TEST
+
 /* The daemon hangs. */
 START_TEST(a_lease_that_is_not_told_in_time_is_over)
 {
@@ -291,8 +312,9 @@ int main(void)
                 (const TTest *const[]){
                         renews_a_lease_and_tells_when_it_is_over,
                         a_lease_that_was_never_told_is_over_with_the_connection,
-                        a_lease_that_is_not_told_in_time_is_over, gives_up_in_time,
-                        an_open_answered_too_late_is_closed, a_close_that_runs_out_of_time_frees_the_session,
+                        takes_the_lease_from_the_answer_to_open, a_lease_that_is_not_told_in_time_is_over,
+                        gives_up_in_time, an_open_answered_too_late_is_closed,
+                        a_close_that_runs_out_of_time_frees_the_session,
                         holds_back_what_the_daemon_would_not_take, pipelines_more_than_the_socket_takes,
                         freeing_cancels, may_be_freed_in_a_callback, may_be_freed_under_a_blocking_call,
                         callbacks_may_ask_for_more, NULL });

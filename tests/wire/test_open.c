@@ -32,7 +32,7 @@ START_TEST(hello_ignores_unknown_keys)
         expect(c, "...server: 'gramd'...",
                "hello({client: 'new', of_tomorrow: {a: [1, 'x']}, features: []})");
         expect(c, "...features: [...", "hello({features: ['of tomorrow', 'and later']})");
-        expect(c, "...features: ['leave']...", "hello({})");
+        expect(c, "...features: ['leave', 'lease']...", "hello({})");
         expect(c, "!bad_request", "hello({features: 'leave'})");
         ck_assert_ptr_nonnull(strstr(wire_error_message(c), "`features` must be an array of str"));
         expect(c, "!bad_request", "hello({features: [1]})");
@@ -306,6 +306,18 @@ START_TEST(the_connections_end_closes_its_handles)
 }
 END_TEST
 
+START_TEST(an_open_tells_the_lease_to_those_who_take_it)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+
+        wire_call(c, "hello({features: ['lease']})");
+        expect(c, "...lease: nil...", "open('anna', {})");
+        ck_assert_ptr_null(strstr(wire_call(other, "open('anna', {})"), "lease"));
+}
+END_TEST
+
 START_TEST(lease_is_unlimited_for_files_and_memory)
 {
         DAEMON d = daemon_start();
@@ -387,6 +399,7 @@ int main(void)
                 close_waits_for_what_was_sent_before_it,
                 a_connection_may_hold_many_handles,
                 the_connections_end_closes_its_handles,
+                an_open_tells_the_lease_to_those_who_take_it,
                 lease_is_unlimited_for_files_and_memory,
                 many_sessions_are_open_at_once,
                 the_hard_limit_of_descriptors_counts,

@@ -7,7 +7,10 @@ from typing import Any
 LEAVE = "leave"
 """The daemon asks its clients to leave their sessions, which it hands over to other hosts."""
 
-FEATURES: tuple[str, ...] = (LEAVE,)
+LEASE = "lease"
+"""The answer to `open` has the lease."""
+
+FEATURES: tuple[str, ...] = (LEAVE, LEASE)
 """The features that this package understands."""
 
 

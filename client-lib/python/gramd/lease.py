@@ -51,9 +51,13 @@ class Lease:
     def ran_out(self) -> bool:
         return self._until is not None and boottime() >= self._until
 
-    def begin(self) -> None:
-        """A session with a lease has been opened."""
-        if self._until is None:
+    def begin(self, sent: float, ms: Any) -> None:
+        """A session with a lease has been opened by an `open` sent at `sent`. The lease, if its answer has
+        it, counts from then: a process that was stopped may read the answer late."""
+        if isinstance(ms, int) and sent + ms / 1000 > boottime():
+            if self._until is None or sent + ms / 1000 > self._until:
+                self._renewed(sent, ms)
+        elif self._until is None:
             self._unknown = True
             self._until = boottime() + FIRST_ANSWER
             self._arm(FIRST_ANSWER)

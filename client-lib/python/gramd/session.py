@@ -9,10 +9,11 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Optional, Union, cast
 
 from . import errors
-from .boottime import Timers
+from .boottime import Timers, boottime
 from .cache import Cache
 from .caller import Caller
 from .lease import Lease
@@ -137,7 +138,12 @@ class Session:
         timeout = self.timeout + left
         try:
             await self.client.call(
-                "open", self.name, options, timeout=timeout, on_result=self._opened, again=again
+                "open",
+                self.name,
+                options,
+                timeout=timeout,
+                on_result=partial(self._opened, boottime()),
+                again=again,
             )
         except errors.Unavailable:
             if left == 0:
@@ -145,7 +151,7 @@ class Session:
             return False
         return True
 
-    def _opened(self, result: dict[str, Any]) -> Session:
+    def _opened(self, sent: float, result: dict[str, Any]) -> Session:
         handle = int(result["session"])
         if self._abandoned or self._error is not None or self.handle is not None:
             ignore(self.client.call("close", handle, internal=True))
@@ -156,7 +162,7 @@ class Session:
         self.version, self.fence = result.get("version"), result.get("fence") or 0
         self.client.session_opened(self, handle)
         if self.fence > 0:  # only sessions with a fence have an owner and a lease
-            self._lease.begin()
+            self._lease.begin(sent, result.get("lease"))
         self._start()
         return self
 
@@ -183,7 +189,12 @@ class Session:
         options = {**self._options, "create": False, "wait": int(self.timeout * 1000)}
         options.pop("dialect", None)
         future = self.client.call(
-            "open", self.name, options, timeout=2 * self.timeout, on_result=self._opened, internal=True
+            "open",
+            self.name,
+            options,
+            timeout=2 * self.timeout,
+            on_result=partial(self._opened, boottime()),
+            internal=True,
         )
         future.add_done_callback(self._reopened)
 

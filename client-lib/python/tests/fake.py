@@ -36,6 +36,7 @@ class FakeGramd:
         self.seen: list[tuple[str, list[Any]]] = []  # executed requests, without handles
         self.lease: Optional[int] = None
         self.fence = 0
+        self.open_lease: Optional[int] = None  # in the answer to `open`
         self.draining = False  # each `open` is refused
         self.features = ["a feature", "another"]
         self.older = False  # as the first version: `hello` takes one key, handles exceed 2^20
@@ -188,7 +189,8 @@ class _Connection(asyncio.Protocol):
         self.handles[handle], self.modes[handle] = name, options["mode"]
         dialect = options.get("dialect", "pyrogram")
         opened = {"session": handle, "created": created, "backend": "file", "dialect": dialect}
-        return {**opened, "version": 3, "fence": self.fake.fence, "a key of tomorrow": {}}
+        leased = {"fence": self.fake.fence, "lease": self.fake.open_lease}
+        return {**opened, **leased, "version": 3, "a key of tomorrow": {}}
 
     def do_close(self, handle: int, session: Any) -> None:
         del self.handles[handle], self.modes[handle]

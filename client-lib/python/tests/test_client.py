@@ -73,7 +73,7 @@ async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.Mon
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
-        assert hellos(fake) == [{"client": "bot", "features": ["leave"]}]
+        assert hellos(fake) == [{"client": "bot", "features": ["leave", "lease"]}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
         await client.open("a")  # the answers have unknown keys
@@ -93,7 +93,7 @@ async def test_invalid_features_are_ignored(fake: FakeGramd, features: Any) -> N
 async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) -> None:
     fake.older = True
     async with fake, gramd.Client(fake.path, name="bot") as client:
-        both = [{"client": "bot", "features": ["leave"]}, {"client": "bot"}]
+        both = [{"client": "bot", "features": ["leave", "lease"]}, {"client": "bot"}]
         await client.ping()
         await until(lambda: client.server)
         assert hellos(fake) == both
@@ -380,6 +380,19 @@ async def test_a_lease_that_was_never_told_is_over_with_the_connection(fake: Fak
             await client.open("a", cache=cache, on_lost=lost.append)
         await asyncio.wait_for(until(lambda: lost), 5)
         assert lost[0].code == "fenced" and "lease" in lost[0].message
+
+
+async def test_the_lease_is_taken_from_the_answer_to_open(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    fake.fence, fake.open_lease = 4, 400
+    fake.faults = [("lease", SILENT)] * 10
+    async with gramd.Client(fake.path) as client:
+        async with fake:
+            await client.open("a", on_lost=lost.append)
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        assert not lost  # it outlives the connection
+        await asyncio.wait_for(until(lambda: lost), 5)
 
 
 async def test_a_lease_that_is_not_told_in_time_is_over(
