@@ -5,8 +5,9 @@
 #include <stdlib.h>
 
 #include "instance.h"
+#include "memo.h"
 
-enum { FORGET_MS = 3600000, PRUNE_MS = 60000, LONGEST_WAIT_MS = 30000 };
+enum { LONGEST_WAIT_MS = 30000 };
 
 struct entry {
         bool exists;
@@ -16,102 +17,41 @@ struct entry {
 
 /* An old document. It is another one if any of this changes. */
 struct old {
-        char key[MONGO_KEY_MAX + 1];
+        struct mongo_memo memo; /* used when it was seen */
         char owner[MONGO_ID_BYTES];
         int64_t fence;
         int64_t taken;
-        int64_t since_ms; /* of CLOCK_BOOTTIME: when it was first seen */
-        int64_t seen_ms;
+        int64_t since_ms; /* of CLOCK_BOOTTIME: when it was first seen; 0: it is new here */
 };
 
 struct mongo_fences {
-        pthread_mutex_t lock; /* never held while anything blocks */
-        struct old **olds;    /* ascending by key */
-        size_t n, cap;
-        int64_t pruned_ms;
+        pthread_mutex_t lock;    /* never held while anything blocks */
+        struct mongo_memos olds; /* by the session's key */
 };
 
-/* ---- old documents; the lock is held ---- */
-
-static void prune(struct mongo_fences *fences, int64_t now)
-{
-        size_t kept = 0;
-
-        if (now - fences->pruned_ms < PRUNE_MS)
-                return;
-        fences->pruned_ms = now;
-        for (size_t i = 0; i < fences->n; i++)
-                if (now - fences->olds[i]->seen_ms < FORGET_MS)
-                        fences->olds[kept++] = fences->olds[i];
-                else
-                        free(fences->olds[i]);
-        fences->n = kept;
-}
-
-/* The first whose key is not less. */
-static size_t place_of(const struct mongo_fences *fences, const char *key)
-{
-        size_t low = 0, high = fences->n;
-
-        while (low < high) {
-                size_t middle = low + (high - low) / 2;
-
-                if (strcmp(fences->olds[middle]->key, key) < 0)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
-/* NULL: no memory. */
-static struct old *old_of(struct mongo_fences *fences, const char *key)
-{
-        size_t place = place_of(fences, key);
-        struct old *old;
-
-        if (place < fences->n && strcmp(fences->olds[place]->key, key) == 0)
-                return fences->olds[place];
-        if (fences->n == fences->cap) {
-                size_t cap = fences->cap ? fences->cap * 2 : 16;
-                struct old **grown = reallocarray(fences->olds, cap, sizeof(struct old *));
-
-                if (!grown)
-                        return NULL;
-                fences->olds = grown;
-                fences->cap = cap;
-        }
-        old = calloc(1, sizeof(*old));
-        if (!old)
-                return NULL;
-        snprintf(old->key, sizeof(old->key), "%s", key);
-        old->fence = -1; /* like no document */
-        memmove(&fences->olds[place + 1], &fences->olds[place], (fences->n++ - place) * sizeof(struct old *));
-        return fences->olds[place] = old;
-}
+/* ---- old documents ---- */
 
 /* For how long this daemon has seen this document. Negative: no memory. */
 static int64_t seen_for_ms(struct mongo_fences *fences, const char *key, const struct mongo_seen *seen,
                            int64_t taken)
 {
-        int64_t now = mongo_boot_ms(), result = -1;
+        int64_t now = mongo_boot_ms(), before_ms, result = -1;
         struct old *old;
 
         pthread_mutex_lock(&fences->lock);
-        prune(fences, now);
-        old = old_of(fences, key);
+        old = (struct old *)mongo_memo_find(&fences->olds, key);
+        before_ms = old ? old->memo.used_ms : 0;
+        old = (struct old *)mongo_memo_use(&fences->olds, key, sizeof(*old));
         /* One that was not seen for so long may have been replaced, and restored once more. */
-        if (old && (now - old->seen_ms > 3 * seen->term_ms || old->fence != seen->fence ||
+        if (old && (now - before_ms > 3 * seen->term_ms || old->since_ms == 0 || old->fence != seen->fence ||
                     old->taken != taken || strcmp(old->owner, seen->owner) != 0)) {
                 snprintf(old->owner, sizeof(old->owner), "%s", seen->owner);
                 old->fence = seen->fence;
                 old->taken = taken;
                 old->since_ms = now;
         }
-        if (old) {
-                old->seen_ms = now;
+        if (old)
                 result = now - old->since_ms;
-        }
         pthread_mutex_unlock(&fences->lock);
         return result;
 }
@@ -129,9 +69,7 @@ void mongo_fences_free(struct mongo_fences *fences)
 {
         if (!fences)
                 return;
-        for (size_t i = 0; i < fences->n; i++)
-                free(fences->olds[i]);
-        free(fences->olds);
+        mongo_memos_free(&fences->olds);
         pthread_mutex_destroy(&fences->lock);
         free(fences);
 }
@@ -207,8 +145,9 @@ int mongo_fence_take(struct backend_session *session, mongoc_client_t *client, c
         if (left_ms > 0) {
                 result = fault_set(fault, BACKEND_E_BUSY,
                                    "session '%s': its document is older than what gramd.fences knows of it: "
-                                   "was a backup restored? Waiting until no host can be using it",
-                                   session->name);
+                                   "was a backup restored? It is opened in %lld s, when no host can be using "
+                                   "it: give the `open` a `wait`",
+                                   session->name, (long long)(left_ms + 999) / 1000);
                 fault->wait.in_ms = left_ms < LONGEST_WAIT_MS ? left_ms : LONGEST_WAIT_MS;
         }
         return result;

@@ -10,8 +10,6 @@
 #include "instance.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,6 +17,7 @@
 #include <unistd.h>
 
 #include "release.h"
+#include "thread.h"
 
 enum { RETRY_MS = 250, FIRST_WAIT_MS = 5000 };
 enum { PLACE_BYTES = 4400 };
@@ -127,14 +126,11 @@ bool mongo_instance_is_away(struct mongo_instance *instance, struct fault *fault
 
 int mongo_instance_term(struct mongo_instance *instance, struct mongo_term *term, struct fault *fault)
 {
-        struct timespec until;
+        const struct timespec until = mongo_time_in_us(FIRST_WAIT_MS * 1000);
         uint64_t epoch;
 
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += FIRST_WAIT_MS / 1000;
         pthread_mutex_lock(&instance->lock);
-        while (!instance->tried_once &&
-               pthread_cond_timedwait(&instance->tried, &instance->lock, &until) != ETIMEDOUT)
+        while (!instance->tried_once && mongo_cond_wait(&instance->tried, &instance->lock, &until))
                 continue;
         epoch = atomic_load(&instance->epoch);
         memcpy(term->id, instance->current, sizeof(term->id));
@@ -236,13 +232,10 @@ static bool attempt(struct mongo_instance *instance, bson_error_t *error)
         int64_t start = mongo_boot_ms();
         int result;
 
-        if (!instance->client)
-                instance->client = mongoc_client_new_from_uri(instance->uri);
-        if (!instance->client) {
+        if (!mongo_connection(&instance->client, instance->uri)) {
                 snprintf(error->message, sizeof(error->message), "no connection can be made");
                 return false;
         }
-        mongoc_client_set_error_api(instance->client, MONGOC_ERROR_API_VERSION_2);
         if (instance->phase != INSTANCE_REGISTERED) {
                 if (instance->phase == INSTANCE_UNNAMED) {
                         new_id(instance->id);
@@ -298,9 +291,7 @@ static bool step(struct mongo_instance *instance)
                                      mongo_boot_ms() + instance->term_ms / 6, instance->term_ms / 3);
         } else {
                 log_away(instance, error.message);
-                if (instance->client) /* the next attempt resolves the names of the hosts again */
-                        mongoc_client_destroy(instance->client);
-                instance->client = NULL;
+                mongo_connection_end(&instance->client);
         }
         pthread_mutex_lock(&instance->lock);
         if (!good && !atomic_load(&instance->away)) {
@@ -330,15 +321,10 @@ static int64_t wait_ms(struct mongo_instance *instance, int64_t start_ms, bool g
 /* Until that time, or until there is something to do. The lock is held. */
 static void sleep_ms(struct mongo_instance *instance, int64_t ms)
 {
-        struct timespec until;
+        const struct timespec until = mongo_time_in_us(ms * 1000);
 
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += ms / 1000;
-        until.tv_nsec += ms % 1000 * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
         while (!instance->stopping && !instance->hurry &&
-               pthread_cond_timedwait(&instance->wake, &instance->lock, &until) != ETIMEDOUT)
+               mongo_cond_wait(&instance->wake, &instance->lock, &until))
                 continue;
 }
 
@@ -396,26 +382,13 @@ static void describe_place(struct mongo_instance *instance)
                  (unsigned long long)stat.st_dev, (unsigned long long)stat.st_ino);
 }
 
-static void init_sync(struct mongo_instance *instance)
-{
-        pthread_condattr_t attributes;
-
-        pthread_mutex_init(&instance->lock, NULL);
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(&instance->wake, &attributes);
-        pthread_cond_init(&instance->tried, &attributes);
-        pthread_condattr_destroy(&attributes);
-}
-
 static void instance_free(struct mongo_instance *instance)
 {
         pthread_mutex_destroy(&instance->lock);
         pthread_cond_destroy(&instance->wake);
         pthread_cond_destroy(&instance->tried);
         mongoc_uri_destroy(instance->uri);
-        if (instance->client)
-                mongoc_client_destroy(instance->client);
+        mongo_connection_end(&instance->client);
         free(instance);
 }
 
@@ -431,7 +404,9 @@ struct mongo_instance *mongo_instance_start(struct backend_env *env)
         gethostname(instance->host, sizeof(instance->host) - 1);
         read_boot_id(instance->boot_id, sizeof(instance->boot_id));
         describe_place(instance);
-        init_sync(instance);
+        pthread_mutex_init(&instance->lock, NULL);
+        mongo_cond_init(&instance->wake);
+        mongo_cond_init(&instance->tried);
         if (pthread_create(&instance->thread, NULL, run, instance) == 0)
                 return instance;
         instance_free(instance);

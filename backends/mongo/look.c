@@ -10,8 +10,6 @@
 
 #include "look.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,6 +17,7 @@
 #include "instance.h"
 #include "release.h"
 #include "stray.h"
+#include "thread.h"
 
 enum {
         LOOKERS = 4,
@@ -95,11 +94,7 @@ static int64_t now_us(void)
 
 static struct link *bucket_of(struct mongo_looks *looks, const char *key)
 {
-        uint32_t hash = 2166136261u; /* FNV-1a */
-
-        for (; *key; key++)
-                hash = (hash ^ (uint8_t)*key) * 16777619u;
-        return &looks->buckets[hash % BUCKETS];
+        return &looks->buckets[mongo_hash(key) % BUCKETS];
 }
 
 struct mongo_looked *mongo_looked_new(struct mongo_looks *looks, const char *key)
@@ -356,31 +351,9 @@ static int64_t wait_us(const struct looker *looker)
 /* The lock is held. A new session wakes it. */
 static void sleep_us(struct mongo_looks *looks, int64_t us)
 {
-        struct timespec until;
+        const struct timespec until = mongo_time_in_us(us);
 
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += us / 1000000;
-        until.tv_nsec += us % 1000000 * 1000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&looks->wake, &looks->lock, &until);
-}
-
-static bool looker_connect(struct looker *looker)
-{
-        if (!looker->client)
-                looker->client = mongoc_client_new_from_uri(looker->looks->uri);
-        if (looker->client)
-                mongoc_client_set_error_api(looker->client, MONGOC_ERROR_API_VERSION_2);
-        return looker->client != NULL;
-}
-
-/* The next one resolves the names of the hosts again. */
-static void looker_disconnect(struct looker *looker)
-{
-        if (looker->client)
-                mongoc_client_destroy(looker->client);
-        looker->client = NULL;
+        mongo_cond_wait(&looks->wake, &looks->lock, &until);
 }
 
 /* The lock is held, except while it asks. False: no answer. */
@@ -398,9 +371,9 @@ static bool look(struct looker *looker)
                         looks->next_us = start_us;
         }
         pthread_mutex_unlock(&looks->lock);
-        answer = looker_connect(looker) ? ask(looker->client, batch) : NOT_ANSWERED;
+        answer = mongo_connection(&looker->client, looks->uri) ? ask(looker->client, batch) : NOT_ANSWERED;
         if (answer == NOT_ANSWERED)
-                looker_disconnect(looker);
+                mongo_connection_end(&looker->client);
         pthread_mutex_lock(&looks->lock);
         give_back(looks, batch, answer, start_ms);
         return answer == ANSWERED;
@@ -414,8 +387,9 @@ static void look_for_strays(struct looker *looker)
 
         looks->strays_us = now_us() + looks->env->term_ms * 1000;
         pthread_mutex_unlock(&looks->lock);
-        if (shared && looker_connect(looker) && !mongo_strays_release(looks->strays, looker->client))
-                looker_disconnect(looker);
+        if (shared && mongo_connection(&looker->client, looks->uri) &&
+            !mongo_strays_release(looks->strays, looker->client))
+                mongo_connection_end(&looker->client);
         pthread_mutex_lock(&looks->lock);
 }
 
@@ -457,7 +431,7 @@ void mongo_looks_stop(struct mongo_looks *looks)
         pthread_mutex_unlock(&looks->lock);
         for (size_t i = 0; i < looks->n_lookers; i++) {
                 pthread_join(looks->lookers[i].thread, NULL);
-                looker_disconnect(&looks->lookers[i]);
+                mongo_connection_end(&looks->lookers[i].client);
         }
         pthread_mutex_destroy(&looks->lock);
         pthread_cond_destroy(&looks->wake);
@@ -469,7 +443,6 @@ void mongo_looks_stop(struct mongo_looks *looks)
 struct mongo_looks *mongo_looks_start(struct backend_env *env)
 {
         struct mongo_looks *looks = calloc(1, sizeof(*looks));
-        pthread_condattr_t attributes;
 
         if (!looks)
                 return NULL;
@@ -481,10 +454,7 @@ struct mongo_looks *mongo_looks_start(struct backend_env *env)
                 link_init(&looks->buckets[i]);
         looks->strays_us = now_us() + env->term_ms * 1000;
         pthread_mutex_init(&looks->lock, NULL);
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(&looks->wake, &attributes);
-        pthread_condattr_destroy(&attributes);
+        mongo_cond_init(&looks->wake);
         for (unsigned i = 0; looks->strays && i < LOOKERS; i++) {
                 looks->lookers[i].looks = looks;
                 looks->lookers[i].rank = i;

@@ -77,6 +77,15 @@ bool mongo_is_duplicate(const bson_error_t *error)
         return error->code == MONGOC_ERROR_DUPLICATE_KEY;
 }
 
+uint64_t mongo_hash(const char *text)
+{
+        uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+        for (; *text; text++)
+                hash = (hash ^ (uint8_t)*text) * 1099511628211u;
+        return hash;
+}
+
 /* ---- connections ---- */
 
 mongoc_client_t *mongo_client_take(struct backend_env *env, struct fault *fault)
@@ -153,6 +162,18 @@ struct slice mongo_read_text(const bson_iter_t *iter, size_t max)
         text = bson_iter_utf8(iter, &len);
         slice = (struct slice){ text, len };
         return len <= max && slice_is_utf8(slice) ? slice : SLICE_NONE;
+}
+
+void mongo_copy_text(const bson_t *document, const char *key, char *to, size_t size)
+{
+        bson_iter_t iter;
+        struct slice text = SLICE_NONE;
+
+        if (bson_iter_init_find(&iter, document, key))
+                text = mongo_read_text(&iter, size - 1);
+        if (text.data)
+                memcpy(to, text.data, text.len);
+        to[text.data ? text.len : 0] = '\0';
 }
 
 int64_t mongo_number_of(const bson_t *document, const char *key, int64_t fallback)

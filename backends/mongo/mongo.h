@@ -9,6 +9,8 @@
  *     rival.c      instances of other daemons
  *     layout.c     where a session's documents are, and their ids
  *     release.c    sessions given back to other daemons
+ *     memo.c       what is remembered of others, by key
+ *     thread.c     what the backend's own threads share
  *     locate.c     the layout in which a session is
  *     fence.c      fences, and documents that come from a backup
  *     look.c       the sessions' documents are read again; stray.c those that name this daemon in vain
@@ -142,6 +144,8 @@ static inline void mongo_collection_free(mongoc_collection_t **collection)
                 mongoc_collection_destroy(*collection);
 }
 
+uint64_t mongo_hash(const char *text);
+
 /* The URI with timeouts that fit the term. */
 mongoc_uri_t *mongo_uri_within_term(const struct backend_env *env);
 
@@ -160,6 +164,8 @@ void mongo_append_text(bson_t *document, const char *key, struct slice text); /*
 bool mongo_read_number(const bson_iter_t *iter, int64_t *number);
 /* A text of at most `max` bytes; else absent. */
 struct slice mongo_read_text(const bson_iter_t *iter, size_t max);
+/* A field of the document as text: empty if there is none, or if it does not fit. */
+void mongo_copy_text(const bson_t *document, const char *key, char *to, size_t size);
 /* A field of the document as a number; `fallback` if there is none. */
 int64_t mongo_number_of(const bson_t *document, const char *key, int64_t fallback);
 /* Slices borrow from the document. False: not a valid peer. */

@@ -29,7 +29,7 @@ struct mongo_releases {
 
 /* ---- releasing ---- */
 
-static void note(struct mongo_releases *releases, const struct mongo_place *place)
+void mongo_release_note(struct mongo_releases *releases, const struct mongo_place *place)
 {
         pthread_mutex_lock(&releases->lock);
         snprintf(releases->names[releases->count++ % RELEASES_KEPT], sizeof(releases->names[0]), "%s",
@@ -48,7 +48,7 @@ int mongo_release(struct mongo_releases *releases, mongoc_client_t *client, cons
         mongo_place_append_session(filter, place);
         if (!mongoc_collection_update_one(collection, filter, update, NULL, NULL, error))
                 return -1;
-        note(releases, place);
+        mongo_release_note(releases, place);
         return 0;
 }
 
@@ -67,11 +67,6 @@ static int release_tried(mongoc_client_t *client, const struct pending_release *
         MONGO_BSON filter = BCON_NEW("$or", "[", BCON_DOCUMENT(landed), BCON_DOCUMENT(before), "]");
         mongo_place_append_session(filter, &tried->place);
         return mongoc_collection_update_one(collection, filter, update, NULL, NULL, error) ? 0 : -1;
-}
-
-void mongo_release_deleted(struct mongo_releases *releases, const struct mongo_place *place)
-{
-        note(releases, place);
 }
 
 /* ---- those that wait ---- */
@@ -142,7 +137,7 @@ static int write_one(struct mongo_releases *releases, mongoc_client_t *client,
                                      error);
         if (release_tried(client, pending, error))
                 return -1;
-        note(releases, &pending->place);
+        mongo_release_note(releases, &pending->place);
         return 0;
 }
 

@@ -19,8 +19,8 @@ void mongo_releases_free(struct mongo_releases *releases);
 /* Compare-and-swap on the session's document. 0: it is released, or had another owner. */
 int mongo_release(struct mongo_releases *releases, mongoc_client_t *client, const struct mongo_place *place,
                   const char *owner, int64_t fence, bson_error_t *error);
-/* The session's document was deleted: other hosts may create it. */
-void mongo_release_deleted(struct mongo_releases *releases, const struct mongo_place *place);
+/* The session is free: its document was released, or deleted. Other hosts are told. */
+void mongo_release_note(struct mongo_releases *releases, const struct mongo_place *place);
 /* The session could not be released: that is repeated until it succeeds. A swap of it that may still land
  * finds another fence then, and does not match. */
 void mongo_release_later(struct mongo_releases *releases, const struct backend_session *session);

@@ -6,13 +6,13 @@
 
 #include "rival.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "instance.h"
+#include "memo.h"
 #include "release.h"
+#include "thread.h"
 
 enum {
         POLL_MS = 40,      /* between two readings while something waits */
@@ -20,18 +20,14 @@ enum {
         BACK_OFF_MS = 800, /* after failures */
         STALE_MS = 500,    /* older news is read again before it is believed */
         WANTED_MS = 3000,  /* so long, and two terms, after it was wanted an instance is read */
-        FORGET_MS = 3600000,
-        PRUNE_MS = 60000,
-        NO_DOCUMENT = -1, /* as a counter */
-        NOT_READ = -2,
+        NO_DOCUMENT = -1,  /* as a counter */
 };
 
 struct watched {
-        char id[MONGO_ID_BYTES];
-        int64_t counter;
-        int64_t since_ms; /* of CLOCK_BOOTTIME: the counter has not changed since */
-        int64_t read_ms;
-        int64_t wanted_ms;
+        struct mongo_memo memo; /* used when a session of it is wanted */
+        int64_t counter;        /* once it is read */
+        int64_t since_ms;       /* of CLOCK_BOOTTIME: the counter has not changed since */
+        int64_t read_ms;        /* 0: not yet */
         int64_t term_ms;
         bool is_marked; /* its document says that it is dead; a majority may not have that yet */
         bool is_dead;   /* a majority has it */
@@ -51,101 +47,30 @@ struct mongo_rivals {
         pthread_cond_t wake;
         pthread_mutex_t lock; /* protects what follows; never held while anything blocks */
         bool stopping;
-        bool sleeping;            /* nothing was wanted */
-        struct watched **watched; /* ascending by id */
-        size_t n, cap;
-        int64_t pruned_ms;
+        bool sleeping;              /* nothing was wanted */
+        struct mongo_memos watched; /* by the instance's id */
 };
 
 /* ---- the table; the lock is held ---- */
 
-static uint64_t hash_of(const char *text)
-{
-        uint64_t hash = 14695981039346656037u; /* FNV-1a */
-
-        for (; *text; text++)
-                hash = (hash ^ (uint8_t)*text) * 1099511628211u;
-        return hash;
-}
-
-static void prune(struct mongo_rivals *rivals, int64_t now)
-{
-        size_t kept = 0;
-
-        if (now - rivals->pruned_ms < PRUNE_MS)
-                return;
-        rivals->pruned_ms = now;
-        for (size_t i = 0; i < rivals->n; i++)
-                if (now - rivals->watched[i]->wanted_ms < FORGET_MS)
-                        rivals->watched[kept++] = rivals->watched[i];
-                else
-                        free(rivals->watched[i]);
-        rivals->n = kept;
-}
-
-/* The first whose id is not less. */
-static size_t place_of(const struct mongo_rivals *rivals, const char *id)
-{
-        size_t low = 0, high = rivals->n;
-
-        while (low < high) {
-                size_t middle = low + (high - low) / 2;
-
-                if (strcmp(rivals->watched[middle]->id, id) < 0)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
 static struct watched *find(const struct mongo_rivals *rivals, const char *id)
 {
-        size_t place = place_of(rivals, id);
-
-        return place < rivals->n && strcmp(rivals->watched[place]->id, id) == 0 ? rivals->watched[place]
-                                                                                : NULL;
+        return (struct watched *)mongo_memo_find(&rivals->watched, id);
 }
 
-/* NULL: no memory. */
-static struct watched *add(struct mongo_rivals *rivals, const char *id, int64_t term_ms)
+/* Somebody waits for a session of it. NULL: no memory. */
+static struct watched *want(struct mongo_rivals *rivals, const char *id)
 {
-        size_t place = place_of(rivals, id);
-        struct watched *watched;
+        struct watched *watched = (struct watched *)mongo_memo_use(&rivals->watched, id, sizeof(*watched));
 
-        if (rivals->n == rivals->cap) {
-                size_t cap = rivals->cap ? rivals->cap * 2 : 16;
-                struct watched **grown = reallocarray(rivals->watched, cap, sizeof(struct watched *));
-
-                if (!grown)
-                        return NULL;
-                rivals->watched = grown;
-                rivals->cap = cap;
-        }
-        watched = calloc(1, sizeof(*watched));
-        if (!watched)
-                return NULL;
-        watched->counter = NOT_READ;
-        watched->read_ms = INT64_MIN / 2;
-        watched->term_ms = term_ms;
-        snprintf(watched->id, sizeof(watched->id), "%s", id);
-        memmove(&rivals->watched[place + 1], &rivals->watched[place],
-                (rivals->n++ - place) * sizeof(struct watched *));
-        rivals->watched[place] = watched;
-        return watched;
-}
-
-/* Somebody waits for a session of it. */
-static void want(struct mongo_rivals *rivals, struct watched *watched)
-{
-        watched->wanted_ms = mongo_boot_ms();
-        if (rivals->sleeping)
+        if (watched && rivals->sleeping)
                 pthread_cond_signal(&rivals->wake);
+        return watched;
 }
 
 static bool is_wanted(const struct watched *watched, int64_t now)
 {
-        return now - watched->wanted_ms < 2 * watched->term_ms + WANTED_MS && !watched->is_dead &&
+        return now - watched->memo.used_ms < 2 * watched->term_ms + WANTED_MS && !watched->is_dead &&
                !watched->is_former;
 }
 
@@ -163,18 +88,6 @@ static bool is_released(const struct watched *watched, int64_t seen, uint64_t na
 
 /* ---- reading ---- */
 
-static void copy_text(const bson_t *document, const char *key, char *text, size_t size)
-{
-        bson_iter_t iter;
-        struct slice found = SLICE_NONE;
-
-        if (bson_iter_init_find(&iter, document, key))
-                found = mongo_read_text(&iter, size - 1);
-        if (found.data)
-                memcpy(text, found.data, found.len);
-        text[found.data ? found.len : 0] = '\0';
-}
-
 static void read_names(struct watched *watched, const bson_t *document)
 {
         bson_iter_t iter, name;
@@ -184,7 +97,7 @@ static void read_names(struct watched *watched, const bson_t *document)
                 return;
         while (watched->n_names < RELEASES_KEPT && bson_iter_next(&name))
                 watched->names[watched->n_names++] =
-                        BSON_ITER_HOLDS_UTF8(&name) ? hash_of(bson_iter_utf8(&name, NULL)) : 0;
+                        BSON_ITER_HOLDS_UTF8(&name) ? mongo_hash(bson_iter_utf8(&name, NULL)) : 0;
 }
 
 /*
@@ -193,7 +106,8 @@ static void read_names(struct watched *watched, const bson_t *document)
  */
 static void read_counter(struct watched *watched, int64_t counter, int64_t now)
 {
-        if (watched->counter != counter || now - watched->read_ms > watched->term_ms / 2)
+        if (watched->read_ms == 0 || watched->counter != counter ||
+            now - watched->read_ms > watched->term_ms / 2)
                 watched->since_ms = now;
         watched->counter = counter;
         watched->read_ms = now;
@@ -204,7 +118,7 @@ static bool read_document(struct mongo_rivals *rivals, struct watched *watched, 
                           int64_t now)
 {
         int64_t before = watched->released;
-        bool is_first = watched->counter == NOT_READ;
+        bool is_first = watched->read_ms == 0;
 
         read_counter(watched, mongo_number_of(document, "counter", 0), now);
         watched->is_marked = mongo_number_of(document, "dead", 0) != 0;
@@ -212,7 +126,7 @@ static bool read_document(struct mongo_rivals *rivals, struct watched *watched, 
         if (is_first) {
                 watched->holder.pid = mongo_number_of(document, "pid", 0);
                 watched->holder.uid = mongo_number_of(document, "uid", 0);
-                copy_text(document, "host", watched->holder.host, sizeof(watched->holder.host));
+                mongo_copy_text(document, "host", watched->holder.host, sizeof(watched->holder.host));
                 watched->is_former = mongo_instance_is_former(rivals->env->instance, document);
         }
         watched->released = mongo_number_of(document, MONGO_RELEASED, 0);
@@ -289,7 +203,7 @@ static int read_all(struct mongo_rivals *rivals, mongoc_client_t *client, struct
         while (mongoc_cursor_next(cursor, &document)) {
                 struct reading key = { .is_met = false }, *reading;
 
-                copy_text(document, "_id", key.id, sizeof(key.id));
+                mongo_copy_text(document, "_id", key.id, sizeof(key.id));
                 reading = bsearch(&key, readings, n, sizeof(key), by_id);
                 if (!reading)
                         continue;
@@ -309,7 +223,7 @@ static int read_all(struct mongo_rivals *rivals, mongoc_client_t *client, struct
 
 static bool is_due(const struct watched *watched, int64_t now)
 {
-        if (watched->is_dead || watched->counter == NOT_READ)
+        if (watched->is_dead || watched->read_ms == 0)
                 return false;
         if (watched->is_marked || watched->is_former)
                 return watched->is_marked;
@@ -317,13 +231,13 @@ static bool is_due(const struct watched *watched, int64_t now)
 }
 
 /* By compare-and-swap on the counter, acknowledged by a majority. 1: the counter has changed. */
-static int mark_dead(mongoc_client_t *client, const struct watched *seen, bson_error_t *error)
+static int mark_dead(mongoc_client_t *client, const char *id, const struct watched *seen, bson_error_t *error)
 {
         MONGO_COLLECTION collection = mongo_instances(client);
-        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(seen->id), "counter", BCON_INT64(seen->counter));
+        MONGO_BSON filter = BCON_NEW("_id", BCON_UTF8(id), "counter", BCON_INT64(seen->counter));
         MONGO_BSON update = BCON_NEW("$set", "{", "dead", BCON_BOOL(true), "}");
-        MONGO_BSON missing = BCON_NEW("_id", BCON_UTF8(seen->id), "dead", BCON_BOOL(true), "counter",
-                                      BCON_INT64(0), "term_ms", BCON_INT64(seen->term_ms));
+        MONGO_BSON missing = BCON_NEW("_id", BCON_UTF8(id), "dead", BCON_BOOL(true), "counter", BCON_INT64(0),
+                                      "term_ms", BCON_INT64(seen->term_ms));
         bson_t reply;
         int result = -1;
 
@@ -355,7 +269,7 @@ static int mark_if_due(struct mongo_rivals *rivals, mongoc_client_t *client, con
         pthread_mutex_unlock(&rivals->lock);
         if (!due)
                 return 0;
-        result = mark_dead(client, &seen, &error);
+        result = mark_dead(client, id, &seen, &error);
         if (result < 0)
                 return mongo_fault(rivals->env, NULL, &error, fault);
         pthread_mutex_lock(&rivals->lock);
@@ -375,12 +289,12 @@ static struct reading *wanted(const struct mongo_rivals *rivals, size_t *n)
         struct reading *readings;
 
         *n = 0;
-        for (size_t i = 0; i < rivals->n; i++)
-                *n += is_wanted(rivals->watched[i], now);
+        for (size_t i = 0; i < rivals->watched.n; i++)
+                *n += is_wanted((struct watched *)rivals->watched.all[i], now);
         readings = *n ? calloc(*n, sizeof(*readings)) : NULL;
-        for (size_t i = 0, at = 0; readings && i < rivals->n; i++)
-                if (is_wanted(rivals->watched[i], now))
-                        memcpy(readings[at++].id, rivals->watched[i]->id, sizeof(readings->id));
+        for (size_t i = 0, at = 0; readings && i < rivals->watched.n; i++)
+                if (is_wanted((struct watched *)rivals->watched.all[i], now))
+                        strcpy(readings[at++].id, rivals->watched.all[i]->key);
         return readings;
 }
 
@@ -391,21 +305,14 @@ static bool step(struct mongo_rivals *rivals, struct reading *readings, size_t n
         bool news = false;
         int result = mongo_instance_is_away(rivals->env->instance, &fault) ? BACKEND_E_UNAVAILABLE : 0;
 
-        if (!result && !rivals->client) {
-                rivals->client = mongoc_client_new_from_uri(rivals->uri);
-                if (rivals->client)
-                        mongoc_client_set_error_api(rivals->client, MONGOC_ERROR_API_VERSION_2);
-                else
-                        result = mongo_no_memory(&fault);
-        }
+        if (!result && !mongo_connection(&rivals->client, rivals->uri))
+                result = mongo_no_memory(&fault);
         if (!result)
                 result = read_all(rivals, rivals->client, readings, n, &news, &fault);
         for (size_t i = 0; !result && i < n; i++)
                 result = mark_if_due(rivals, rivals->client, readings[i].id, &news, &fault);
-        if (result && rivals->client) { /* the next one resolves the names of the hosts again */
-                mongoc_client_destroy(rivals->client);
-                rivals->client = NULL;
-        }
+        if (result)
+                mongo_connection_end(&rivals->client);
         if (news)
                 config->news(config->news_arg);
         return !result;
@@ -413,13 +320,9 @@ static bool step(struct mongo_rivals *rivals, struct reading *readings, size_t n
 
 static void sleep_ms(struct mongo_rivals *rivals, int64_t wait_ms)
 {
-        struct timespec until;
+        const struct timespec until = mongo_time_in_us(wait_ms * 1000);
 
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += wait_ms * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        while (!rivals->stopping && pthread_cond_timedwait(&rivals->wake, &rivals->lock, &until) != ETIMEDOUT)
+        while (!rivals->stopping && mongo_cond_wait(&rivals->wake, &rivals->lock, &until))
                 continue;
 }
 
@@ -468,20 +371,18 @@ static void tell_holder(const struct watched *watched, const struct mongo_owner 
 static bool answer_of(struct mongo_rivals *rivals, const struct mongo_owner *owner, int64_t stale_ms,
                       int *answer, struct fault *fault)
 {
-        int64_t now = mongo_boot_ms();
         struct watched *watched;
         bool is_new = true;
 
         pthread_mutex_lock(&rivals->lock);
-        prune(rivals, now);
-        watched = find(rivals, owner->id);
-        if (!watched)
-                watched = add(rivals, owner->id, owner->term_ms);
+        watched = want(rivals, owner->id);
+        if (watched && watched->term_ms == 0)
+                watched->term_ms = owner->term_ms;
         if (!watched) {
                 *answer = mongo_no_memory(fault);
         } else if (watched->is_dead) {
                 *answer = 0;
-        } else if (now - watched->read_ms > stale_ms) {
+        } else if (mongo_boot_ms() - watched->read_ms > stale_ms) {
                 is_new = false;
         } else if (watched->is_former) {
                 *answer = 1;
@@ -489,8 +390,6 @@ static bool answer_of(struct mongo_rivals *rivals, const struct mongo_owner *own
                 tell_holder(watched, owner, fault);
                 *answer = BACKEND_E_BUSY;
         }
-        if (watched)
-                want(rivals, watched);
         pthread_mutex_unlock(&rivals->lock);
         return is_new;
 }
@@ -523,9 +422,9 @@ bool mongo_rivals_may_open(struct mongo_rivals *rivals, const struct backend_wai
 
         pthread_mutex_lock(&rivals->lock);
         watched = find(rivals, wait->owner);
-        may = !watched || watched->is_dead || is_released(watched, wait->seen, hash_of(key));
+        may = !watched || watched->is_dead || is_released(watched, wait->seen, mongo_hash(key));
         if (watched)
-                want(rivals, watched);
+                want(rivals, wait->owner);
         pthread_mutex_unlock(&rivals->lock);
         return may;
 }
@@ -537,28 +436,21 @@ static void rivals_free(struct mongo_rivals *rivals)
         pthread_mutex_destroy(&rivals->lock);
         pthread_cond_destroy(&rivals->wake);
         mongoc_uri_destroy(rivals->uri);
-        if (rivals->client)
-                mongoc_client_destroy(rivals->client);
-        for (size_t i = 0; i < rivals->n; i++)
-                free(rivals->watched[i]);
-        free(rivals->watched);
+        mongo_connection_end(&rivals->client);
+        mongo_memos_free(&rivals->watched);
         free(rivals);
 }
 
 struct mongo_rivals *mongo_rivals_start(struct backend_env *env)
 {
         struct mongo_rivals *rivals = calloc(1, sizeof(*rivals));
-        pthread_condattr_t attributes;
 
         if (!rivals)
                 return NULL;
         rivals->env = env;
         rivals->uri = mongo_uri_within_term(env);
         pthread_mutex_init(&rivals->lock, NULL);
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(&rivals->wake, &attributes);
-        pthread_condattr_destroy(&attributes);
+        mongo_cond_init(&rivals->wake);
         if (pthread_create(&rivals->thread, NULL, run, rivals) == 0)
                 return rivals;
         rivals_free(rivals);

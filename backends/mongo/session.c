@@ -1,7 +1,7 @@
 /*
  * One session. Its document in the collection `session` names the owning instance and a fence. A daemon takes
- * the session by compare-and-swap on both. Fences come from a counter in the database `gramd`: so they rise
- * even if the document is deleted and created again (fence.c).
+ * the session by compare-and-swap on both. Fences rise even if the document is deleted and created again:
+ * fence.c.
  */
 
 #include <assert.h>
@@ -32,18 +32,6 @@ static void enter_phase(struct backend_session *session, enum mongo_phase phase)
 }
 
 /* ---- the document ---- */
-
-static void copy_text(const bson_t *document, const char *key, char *to, size_t size)
-{
-        bson_iter_t iter;
-        struct slice text = SLICE_NONE;
-
-        if (bson_iter_init_find(&iter, document, key))
-                text = mongo_read_text(&iter, size - 1);
-        if (text.data)
-                memcpy(to, text.data, text.len);
-        to[text.data ? text.len : 0] = '\0';
-}
 
 /* `null` also matches a missing field. */
 static void append_seen(bson_t *filter, const char *key, const char *text)
@@ -92,8 +80,8 @@ static int look(struct backend_session *session, mongoc_client_t *client, enum r
                 held->term_ms = mongo_number_of(document, MONGO_TERM, session->env->term_ms);
                 held->since = mongo_number_of(document, MONGO_SINCE, 0);
                 held->indexed = mongo_number_of(document, MONGO_INDEXED, 0) != 0;
-                copy_text(document, MONGO_OWNER, held->owner, sizeof(held->owner));
-                copy_text(document, MONGO_BORN, held->born, sizeof(held->born));
+                mongo_copy_text(document, MONGO_OWNER, held->owner, sizeof(held->owner));
+                mongo_copy_text(document, MONGO_BORN, held->born, sizeof(held->born));
                 held->bare = !held->owner[0] && !held->fence && mongo_number_of(document, MONGO_FRESH, 0);
         } else if (mongoc_cursor_error(cursor, &error)) {
                 result = mongo_fault(session->env, session->name, &error, fault);
@@ -184,27 +172,6 @@ static struct mongo_seen seen_of(const struct backend_session *session, const st
                                     held->term_ms > term_ms ? held->term_ms : term_ms };
 }
 
-/*
- * May the session be taken from its owner? As mongo_rivals_contend(). `*changed`: its document has changed.
- */
-static int contend(struct backend_session *session, mongoc_client_t *client, const struct mongo_held *held,
-                   bool *changed, struct fault *fault)
-{
-        const struct mongo_owner owner = { held->owner, held->term_ms, held->since };
-        const struct mongo_seen seen = seen_of(session, held);
-        struct mongo_held again;
-        int result = mongo_rivals_contend(session->env->rivals, client, &owner, fault);
-        int error;
-
-        if (result != BACKEND_E_BUSY)
-                return result;
-        mongo_fence_watch(session, client, &seen);
-        /* A release between the look and the question has been told already: nothing would end the wait. */
-        error = mongo_session_look(session, client, &again, fault);
-        *changed = !error && (strcmp(again.owner, held->owner) != 0 || again.fence != held->fence);
-        return error ? error : result;
-}
-
 /* Clients of the former start may rely on leases until then, of CLOCK_BOOTTIME. */
 static void keep_lent(struct backend_session *session, struct opened *opened, int64_t until_ms)
 {
@@ -213,6 +180,30 @@ static void keep_lent(struct backend_session *session, struct opened *opened, in
         if (until_ms > session->lent_until_ms)
                 session->lent_until_ms = until_ms;
         opened->lent_ms = session->lent_until_ms > now ? session->lent_until_ms - now : 0;
+}
+
+/* 0: the session may be taken from its owner. 1: its document has changed. */
+static int contend(struct backend_session *session, mongoc_client_t *client, const struct mongo_held *held,
+                   struct opened *opened, struct fault *fault)
+{
+        const struct mongo_owner owner = { held->owner, held->term_ms, held->since };
+        const struct mongo_seen seen = seen_of(session, held);
+        struct mongo_held again;
+        int result = mongo_rivals_contend(session->env->rivals, client, &owner, fault);
+        int error;
+
+        if (result == 1) {
+                keep_lent(session, opened, mongo_boot_ms() + held->term_ms);
+                return 0;
+        }
+        if (result != BACKEND_E_BUSY)
+                return result;
+        mongo_fence_watch(session, client, &seen);
+        /* A release between the look and the question has been told already: nothing would end the wait. */
+        error = mongo_session_look(session, client, &again, fault);
+        if (!error && (strcmp(again.owner, held->owner) != 0 || again.fence != held->fence))
+                return 1;
+        return error ? error : result;
 }
 
 /* One round of `open`. 1: the document has changed or was just created, take another round. */
@@ -224,7 +215,6 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
         struct mongo_held held;
         struct mongo_seen seen;
         int64_t fence;
-        bool changed = false;
         int result = mongo_instance_term(instance, &term, fault);
 
         if (!result)
@@ -242,16 +232,10 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                 return result ? result : 1;
         }
         if (held.owner[0] && strcmp(held.owner, term.id) != 0)
-                result = contend(session, client, &held, &changed, fault);
+                result = contend(session, client, &held, opened, fault);
         else if (held.owner[0]) /* by an `open` that failed afterwards, or it could not be released */
                 keep_lent(session, opened,
                           mongo_releases_lent_until_ms(session->env->releases, &session->place));
-        if (changed)
-                return 1;
-        if (result == 1) {
-                keep_lent(session, opened, mongo_boot_ms() + held.term_ms);
-                result = 0;
-        }
         seen = seen_of(session, &held);
         if (!result)
                 result = mongo_make_indexes(session, client, held.indexed, fault);
@@ -518,7 +502,7 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
                 result = mongo_session_check_owner(session, use.client, fault);
         if (result)
                 return result;
-        mongo_release_deleted(session->env->releases, &session->place);
+        mongo_release_note(session->env->releases, &session->place);
         enter_phase(session, MONGO_ENDED);
         mongo_looked_end(session->env->looks, session->looked);
         free(session);

@@ -17,6 +17,7 @@
 
 static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
+static const char no_memory_text[] = "no memory to open the session";
 static const char draining_text[] = "this host is draining: its sessions go to other hosts. Open the session "
                                     "there, or end the drain with "
                                     "`gramctl drain --off`";
@@ -191,32 +192,43 @@ static void on_deadline(struct timer *timer)
         session_wake(LINK_OF(timer, struct opening, timer)->session);
 }
 
-/* The term ran out while it was loaded, or while the opening waited: another host may have taken the session.
- */
-static void wait_for_ownership(struct session *session, struct opening *opening)
+/* False: its wait is over, and it is to be answered now. */
+static bool goes_on(struct opening *opening)
 {
-        if (remaining_ms(opening) == 0) {
-                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", unconfirmed_text);
-                opening_free(opening);
-        } else if (!opening->timer.slot) {
-                timer_start(session->sessions->timers, &opening->timer, remaining_ms(opening), on_deadline);
-        }
+        struct sessions *sessions = opening->session->sessions;
+
+        if (remaining_ms(opening) == 0 || sessions->stopping)
+                return false;
+        if (!opening->timer.slot)
+                timer_start(sessions->timers, &opening->timer, remaining_ms(opening), on_deadline);
+        return true;
+}
+
+static void refuse(struct opening *opening, enum wire_error error, const char *text)
+{
+        answer_error(&opening->request, error, "%s", text);
+        opening_free(opening);
+}
+
+static void refuse_all(struct session *session, enum wire_error error, const char *text)
+{
+        while (!link_empty(&session->openings))
+                refuse(opening_of(session->openings.next), error, text);
 }
 
 static void look_at(struct session *session, struct opening *opening)
 {
-        if (!session_is_ours(session)) {
-                wait_for_ownership(session, opening);
+        if (!session_is_ours(session)) { /* the term ran out: another host may have taken it */
+                if (!goes_on(opening))
+                        refuse(opening, WIRE_UNAVAILABLE, unconfirmed_text);
         } else if (fits(session, opening->options.exclusive)) {
                 grant(session, opening->client, &opening->request, &opening->options);
                 opening_free(opening);
         } else if (!held_against(session, opening->options.exclusive)) {
                 return; /* no handle excludes it: it is granted when the session is at rest */
-        } else if (remaining_ms(opening) == 0) {
+        } else if (!goes_on(opening)) {
                 answer_busy(&opening->request, session);
                 opening_free(opening);
-        } else if (!opening->timer.slot) {
-                timer_start(session->sessions->timers, &opening->timer, remaining_ms(opening), on_deadline);
         }
 }
 
@@ -234,18 +246,6 @@ void openings_grant(struct session *session)
 }
 
 /* ---- loading for them ---- */
-
-/* Otherwise it is to be answered now. */
-static bool goes_on(struct opening *opening)
-{
-        struct timers *timers = opening->session->sessions->timers;
-
-        if (remaining_ms(opening) == 0 || opening->session->sessions->stopping)
-                return false;
-        if (!opening->timer.slot)
-                timer_start(timers, &opening->timer, remaining_ms(opening), on_deadline);
-        return true;
-}
 
 static void fail_opening(struct opening *opening, int error, const struct fault *fault)
 {
@@ -286,14 +286,8 @@ static void load_failed(struct session *session, int error, const struct fault *
                         fail_opening(opening, error, fault);
                 first = false;
         }
-        if (error != BACKEND_E_BUSY || link_empty(&session->openings) || held_begin(session, fault))
-                return;
-        while (!link_empty(&session->openings)) {
-                struct opening *opening = opening_of(session->openings.next);
-
-                answer_no_memory(&opening->request);
-                opening_free(opening);
-        }
+        if (error == BACKEND_E_BUSY && !link_empty(&session->openings) && !held_begin(session, fault))
+                refuse_all(session, WIRE_STORAGE, no_memory_text);
 }
 
 static void log_load(const struct session *session)
@@ -343,8 +337,7 @@ bool openings_load(struct session *session)
                 if (load_start(session, first->options.create && first->may_create, first->options.dialect,
                                on_loaded))
                         return true;
-                answer_error(&first->request, WIRE_STORAGE, "no memory to open the session");
-                opening_free(first);
+                refuse(first, WIRE_STORAGE, no_memory_text);
         }
         return false;
 }
@@ -357,21 +350,14 @@ void openings_overdue(struct session *session)
                 struct opening *opening = opening_of(at);
 
                 at = at->next;
-                if (goes_on(opening))
-                        continue;
-                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", overdue_text);
-                opening_free(opening);
+                if (!goes_on(opening))
+                        refuse(opening, WIRE_UNAVAILABLE, overdue_text);
         }
 }
 
 void openings_drained(struct session *session)
 {
-        while (!link_empty(&session->openings)) {
-                struct opening *opening = opening_of(session->openings.next);
-
-                answer_error(&opening->request, WIRE_UNAVAILABLE, "%s", draining_text);
-                opening_free(opening);
-        }
+        refuse_all(session, WIRE_UNAVAILABLE, draining_text);
 }
 
 /* ---- their clients ---- */
@@ -429,7 +415,7 @@ static void wait_for(struct session *session, struct client *client, struct requ
 
         if (!opening || !timers_reserve(session->sessions->timers, 1)) {
                 free(opening);
-                answer_error(request, WIRE_STORAGE, "no memory to open the session");
+                answer_error(request, WIRE_STORAGE, "%s", no_memory_text);
                 return;
         }
         opening->session = session;
@@ -482,7 +468,7 @@ void opening_start(struct client *client, struct request *request, struct sessio
         if (!session)
                 session = session_new(sessions, storage, name);
         if (!session) {
-                answer_error(request, WIRE_STORAGE, "no memory to open the session");
+                answer_error(request, WIRE_STORAGE, "%s", no_memory_text);
                 return;
         }
         wait_for(session, client, request, options, may_create);
