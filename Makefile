@@ -210,6 +210,14 @@ soak-machines: packages-test ## disturb three hosts until sessions have changed 
 		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)' MONGOC_DISABLE_SHM=1; \
 		tests/machines/test_machines.sh --changes $(CHANGES) $(if $(SEED),--seed $(SEED))
 
+SECONDS ?= 3600
+.PHONY: soak
+soak: packages-test ## the long forms of the fault tests (tests/faults), for SECONDS=3600 in all; T=NAME runs one
+	@$(MAKE) test-binaries
+	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' VENVS='$(abspath $(VENVS))' \
+		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)' MONGOC_DISABLE_SHM=1; \
+		tests/faults/soak '$(SECONDS)' $(T)
+
 # ---- the benchmark ----
 
 BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite shape)

@@ -1,0 +1,229 @@
+"""A daemon that is killed or ended, and started again, each second, under a client with libgram, one with the Python
+package, and an observer. No call may fail, nothing may be lost or applied twice, no read may be wrong, and the memory
+of the clients and of the daemon stays as it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+from daemon import Daemon, Failed, compiled, sanitized, status_kb
+from wire import Disconnected, Wire, WireError
+
+HERE = Path(__file__).resolve().parent
+SESSION = "together"
+LAST_S = 60.0
+PLANT_S = 4.0
+GROWTH = 1.10
+GROWTH_KB = 2048
+"""What the memory may grow by, from the first half of a run to its end."""
+
+REGISTERS: tuple[tuple[str, list[Any]], ...] = (
+    ("get", [["user_id"]]),
+    ("get", [["takeout_id"]]),
+    ("get_peer_by_id", [1]),
+    ("get_peer_by_id", [2]),
+    ("get_states", [[1]]),
+    ("get_states", [[2]]),
+)
+SURE = ("get",)
+"""Methods that read what is never written twice, not even after the death of the daemon."""
+
+
+class Observer(threading.Thread):
+    """Reads what the clients write. A value that falls was written twice: once more after a newer one."""
+
+    def __init__(self, socket: str) -> None:
+        super().__init__()
+        self.socket = socket
+        self.stopping = False
+        self.reads = 0
+        self.faults: list[str] = []
+        self.fell: list[str] = []
+        self._known = [0] * len(REGISTERS)
+
+    @staticmethod
+    def _value(method: str, answer: Any) -> int:
+        if method == "get_states":
+            return int(answer[0][1]) if answer else 0
+        return int((answer[0] if method == "get" else answer[1]) or 0)
+
+    def _read(self, wire: Wire, handle: int) -> None:
+        for number, (method, params) in enumerate(REGISTERS):
+            try:
+                value = self._value(method, wire.call(method, handle, *params))
+            except WireError as error:
+                value = 0
+                if error.code != "not_found":
+                    self.faults.append(f"the observer's {method}: {error}")
+            self.reads += 1
+            if value < self._known[number]:
+                where = self.faults if method in SURE else self.fell
+                where.append(f"{method}{params}: {value} was read after {self._known[number]}")
+            self._known[number] = value
+
+    def run(self) -> None:
+        while not self.stopping:
+            try:
+                with Wire(self.socket, "observer") as wire:
+                    handle = wire.open(SESSION, wait=10000)
+                    while not self.stopping:
+                        self._read(wire, handle)
+            except (Disconnected, OSError):
+                time.sleep(0.005)
+            except WireError as error:
+                self.faults.append(f"the observer: {error}")
+                time.sleep(0.1)
+
+
+class Child:
+    """A client in a process of its own."""
+
+    def __init__(self, name: str, words: list[str], directory: Path) -> None:
+        self.name = name
+        self.errors = directory / f"{name}.log"
+        with open(self.errors, "wb") as log:
+            self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log)
+        self.memory_kb: list[int] = []
+
+    def look(self) -> None:
+        if self.process.poll() is None:
+            self.memory_kb.append(status_kb(self.process.pid, "VmRSS"))
+
+    def end(self) -> dict[str, Any]:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            out = self.process.communicate(timeout=LAST_S)[0].decode()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return {"calls": 0, "faults": 1, "why": "it does not end"}
+        figures: dict[str, Any] = json.loads(out) if out else {"calls": 0, "faults": 1, "why": "it has ended early"}
+        return figures
+
+
+def grown(memory_kb: list[int]) -> Optional[str]:
+    """Compares the end of a run with its second quarter. None: it is flat, or too short to tell."""
+    if len(memory_kb) < 20:
+        return None
+    quarter = len(memory_kb) // 4
+    before, after = max(memory_kb[quarter : 2 * quarter]), max(memory_kb[-quarter:])
+    return f"{before} kB, then {after} kB" if after > before * GROWTH + GROWTH_KB else None
+
+
+class Plant:
+    """What a run must find: an older state of the files (`lost`), or an older value written once more (`twice`)."""
+
+    def __init__(self, kind: str, daemon: Daemon) -> None:
+        self.kind = kind
+        self._daemon = daemon
+        self._copy = daemon.directory / "copy"
+
+    def after_death(self, restarts: int) -> None:
+        if self.kind == "lost" and restarts == 1:
+            shutil.copytree(self._daemon.data, self._copy)
+        elif self.kind == "lost" and restarts == 2:
+            shutil.rmtree(self._daemon.data)
+            shutil.copytree(self._copy, self._daemon.data)
+
+    def after_start(self, restarts: int) -> None:
+        if self.kind == "twice" and restarts == 1:
+            with Wire(self._daemon.socket, "plant") as wire:
+                wire.call("set", wire.open(SESSION, wait=10000), {"user_id": 1})
+
+
+def run(directory: Path, seconds: float, seed: int, kind: str = "") -> bool:
+    """Whether nothing was found."""
+    dice = random.Random(seed)
+    daemon = Daemon(directory)
+    socket = daemon.socket
+    flags = [f"-I{HERE.parent.parent / 'client-lib'}", f"{os.environ['BUILD']}/libgram.a", "-lmsgpackc"]
+    if sanitized():
+        flags.append(f"-fsanitize={os.environ['SANITIZE']}")
+    if os.environ.get("COVERAGE"):
+        flags.append("--coverage")
+    program = compiled(directory, HERE / "restart_client.c", *flags)
+    plant = Plant(kind, daemon)
+    daemon.start()
+    children = [
+        Child("C", [str(program), socket, SESSION], directory),
+        Child("Python", [sys.executable, str(HERE / "restart_client.py"), socket, SESSION], directory),
+    ]
+    observer = Observer(socket)
+    observer.start()
+    restarts = 0
+    memory_kb: list[int] = []
+    faults: list[str] = []
+    try:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(dice.uniform(0.4, 1.2))
+            memory_kb.append(daemon.status_kb("VmRSS"))
+            for child in children:
+                child.look()
+            if dice.random() < 0.7:
+                daemon.kill()
+            else:
+                daemon.stop()
+            time.sleep(dice.choice((0.0, 0.0, 0.1)))
+            plant.after_death(restarts)
+            daemon.start()
+            plant.after_start(restarts)
+            restarts += 1
+    except Failed as failure:
+        faults.append(str(failure))
+    figures = {child.name: child.end() for child in children}
+    observer.stopping = True
+    observer.join()
+    daemon.stop()
+    for child in children:
+        if figures[child.name]["faults"]:
+            faults.append(f"{child.name}: {figures[child.name]}\n{child.errors.read_text()[:2000]}")
+        if not sanitized() and grown(child.memory_kb):
+            faults.append(f"memory of the {child.name} client: {grown(child.memory_kb)}")
+    if not sanitized() and grown(memory_kb):
+        faults.append(f"memory of the daemon: {grown(memory_kb)}")
+    faults += observer.faults
+    if kind:
+        found = "was found" if faults else "WAS NOT FOUND"
+        print(f"restarts: plant '{kind}' {found}: {faults[0].splitlines()[-1] if faults else ''}")
+        return not faults
+    for fault in faults[:10]:
+        print(f"restarts: FAULT: {fault}")
+    for fell in observer.fell[:3]:
+        print(f"restarts: a peer or state was written twice across the daemon's death: {fell}")
+    calls = sum(each["calls"] for each in figures.values())
+    print(
+        f"restarts: seed {seed}: {restarts} restarts, {calls} calls and {observer.reads} reads checked, "
+        f"{len(faults)} faults; written twice across the daemon's death: {len(observer.fell)}; "
+        f"memory at the end: daemon {memory_kb[-1]} kB, clients {[child.memory_kb[-1] for child in children]} kB"
+    )
+    return not faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    good = True
+    with tempfile.TemporaryDirectory(prefix="faults.") as scratch:
+        for kind in ("lost", "twice"):
+            good &= not run(Path(scratch) / kind, PLANT_S, options.seed, kind)
+        good &= run(Path(scratch) / "run", options.seconds, options.seed)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
