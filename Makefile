@@ -166,12 +166,18 @@ check: test-binaries ## run the tests, installing nothing; T=NAME runs one, JOBS
 		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)' MONGOC_DISABLE_SHM=1; \
 		tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
 
-test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy
+test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy $(BUILD)/tests/faults/shim.so
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) $(TESTED_OBJECTS) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
+
+# Preloaded into daemons of every build, so without a sanitizer of its own.
+$(BUILD)/tests/faults/shim.so: $(wildcard tests/faults/shim*.[ch]) $(FLAGS_STAMP) | can-build
+	@mkdir -p $(@D)
+	$(say)
+	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(INSTRUMENT),$(CFLAGS)) -fPIC -shared -o $@ $(filter %.c,$^)
 
 # A backend that only the tests have is one file and one line: the daemon and the contract suite with tests/toy.
 TOY := $(call objects,$(wildcard tests/toy/*.c))
