@@ -26,7 +26,8 @@ enum backend_error {
         BACKEND_E_FENCED = -6,      /* another host owns the session now */
         BACKEND_E_NAME = -7,        /* the backend cannot store a session of this name */
         BACKEND_E_TOO_LARGE = -8,
-        BACKEND_E_OPTION = -9, /* an option of `open` has a value that this backend does not know */
+        BACKEND_E_OPTION = -9,    /* an option of `open` has a value that this backend does not know */
+        BACKEND_E_UNSYNCED = -10, /* it has happened, but a power cut may undo it */
 };
 
 enum { BACKEND_STATES_MAX = 65536 }; /* update states of one session; more is BACKEND_E_TOO_LARGE */
@@ -182,14 +183,16 @@ struct backend {
         const struct option *options; /* ends with a row whose name is NULL. NULL: it has none */
 
         /*
-         * For a backend that waits for a server. `max_jobs`, `max_opens`: at most so many jobs and calls of
-         * `open` run at a time, and as many threads are added for them, so that other backends do not wait,
-         * and requests on open sessions do not wait for opens. `deadline_ms`: a request is answered this long
-         * after it arrived, even if its job has not ended; an `open` that waits for others has that time from
-         * its turn on. 0: no limit.
+         * For a backend that waits for a server or a disk. At most so many run at a time of: all jobs; calls
+         * of `open`; jobs that write, if they are to be apart from those that only read. As many threads are
+         * added for them: so other backends do not wait, requests on open sessions do not wait for opens, and
+         * reads do not wait for the syncs of writes. 0: no limit, no threads of their own. `deadline_ms`: a
+         * request is answered this long after it arrived, even if its job has not ended; an `open` that waits
+         * for others has that time from its turn on. 0: no limit.
          */
         unsigned max_jobs;
         unsigned max_opens;
+        unsigned max_writes;
         unsigned deadline_ms;
 
         /*
@@ -257,11 +260,18 @@ struct backend {
 
         int (*count)(struct backend_session *session, struct counts *counts, struct fault *fault);
 
-        /* The whole batch, in one transaction where the backend has them. */
+        /*
+         * The whole batch, in one transaction where the backend has them. BACKEND_E_UNSYNCED, with
+         * DURABLE_DISK: it is committed; sync() tries the rest again. BACKEND_E_UNAVAILABLE, of a backend
+         * without `confirm`: it was not stored, because what was stored before could not be synced.
+         */
         int (*apply)(struct backend_session *session, const struct change *changes, size_t n,
                      enum durability durability, effect_fn effect, void *arg, struct fault *fault);
 
-        /* Brings what has been applied so far to stable storage. */
+        /*
+         * Brings what has been applied so far to stable storage. BACKEND_E_UNSYNCED: it could not. The next
+         * call tries it again, and writes what the failed one may have lost.
+         */
         int (*sync)(struct backend_session *session, struct fault *fault);
 
         /*

@@ -383,6 +383,8 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
                 error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_trim(session);
         if (!error && durability == DURABLE_DISK)
-                error = sqlite_sync(session, fault);
+                return sqlite_sync(session, fault);
+        if (error == BACKEND_E_STORAGE && session->path && sqlite_log_failed(session->db))
+                return BACKEND_E_UNAVAILABLE;
         return error;
 }

@@ -164,8 +164,12 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
         if (error)
                 return error;
         sqlite_enter_phase(session, PHASE_TAKEN);
+        sqlite_log_attach(session->db, session->env->dir);
         sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-        return 0;
+        if (!session->had_wal)
+                return 0;
+        session->unsynced = true; /* as far as this process knows */
+        return sqlite_sync(session, fault) ? BACKEND_E_UNAVAILABLE : 0;
 }
 
 static int give_back(struct backend_session *session, struct fault *fault)
@@ -219,8 +223,10 @@ int sqlite_sync(struct backend_session *session, struct fault *fault)
         sqlite3_file_control(session->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
         if (wal && wal->pMethods)
                 rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
-        if (rc != SQLITE_OK)
-                return sqlite_fault(session, rc, "writing it to disk", fault);
+        if (rc != SQLITE_OK) {
+                sqlite_fault(session, rc, "writing it to disk", fault);
+                return BACKEND_E_UNSYNCED;
+        }
         session->unsynced = false;
         return 0;
 }

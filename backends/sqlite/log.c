@@ -1,141 +1,355 @@
 /*
- * Fewer and larger writes to the write-ahead log. SQLite writes each page of a transaction in two calls, its
- * header and the page; a batch of new rows is some hundred pages. This VFS collects writes that follow one
- * another, and writes them at the latest with the page that completes the transaction. So what has not been
- * written is never part of a commit that has returned: a killed process loses nothing that it has answered.
+ * What gramd adds to SQLite's write-ahead log, as a VFS of that one file.
  *
- * SQLite's own VFS opens the file; only the calls below pass through here. A write that is neither a header
- * nor the page after it goes to the file at once, after what has been collected.
+ * Fewer and larger writes. SQLite writes each page of a transaction in two pieces, a header and the page; a
+ * batch of new rows is some hundred pages. Pieces that follow one another are collected, and written at the
+ * latest with the page that completes the transaction. So what has not been written is never part of a commit
+ * that has returned: a killed process loses nothing that it has answered.
+ *
+ * Failed syncs. The kernel takes pages for clean after a sync that failed: the next one would succeed without
+ * writing them. So everything that no good sync has covered is kept in memory, and is written again before
+ * the next sync. Syncs in between bound that memory. Until one succeeds, the log takes no further write. The
+ * same goes for what another process has left: its syncs may have failed. Recovery reads all of that, and
+ * checks it.
+ *
+ * Failed writes. A refused transaction may be in the log in part, or whole. The log is cut where the
+ * transaction began, and synced, so that it does not come back after a kill or a power cut.
+ *
+ * SQLite's own VFS opens the file; only the calls below pass through here.
  */
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sqlite.h"
 
 enum {
-        WAITING_MAX_BYTES = 64 << 10,
         HEADER_BYTES = 24,
-        HEADER_COMMITS_AT = 4, /* four bytes, zero unless the page completes a transaction */
-        NOWHERE = -1,
+        CHUNK_BYTES = (64 << 10) + HEADER_BYTES, /* recovery reads a header and its page in one piece */
+        UNSYNCED_MAX_BYTES = 4 << 20,            /* of a log */
+        UNSYNCED_MAX_BYTES_ALL = 32 << 20,       /* of all; a log that finds more is synced before it grows */
+        FOUND_MAX_BYTES = 64 << 20, /* of what another process has left; a longer log is not kept */
+        HEADER_COMMITS_AT = 4,      /* four bytes, zero unless the page completes a transaction */
+        NONE = -1,
+};
+
+/* Bytes that follow one another in the log. Chunks do not overlap: the pieces of a log are on a grid. */
+struct chunk {
+        struct chunk *next;
+        sqlite3_int64 offset;
+        size_t n;
+        size_t size;
+        unsigned char bytes[];
 };
 
 /* Stands after SQLite's own part of a file. */
 struct log {
         sqlite3_io_methods methods; /* the file's own, except those below */
         const sqlite3_io_methods *own;
-        unsigned char *waiting; /* WAITING_MAX_BYTES; allocated while a transaction is written */
-        size_t n;
-        sqlite3_int64 end; /* where the last piece ends, written or waiting */
-        bool in_frame;     /* the last piece was a header */
-        bool commits;      /* its page completes the transaction */
+        int dir;                /* of the file; the environment's */
+        struct chunk *unsynced; /* what no good sync has covered; the newest first */
+        size_t bytes;           /* of all these chunks */
+        size_t waiting;         /* bytes at the end of the newest chunk that are still to be written */
+        sqlite3_int64 end;      /* of the chunk that ends last */
+        sqlite3_int64 begin;    /* of the transaction that is being written, or of the last one */
+        sqlite3_int64 after;    /* where the last one ends */
+        sqlite3_int64 next;     /* where the last piece ends */
+        sqlite3_int64
+                found; /* bytes that recovery has read of what another process left; NONE: nothing was */
+        bool between;  /* transactions */
+        bool in_frame; /* the last piece was a header */
+        bool commits;  /* its page completes the transaction */
+        bool listed;   /* the directory has been synced since the file was opened */
+        bool failed;   /* the last sync */
+        bool torn;     /* a refused transaction may stand at `begin` */
 };
 
 static sqlite3_vfs *own_vfs;
 static sqlite3_vfs vfs;
+static atomic_size_t all_bytes;
 
 static struct log *log_of(sqlite3_file *file)
 {
         return (void *)((char *)file + vfs.szOsFile - sizeof(struct log));
 }
 
-static void forget(struct log *log)
+/* ---- what is in memory ---- */
+
+/* Gives back what the newest chunk does not use. */
+static void trim(struct log *log)
 {
-        free(log->waiting);
-        log->waiting = NULL;
-        log->n = 0;
-        log->end = NOWHERE;
+        struct chunk *chunk = log->unsynced;
+        size_t unused = chunk->size - chunk->n;
+        struct chunk *trimmed = realloc(chunk, sizeof(*chunk) + chunk->n);
+
+        if (!trimmed)
+                return;
+        trimmed->size = trimmed->n;
+        log->unsynced = trimmed;
+        log->bytes -= unused;
+        atomic_fetch_sub(&all_bytes, unused);
 }
 
-/* If it fails, the call that needed it fails, and with it the transaction. */
-static int write_waiting(sqlite3_file *file)
+/* Forgets what stands at `offset` and after it. */
+static void forget_from(struct log *log, sqlite3_int64 offset)
+{
+        struct chunk **at = &log->unsynced, *chunk;
+
+        log->waiting = 0;
+        log->end = 0;
+        while ((chunk = *at)) {
+                if (chunk->offset + (sqlite3_int64)chunk->n > offset)
+                        chunk->n = chunk->offset < offset ? (size_t)(offset - chunk->offset) : 0;
+                if (chunk->n == 0) {
+                        *at = chunk->next;
+                        log->bytes -= chunk->size;
+                        atomic_fetch_sub(&all_bytes, chunk->size);
+                        free(chunk);
+                        continue;
+                }
+                if (chunk->offset + (sqlite3_int64)chunk->n > log->end)
+                        log->end = chunk->offset + (sqlite3_int64)chunk->n;
+                at = &chunk->next;
+        }
+}
+
+/* Where the piece is in memory, or NULL. */
+static unsigned char *find(const struct log *log, size_t n, sqlite3_int64 offset)
+{
+        if (offset >= log->end)
+                return NULL;
+        for (struct chunk *chunk = log->unsynced; chunk; chunk = chunk->next)
+                if (offset >= chunk->offset &&
+                    offset + (sqlite3_int64)n <= chunk->offset + (sqlite3_int64)chunk->n)
+                        return chunk->bytes + (offset - chunk->offset);
+        return NULL;
+}
+
+static bool fits(const struct log *log, size_t n, sqlite3_int64 offset)
+{
+        const struct chunk *chunk = log->unsynced;
+
+        return chunk && chunk->offset + (sqlite3_int64)chunk->n == offset && chunk->n + n <= chunk->size;
+}
+
+/* Adds a piece that is not there yet. False: no memory. */
+static bool keep(struct log *log, const void *data, size_t n, sqlite3_int64 offset)
+{
+        struct chunk *chunk = log->unsynced;
+
+        assert(n <= CHUNK_BYTES);
+        if (!fits(log, n, offset)) {
+                chunk = malloc(sizeof(*chunk) + CHUNK_BYTES);
+                if (!chunk)
+                        return false;
+                *chunk = (struct chunk){ .next = log->unsynced, .offset = offset, .size = CHUNK_BYTES };
+                log->unsynced = chunk;
+                log->bytes += CHUNK_BYTES;
+                atomic_fetch_add(&all_bytes, CHUNK_BYTES);
+        }
+        memcpy(chunk->bytes + chunk->n, data, n);
+        chunk->n += n;
+        if (offset + (sqlite3_int64)n > log->end)
+                log->end = offset + (sqlite3_int64)n;
+        return true;
+}
+
+/* Before it grows, it has to be synced. */
+static bool is_full(const struct log *log)
+{
+        return log->bytes >= UNSYNCED_MAX_BYTES ||
+               (log->between && log->bytes > 0 && atomic_load(&all_bytes) >= UNSYNCED_MAX_BYTES_ALL);
+}
+
+/* ---- syncs ---- */
+
+static bool must_be_rewritten(const struct log *log)
+{
+        return log->failed || log->found != NONE;
+}
+
+static int rewrite(sqlite3_file *file)
 {
         struct log *log = log_of(file);
-        size_t n = log->n;
-        int rc;
+        int rc = SQLITE_OK;
 
-        if (n == 0)
-                return SQLITE_OK;
-        log->n = 0;
-        rc = log->own->xWrite(file, log->waiting, (int)n, log->end - (sqlite3_int64)n);
-        if (rc != SQLITE_OK)
-                forget(log);
+        if (log->torn)
+                rc = log->own->xTruncate(file, log->begin);
+        if (rc == SQLITE_OK)
+                log->torn = false;
+        for (struct chunk *chunk = log->unsynced; chunk && rc == SQLITE_OK; chunk = chunk->next)
+                rc = log->own->xWrite(file, chunk->bytes, (int)chunk->n, chunk->offset);
         return rc;
 }
 
-static int complete(sqlite3_file *file)
+static int write_waiting(sqlite3_file *file);
+
+static int log_sync(sqlite3_file *file, int flags)
 {
         struct log *log = log_of(file);
         int rc = write_waiting(file);
 
-        free(log->waiting);
-        log->waiting = NULL;
+        if (rc == SQLITE_OK && must_be_rewritten(log))
+                rc = rewrite(file);
+        if (rc == SQLITE_OK && !log->listed) /* SQLite does it too, but ignores that it fails */
+                rc = fsync(log->dir) == 0 ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
+        if (rc == SQLITE_OK) {
+                log->listed = true;
+                rc = log->own->xSync(file, flags);
+        }
+        log->failed = rc != SQLITE_OK;
+        if (log->failed)
+                return rc;
+        log->found = NONE;
+        forget_from(log, 0);
+        return SQLITE_OK;
+}
+
+/* ---- writes ---- */
+
+/* A write has failed, and with it the transaction. */
+static void refuse(sqlite3_file *file)
+{
+        struct log *log = log_of(file);
+
+        forget_from(log, log->begin);
+        log->failed = log->torn = log->between = true;
+        log->after = log->begin;
+        log->in_frame = false;
+        log_sync(file, SQLITE_SYNC_NORMAL);
+}
+
+static int write_waiting(sqlite3_file *file)
+{
+        struct log *log = log_of(file);
+        struct chunk *chunk = log->unsynced;
+        size_t n = log->waiting;
+        int rc;
+
+        if (n == 0)
+                return SQLITE_OK;
+        log->waiting = 0;
+        rc = log->own->xWrite(file, chunk->bytes + chunk->n - n, (int)n,
+                              chunk->offset + (sqlite3_int64)(chunk->n - n));
+        if (rc != SQLITE_OK)
+                refuse(file);
         return rc;
 }
 
-/* Is it a header, or the page after one, right after the last piece? Then it may wait, memory permitting. */
-static bool may_wait(struct log *log, bool header, size_t n, sqlite3_int64 offset)
+/* Writes over what is in memory, and in the file too. */
+static int replace(sqlite3_file *file, unsigned char *former, const void *data, int len, sqlite3_int64 offset)
 {
-        if (offset != log->end || n > WAITING_MAX_BYTES || !(header || log->in_frame))
-                return false;
-        if (!log->waiting)
-                log->waiting = malloc(WAITING_MAX_BYTES);
-        return log->waiting;
+        int rc = write_waiting(file);
+
+        if (rc != SQLITE_OK)
+                return rc;
+        memcpy(former, data, (size_t)len);
+        rc = log_of(file)->own->xWrite(file, data, len, offset);
+        if (rc != SQLITE_OK)
+                refuse(file);
+        return rc;
+}
+
+static int append(sqlite3_file *file, const void *data, size_t n, sqlite3_int64 offset)
+{
+        struct log *log = log_of(file);
+        int rc = fits(log, n, offset) ? SQLITE_OK : write_waiting(file);
+
+        if (rc != SQLITE_OK)
+                return rc;
+        if (!keep(log, data, n, offset)) {
+                refuse(file);
+                return SQLITE_IOERR_NOMEM;
+        }
+        log->waiting += n;
+        return SQLITE_OK;
 }
 
 static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int64 offset)
 {
         struct log *log = log_of(file);
         size_t n = (size_t)len;
-        bool header = n == HEADER_BYTES;
-        bool waits = may_wait(log, header, n, offset);
+        bool header = n == HEADER_BYTES, page = log->in_frame && !header, in_order = offset == log->next;
+        unsigned char *former;
         int rc = SQLITE_OK;
 
-        if (!waits || log->n + n > WAITING_MAX_BYTES)
-                rc = write_waiting(file);
-        if (rc == SQLITE_OK && !waits)
-                rc = log->own->xWrite(file, data, len, offset);
-        log->in_frame = waits && header;
+        if (is_full(log) || must_be_rewritten(log))
+                rc = log_sync(file, SQLITE_SYNC_NORMAL);
         if (rc != SQLITE_OK)
                 return rc;
-        log->end = offset + len;
-        if (!waits)
-                return SQLITE_OK;
-        assert(log->n + n <= WAITING_MAX_BYTES);
-        memcpy(log->waiting + log->n, data, n);
-        log->n += n;
+        if (offset < log->begin || (log->between && offset >= log->after)) {
+                log->begin = offset;
+                log->between = false;
+        } /* else of the last transaction: SQLite writes its headers again, with other sums */
+        former = find(log, n, offset);
+        rc = former ? replace(file, former, data, len, offset) : append(file, data, n, offset);
+        if (rc != SQLITE_OK)
+                return rc;
+        log->next = offset + len;
+        log->in_frame = header;
         if (header)
                 log->commits = memcmp((const char *)data + HEADER_COMMITS_AT, "\0\0\0\0", 4) != 0;
-        return !header && log->commits ? complete(file) : SQLITE_OK;
+        if (in_order && (header || (page && !log->commits)))
+                return SQLITE_OK;
+        rc = write_waiting(file);
+        if (rc == SQLITE_OK && page && log->commits) {
+                if (!former)
+                        trim(log);
+                log->between = true;
+                log->after = log->next;
+        }
+        return rc;
+}
+
+/* ---- other calls ---- */
+
+/* What recovery reads of a log that was found, from its start on. */
+static void keep_found(struct log *log, const void *data, int len, sqlite3_int64 offset)
+{
+        if (offset != log->found)
+                return;
+        log->found += len;
+        if (log->bytes < FOUND_MAX_BYTES && keep(log, data, (size_t)len, offset))
+                return;
+        log->found = NONE;
+        forget_from(log, 0);
 }
 
 /* SQLite reads pages of its own transaction back when the page cache is too small. */
 static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offset)
 {
         struct log *log = log_of(file);
-        int rc = SQLITE_OK;
+        int rc = offset + len > log->end - (sqlite3_int64)log->waiting ? write_waiting(file) : SQLITE_OK;
 
-        if (log->n && offset + len > log->end - (sqlite3_int64)log->n)
-                rc = write_waiting(file);
-        return rc == SQLITE_OK ? log->own->xRead(file, data, len, offset) : rc;
+        if (rc == SQLITE_OK)
+                rc = log->own->xRead(file, data, len, offset);
+        if (rc == SQLITE_OK)
+                keep_found(log, data, len, offset);
+        return rc;
 }
 
-/* SQLite truncates after a rollback: what waits does not count. */
+/* SQLite has copied all pages to the database, and synced that. */
 static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-        forget(log_of(file));
-        return log_of(file)->own->xTruncate(file, size);
+        struct log *log = log_of(file);
+
+        forget_from(log, size);
+        log->between = true;
+        log->after = 0;
+        return log->own->xTruncate(file, size);
 }
 
 static int log_close(sqlite3_file *file)
 {
-        forget(log_of(file));
+        forget_from(log_of(file), 0);
         return log_of(file)->own->xClose(file);
 }
 
 static int open_file(sqlite3_vfs *self, const char *name, sqlite3_file *file, int flags, int *out)
 {
+        sqlite3_int64 bytes = 0;
         struct log *log;
         int rc = own_vfs->xOpen(own_vfs, name, file, flags, out);
 
@@ -143,13 +357,42 @@ static int open_file(sqlite3_vfs *self, const char *name, sqlite3_file *file, in
         if (rc != SQLITE_OK || !(flags & SQLITE_OPEN_WAL))
                 return rc;
         log = log_of(file);
-        *log = (struct log){ .methods = *file->pMethods, .own = file->pMethods, .end = NOWHERE };
+        *log = (struct log){
+                .methods = *file->pMethods, .own = file->pMethods, .dir = -1, .next = NONE, .between = true
+        };
+        log->found = log->own->xFileSize(file, &bytes) == SQLITE_OK && bytes == 0 ? NONE : 0;
         log->methods.xClose = log_close;
         log->methods.xRead = log_read;
         log->methods.xWrite = log_write;
         log->methods.xTruncate = log_truncate;
+        log->methods.xSync = log_sync;
         file->pMethods = &log->methods;
         return SQLITE_OK;
+}
+
+/* ---- the log of a connection ---- */
+
+static struct log *log_of_db(sqlite3 *db)
+{
+        sqlite3_file *file = NULL;
+
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+        return file && file->pMethods && file->pMethods->xSync == log_sync ? log_of(file) : NULL;
+}
+
+void sqlite_log_attach(sqlite3 *db, int dir)
+{
+        struct log *log = log_of_db(db);
+
+        if (log)
+                log->dir = dir;
+}
+
+bool sqlite_log_failed(sqlite3 *db)
+{
+        struct log *log = log_of_db(db);
+
+        return log && log->failed;
 }
 
 void sqlite_log_register(void)

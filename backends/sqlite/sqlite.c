@@ -16,6 +16,8 @@
 #define MIB ((uint64_t)1 << 20)
 #define BUDGET_MAX ((uint64_t)1 << 40)
 
+enum { FILE_OPENS_MAX = 8, FILE_WRITES_MAX = 32 };
+
 /* ---- environment ---- */
 
 /*
@@ -264,6 +266,8 @@ extern const struct backend backend_file;
 const struct backend backend_file = {
         .name = "file",
         .options = file_options,
+        .max_opens = FILE_OPENS_MAX,
+        .max_writes = FILE_WRITES_MAX,
         .start = file_start,
         .stop = env_free,
         .open = sqlite_open,

@@ -8,7 +8,7 @@
  *     sqlite.c     the two backends: environment, open, close, remove
  *     file.c       files: creating, checking, recovering, listing
  *     connect.c    connections: locking a file, WAL mode, and the file's own journal mode again
- *     log.c        fewer and larger writes to the write-ahead log
+ *     log.c        the write-ahead log: few large writes; syncs and writes that fail
  *     schema.c     creating a library's schema, checking a file, recognising its dialect
  *     extras.c     gramd's own tables and indexes in a file, and their rows when a library migrates the file
  *     statement.c  statements from templates, errors, small helpers
@@ -182,7 +182,7 @@ int sqlite_connect(struct backend_session *session, struct fault *fault);
 int sqlite_take(struct backend_session *session, struct fault *fault);
 /* Closes the connection. A file that was taken gets its own journal mode back, and has no -wal. */
 int sqlite_release(struct backend_session *session, struct fault *fault);
-/* Brings what has been committed to the disk. */
+/* Brings what has been committed to the disk, or returns BACKEND_E_UNSYNCED. */
 int sqlite_sync(struct backend_session *session, struct fault *fault);
 /* Checkpoints the -wal and truncates it. False: there is none, or the disk has no room for that. */
 bool sqlite_truncate_log(struct backend_session *session);
@@ -192,6 +192,10 @@ bool sqlite_truncate_log(struct backend_session *session);
 /* The name of the VFS that opens files. It is registered at the start. */
 #define SQLITE_LOG_VFS "gramd"
 void sqlite_log_register(void);
+/* For the connection's log, when it is open: the directory of its file. */
+void sqlite_log_attach(sqlite3 *db, int dir);
+/* Its last sync failed: nothing is stored before a sync succeeds. */
+bool sqlite_log_failed(sqlite3 *db);
 
 /* ---- file.c ---- */
 

@@ -97,8 +97,8 @@ static void listing_run(struct job *job)
 static struct gate *slow_gate(const struct storages *storages)
 {
         for (size_t i = 0; i < storages->n; i++)
-                if (storages->all[i].env && storages->all[i].gate.max)
-                        return &storages->all[i].gate;
+                if (storages->all[i].env && storages->all[i].jobs.max)
+                        return &storages->all[i].jobs;
         return NULL;
 }
 

@@ -8,6 +8,7 @@
 #include "load.h"
 #include "opening.h"
 #include "queue.h"
+#include "unsynced.h"
 
 enum { CONFIRM_MS = 250 };
 
@@ -59,6 +60,8 @@ static void advance_open(struct session *session)
         openings_grant(session);
         if (session->busy)
                 return;
+        if (session->outage_since && session->sessions->stopping && session->n_handles == 0)
+                unsynced_end(session);
         if (session->in_doubt) {
                 if (session->confirm_wanted || !lanes_empty(session)) {
                         confirm_start(session);

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#include "unsynced.h"
+
 void session_fenced(struct session *session, const char *text)
 {
         char what[SESSION_TEXT_BYTES];
@@ -19,6 +21,7 @@ void session_deleted(struct session *session, struct handle *deleter)
 {
         assert(!session->stored);
         lanes_fail(session, WIRE_BAD_SESSION, "the session was deleted");
+        unsynced_end(session);
         if (deleter)
                 handle_close(deleter);
         handles_end_of_session(session, wire_error_names[WIRE_NOT_FOUND], "the session was deleted");

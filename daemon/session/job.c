@@ -138,21 +138,23 @@ bool session_job_submit(struct session_job *job)
                 job->changes[job->n_changes++] = (struct change){
                         .kind = CHANGE_IDENTITY, .fields = job->fields, .identity = &job->next, .n = 1
                 };
-        for (int names = 0; names < 2; names++) {
+        for (int names = 0; names < 2 && !session->outage_since; names++) {
                 job->dirty[names] = session->dirty[names];
                 job->n_dirty[names] = session->n_dirty[names];
                 session->dirty[names] = NULL;
                 session->n_dirty[names] = session->dirty_cap[names] = 0;
         }
         if (session->sync_wanted) {
-                job->sync = session->unsynced;
-                session->sync_wanted = session->unsynced = false;
+                job->sync = session->n_unsynced > 0 || session->outage_since;
+                session->sync_wanted = false;
         }
         if (is_empty(job) && job->n_dirty[0] + job->n_dirty[1] == 0 && !job->sync) {
                 session_job_free(job);
                 return false;
         }
         session->job = job;
+        job->task.writes =
+                job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync || job->delete;
         session_start_task(session, &job->task, session_job_run, session_job_finish, job->since_ms);
         if (job->delete)
                 session->stored = NULL; /* the worker is about to free it */

@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "ending.h"
+#include "unsynced.h"
 #include "watch.h"
 
 static void fail_ops(struct link *ops, const char *text)
@@ -141,34 +142,40 @@ static void take_identity(struct session_job *job)
         job->next = former; /* wiped with the job */
 }
 
+/* Its writes are committed, whether they are on the disk or not. */
+static bool is_stored(const struct session_job *job)
+{
+        return !job->write_error || job->write_error == BACKEND_E_UNSYNCED;
+}
+
 static void answer_writes(struct session_job *job)
 {
         struct session *session = job->task.session;
         size_t effect = 0;
 
-        if (!job->write_error)
+        if (is_stored(job))
                 take_identity(job);
         while (!link_empty(&job->writes)) {
                 struct op *op = LINK_OF(job->writes.next, struct op, link);
                 struct changed changed = { .fields = op->write.fields };
 
                 counters_add(session->sessions->counters, COUNT_WRITES, 1);
-                if (job->write_error) {
+                if (!is_stored(job)) {
                         if (op->request.is_open)
                                 answer_fault(&op->request, job->write_error, &job->write_fault);
                         op_free(op);
                         continue;
                 }
+                job->n_stored++;
                 if (op->write.has_change) {
                         take_effects(job, op, &effect, &changed);
                         take_change(session, op, &changed);
                 }
                 watch_tell(session, op->lane, op->handle_number, &changed);
-                if (op->request.is_open && op->answer)
-                        op->answer(op, NULL);
-                else if (op->request.is_open)
-                        answer_nil(&op->request);
-                op_free(op);
+                if (job->write_error)
+                        unsynced_add(session, op);
+                else
+                        op_answer_stored(op);
         }
 }
 
@@ -186,13 +193,10 @@ static void log_faults(const struct session_job *job)
         if (job->dirty_error)
                 log_fault(session, LOG_WARNING, "times of known peers were not stored",
                           job->dirty_fault.text);
-        if (job->write_error)
+        if (!is_stored(job))
                 log_fault(session, LOG_ERROR, "a write failed", job->write_fault.text);
         if (job->read_error)
                 log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
-        if (job->sync_error)
-                log_fault(session, LOG_ERROR, "the writes of the last second may not survive a power cut",
-                          job->sync_fault.text);
 }
 
 static void count_job(const struct session_job *job)
@@ -200,30 +204,8 @@ static void count_job(const struct session_job *job)
         struct counters *counters = job->task.session->sessions->counters;
 
         counters_add(counters, COUNT_JOBS, 1);
-        counters_add(counters, COUNT_COMMITS, job->n_changes > 0 && !job->write_error);
+        counters_add(counters, COUNT_COMMITS, job->n_changes > 0 && is_stored(job));
         counters_add(counters, COUNT_SYNCS, job->sync && !job->sync_error);
-}
-
-static void on_fsync(struct timer *timer)
-{
-        struct session *session = LINK_OF(timer, struct session, fsync);
-
-        session->sync_wanted = true;
-        session_wake(session);
-}
-
-/* With `fsync = everysec`, what is committed is on the disk a second later. */
-static void plan_sync(struct session_job *job)
-{
-        struct session *session = job->task.session;
-        struct sessions *sessions = session->sessions;
-
-        if (job->sync_error)
-                session->unsynced = true;
-        if (job->n_changes > 0 && !job->write_error && !job->sync)
-                session->unsynced = job->durability == DURABLE_SYSTEM;
-        if (session->unsynced && sessions->config->fsync == FSYNC_EVERYSEC && !session->fsync.slot)
-                timer_start(sessions->timers, &session->fsync, 1000, on_fsync);
 }
 
 /* A failed write may have happened in part, or may still happen: the cache cannot be trusted. */
@@ -279,7 +261,7 @@ void session_job_finish(struct session_task *task)
         log_faults(job);
         answer_reads(job);
         answer_writes(job);
-        plan_sync(job);
+        unsynced_take(job);
         if (job->write_error || job->delete_error || job->dirty_error)
                 doubt(session);
         if (job->delete)

@@ -157,8 +157,9 @@ static void close_finish(struct session_task *task)
 
         session_describe(session, what);
         if (closing->error)
-                log_write(session->sessions->log, LOG_WARNING, "%s was not closed in order: %s", what,
-                          closing->fault.text);
+                log_write(session->sessions->log, LOG_WARNING,
+                          "%s was not closed in order: %s; %zu answered writes may be lost in a power cut",
+                          what, closing->fault.text, session->n_unsynced);
         else
                 log_write(session->sessions->log, LOG_INFO, "%s closed", what);
         free(closing);
@@ -174,6 +175,7 @@ void close_start(struct session *session)
                 session_wake_later(session);
                 return;
         }
+        closing->task.writes = true;
         closing->leave =
                 session->sessions->stopping && session->storage->backend->leave && lent_left_ms(session) > 0;
         session_move(session, SESSION_CLOSING);

@@ -149,6 +149,15 @@ void op_free(struct op *op)
         lane_release(lane);
 }
 
+void op_answer_stored(struct op *op)
+{
+        if (op->request.is_open && op->answer)
+                op->answer(op, NULL);
+        else if (op->request.is_open)
+                answer_nil(&op->request);
+        op_free(op);
+}
+
 void op_start(struct op *op)
 {
         struct session *session = op->lane->session;

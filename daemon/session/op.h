@@ -142,6 +142,9 @@ struct slice op_slice(struct op *op, struct slice frame, struct slice slice);
 void op_free(struct op *op);
 bool op_changes(const struct op *op);
 
+/* Answers a write that is done, and frees it. */
+void op_answer_stored(struct op *op);
+
 /* Appends it to its lane and wakes the session. */
 void op_start(struct op *op);
 

@@ -6,6 +6,7 @@
 
 #include "../base/arena.h"
 #include "job.h"
+#include "unsynced.h"
 
 /*
  * Runs the method of the lane's first op again, now that nothing is before it. If the method starts another
@@ -41,6 +42,10 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
                         run_again(lane);
                         continue;
                 }
+                if (unsynced_holds(lane->session, op))
+                        return;
+                if (unsynced_refuses(lane->session, op))
+                        continue;
                 is_change = op_changes(op); /* before it is added: adding may answer and free it */
                 if (is_change ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
                         return;
@@ -74,7 +79,7 @@ bool queue_run(struct session *session)
 
         assert(session->state == SESSION_OPEN && !session->busy && !session->in_doubt);
         if (!has_work(session))
-                return false;
+                return session->outage_since;
         job = session_job_new(session);
         if (!job) {
                 session_wake_later(session);
@@ -85,6 +90,8 @@ bool queue_run(struct session *session)
         session->busy = false;
         if (session_job_submit(job))
                 return true;
+        if (session->outage_since)
+                return true; /* the next sync wakes it */
         if (lanes_empty(session))
                 return false;
         session_wake_later(session); /* memory was short: some ops could not be taken */

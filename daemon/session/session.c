@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SESSION_TIMERS = 5, RETRY_MS = 100 };
+enum { SESSION_TIMERS = 6, RETRY_MS = 100 };
 
 /* ---- the table ---- */
 
@@ -54,6 +54,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         link_init(&session->held);
         link_init(&session->lanes);
         link_init(&session->loans);
+        link_init(&session->late);
         if (!tsearch(session, &sessions->tree, compare)) {
                 timers_release(sessions->timers, SESSION_TIMERS);
                 free(session);
@@ -73,6 +74,7 @@ static void unload(struct session *session)
         timer_stop(timers, &session->idle);
         timer_stop(timers, &session->retry);
         timer_stop(timers, &session->fsync);
+        timer_stop(timers, &session->suspend);
         timer_stop(timers, &session->deadline);
         identity_wipe(&session->identity);
         states_clear(&session->states);
@@ -86,7 +88,12 @@ static void unload(struct session *session)
         session->cache = NULL;
         session->stored = NULL;
         session->close_wanted = session->in_doubt = session->confirm_wanted = false;
-        session->unsynced = session->sync_wanted = session->created_untold = false;
+        session->sync_wanted = session->created_untold = false;
+        session->n_unsynced = session->n_refused = 0;
+        session->outage_since = 0;
+        session->suspended = false;
+        free(session->outage_why);
+        session->outage_why = NULL;
         session->linger_ms = 0;
 }
 
@@ -96,7 +103,7 @@ void session_free(struct session *session)
 
         assert(session->state == SESSION_CLOSED && !session->busy && !session->held_by);
         assert(link_empty(&session->handles) && link_empty(&session->openings) &&
-               link_empty(&session->lanes) && link_empty(&session->loans));
+               link_empty(&session->lanes) && link_empty(&session->loans) && link_empty(&session->late));
         unload(session);
         timers_release(sessions->timers, SESSION_TIMERS);
         tdelete(session, &sessions->tree, compare);
@@ -227,6 +234,15 @@ static void on_done(struct job *job)
         sessions->advance(sessions);
 }
 
+static struct gate *gate_of(const struct session *session, const struct session_task *task)
+{
+        struct storage *storage = session->storage;
+
+        if (session->state == SESSION_LOADING)
+                return &storage->opens;
+        return task->writes && storage->writes.max ? &storage->writes : &storage->jobs;
+}
+
 void session_start_task(struct session *session, struct session_task *task, job_fn run,
                         void (*finish)(struct session_task *task), uint64_t since_ms)
 {
@@ -242,7 +258,5 @@ void session_start_task(struct session *session, struct session_task *task, job_
         if (deadline_ms)
                 timer_start(sessions->timers, &session->deadline,
                             since_ms + deadline_ms > now ? since_ms + deadline_ms - now : 0, on_deadline);
-        store_submit(sessions->store,
-                     session->state == SESSION_LOADING ? &session->storage->opens : &session->storage->gate,
-                     &task->job, run, on_done);
+        store_submit(sessions->store, gate_of(session, task), &task->job, run, on_done);
 }

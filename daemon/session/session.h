@@ -60,7 +60,6 @@ struct session {
         bool confirm_wanted; /* confirm now, even if no request waits for it */
         bool overdue;        /* the job under way has missed its deadline */
         bool overdue_told;   /* and all that waited for it have been answered */
-        bool unsynced;       /* something is committed that may not be on the disk yet */
         bool sync_wanted;    /* sync in the next job */
         bool created_untold; /* the load created it, and no answer to an `open` has said so yet */
 
@@ -87,6 +86,15 @@ struct session {
         size_t n_dirty[2];
         size_t dirty_cap[2];
 
+        /* unsynced.c's */
+        size_t n_unsynced;    /* writes that are committed, and maybe not on the disk */
+        uint64_t unsynced_ms; /* when the first of them was made, by the loop's clock */
+        int64_t outage_since; /* unix seconds: since when they cannot be synced; 0: no outage */
+        char *outage_why;     /* NULL: no memory */
+        bool suspended;       /* writes are refused */
+        size_t n_refused;     /* for that */
+        struct link late;     /* ops that are committed, and answered after the next sync */
+
         uint64_t linger_ms;        /* of a memory session: the longest `linger` of its opens */
         struct session_task *task; /* under way, while `busy` */
         struct session_job *job;   /* the same, if it is one of queue.c's */
@@ -95,6 +103,7 @@ struct session {
         struct timer retry;    /* memory was short: wakes the session again */
         struct timer reload;   /* held.c's */
         struct timer fsync;    /* until the next sync */
+        struct timer suspend;  /* until an outage has lasted too long */
         struct timer deadline; /* of the job under way */
 };
 
@@ -153,6 +162,7 @@ struct session_task {
         struct job job;
         struct session *session;
         struct backend_session *stored;
+        bool writes; /* it may wait for the disk: reads of other sessions are not to wait behind it */
         void (*finish)(struct session_task *task);
 };
 

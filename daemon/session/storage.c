@@ -33,10 +33,12 @@ int storages_start(struct storages *storages, const struct config *config,
                                   fault.text);
                         return -1;
                 }
-                store_gate(&storage->gate, storage->backend->max_jobs);
+                store_gate(&storage->jobs, storage->backend->max_jobs);
                 store_gate(&storage->opens, storage->backend->max_opens);
+                store_gate(&storage->writes, storage->backend->max_writes);
                 if (storage->env)
-                        *workers += storage->backend->max_jobs + storage->backend->max_opens;
+                        *workers += storage->backend->max_jobs + storage->backend->max_opens +
+                                    storage->backend->max_writes;
         }
         return 0;
 }

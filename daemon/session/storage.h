@@ -12,8 +12,9 @@ struct log;
 struct storage {
         const struct backend *backend;
         struct backend_env *env; /* NULL: not set up */
-        struct gate gate;
-        struct gate opens; /* of its own: a thousand opens are not to delay requests on open sessions */
+        struct gate jobs;
+        struct gate opens;  /* of its own: a thousand opens are not to delay requests on open sessions */
+        struct gate writes; /* of its own: syncs are not to delay reads */
 };
 
 /* Zero-initialised: none. */

@@ -462,8 +462,8 @@ FILE_TEST(a_sync_that_fails_is_told)
         storage_open(&at, "x", NULL);
         ck_assert_int_eq(apply_peer(1, DURABLE_DISK), 0);
         syncs_fail = true;
-        ck_assert_int_eq(apply_peer(2, DURABLE_DISK), BACKEND_E_STORAGE);
-        ck_assert_int_eq(at.backend->sync(at.session, &at.fault), BACKEND_E_STORAGE);
+        ck_assert_int_eq(apply_peer(2, DURABLE_DISK), BACKEND_E_UNSYNCED);
+        ck_assert_int_eq(at.backend->sync(at.session, &at.fault), BACKEND_E_UNSYNCED);
         syncs_fail = false;
         ck_assert_int_eq(at.backend->sync(at.session, &at.fault), 0);
         ck_assert_int_eq(apply_peer(2, DURABLE_DISK), 0);
