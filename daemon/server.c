@@ -27,7 +27,6 @@
 #include "session/watch.h"
 
 enum {
-        BACKLOG = 1024,
         GRACE_MS = 2000,
         REAPED_AT_ONCE = 128, /* cache entries a turn */
         SERVER_TIMERS = 4,    /* grace, handover, clients.retry, sessions.confirming */
@@ -51,7 +50,6 @@ struct server {
         struct reload reload;
         struct handover handover;
 
-        uv_pipe_t listening;
         uv_prepare_t turn; /* before the loop sleeps */
         uv_idle_t reap;    /* runs while dropped cache entries are to be freed */
         uv_signal_t signals[3];
@@ -191,7 +189,7 @@ static void stop(struct server *server)
         sd_notify(0, "STOPPING=1");
         log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->clients.n,
                   server->sessions.count);
-        uv_close((uv_handle_t *)&server->listening, NULL);
+        clients_stop_listening(&server->clients);
         listener_remove(&server->listener);
         for (struct link *at = server->clients.list.next; at != &server->clients.list; at = at->next)
                 connection_end(&LINK_OF(at, struct client, link)->connection);
@@ -229,16 +227,6 @@ static void on_turn(uv_prepare_t *prepare)
                 uv_idle_start(&server->reap, on_reap);
         if (server->stopping && !server->stopped)
                 check_stopped(server);
-}
-
-static void on_connection(uv_stream_t *listening, int status)
-{
-        struct server *server = listening->data;
-
-        if (status < 0)
-                log_write(server->log, LOG_WARNING, "cannot accept a client: %s", uv_strerror(status));
-        else
-                clients_accept(&server->clients);
 }
 
 static void on_watchdog(uv_timer_t *timer)
@@ -299,11 +287,10 @@ static int start_loop(struct server *server)
                 return -1;
         timers_init(&server->timers, &server->loop);
         store_init(&server->store, &server->loop);
-        uv_pipe_init(&server->loop, &server->listening, 0);
         uv_prepare_init(&server->loop, &server->turn);
         uv_idle_init(&server->loop, &server->reap);
         uv_timer_init(&server->loop, &server->watchdog);
-        server->listening.data = server->turn.data = server->reap.data = server;
+        server->turn.data = server->reap.data = server;
         for (int i = 0; i < 3; i++) {
                 uv_signal_init(&server->loop, &server->signals[i]);
                 server->signals[i].data = server;
@@ -339,7 +326,6 @@ static void wire_up(struct server *server, int argc, char **argv)
                 .wire = &server->wire,
                 .log = server->log,
                 .timers = &server->timers,
-                .listening = (uv_stream_t *)&server->listening,
         };
         server->context = (struct context){
                 .config = server->config,
@@ -427,9 +413,7 @@ static int start_listening(struct server *server)
                 log_write(server->log, LOG_ERROR, "%s", why);
                 return -1;
         }
-        error = uv_pipe_open(&server->listening, server->listener.fd);
-        if (error == 0)
-                error = uv_listen((uv_stream_t *)&server->listening, BACKLOG, on_connection);
+        error = clients_listen(&server->clients, server->listener.fd);
         if (error < 0)
                 log_write(server->log, LOG_ERROR, "cannot listen: %s", uv_strerror(error));
         return error;

@@ -1,17 +1,27 @@
-/* Accepting clients, and the list of them. */
+/*
+ * Accepting clients, and the list of them. uv_listen() is not used: while accept(2) fails, it tries again and
+ * again without ever returning to the loop.
+ */
 
 #include "client.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../base/clock.h"
 #include "../base/log.h"
 #include "../base/timers.h"
 
-enum { ACCEPT_RETRY_MS = 100 };
+enum {
+        BACKLOG = 1024,
+        ACCEPT_RETRY_MS = 100,
+        ACCEPTED_AT_ONCE = 64, /* then the connections that are there have their turn */
+};
 
 const char *client_describe(const struct client *client, char text[CLIENT_TEXT_BYTES])
 {
@@ -70,14 +80,6 @@ static struct client *client_new(struct clients *clients)
         return client;
 }
 
-static void on_retry(struct timer *timer)
-{
-        struct clients *clients = LINK_OF(timer, struct clients, retry);
-
-        if (!clients->stopping)
-                clients_accept(clients);
-}
-
 /* False: the client has been refused. */
 static bool admit(struct client *client)
 {
@@ -100,24 +102,108 @@ static bool admit(struct client *client)
         return false;
 }
 
-void clients_accept(struct clients *clients)
+/* Takes the socket. False: memory is short, and it is not taken. */
+static bool take(struct clients *clients, int fd)
 {
         struct client *client = client_new(clients);
 
-        if (!client) { /* libuv reports no further client until this one is accepted */
-                timer_start(clients->timers, &clients->retry, ACCEPT_RETRY_MS, on_retry);
-                return;
-        }
-        if (uv_accept(clients->listening, (uv_stream_t *)&client->connection.pipe) < 0) {
+        if (!client)
+                return false;
+        if (uv_pipe_open(&client->connection.pipe, fd) < 0) {
+                close(fd);
                 connection_refuse(&client->connection, WIRE_DENIED, NULL);
-                return;
+                return true;
         }
         if (!admit(client))
-                return;
+                return true;
         client->id = ++clients->last_id;
         client->since = unix_now();
         clients->n++;
         counters_add(clients->wire->counters, COUNT_CONNECTIONS, 1);
         link_append(&clients->list, &client->link);
         connection_start(&client->connection);
+        return true;
+}
+
+/* The next socket; -1: errno. */
+static int next_socket(struct clients *clients)
+{
+        int fd = clients->accepted;
+
+        clients->accepted = -1;
+        return fd >= 0 ? fd : accept4(clients->listening_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void log_failing(const struct clients *clients, int error)
+{
+        const char *help =
+                error == EMFILE ? ", or give the daemon more descriptors (LimitNOFILE of its unit)" : "";
+
+        log_write(clients->log, LOG_WARNING,
+                  "no client can be accepted: %s; those that are connected are served, new ones wait%s",
+                  strerror(error), help);
+}
+
+static void on_waiting(uv_poll_t *listening, int status, int events);
+
+static void on_retry(struct timer *timer)
+{
+        struct clients *clients = LINK_OF(timer, struct clients, retry);
+
+        if (!clients->stopping)
+                on_waiting(&clients->listening, 0, UV_READABLE);
+}
+
+/* Accepts the clients that wait. */
+static void on_waiting(uv_poll_t *listening, int status, int events)
+{
+        struct clients *clients = LINK_OF(listening, struct clients, listening);
+        int error = 0;
+
+        (void)status; /* an error of the socket is one of accept(2), too */
+        (void)events;
+        for (int n = 0; n < ACCEPTED_AT_ONCE && !error; n++) {
+                int fd = next_socket(clients);
+
+                if (fd >= 0 && !take(clients, fd)) {
+                        clients->accepted = fd;
+                        error = ENOMEM;
+                } else if (fd < 0 && errno != EINTR && errno != ECONNABORTED) {
+                        error = errno;
+                }
+        }
+        if (error && error != EAGAIN) {
+                if (!clients->failing)
+                        log_failing(clients, error);
+                clients->failing = true;
+                uv_poll_stop(listening);
+                timer_start(clients->timers, &clients->retry, ACCEPT_RETRY_MS, on_retry);
+        } else if (clients->failing) {
+                log_write(clients->log, LOG_INFO, "clients are accepted again");
+                clients->failing = false;
+                uv_poll_start(listening, UV_READABLE, on_waiting);
+        }
+}
+
+int clients_listen(struct clients *clients, int fd)
+{
+        int error = listen(fd, BACKLOG) < 0 ? -errno : 0;
+
+        clients->accepted = -1;
+        if (!error)
+                error = uv_poll_init(clients->wire->loop, &clients->listening, fd);
+        if (error)
+                return error;
+        clients->listening_fd = fd;
+        uv_poll_start(&clients->listening, UV_READABLE, on_waiting);
+        return 0;
+}
+
+void clients_stop_listening(struct clients *clients)
+{
+        uv_close((uv_handle_t *)&clients->listening, NULL);
+        close(clients->listening_fd);
+        if (clients->accepted >= 0)
+                close(clients->accepted);
+        clients->accepted = -1;
 }

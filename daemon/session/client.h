@@ -53,12 +53,15 @@ struct clients {
         struct wire *wire;
         struct log *log;
         struct timers *timers;
-        uv_stream_t *listening;
+        uv_poll_t listening;
+        int listening_fd;
+        int accepted; /* the socket of a client that waits, because memory is short; -1: there is none */
+        bool failing; /* no client can be accepted, which was logged */
         struct link list;
         size_t n;
         size_t n_monitoring;
         uint64_t last_id;
-        struct timer retry; /* a client waits to be accepted: memory was short */
+        struct timer retry; /* descriptors or memory are short: clients wait to be accepted */
         bool stopping;
 };
 
@@ -67,8 +70,13 @@ static inline struct client *client_of(struct connection *connection)
         return LINK_OF(connection, struct client, connection);
 }
 
-/* Accepts the client that waits. Beyond `max-clients` it gets an error and is closed. */
-void clients_accept(struct clients *clients);
+/*
+ * Clients are accepted from `fd`, a listening socket, which is taken. Beyond `max-clients` they get an error
+ * and are closed. If descriptors or memory are short they wait. Returns 0 or a negative code of libuv, and
+ * then has not taken it.
+ */
+int clients_listen(struct clients *clients, int fd);
+void clients_stop_listening(struct clients *clients);
 
 void client_set_monitoring(struct client *client, bool on);
 

@@ -4,7 +4,7 @@
  * checks each answer itself: a line on the standard error for each fault, and at the end one line of figures
  * on the standard output.
  *
- *     restart_client SOCKET SESSION
+ *     restart_client SOCKET SESSION TIMEOUT_S
  */
 
 #include <gram.h>
@@ -266,11 +266,12 @@ int main(int argc, char **argv)
 {
         static struct client client;
         const struct gram_open_options options = { .wait_ms = 10000 };
-        const struct gram_options about = { .socket = argv[1], .client = "restart_client.c" };
+        struct gram_options about = { .socket = argv[1], .client = "restart_client.c" };
         int number = 0;
 
-        if (argc != 3)
+        if (argc != 4)
                 return 2;
+        about.timeout_ms = 1000L * atoi(argv[3]);
         signal(SIGTERM, on_signal);
         client.gram = gram_client_new(&about);
         if (!client.gram)

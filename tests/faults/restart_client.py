@@ -1,7 +1,7 @@
 """A client with the Python package whose daemon is killed and started again all the time (restarts.py): the twin of
 restart_client.c. A second client of the package in this process reads the same registers through its cache.
 
-    restart_client.py SOCKET SESSION"""
+    restart_client.py SOCKET SESSION TIMEOUT_S"""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def session_string(user_id: int) -> str:
 
 
 class Client:
-    def __init__(self, socket: str, session: str) -> None:
-        self.client = gramd.Client(socket, name="restart_client.py")
-        self.reader = gramd.Client(socket, name="restart_reader.py")
+    def __init__(self, socket: str, session: str, timeout: float) -> None:
+        self.client = gramd.Client(socket, name="restart_client.py", timeout=timeout)
+        self.reader = gramd.Client(socket, name="restart_reader.py", timeout=timeout)
         self.name = session
         self.sent = dict.fromkeys(REGISTERS, 0)
         self.answered = dict.fromkeys(REGISTERS, 0)
@@ -175,8 +175,8 @@ class Client:
         self.stopping = True
 
 
-async def main(socket: str, session: str) -> int:
-    client = Client(socket, session)
+async def main(socket: str, session: str, timeout_s: str) -> int:
+    client = Client(socket, session, float(timeout_s))
     await client.run()
     print(json.dumps({"calls": client.calls, "faults": client.faults, **client.answered}))
     return 1 if client.faults else 0

@@ -5,12 +5,8 @@ of the clients and of the daemon stays as it is."""
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,12 +14,10 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
-from daemon import Daemon, Failed, compiled, sanitized, status_kb
+from clients import SESSION, end_clients, start_clients
+from daemon import Daemon, Failed, sanitized
 from wire import Disconnected, Wire, WireError
 
-HERE = Path(__file__).resolve().parent
-SESSION = "together"
-LAST_S = 60.0
 PLANT_S = 4.0
 GROWTH = 1.10
 GROWTH_KB = 2048
@@ -87,32 +81,6 @@ class Observer(threading.Thread):
                 time.sleep(0.1)
 
 
-class Child:
-    """A client in a process of its own."""
-
-    def __init__(self, name: str, words: list[str], directory: Path) -> None:
-        self.name = name
-        self.errors = directory / f"{name}.log"
-        with open(self.errors, "wb") as log:
-            self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log)
-        self.memory_kb: list[int] = []
-
-    def look(self) -> None:
-        if self.process.poll() is None:
-            self.memory_kb.append(status_kb(self.process.pid, "VmRSS"))
-
-    def end(self) -> dict[str, Any]:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            out = self.process.communicate(timeout=LAST_S)[0].decode()
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return {"calls": 0, "faults": 1, "why": "it does not end"}
-        figures: dict[str, Any] = json.loads(out) if out else {"calls": 0, "faults": 1, "why": "it has ended early"}
-        return figures
-
-
 def grown(memory_kb: list[int]) -> Optional[str]:
     """Compares the end of a run with its second quarter. None: it is flat, or too short to tell."""
     if len(memory_kb) < 20:
@@ -148,18 +116,9 @@ def run(directory: Path, seconds: float, seed: int, kind: str = "") -> bool:
     dice = random.Random(seed)
     daemon = Daemon(directory)
     socket = daemon.socket
-    flags = [f"-I{HERE.parent.parent / 'client-lib'}", f"{os.environ['BUILD']}/libgram.a", "-lmsgpackc"]
-    if sanitized():
-        flags.append(f"-fsanitize={os.environ['SANITIZE']}")
-    if os.environ.get("COVERAGE"):
-        flags.append("--coverage")
-    program = compiled(directory, HERE / "restart_client.c", *flags)
     plant = Plant(kind, daemon)
     daemon.start()
-    children = [
-        Child("C", [str(program), socket, SESSION], directory),
-        Child("Python", [sys.executable, str(HERE / "restart_client.py"), socket, SESSION], directory),
-    ]
+    children = start_clients(socket, directory)
     observer = Observer(socket)
     observer.start()
     restarts = 0
@@ -183,13 +142,12 @@ def run(directory: Path, seconds: float, seed: int, kind: str = "") -> bool:
             restarts += 1
     except Failed as failure:
         faults.append(str(failure))
-    figures = {child.name: child.end() for child in children}
+    more, calls = end_clients(children)
+    faults += more
     observer.stopping = True
     observer.join()
     daemon.stop()
     for child in children:
-        if figures[child.name]["faults"]:
-            faults.append(f"{child.name}: {figures[child.name]}\n{child.errors.read_text()[:2000]}")
         if not sanitized() and grown(child.memory_kb):
             faults.append(f"memory of the {child.name} client: {grown(child.memory_kb)}")
     if not sanitized() and grown(memory_kb):
@@ -203,7 +161,6 @@ def run(directory: Path, seconds: float, seed: int, kind: str = "") -> bool:
         print(f"restarts: FAULT: {fault}")
     for fell in observer.fell[:3]:
         print(f"restarts: a peer or state was written twice across the daemon's death: {fell}")
-    calls = sum(each["calls"] for each in figures.values())
     print(
         f"restarts: seed {seed}: {restarts} restarts, {calls} calls and {observer.reads} reads checked, "
         f"{len(faults)} faults; written twice across the daemon's death: {len(observer.fell)}; "
