@@ -9,14 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/mongo_hosts.h"
 #include "../support/mongo_proxy.h"
-#include "../support/mongo_server.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
 #define TERM "3"
 #define LONG_TERM "600" /* what passes within a test was not waited out */
-#define START(uri, term) daemon_start(.flags = { "--mongo", uri, "--mongo-term", term })
 #define MONGO "{backend: 'mongo'}"
 #define WAITING "{backend: 'mongo', wait: 60000}"
 
@@ -60,8 +59,8 @@ START_TEST(clients_are_asked_to_leave)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, LONG_TERM);
-        DAEMON b = START(server->uri, LONG_TERM);
+        DAEMON a = HOST(server->uri, LONG_TERM);
+        DAEMON b = HOST(server->uri, LONG_TERM);
         CLIENT ca = connect_leaver(a);
         CLIENT cb = wire_connect(b);
         CLIENT admin = wire_connect(a);
@@ -123,10 +122,7 @@ START_TEST(a_client_that_cannot_be_asked_is_waited_out)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
         CLIENT admin = wire_connect(a);
 
         s = wire_open(ca, "'%s', " MONGO, name);
@@ -157,8 +153,8 @@ START_TEST(a_client_that_stays_keeps_the_session)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, "1");
-        DAEMON b = START(server->uri, "1");
+        DAEMON a = HOST(server->uri, "1");
+        DAEMON b = HOST(server->uri, "1");
         CLIENT ca = connect_leaver(a);
         CLIENT cb = wire_connect(b);
         CLIENT admin = wire_connect(a);
@@ -183,8 +179,8 @@ START_TEST(opens_that_wait_are_refused)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, LONG_TERM);
-        DAEMON b = START(server->uri, LONG_TERM);
+        DAEMON a = HOST(server->uri, LONG_TERM);
+        DAEMON b = HOST(server->uri, LONG_TERM);
         CLIENT ca = connect_leaver(a);
         CLIENT cb = wire_connect(b);
         CLIENT cc = wire_connect(a);
@@ -215,9 +211,9 @@ START_TEST(a_load_under_way_is_given_back)
         if (!server || !mongo_server_is_ours(server, "a drain during a load"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=60000", proxy->port);
-        DAEMON a = START(uri, LONG_TERM);
-        DAEMON b = START(server->uri, LONG_TERM);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=60000");
+        DAEMON a = HOST(uri, LONG_TERM);
+        DAEMON b = HOST(server->uri, LONG_TERM);
         CLIENT ca = connect_leaver(a);
         CLIENT cb = wire_connect(b);
         CLIENT admin = wire_connect(a);
@@ -291,7 +287,7 @@ START_TEST(what_could_not_be_released_is_left)
 
         if (!server || !mongo_server_is_ours(server, "a drain while the database is away"))
                 return;
-        DAEMON a = START(server->uri, TERM);
+        DAEMON a = HOST(server->uri, TERM);
         CLIENT ca = connect_leaver(a);
         CLIENT admin = wire_connect(a);
         long long start = test_now_ms();
@@ -324,7 +320,7 @@ START_TEST(an_end_can_hand_over)
                 return;
         DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", LONG_TERM,
                                            "--drain-on-stop" });
-        DAEMON b = START(server->uri, LONG_TERM);
+        DAEMON b = HOST(server->uri, LONG_TERM);
         CLIENT ca = connect_leaver(a);
         CLIENT cb = wire_connect(b);
 
@@ -357,7 +353,7 @@ START_TEST(the_wait_before_an_end_has_an_end)
                 TEST_FREED char *name = mongo_name("stays");
                 DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", LONG_TERM,
                                                    "--drain-on-stop", "--drain-timeout", waits[i] });
-                DAEMON b = START(server->uri, LONG_TERM);
+                DAEMON b = HOST(server->uri, LONG_TERM);
                 CLIENT ca = connect_leaver(a);
                 CLIENT cb = wire_connect(b);
 

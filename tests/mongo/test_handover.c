@@ -10,14 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../support/mongo_hosts.h"
 #include "../support/mongo_peek.h"
 #include "../support/mongo_proxy.h"
-#include "../support/mongo_server.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
 #define TERM "3"
-#define START(uri, term) daemon_start(.flags = { "--mongo", uri, "--mongo-term", term })
 
 static long long lease(struct wire *c, int s)
 {
@@ -48,10 +47,7 @@ START_TEST(an_orderly_end_waits_for_leases)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         open = send_open(cb, name);
@@ -74,8 +70,8 @@ START_TEST(an_orderly_end_is_not_cut_off)
         if (!server || !mongo_server_is_ours(server, "a slow end"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
-        DAEMON a = START(uri, "60");
+        uri = mongo_proxy_uri(proxy, NULL);
+        DAEMON a = HOST(uri, "60");
 
         mongo_proxy_hold_at(proxy, "delete");
         daemon_signal(a, SIGTERM);
@@ -97,10 +93,7 @@ START_TEST(a_restarted_host_has_its_sessions_back)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, "60");
-        DAEMON b = START(server->uri, "60");
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, "60");
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);
@@ -126,10 +119,7 @@ START_TEST(a_restart_hands_over_no_other_session)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
 
         wire_open(ca, "'%s', {backend: 'mongo'}", mine);
         s = wire_open(ca, "'%s', {backend: 'mongo'}", other);
@@ -156,10 +146,7 @@ START_TEST(a_restart_remembers_leases)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         open = send_open(cb, name);
@@ -188,11 +175,8 @@ START_TEST(an_open_that_fails_forgets_no_lease)
         if (!server || !mongo_server_is_ours(server, "an open that fails"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=2500", proxy->port);
-        DAEMON a = START(uri, "15");
-        DAEMON b = START(server->uri, "15");
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=2500");
+        TWO_HOSTS(uri, server->uri, "15");
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         told_ms = test_now_ms();
@@ -220,10 +204,7 @@ START_TEST(a_close_hands_over_at_once)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, "600");
-        DAEMON b = START(server->uri, "600");
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, "600");
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         expect(ca, "nil", "close(%d)", s);
@@ -247,11 +228,8 @@ START_TEST(a_close_during_a_look_hands_over_at_once)
         if (!server || !mongo_server_is_ours(server, "slow answers"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
-        DAEMON a = START(server->uri, "600");
-        DAEMON b = START(uri, "600");
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        uri = mongo_proxy_uri(proxy, NULL);
+        TWO_HOSTS(server->uri, uri, "600");
 
         wire_open(ca, "'%s', {backend: 'mongo'}", other);
         wire_send(cb, "open('%s', {backend: 'mongo', wait: 120000})", other); /* b reads a's document */
@@ -280,10 +258,7 @@ START_TEST(a_deletion_ends_the_wait_of_other_hosts)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, "600");
-        DAEMON b = START(server->uri, "600");
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, "600");
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         open = send_open(cb, name);
@@ -304,10 +279,7 @@ START_TEST(the_end_of_a_connection_is_no_close)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         open = send_open(cb, name);
@@ -333,8 +305,8 @@ START_TEST(the_end_of_a_process_is_a_close)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, "600");
-        DAEMON b = START(server->uri, "600");
+        DAEMON a = HOST(server->uri, "600");
+        DAEMON b = HOST(server->uri, "600");
         CLIENT cb = wire_connect(b);
 
         ck_assert_int_eq(pipe(ready), 0);
@@ -369,11 +341,8 @@ START_TEST(an_open_whose_term_ran_out_is_no_success)
         if (!server || !mongo_server_is_ours(server, "an open whose term ran out"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=60000", proxy->port);
-        DAEMON a = START(uri, "1.2");
-        DAEMON b = START(server->uri, "1.2");
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=60000");
+        TWO_HOSTS(uri, server->uri, "1.2");
 
         wire_open(cb, "'%s', {backend: 'mongo'}", name);
         expect(cb, "nil", "close(1)");
@@ -399,8 +368,8 @@ START_TEST(a_session_can_be_opened_while_it_is_deleted)
         if (!server || !mongo_server_is_ours(server, "an open during a deletion"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=60000", proxy->port);
-        DAEMON a = START(uri, "60");
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=60000");
+        DAEMON a = HOST(uri, "60");
         CLIENT one = wire_connect(a);
         CLIENT other = wire_connect(a);
 
@@ -429,12 +398,9 @@ START_TEST(a_repetition_protects_what_it_repeats)
         if (!server || !mongo_server_is_ours(server, "a repetition"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=60000", proxy->port);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=60000");
         MONGO_PEEK peek = mongo_peek_new(server);
-        DAEMON a = START(uri, "1.2");
-        DAEMON b = START(server->uri, "1.2");
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(uri, server->uri, "1.2");
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'first', nil]])", s);
@@ -473,7 +439,7 @@ START_TEST(a_rack_of_dead_hosts_is_taken)
         if (!server)
                 return;
         printed = mongo_python(server, script, stem, NULL);
-        DAEMON b = START(server->uri, TERM);
+        DAEMON b = HOST(server->uri, TERM);
         CLIENT c = wire_connect(b);
 
         for (int i = 0; i < 100; i++)

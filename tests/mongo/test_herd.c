@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/mongo_hosts.h"
 #include "../support/mongo_proxy.h"
-#include "../support/mongo_server.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
@@ -50,7 +50,7 @@ START_TEST(waiting_is_one_query)
         if (!server || !mongo_server_is_ours(server, "counting queries"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
+        uri = mongo_proxy_uri(proxy, NULL);
         DAEMON a = daemon_start(.flags = { "--mongo", server->uri });
         DAEMON b = daemon_start(.flags = { "--mongo", uri });
         CLIENT ca = wire_connect(a);
@@ -76,10 +76,7 @@ START_TEST(all_sessions_of_a_dead_host_are_taken)
 
         if (!server)
                 return;
-        DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "1" });
-        DAEMON b = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "1" });
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, "1");
         CLIENT bot = wire_connect(b);
 
         open_all(ca, stem, s);
@@ -101,10 +98,7 @@ START_TEST(all_sessions_that_are_closed_are_taken)
 
         if (!server)
                 return;
-        DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "600" });
-        DAEMON b = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "600" });
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, "600");
 
         open_all(ca, stem, s);
         wait_for_all(cb, stem, open);
@@ -123,10 +117,7 @@ START_TEST(all_sessions_of_a_host_that_ends_are_taken)
 
         if (!server)
                 return;
-        DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "600" });
-        DAEMON b = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "600" });
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, "600");
 
         expect(ca, "nil", "close(%d)", wire_open(ca, "'%s', {backend: 'mongo'}", name));
         wire_open(ca, "'%s', {backend: 'mongo'}", name);
@@ -152,8 +143,8 @@ START_TEST(many_releases_delay_no_renewal)
         if (!server || !mongo_server_is_ours(server, "an outage"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
-        DAEMON a = daemon_start(.flags = { "--mongo", uri, "--mongo-term", "1.5" });
+        uri = mongo_proxy_uri(proxy, NULL);
+        DAEMON a = HOST(uri, "1.5");
         CLIENT ca = wire_connect(a);
 
         open_all(ca, stem, s);
@@ -187,10 +178,7 @@ START_TEST(an_outage_ends_no_ownership)
 
         if (!server || !mongo_server_is_ours(server, "an outage"))
                 return;
-        DAEMON a = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "1" });
-        DAEMON b = daemon_start(.flags = { "--mongo", server->uri, "--mongo-term", "1" });
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, "1");
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         open = wire_send(cb, "open('%s', {backend: 'mongo', wait: 120000})", name);
@@ -223,7 +211,7 @@ START_TEST(many_opens_are_no_outage)
         if (!server || !mongo_server_is_ours(server, "a slow network"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
+        uri = mongo_proxy_uri(proxy, NULL);
         DAEMON d = daemon_start(.flags = { "--mongo", uri, "--mongo-layout", "shared" });
         CLIENT c = wire_connect(d);
 

@@ -193,7 +193,7 @@ START_TEST(a_slow_server_does_not_hold_up_files)
         if (!server || !mongo_server_is_ours(server, "a slow server"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", proxy->port);
+        uri = mongo_proxy_uri(proxy, NULL);
         DAEMON d = daemon_start(.flags = { "--mongo", uri, "--workers", "1" });
         CLIENT c = wire_connect(d);
 

@@ -7,16 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/mongo_hosts.h"
 #include "../support/mongo_peek.h"
 #include "../support/mongo_proxy.h"
-#include "../support/mongo_server.h"
 #include "../support/no_memory.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
 #define TERM "1.2"
-#define START(uri, term)                                                                                     \
-        daemon_start(.config = "idle-close = 0\n", .flags = { "--mongo", uri, "--mongo-term", term })
 
 static long long number(const char *text)
 {
@@ -52,10 +50,7 @@ START_TEST(a_session_has_one_owner)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
 
         gethostname(host, sizeof(host));
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
@@ -87,10 +82,7 @@ START_TEST(a_dead_owner_is_replaced_after_its_term)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         fence = fence_of(ca, s);
@@ -115,7 +107,7 @@ START_TEST(a_restart_on_the_same_data_directory_goes_on_at_once)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, "3600");
+        DAEMON a = HOST(server->uri, "3600");
         CLIENT c = wire_connect(a);
 
         s = wire_open(c, "'%s', {backend: 'mongo'}", name);
@@ -138,10 +130,7 @@ START_TEST(a_suspended_owner_learns_that_it_was_replaced)
 
         if (!server)
                 return;
-        DAEMON a = START(server->uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server->uri, server->uri, TERM);
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         other = wire_open(ca, "'%s', {backend: 'mongo'}", kept);
@@ -177,9 +166,9 @@ START_TEST(closing_a_lost_session_is_retried_when_memory_was_short)
                 return;
         }
         no_memory_in("close_start", 3);
-        DAEMON a = START(server->uri, TERM);
+        DAEMON a = HOST(server->uri, TERM);
         no_memory_end();
-        DAEMON b = START(server->uri, TERM);
+        DAEMON b = HOST(server->uri, TERM);
         CLIENT ca = wire_connect(a);
         CLIENT cb = wire_connect(b);
 
@@ -204,7 +193,7 @@ START_TEST(an_outage_longer_than_the_term)
 
         if (!server || !mongo_server_is_ours(server, "an outage longer than the term"))
                 return;
-        DAEMON a = START(server->uri, TERM);
+        DAEMON a = HOST(server->uri, TERM);
         CLIENT c = wire_connect(a);
 
         s = wire_open(c, "'%s', {backend: 'mongo'}", name);
@@ -246,10 +235,8 @@ START_TEST(confirmations_that_fail_do_not_lose_the_session)
         if (!server || !mongo_server_is_ours(server, "confirmations that fail"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format(
-                "mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=1000&retryWrites=false",
-                proxy->port);
-        DAEMON a = START(uri, "60");
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=1000&retryWrites=false");
+        DAEMON a = HOST(uri, "60");
         CLIENT c = wire_connect(a);
 
         s = wire_open(c, "'%s', {backend: 'mongo'}", name);
@@ -285,12 +272,9 @@ START_TEST(a_write_that_lands_late)
         if (!server || !mongo_server_is_ours(server, "a write that lands late"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=60000", proxy->port);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=60000");
         MONGO_PEEK peek = mongo_peek_new(server);
-        DAEMON a = START(uri, TERM);
-        DAEMON b = START(server->uri, TERM);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(uri, server->uri, TERM);
 
         s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         expect(ca, "nil", "update_peers(%d, [[1, 2, 'user', 'a', nil]])", s);

@@ -22,6 +22,12 @@ static const char *const layouts[] = { "own", "shared" };
                                 layouts[_i] },                                                               \
                      .data = (directory))
 #define START(server) START_ON(server, NULL)
+/* As in mongo_hosts.h, with the layout. */
+#define TWO_HOSTS(server)                                                                                    \
+        DAEMON a = START(server);                                                                            \
+        DAEMON b = START(server);                                                                            \
+        CLIENT ca = wire_connect(a);                                                                         \
+        CLIENT cb = wire_connect(b)
 
 /* Runs Python that knows the session's document: `session` is its collection, `it` its filter. */
 static void change(const struct mongo_server *server, int layout, const char *name, const char *what)
@@ -100,10 +106,7 @@ START_TEST(a_restored_session_is_lost)
 
         if (!server)
                 return;
-        DAEMON a = START(server);
-        DAEMON b = START(server);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server);
 
         s = with_backup(server, _i, name, ca);
         before_ms = test_now_ms();
@@ -131,10 +134,7 @@ START_TEST(a_dropped_session_is_lost)
 
         if (!server)
                 return;
-        DAEMON a = START(server);
-        DAEMON b = START(server);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server);
 
         s = open_mongo(ca, name);
         before_ms = test_now_ms();
@@ -175,10 +175,7 @@ START_TEST(everything_restored_overlaps_for_two_terms_at_most)
 
         if (!server)
                 return;
-        DAEMON a = START(server);
-        DAEMON b = START(server);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server);
 
         s = with_backup(server, _i, name, ca);
         before_ms = test_now_ms();
@@ -204,10 +201,7 @@ START_TEST(dropped_fences_stop_nobody)
 
         if (!server)
                 return;
-        DAEMON a = START(server);
-        DAEMON b = START(server);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server);
 
         for (int i = 0; i < 20; i++) {
                 s = open_mongo(ca, name);
@@ -244,10 +238,7 @@ START_TEST(a_deleted_session_is_created_at_once)
 
         if (!server)
                 return;
-        DAEMON a = START(server);
-        DAEMON b = START(server);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server);
 
         s = open_mongo(ca, name);
         expect(ca, "nil", "delete(%d)", s);
@@ -263,10 +254,7 @@ START_TEST(a_session_of_an_older_gramd_is_taken_at_once)
 
         if (!server)
                 return;
-        DAEMON a = START(server);
-        DAEMON b = START(server);
-        CLIENT ca = wire_connect(a);
-        CLIENT cb = wire_connect(b);
+        TWO_HOSTS(server);
 
         s = open_mongo(ca, name);
         expect(ca, "nil", "close(%d)", s);
@@ -342,37 +330,6 @@ START_TEST(without_its_lock_a_data_directory_is_two)
 }
 END_TEST
 
-/* A hand or a backup gives a session to a daemon that does not have it. */
-START_TEST(a_stray_is_released)
-{
-        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
-        TEST_FREED char *name = mongo_name("stray");
-        TEST_FREED char *other = mongo_name("kept");
-        int s;
-
-        if (!server || _i == 0) /* in the own layout that would need a look into every database */
-                return;
-        DAEMON a = START(server);
-        CLIENT ca = wire_connect(a);
-
-        s = open_mongo(ca, other);
-        open_mongo(ca, name);
-        expect(ca, "nil", "close(2)");
-        change(server, _i, name,
-               "import time\n"
-               "while 'gramd_owner' in session.find_one(it): time.sleep(0.02)\n"
-               "owner = db.gramd.instances.find_one()['_id']\n"
-               "session.update_one(it, {'$set': {'gramd_owner': owner}})");
-        DAEMON b = START(server);
-        CLIENT cb = wire_connect(b);
-
-        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", name);
-        open_mongo(cb, name);
-        expect(ca, "nil", "set(%d, {user_id: 1})", s);
-        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", other);
-}
-END_TEST
-
 /* The swap of an open that has failed. If it landed later, no other host could open the session. */
 START_TEST(a_late_swap_does_not_land)
 {
@@ -386,9 +343,7 @@ START_TEST(a_late_swap_does_not_land)
         if (!server || !mongo_server_is_ours(server, "a late swap"))
                 return;
         proxy = mongo_proxy_new(server->port);
-        uri = test_format(
-                "mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=1500&retryWrites=false",
-                proxy->port);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=1500&retryWrites=false");
         DAEMON a = daemon_start(.flags = { "--mongo", uri, "--mongo-term", "60", "--mongo-layout",
                                            layouts[_i] });
         DAEMON b = START(server);
@@ -456,7 +411,7 @@ int main(void)
                         a_changed_owner_ends_the_session, everything_restored_overlaps_for_two_terms_at_most,
                         dropped_fences_stop_nobody, a_deleted_session_is_created_at_once,
                         a_session_of_an_older_gramd_is_taken_at_once, a_copied_data_directory_is_another_host,
-                        without_its_lock_a_data_directory_is_two, a_stray_is_released,
-                        a_late_swap_does_not_land, looks_delay_no_renewal, NULL },
+                        without_its_lock_a_data_directory_is_two, a_late_swap_does_not_land,
+                        looks_delay_no_renewal, NULL },
                 2);
 }

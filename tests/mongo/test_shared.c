@@ -11,8 +11,8 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-#define START(uri, layout)                                                                                   \
-        daemon_start(.flags = { "--mongo", uri, "--mongo-layout", layout, "--backend", "mongo" })
+#define START(uri, ...)                                                                                      \
+        daemon_start(.flags = { "--backend", "mongo", "--mongo", uri, "--mongo-layout", __VA_ARGS__ })
 
 /* Each test runs over both servers, on a daemon with the shared layout. */
 #define SHARED_TEST(name)                                                                                    \
@@ -249,8 +249,8 @@ START_TEST(two_that_create_one_session_agree)
                 return;
         MONGO_PROXY slow = mongo_proxy_new(server->port);
         MONGO_PROXY slower = mongo_proxy_new(server->port);
-        TEST_FREED char *uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true", slow->port);
-        TEST_FREED char *other = test_format("mongodb://127.0.0.1:%d/?directConnection=true", slower->port);
+        TEST_FREED char *uri = mongo_proxy_uri(slow, NULL);
+        TEST_FREED char *other = mongo_proxy_uri(slower, NULL);
         DAEMON d = START(uri, "shared");
         DAEMON own = START(other, "own");
         CLIENT c = wire_connect(d);
@@ -289,6 +289,39 @@ START_TEST(two_that_create_one_session_agree)
 }
 END_TEST
 
+/* A hand or a backup gives a session to a daemon that does not have it. */
+START_TEST(a_stray_is_released)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("stray");
+        TEST_FREED char *other = mongo_name("kept");
+        int s;
+
+        if (!server)
+                return;
+        DAEMON a = START(server->uri, "shared", "--mongo-term", "2");
+        CLIENT ca = wire_connect(a);
+
+        s = wire_open(ca, "'%s', {}", other);
+        wire_open(ca, "'%s', {}", name);
+        expect(ca, "nil", "close(2)");
+        free(mongo_python(server,
+                          "import time\n"
+                          "session, it = db['gramd'].session, {'_id': names[0]}\n"
+                          "while 'gramd_owner' in session.find_one(it): time.sleep(0.02)\n"
+                          "owner = db.gramd.instances.find_one()['_id']\n"
+                          "session.update_one(it, {'$set': {'gramd_owner': owner}})\n",
+                          name, NULL));
+        DAEMON b = START(server->uri, "shared", "--mongo-term", "2");
+        CLIENT cb = wire_connect(b);
+
+        expect(cb, "!busy", "open('%s', {})", name);
+        wire_open(cb, "'%s', {wait: 30000}", name);
+        expect(ca, "nil", "set(%d, {user_id: 1})", s);
+        expect(cb, "!busy", "open('%s', {})", other);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("shared");
@@ -304,6 +337,7 @@ int main(void)
         tcase_add_loop_test(tcase, what_the_library_made_opens_in_place, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, stored_sessions_are_found_in_either_layout, 0, MONGO_KINDS);
         tcase_add_test(tcase, two_that_create_one_session_agree);
+        tcase_add_test(tcase, a_stray_is_released);
         tcase_add_test(tcase, names_that_no_database_can_have);
         tcase_add_test(tcase, a_session_stored_twice_is_refused);
         srunner_run_all(runner, CK_ENV);

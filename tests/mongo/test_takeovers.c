@@ -146,8 +146,7 @@ static void write_all(struct world *world, int n, bool wait)
 static void start_node(struct world *world, struct node *node)
 {
         node->proxy = mongo_proxy_new(world->server->port);
-        node->uri = test_format("mongodb://127.0.0.1:%d/?directConnection=true&socketTimeoutMS=3000",
-                                node->proxy->port);
+        node->uri = mongo_proxy_uri(node->proxy, "socketTimeoutMS=3000");
         node->daemon =
                 daemon_start(.config = "idle-close = 0\n",
                              .flags = { "--mongo", node->uri, "--mongo-term", "1", "--log-level", "error",

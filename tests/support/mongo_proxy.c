@@ -210,6 +210,12 @@ void mongo_proxy_end(struct mongo_proxy **pointer)
         free(proxy);
 }
 
+char *mongo_proxy_uri(const struct mongo_proxy *proxy, const char *options)
+{
+        return test_format("mongodb://127.0.0.1:%d/?directConnection=true%s%s", proxy->port,
+                           options ? "&" : "", options ? options : "");
+}
+
 void mongo_proxy_delay(struct mongo_proxy *proxy, unsigned most_ms, unsigned rare, unsigned long_ms)
 {
         pthread_mutex_lock(&proxy->state->lock);

@@ -19,6 +19,9 @@ struct mongo_proxy *mongo_proxy_new(int server_port);
 void mongo_proxy_end(struct mongo_proxy **proxy);
 #define MONGO_PROXY __attribute__((cleanup(mongo_proxy_end))) struct mongo_proxy *
 
+/* The URI of the server behind it, with these options ("a=1&b=2") or NULL. The caller frees it. */
+char *mongo_proxy_uri(const struct mongo_proxy *proxy, const char *options);
+
 /* From now on each piece waits for up to `most_ms`, and one in `rare` for `long_ms`. */
 void mongo_proxy_delay(struct mongo_proxy *proxy, unsigned most_ms, unsigned rare, unsigned long_ms);
 /* Forwards nothing to the server until mongo_proxy_let_go(). */
