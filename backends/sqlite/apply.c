@@ -372,6 +372,7 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
                  enum durability durability, effect_fn effect, void *arg, struct fault *fault)
 {
         const struct effects effects = { .tell = effect, .arg = arg };
+        struct fault ignored;
         int error;
 
         assert(session->phase == PHASE_TAKEN);
@@ -379,12 +380,14 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         session->disk_full = false;
         error = apply_once(session, changes, n, effects, fault);
         /* An empty -wal may make room on a full disk. Effects are then reported twice, unchanged. */
-        if (error && session->disk_full && sqlite_truncate_log(session))
+        if (error && session->disk_full && session->path &&
+            sqlite_checkpoint_truncate(session, &ignored) == 0)
                 error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_trim(session);
         if (!error && durability == DURABLE_DISK)
-                return sqlite_sync(session, fault);
-        if (error == BACKEND_E_STORAGE && session->path && sqlite_log_failed(session->db))
-                return BACKEND_E_UNAVAILABLE;
+                error = sqlite_sync(session, fault);
+        else if (error == BACKEND_E_STORAGE && session->path && sqlite_log_failed(session->db))
+                error = BACKEND_E_UNAVAILABLE;
+        sqlite_checkpoint_if_due(session);
         return error;
 }

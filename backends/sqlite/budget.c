@@ -3,8 +3,7 @@
  *
  * Files: the page caches of all open sessions share one budget. A session's share is the budget
  * divided by the number of open sessions, and a quarter at most. Whenever a session is used, its cache is set
- * to that share. A few pages do not count, so that every session works. The -wal files share the disk in the
- * same way.
+ * to that share. A few pages do not count, so that every session works.
  *
  * Memory sessions: the budget bounds everything that they hold. A batch fails if its session
  * would need more than is left of it.
@@ -19,9 +18,6 @@ enum {
         PAGE_COST = 4400,             /* a page in memory, with what SQLite keeps about it */
         FLOOR_BYTES = 8 * PAGE_BYTES, /* page cache that every session has, whatever the budget */
         SHARES_MIN = 4,               /* one session alone takes no more than a quarter */
-        LOG_PAGES = 10000,            /* in a -wal: 1.7 times the write rate of SQLite's default, 1000 */
-        LOG_PAGES_MIN = 250,          /* with thousands of sessions */
-        LOG_PAGES_ALL = 1 << 18,      /* 1 GiB */
         EMPTY_BYTES = 32 * PAGE_COST, /* a new memory session, with its dialect's tables and indexes */
         ROW_COST = 512,               /* of a row and its index entries, beside its texts */
         TEXT_COPIES = 4,              /* a text is in a table and an index, on pages that may be half full */
@@ -56,16 +52,6 @@ static void set_cache(struct backend_session *session)
                     (long long)(FLOOR_BYTES + session->granted) / 1024);
 }
 
-/* Sets the size at which SQLite checkpoints the -wal. */
-static void share_logs(struct backend_session *session, size_t sessions)
-{
-        size_t share = sessions ? LOG_PAGES_ALL / sessions : LOG_PAGES;
-
-        if (share < LOG_PAGES_MIN)
-                share = LOG_PAGES_MIN;
-        sqlite3_wal_autocheckpoint(session->db, share < LOG_PAGES ? (int)share : LOG_PAGES);
-}
-
 void sqlite_budget_refresh(struct backend_session *session)
 {
         size_t sessions = atomic_load(&session->env->sessions);
@@ -74,7 +60,6 @@ void sqlite_budget_refresh(struct backend_session *session)
 
         if (!session->path)
                 return;
-        share_logs(session, sessions);
         /* A difference of less than an eighth is not worth a statement. */
         if (session->granted > share + share / 8) {
                 give(session->env, session->granted - share);

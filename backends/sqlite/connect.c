@@ -15,7 +15,6 @@
 
 enum {
         MARK = 0x67726d64,        /* "grmd" */
-        LOG_MAX_BYTES = 64 << 20, /* a longer -wal is cut back to this */
         CELL_MAX_BYTES = 1 << 20, /* far more than any library stores in a cell */
 };
 
@@ -157,10 +156,9 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
                 error = enter_wal(session, application_id, fault);
         /* In WAL mode the first read takes the lock; in this locking mode it is held until the end. */
         if (!error)
-                error = sqlite_exec(session, fault,
-                                    "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = %d;"
-                                    "BEGIN IMMEDIATE; COMMIT",
-                                    LOG_MAX_BYTES);
+                error = sqlite_exec(session, fault, "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; COMMIT");
+        if (!error)
+                error = sqlite_checkpoint_start(session, fault);
         if (error)
                 return error;
         sqlite_enter_phase(session, PHASE_TAKEN);
@@ -200,17 +198,11 @@ int sqlite_release(struct backend_session *session, struct fault *fault)
         sqlite_forget_statements(session);
         rc = sqlite3_close(session->db);
         session->db = NULL;
+        sqlite_checkpoint_stop(session);
         if (rc != SQLITE_OK && !error)
                 error = fault_set(fault, BACKEND_E_STORAGE, "session '%s': closing: %s", session->name,
                                   sqlite3_errstr(rc));
         return error;
-}
-
-bool sqlite_truncate_log(struct backend_session *session)
-{
-        struct fault ignored;
-
-        return session->path && sqlite_exec(session, &ignored, "PRAGMA wal_checkpoint(TRUNCATE)") == 0;
 }
 
 int sqlite_sync(struct backend_session *session, struct fault *fault)

@@ -31,7 +31,7 @@ static void configure_sqlite(void)
         sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
-/* `values`: of the one option of the backend, its budget in bytes. */
+/* `values`: the first is the backend's budget in bytes. */
 static struct backend_env *env_new(const struct backend_config *config, const union option_value *values,
                                    bool memory, struct fault *fault)
 {
@@ -238,6 +238,8 @@ static void recover(struct backend_env *env, struct slice name)
 static const struct option file_options[] = {
         OPTION("page-cache", OPTION_SIZE, { .number = 64 * MIB }, 0, BUDGET_MAX,
                "Memory for SQLite's page caches of all open sessions together.", NULL),
+        OPTION("log-max", OPTION_SIZE, { .number = 256 * MIB }, MIB, BUDGET_MAX,
+               "Disk space for the write-ahead logs (-wal files) of all open sessions together.", NULL),
         { .name = NULL },
 };
 
@@ -249,6 +251,7 @@ static int file_start(const struct backend_config *config, const union option_va
 
         if (!fresh)
                 return BACKEND_E_STORAGE;
+        fresh->log_max = (int64_t)values[1].number;
         fresh->dir = open(config->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fresh->dir < 0)
                 error = fault_set(fault, BACKEND_E_STORAGE, "data directory %s: %s", config->data_dir,

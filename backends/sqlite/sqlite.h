@@ -9,6 +9,7 @@
  *     file.c       files: creating, checking, recovering, listing
  *     connect.c    connections: locking a file, WAL mode, and the file's own journal mode again
  *     log.c        the write-ahead log: few large writes; syncs and writes that fail
+ *     checkpoint.c when the logs go back to the files, and how long they all get
  *     schema.c     creating a library's schema, checking a file, recognising its dialect
  *     extras.c     gramd's own tables and indexes in a file, and their rows when a library migrates the file
  *     statement.c  statements from templates, errors, small helpers
@@ -28,11 +29,13 @@
 struct backend_env {
         const struct backend_config *config;
         bool memory;
-        int dir;                    /* the data directory; -1 in memory */
-        atomic_size_t sessions;     /* open now */
-        atomic_int_fast64_t spare;  /* bytes of the budget that no session has been granted */
-        int64_t budget;             /* bytes: page caches of files, or all that memory sessions hold */
-        atomic_uint_fast64_t fresh; /* the number of the next temporary file for a new session */
+        int dir;                   /* the data directory; -1 in memory */
+        atomic_size_t sessions;    /* open now */
+        atomic_int_fast64_t spare; /* bytes of the budget that no session has been granted */
+        int64_t budget;            /* bytes: page caches of files, or all that memory sessions hold */
+        int64_t log_max;
+        atomic_int_fast64_t log_bytes; /* of the -wal files of all open sessions */
+        atomic_uint_fast64_t fresh;    /* the number of the next temporary file for a new session */
 };
 
 enum peer_part { PART_HASH, PART_TYPE, PART_USERNAME, PART_PHONE, PEER_PARTS };
@@ -120,6 +123,15 @@ struct backend_session {
         bool joined;     /* counted among the open sessions */
         int64_t granted; /* bytes of the environment's budget */
 
+        struct session_log {
+                int64_t frame_bytes; /* of a page in the log */
+                int64_t bytes;       /* of the -wal, as it is counted in the environment */
+                int64_t pages;       /* in the log, and not in the file yet */
+                int64_t limit;       /* with more pages it is written back */
+                int64_t retry_ms; /* after a failed checkpoint: the time to the next; 0: it has not failed */
+                int64_t retry_at; /* of the monotonic clock, in ms */
+        } log;
+
         sqlite3_stmt *statements[STATEMENT_COUNT];
         struct kept_statement {
                 char *sql;
@@ -184,8 +196,6 @@ int sqlite_take(struct backend_session *session, struct fault *fault);
 int sqlite_release(struct backend_session *session, struct fault *fault);
 /* Brings what has been committed to the disk, or returns BACKEND_E_UNSYNCED. */
 int sqlite_sync(struct backend_session *session, struct fault *fault);
-/* Checkpoints the -wal and truncates it. False: there is none, or the disk has no room for that. */
-bool sqlite_truncate_log(struct backend_session *session);
 
 /* ---- log.c ---- */
 
@@ -196,6 +206,16 @@ void sqlite_log_register(void);
 void sqlite_log_attach(sqlite3 *db, int dir);
 /* Its last sync failed: nothing is stored before a sync succeeds. */
 bool sqlite_log_failed(sqlite3 *db);
+
+/* ---- checkpoint.c ---- */
+
+/* Of a file that has just been taken, and of one whose connection has been closed. */
+int sqlite_checkpoint_start(struct backend_session *session, struct fault *fault);
+void sqlite_checkpoint_stop(struct backend_session *session);
+/* After a batch: writes the log back to the file if it is long enough. */
+void sqlite_checkpoint_if_due(struct backend_session *session);
+/* Writes the log back to the file, and truncates it. */
+int sqlite_checkpoint_truncate(struct backend_session *session, struct fault *fault);
 
 /* ---- file.c ---- */
 

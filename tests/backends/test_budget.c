@@ -1,12 +1,17 @@
-/* Bounds: the memory of all memory sessions, the page caches of all files, and a process without memory. */
+/*
+ * Bounds: the memory of all memory sessions, the page caches and the logs of all files, and a process without
+ * memory.
+ */
 
 #include <check.h>
+#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../support/no_fsync.h"
@@ -166,6 +171,136 @@ START_TEST(page_caches_share_their_bound)
 }
 END_TEST
 
+/* ---- logs ---- */
+
+enum { SMALL = 12 };
+
+static int64_t file_bytes(const char *path)
+{
+        struct stat stat;
+
+        return lstat(path, &stat) == 0 ? stat.st_size : 0;
+}
+
+static int64_t all_logs(void)
+{
+        int64_t bytes = 0;
+
+        for (int i = 0; i < SMALL; i++) {
+                TEST_FREED char *path = test_format("data/s%d.session-wal", i);
+
+                bytes += file_bytes(path);
+        }
+        return bytes;
+}
+
+static void open_small(struct storage sessions[SMALL])
+{
+        for (int i = 0; i < SMALL; i++) {
+                TEST_FREED char *name = test_format("s%d", i);
+
+                sessions[i] = beside();
+                storage_open(&sessions[i], name, NULL);
+        }
+}
+
+static void leave_small(struct storage sessions[SMALL])
+{
+        for (int i = 0; i < SMALL; i++)
+                leave(&sessions[i]);
+}
+
+START_TEST(a_small_session_has_a_short_log)
+{
+        struct storage sessions[SMALL];
+
+        start("file", 64 << 20);
+        open_small(sessions);
+        for (int64_t hash = 1; hash <= 2000; hash++)
+                storage_put_peer(&sessions[0], storage_peer(7, hash, "user", "seven", NULL, 1));
+        ck_assert_int_gt(all_logs(), 0);
+        ck_assert_int_lt(all_logs(), 1 << 20);
+        ck_assert_int_eq(put_rows(&sessions[0], 1), 0); /* the log of a larger file may be longer */
+        for (int64_t first = 1; first < 100L * ROWS; first += ROWS)
+                ck_assert_int_eq(put_rows(&sessions[0], first), 0);
+        ck_assert_int_gt(all_logs(), 4 << 20);
+        for (int64_t hash = 1; hash <= 20000; hash++)
+                storage_put_peer(&sessions[0], storage_peer(7, hash, "user", "seven", NULL, 1));
+        ck_assert_int_lt(all_logs(), 64 << 20);
+        leave_small(sessions);
+        stop();
+}
+END_TEST
+
+START_TEST(logs_share_their_bound)
+{
+        enum { MAX = 1 << 20 };
+        struct storage sessions[SMALL];
+
+        start("file", 64 << 20);
+        storage_restart_with(&at, "log-max", MAX);
+        open_small(sessions);
+        for (int64_t round = 0; round < 20; round++)
+                for (int i = 0; i < SMALL; i++) {
+                        ck_assert_int_eq(put_rows(&sessions[i], round * ROWS + 1), 0);
+                        ck_assert_int_le(all_logs(), MAX);
+                }
+        for (int i = 0; i < SMALL; i++)
+                ck_assert_int_eq(storage_count(&sessions[i]).peers, 20L * ROWS);
+        leave_small(sessions);
+        ck_assert_int_eq(all_logs(), 0);
+        stop();
+}
+END_TEST
+
+/* The file cannot be written, but its log can: the write that needed the checkpoint has not failed. */
+static int failing_pwrites;
+static ssize_t (*real_pwrite)(int fd, const void *data, size_t len, off_t at);
+
+static ssize_t pwrite_to_logs(int fd, const void *data, size_t len, off_t offset)
+{
+        TEST_FREED char *link = test_format("/proc/self/fd/%d", fd);
+        char path[512] = "";
+
+        ck_assert_int_gt(readlink(link, path, sizeof(path) - 1), 0);
+        if (strcmp(path + strlen(path) - 4, "-wal") == 0)
+                return real_pwrite(fd, data, len, offset);
+        failing_pwrites++;
+        errno = EIO;
+        return -1;
+}
+
+static int lines(const char *text, const char *what)
+{
+        int n = 0;
+
+        while (text && (text = strstr(text, what)) && ++n)
+                text++;
+        return n;
+}
+
+START_TEST(a_checkpoint_that_fails_is_no_failed_write)
+{
+        sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+
+        start("file", 64 << 20);
+        storage_open(&at, "s0", NULL);
+        real_pwrite = (ssize_t(*)(int, const void *, size_t, off_t))vfs->xGetSystemCall(vfs, "pwrite64");
+        vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)pwrite_to_logs);
+        for (int64_t hash = 1; hash <= 500; hash++)
+                storage_put_peer(&at, storage_peer(7, hash, "user", "seven", NULL, 1));
+        vfs->xSetSystemCall(vfs, "pwrite64", NULL);
+        ck_assert_int_eq(failing_pwrites, 1); /* the next try is a second later */
+        ck_assert_int_eq(lines(at.log, "session 's0': writing its -wal back to the file: "), 1);
+        usleep(1000 * 1000);
+        storage_put_peer(&at, storage_peer(7, 501, "user", "seven", NULL, 1));
+        ck_assert_int_eq(lines(at.log, "session 's0': its -wal has been written back"), 1);
+        ck_assert_int_eq(lines(at.log, "\n"), 2);
+        storage_expect(storage_by_id(&at, 7), "7 501 user seven nil 1");
+        stop();
+}
+END_TEST
+
 /* ---- without memory ---- */
 
 static sqlite3_mem_methods real;
@@ -269,6 +404,9 @@ int main(void)
         tcase_add_test(tcase, memory_sessions_share_their_bound);
         tcase_add_test(tcase, a_memory_session_grows_by_what_another_gives_back);
         tcase_add_test(tcase, page_caches_share_their_bound);
+        tcase_add_test(tcase, a_small_session_has_a_short_log);
+        tcase_add_test(tcase, logs_share_their_bound);
+        tcase_add_test(tcase, a_checkpoint_that_fails_is_no_failed_write);
         tcase_add_loop_test(tcase, no_memory_is_an_error_and_not_an_end, 0, 2);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);

@@ -104,6 +104,7 @@ START_TEST(defaults)
         ck_assert_uint_eq(config.idle_close_ms, 5000);
         ck_assert_uint_eq(config.cache_bytes, 256u << 20);
         ck_assert_uint_eq(value("file", "page-cache").number, 64u << 20);
+        ck_assert_uint_eq(value("file", "log-max").number, 256u << 20);
         ck_assert_uint_eq(value("memory", "memory-max").number, 256u << 20);
         ck_assert_uint_eq(config.max_message_bytes, 4u << 20);
         ck_assert_uint_eq(config.max_in_flight, 256);
@@ -128,7 +129,7 @@ START_TEST(every_option_in_the_file)
                           "  # cache = 2\n"
                           "log-level = debug\nlog-json = yes\nfsync = always\nidle-close = 0.25\n"
                           "\n"
-                          "cache = 1G\npage-cache = 3k\nmemory-max = 65536\nmax-message = 5m\n"
+                          "cache = 1G\npage-cache = 3k\nlog-max = 2M\nmemory-max = 65536\nmax-message = 5m\n"
                           "max-in-flight = 1\nmax-sessions = 2\nmax-clients = 3\nclient-buffer = 8K\n"
                           "workers = 16\ndrain-on-stop = yes\ndrain-timeout = 1.5\n"
                           "  [access] ; who may\n"
@@ -149,6 +150,7 @@ START_TEST(every_option_in_the_file)
         ck_assert_uint_eq(config.idle_close_ms, 250);
         ck_assert_uint_eq(config.cache_bytes, 1u << 30);
         ck_assert_uint_eq(value("file", "page-cache").number, 3072);
+        ck_assert_uint_eq(value("file", "log-max").number, 2u << 20);
         ck_assert_uint_eq(value("memory", "memory-max").number, 65536);
         ck_assert_uint_eq(config.max_message_bytes, 5u << 20);
         ck_assert_uint_eq(config.max_in_flight, 1);
@@ -166,7 +168,7 @@ START_TEST(every_option_as_a_flag)
 {
         ck_assert_msg(load("--socket", "/s", "--data=/d", "--backend", "memory", "--mongo=mongodb://h/?a=b",
                            "--log-level=error", "--log-json", "--fsync", "no", "--idle-close=0", "--cache=0",
-                           "--page-cache", "1M", "--memory-max=1M", "--max-message", "4096",
+                           "--page-cache", "1M", "--log-max=1M", "--memory-max=1M", "--max-message", "4096",
                            "--max-in-flight=9", "--max-sessions=9", "--max-clients=9", "--client-buffer=9k",
                            "--workers", "9", "--drain-on-stop", "--drain-timeout=0", NULL) == 0,
                       "%s", error.text);

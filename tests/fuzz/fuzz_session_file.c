@@ -29,7 +29,7 @@ static struct world {
         char path[80];
         struct backend_env *env;
         struct backend_config config;
-        union option_value page_cache;
+        union option_value values[2];
         struct {
                 uint8_t bytes[FILE_MAX_BYTES];
                 size_t len;
@@ -187,8 +187,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         require(mkdtemp(world.dir));
         snprintf(world.path, sizeof(world.path), "%s/x.session", world.dir);
         world.config = (struct backend_config){ .data_dir = world.dir, .log = ignore_log };
-        world.page_cache.number = 1 << 20;
-        require(backend_file.start(&world.config, &world.page_cache, &world.env, &fault) == 0);
+        world.values[0].number = world.values[1].number = 1 << 20;
+        require(backend_file.start(&world.config, world.values, &world.env, &fault) == 0);
         for (size_t i = 0; i < DIALECTS; i++) {
                 require(serve(dialects[i], true) == 0);
                 world.whole[i].len = read_file(world.whole[i].bytes);
