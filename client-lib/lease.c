@@ -40,13 +40,11 @@ void lease_ask(struct gram_session *session)
         call_send_internal(&call, lease_answered, session);
 }
 
-/* The lease counts from the sending: a program that was stopped may read the answer late. */
+/* The lease counts from the sending: a program that was stopped may read the answer when it is over. */
 void lease_begin(struct gram_session *session, int64_t lease_ms)
 {
-        int64_t until = lease_ms > 0 ? later_ms(session->asked_ms, lease_ms) : 0;
-
-        if (until > now_ms()) {
-                if (!session->leased || until > session->lease_until_ms)
+        if (lease_ms > 0) {
+                if (!session->leased || later_ms(session->asked_ms, lease_ms) > session->lease_until_ms)
                         lease_take(session, session->asked_ms, lease_ms);
         } else if (!session->leased) {
                 session->leased = session->lease_unknown = true;

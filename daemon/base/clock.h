@@ -1,15 +1,24 @@
 #ifndef GRAMD_DAEMON_BASE_CLOCK_H
 #define GRAMD_DAEMON_BASE_CLOCK_H
 
-/* Unix time, for clients and files. Timers use the clock of the loop: timers_now(). */
+/* Clocks. Timers use that of the loop: timers_now(). */
 
 #include <stdint.h>
 #include <time.h>
 
-/* In seconds. */
+/* Unix time in seconds, for clients and files. */
 static inline int64_t unix_now(void)
 {
         return (int64_t)time(NULL);
+}
+
+/* Also counts while the machine sleeps: for leases. Clients use the same clock. */
+static inline int64_t boot_now_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/clock.h"
 #include "held.h"
 #include "load.h"
 
@@ -31,6 +32,7 @@ struct opening {
         struct opening_options options;
         char dialect[PEER_TYPE_MAX_BYTES];
         uint64_t deadline_ms; /* of the loop's clock */
+        int64_t begun_ms;     /* of CLOCK_BOOTTIME, like the lease of its client */
         struct timer timer;
         bool may_create;
 };
@@ -133,9 +135,12 @@ static void answer_open(struct request *request, const struct handle *handle, bo
         answer_end(request);
 }
 
-/* The session is OPEN, and the open fits. */
+/*
+ * The session is OPEN, and the open fits. It has waited for `waited_ms`: the lease that is told includes
+ * that, because clients count it from when they sent the `open`.
+ */
 static void grant(struct session *session, struct client *client, struct request *request,
-                  const struct opening_options *options)
+                  const struct opening_options *options, int64_t waited_ms)
 {
         struct handle *handle = client ? handle_new(session, client) : NULL;
         int64_t lease_ms = -1;
@@ -156,6 +161,7 @@ static void grant(struct session *session, struct client *client, struct request
         if (session->storage->backend->lease) {
                 lease_ms = session_lease_ms(session);
                 handle_lend(handle, lease_ms);
+                lease_ms += waited_ms;
         }
         answer_open(request, handle, session->created_untold, lease_ms);
         session->created_untold = false;
@@ -222,7 +228,8 @@ static void look_at(struct session *session, struct opening *opening)
                 if (!goes_on(opening))
                         refuse(opening, WIRE_UNAVAILABLE, unconfirmed_text);
         } else if (fits(session, opening->options.exclusive)) {
-                grant(session, opening->client, &opening->request, &opening->options);
+                grant(session, opening->client, &opening->request, &opening->options,
+                      boot_now_ms() - opening->begun_ms);
                 opening_free(opening);
         } else if (!held_against(session, opening->options.exclusive)) {
                 return; /* no handle excludes it: it is granted when the session is at rest */
@@ -427,6 +434,7 @@ static void wait_for(struct session *session, struct client *client, struct requ
                 opening->options.dialect.data = opening->dialect;
         }
         opening->deadline_ms = timers_now(session->sessions->timers) + options->wait_ms;
+        opening->begun_ms = boot_now_ms();
         request_defer(request, &opening->request, sizeof(*opening));
         link_append(&session->openings, &opening->link);
         link_append(&client->openings, &opening->of_client);
@@ -462,7 +470,7 @@ void opening_start(struct client *client, struct request *request, struct sessio
         }
         if (session && session->state == SESSION_OPEN && link_empty(&session->openings) &&
             fits(session, options->exclusive)) {
-                grant(session, client, request, options);
+                grant(session, client, request, options, 0);
                 return;
         }
         if (!session)

@@ -79,6 +79,24 @@ START_TEST(takes_the_lease_from_the_answer_to_open)
 }
 END_TEST
 
+/* The program was stopped, for example. */
+START_TEST(a_lease_that_is_over_when_its_answer_is_read)
+{
+        struct bot *bot = bot_new(0);
+        uint32_t open;
+
+        ck_assert_int_eq(gram_async_open(bot->client, "anna", NULL, bot_opened, bot), 0);
+        puppet_greet(bot->puppet);
+        open = puppet_expect(bot->puppet, "open(...)");
+        usleep(10000);
+        puppet_answer(bot->puppet, open, "{session: 3, backend: 'mongo', fence: 4, lease: 1}");
+        puppet_expect(bot->puppet, "lease(3)");
+        ck_assert_int_eq(gram_session_lease_ms(bot->session), 0);
+        bot_expect(bot, "ok lease-lost");
+        bot_end(bot);
+}
+END_TEST
+
 /* The daemon hangs. */
 START_TEST(a_lease_that_is_not_told_in_time_is_over)
 {
@@ -312,9 +330,9 @@ int main(void)
                 (const TTest *const[]){
                         renews_a_lease_and_tells_when_it_is_over,
                         a_lease_that_was_never_told_is_over_with_the_connection,
-                        takes_the_lease_from_the_answer_to_open, a_lease_that_is_not_told_in_time_is_over,
-                        gives_up_in_time, an_open_answered_too_late_is_closed,
-                        a_close_that_runs_out_of_time_frees_the_session,
+                        takes_the_lease_from_the_answer_to_open, a_lease_that_is_over_when_its_answer_is_read,
+                        a_lease_that_is_not_told_in_time_is_over, gives_up_in_time,
+                        an_open_answered_too_late_is_closed, a_close_that_runs_out_of_time_frees_the_session,
                         holds_back_what_the_daemon_would_not_take, pipelines_more_than_the_socket_takes,
                         freeing_cancels, may_be_freed_in_a_callback, may_be_freed_under_a_blocking_call,
                         callbacks_may_ask_for_more, NULL });

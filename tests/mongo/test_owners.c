@@ -73,6 +73,43 @@ START_TEST(a_session_has_one_owner)
 }
 END_TEST
 
+/* Clients count it from when they sent the `open`: it includes the time for which that has waited. */
+START_TEST(an_open_tells_the_lease)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
+        TEST_FREED char *name = mongo_name("told");
+        const char *answer;
+        long long told, sent_ms, left;
+        uint32_t open;
+        int s;
+
+        if (!server)
+                return;
+        DAEMON d = HOST(server->uri, "60");
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+
+        wire_call(c, "hello({features: ['lease']})");
+        expect(c, "...lease: nil...", "open('file', {})");
+        s = wire_open(other, "'%s', {backend: 'mongo', mode: 'exclusive'}", name);
+        sent_ms = test_now_ms();
+        open = wire_send(c, "open('%s', {backend: 'mongo', wait: 60000})", name);
+        usleep(1000000);
+        expect(other, "nil", "close(%d)", s);
+        answer = wire_answer(c, open);
+        told = sent_ms + wire_number(answer, "lease");
+        s = (int)wire_number(answer, "session");
+        left = test_now_ms() + lease(c, s);
+        ck_assert_int_gt(left, told - 500); /* what the requests took is counted in it */
+        ck_assert_int_lt(left, told + 500);
+        sent_ms = test_now_ms();
+        told = wire_number(wire_call(c, "open('%s', {backend: 'mongo'})", name), "lease");
+        left = lease(c, s);
+        ck_assert_int_ge(told, left);
+        ck_assert_int_le(told, left + test_now_ms() - sent_ms + 1);
+}
+END_TEST
+
 START_TEST(a_dead_owner_is_replaced_after_its_term)
 {
         MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)_i);
@@ -303,6 +340,7 @@ int main(void)
         tcase_set_timeout(tcase, TEST_TIMEOUT_S);
         suite_add_tcase(suite, tcase);
         tcase_add_loop_test(tcase, a_session_has_one_owner, 0, MONGO_KINDS);
+        tcase_add_loop_test(tcase, an_open_tells_the_lease, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, a_dead_owner_is_replaced_after_its_term, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, a_restart_on_the_same_data_directory_goes_on_at_once, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_suspended_owner_learns_that_it_was_replaced);

@@ -123,6 +123,33 @@ START_TEST(a_restored_session_is_lost)
 }
 END_TEST
 
+/* Meanwhile others may have used it, and the same backup may have been restored again. */
+START_TEST(an_older_document_that_was_not_seen_for_long_is_watched_anew)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("unseen");
+        long long start_ms;
+        int s;
+
+        if (!server)
+                return;
+        TWO_HOSTS(server);
+
+        s = with_backup(server, _i, name, ca);
+        expect(ca, "nil", "close(%d)", s);
+        change(server, _i, name,
+               "import time\n"
+               "while 'gramd_owner' in session.find_one(it): time.sleep(0.02)");
+        change(server, _i, name, restore);
+        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", name);
+        usleep((3 * TERM_MS + 500) * 1000);
+        start_ms = test_now_ms();
+        expect(cb, "!busy", "open('%s', {backend: 'mongo'})", name);
+        open_mongo(cb, name);
+        ck_assert_int_ge(test_now_ms() - start_ms, WATCH_MS);
+}
+END_TEST
+
 START_TEST(a_dropped_session_is_lost)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -407,11 +434,12 @@ int main(void)
         return test_program_repeated(
                 "restored",
                 (const TTest *const[]){
-                        a_restored_session_is_lost, a_dropped_session_is_lost,
-                        a_changed_owner_ends_the_session, everything_restored_overlaps_for_two_terms_at_most,
-                        dropped_fences_stop_nobody, a_deleted_session_is_created_at_once,
-                        a_session_of_an_older_gramd_is_taken_at_once, a_copied_data_directory_is_another_host,
-                        without_its_lock_a_data_directory_is_two, a_late_swap_does_not_land,
-                        looks_delay_no_renewal, NULL },
+                        a_restored_session_is_lost,
+                        an_older_document_that_was_not_seen_for_long_is_watched_anew,
+                        a_dropped_session_is_lost, a_changed_owner_ends_the_session,
+                        everything_restored_overlaps_for_two_terms_at_most, dropped_fences_stop_nobody,
+                        a_deleted_session_is_created_at_once, a_session_of_an_older_gramd_is_taken_at_once,
+                        a_copied_data_directory_is_another_host, without_its_lock_a_data_directory_is_two,
+                        a_late_swap_does_not_land, looks_delay_no_renewal, NULL },
                 2);
 }

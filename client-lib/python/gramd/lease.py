@@ -53,8 +53,8 @@ class Lease:
 
     def begin(self, sent: float, ms: Any) -> None:
         """A session with a lease has been opened by an `open` sent at `sent`. The lease, if its answer has
-        it, counts from then: a process that was stopped may read the answer late."""
-        if isinstance(ms, int) and sent + ms / 1000 > boottime():
+        it, counts from then: a process that was stopped may read the answer when it is over."""
+        if isinstance(ms, int):
             if self._until is None or sent + ms / 1000 > self._until:
                 self._renewed(sent, ms)
         elif self._until is None:

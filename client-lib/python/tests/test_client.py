@@ -395,6 +395,16 @@ async def test_the_lease_is_taken_from_the_answer_to_open(fake: FakeGramd) -> No
         await asyncio.wait_for(until(lambda: lost), 5)
 
 
+async def test_a_lease_that_is_over_when_its_answer_is_read(fake: FakeGramd) -> None:
+    lost: list[gramd.Error] = []
+    fake.fence, fake.open_lease = 4, 0
+    fake.faults = [("lease", SILENT)]
+    async with fake, gramd.Client(fake.path) as client:
+        await client.open("a", on_lost=lost.append)
+        await asyncio.wait_for(until(lambda: lost), 2)
+        assert lost[0].code == "fenced"
+
+
 async def test_a_lease_that_is_not_told_in_time_is_over(
     fake: FakeGramd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
