@@ -235,6 +235,7 @@ struct gram_info {
         int64_t bytes;
         int64_t handles;
         int64_t fence;
+        int64_t unsynced_since; /* seconds since 1970: its file cannot be brought to the disk; 0: it can */
 };
 
 struct gram_stored_session {

@@ -117,6 +117,7 @@ static const struct key info_keys[] = {
         { "bytes", KEY_INT, offsetof(struct gram_info, bytes), 0 },
         { "handles", KEY_INT, offsetof(struct gram_info, handles), 0 },
         { "fence", KEY_INT, offsetof(struct gram_info, fence), 0 },
+        { "unsynced_since", KEY_INT, offsetof(struct gram_info, unsynced_since), 0 },
         KEYS_END,
 };
 

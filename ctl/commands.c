@@ -146,6 +146,17 @@ static void show_int(const struct ctl *ctl, const char *key, int64_t value)
                 printf("%-15s %" PRId64 "\n", key, value);
 }
 
+static void show_time(const struct ctl *ctl, const char *key, int64_t seconds)
+{
+        if (ctl->json) {
+                json_key_int(key, seconds, false);
+                return;
+        }
+        printf("%-15s ", key);
+        print_time(stdout, seconds);
+        putchar('\n');
+}
+
 static void show_switch(const struct ctl *ctl, const char *key, bool value)
 {
         if (ctl->json) {
@@ -200,6 +211,8 @@ static void show_info(const struct ctl *ctl, const struct gram_info *info)
         show_int(ctl, "bytes", info->bytes);
         show_int(ctl, "handles", info->handles); /* counts this command's own */
         show_int(ctl, "fence", info->fence);
+        if (info->unsynced_since)
+                show_time(ctl, "unsynced_since", info->unsynced_since);
 }
 
 int ctl_show(struct ctl *ctl)

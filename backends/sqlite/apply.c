@@ -387,7 +387,10 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         if (!error && durability == DURABLE_DISK)
                 error = sqlite_sync(session, fault);
         else if (error == BACKEND_E_STORAGE && session->path && sqlite_log_failed(session->db))
-                error = BACKEND_E_UNAVAILABLE;
+                error = fault_set(fault, BACKEND_E_UNAVAILABLE,
+                                  "session '%s': its earlier writes cannot be written to disk, so this one "
+                                  "was not stored",
+                                  session->name);
         sqlite_checkpoint_if_due(session);
         return error;
 }

@@ -64,7 +64,7 @@ static const struct own_option {
         OWN(log_json, false, "log-json", OPTION_SWITCH, { .number = 0 }, 0, 0, "Log lines as JSON.", NULL),
         OWN(fsync, false, "fsync", OPTION_CHOICE, { .number = FSYNC_EVERYSEC }, 0, 0,
             "When peers, usernames and update states reach the disk: always (before the answer), everysec "
-            "(within a second) or no (when the operating system decides).",
+            "(the sync begins a second later) or no (half a minute later).",
             &fsync_policies),
         OWN(idle_close_ms, true, "idle-close", OPTION_SECONDS, { .number = 5000 }, 0, DAY_MS,
             "How long after its last handle has closed a session is closed. Not on MongoDB: others may wait "

@@ -5,6 +5,7 @@
 #include "../../proto/message.h"
 #include "../base/clock.h"
 #include "../session/drain.h"
+#include "../session/unsynced.h"
 
 #define NAME(constant, name) [COUNT_##constant] = (name),
 static const char *const counter_names[COUNTER_COUNT] = { COUNTERS(NAME) };
@@ -24,6 +25,7 @@ void metrics_pack(const struct context *context, struct buffer *out)
                 { "connections", context->clients->n },
                 { "sessions", context->sessions->count },
                 { "sessions_owned", drain_left(context->sessions) },
+                { "sessions_unsynced", unsynced_sessions(context->sessions) },
                 { "draining", context->sessions->draining },
                 { "jobs_pending", context->store->pending },
                 { "cache_bytes", cache.bytes },

@@ -205,7 +205,7 @@ static void answer_info(struct op *op, const struct found *found)
         const struct session *session = op->lane->session;
         struct buffer *out = answer_begin(&op->request);
 
-        pack_map(out, 10);
+        pack_map(out, session->outage_since ? 11 : 10);
         pack_cstr(out, "name");
         pack_str(out, session->name);
         pack_cstr(out, "backend");
@@ -226,6 +226,10 @@ static void answer_info(struct op *op, const struct found *found)
         pack_int(out, (int64_t)session->n_handles);
         pack_cstr(out, "fence");
         pack_int(out, session->fence);
+        if (session->outage_since) {
+                pack_cstr(out, "unsynced_since");
+                pack_int(out, session->outage_since);
+        }
         answer_end(&op->request);
 }
 

@@ -177,3 +177,12 @@ void unsynced_take(struct session_job *job)
         if (session->n_unsynced > 0)
                 plan_next(session);
 }
+
+size_t unsynced_sessions(const struct sessions *sessions)
+{
+        size_t n = 0;
+
+        for (const struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
+                n += LINK_OF(at, struct session, link)->outage_since != 0;
+        return n;
+}

@@ -1,0 +1,230 @@
+"""Syncs that fail, or take long: what clients are told meanwhile and afterwards, and what is there after a kill."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from daemon import Daemon, Failed
+from shim import Shim
+from wire import Silent, Wire
+
+WRITERS = 12
+SLOW_SYNC_MS = 3000
+SUSPENDED_S = 40.0
+"""A session is suspended after ten seconds; a busy machine is slow."""
+
+
+def expect(found: Any, expected: Any, what: str) -> None:
+    if found != expected:
+        raise Failed(f"{what}: {found!r} instead of {expected!r}")
+
+
+@contextmanager
+def disk(directory: Path, fsync: str, config: str = "") -> Iterator[tuple[Daemon, Shim]]:
+    data = directory / "data"
+    shim = Shim(directory, data)
+    daemon = Daemon(
+        directory,
+        f"fsync = {fsync}\ncache = 0\n{config}",
+        data=data,
+        preload=shim.preload,
+        environment=shim.environment,
+    )
+    daemon.start()
+    try:
+        yield daemon, shim
+    finally:
+        daemon.end()
+        shim.close()
+
+
+def shown(daemon: Daemon) -> str:
+    words = [os.path.join(os.environ["BUILD"], "gramctl"), "--socket", daemon.socket, "show", "anna"]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def peer(wire: Wire, handle: int, number: int) -> Any:
+    return wire.call("get_peer_by_id", handle, number)[1]
+
+
+def a_short_outage_is_only_a_wait(directory: Path) -> str:
+    """The writes wait, reads are answered. When a sync succeeds, all is as if nothing had happened."""
+    with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as first, Wire(daemon.socket) as second:
+        handle, other = first.open("anna"), second.open("anna")
+        first.call("update_peers", handle, [[1, 10, "user", None, None]])
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
+        first.send("update_peers", handle, [[1, 11, "user", None, None]])
+        while broken.met < 2:  # the first, and one that was to mend it
+            expect(first.receive(0.02), None, "an answer although no sync has succeeded")
+        expect(peer(second, other, 1), 11, "a read of what is committed")
+        second.send("set", other, {"user_id": 2})
+        expect(second.receive(0.5), None, "the answer to a write during an outage")
+        with Wire(daemon.socket) as third:
+            expect(third.call("get", third.open("anna"), ["user_id"]), [None], "a read of a write that waits")
+        broken.clear()
+        for wire in (first, second):
+            answer = wire.receive()
+            expect(answer and answer[2:], [None, None], "the answer after the outage")
+        daemon.kill()
+        daemon.start()
+        with Wire(daemon.socket) as wire:
+            handle = wire.open("anna")
+            expect(peer(wire, handle, 1), 11, "a peer after the kill")
+            expect(wire.call("get", handle, ["user_id"]), [2], "a field after the kill")
+        log = daemon.log()
+        for words in ("its writes wait", "is on the disk again"):
+            expect(log.lower().count(words), 1, f"lines of the log with '{words}'")
+    return "a short outage"
+
+
+def a_long_outage_suspends(directory: Path) -> str:
+    with disk(directory, "everysec") as (daemon, shim), Wire(daemon.socket) as wire, Wire(daemon.socket) as admin:
+        handle = wire.open("anna")
+        wire.call("set", handle, {"user_id": 1})
+        expect("unsynced_since" in wire.call("info", handle), False, "an outage in `info`")
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
+        wire.call("update_peers", handle, [[1, 10, "user", None, None]])  # everysec: answered before its sync
+        while broken.met == 0:
+            wire.call("ping", 0)
+        expect(wire.code("update_peers", handle, [[1, 11, "user", None, None]], seconds=SUSPENDED_S), "unavailable", "a write")
+        expect(wire.code("set", handle, {"user_id": 2}, seconds=5.0), "unavailable", "a write of a suspended session")
+        expect(peer(wire, handle, 1), 10, "a peer")
+        expect(wire.call("get", handle, ["user_id"]), [1], "a field")
+        expect(wire.call("info", handle)["unsynced_since"] > 0, True, "since when, in `info`")
+        expect(admin.call("stats")["sessions_unsynced"], 1, "the gauge")
+        expect("unsynced_since " in shown(daemon), True, "since when, in `gramctl show`")
+        other = admin.open("bella")
+        expect(admin.code("update_peers", other, [[5, 5, "user", None, None]], seconds=SUSPENDED_S) in ("", "unavailable"), True, "another session")
+        admin.call("delete", other)  # deleting works
+        wire.call("close", handle)  # so does closing
+        handle = wire.open("anna")
+        broken.clear()
+        while wire.code("set", handle, {"user_id": 3}) != "":
+            pass
+        expect("unsynced_since" in wire.call("info", handle), False, "an outage in `info` after it")
+        daemon.kill()
+        daemon.start()
+        with Wire(daemon.socket) as again:
+            handle = again.open("anna")
+            expect(peer(again, handle, 1), 10, "the refused peer after a kill")
+            expect(again.call("get", handle, ["user_id"]), [3], "a field after the kill")
+        log = daemon.log()
+        expect(log.count("session anna (file) is suspended"), 1, "lines of the log about the suspension")
+        expect("1 of its writes may be lost in a power cut" in log, True, "how many writes, in the log")
+    return "a long outage"
+
+
+def a_stop_in_an_outage_says_what_may_be_lost(directory: Path) -> str:
+    with disk(directory, "everysec") as (daemon, shim), Wire(daemon.socket) as wire:
+        handle = wire.open("anna")
+        wire.call("set", handle, {"user_id": 1})  # is synced at once
+        broken = shim.rule(("sync",), ("log", "db"), "fail", errno.EIO)
+        for number in range(3):
+            wire.call("update_peers", handle, [[number, 7, "user", None, None]])
+        while broken.met == 0:
+            wire.call("ping", 0)
+        wire.send("update_peers", handle, [[9, 9, "user", None, None]])
+        daemon.stop()
+        expect("3 answered writes may be lost in a power cut" in daemon.log(), True, "what the log says of a stop")
+        broken.clear()
+        daemon.start()
+        with Wire(daemon.socket) as again:
+            handle = again.open("anna")
+            expect([row[0] for row in again.call("scan_peers", handle, None, 9)], [0, 1, 2], "the peers after a stop")
+    return "a stop in an outage"
+
+
+def a_failed_write_is_not_there(directory: Path) -> str:
+    """`storage` means that it has not happened, also after a kill, and whatever the failing call has done."""
+    n = 0
+    with disk(directory, "always") as (daemon, shim):
+        for skip in range(6):
+            with Wire(daemon.socket) as wire:
+                handle = wire.open("anna")
+                wire.call("update_peers", handle, [[1, skip, "user", None, None]])
+                broken = shim.rule(("write",), ("log",), "fail", errno.EIO, skip=skip, times=1)
+                rows = [[number, 100, "user", f"{number:0200}", None] for number in range(1, 2000)]
+                code = wire.code("update_peers", handle, rows)
+                expect(code, "storage" if broken.met else "", "the answer to a write that fails")
+                expect(peer(wire, handle, 1), 100 if not broken.met else skip, "the peer")
+                n += broken.met
+                broken.clear()
+                daemon.kill()
+                daemon.start()
+            with Wire(daemon.socket) as wire:
+                expect(peer(wire, wire.open("anna"), 1), skip if code else 100, "the peer after a kill")
+        if n == 0:
+            raise Failed("no write has failed")
+        expect(daemon.log().count("a write failed"), n, "lines of the log about failed writes")
+    return f"{n} failed writes"
+
+
+def reads_do_not_wait_for_syncs_of_others(directory: Path) -> str:
+    """By the order of events: a hundred reads are answered before the first of the slow syncs has ended."""
+    with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as reader:
+        handle = reader.open("reader")
+        reader.call("update_peers", handle, [[1, 10, "user", None, None]])
+        writers = [Wire(daemon.socket) for _ in range(WRITERS)]
+        handles = [wire.open(f"writer{number}") for number, wire in enumerate(writers)]
+        for wire, writer in zip(writers, handles):
+            wire.call("update_peers", writer, [[1, 1, "user", None, None]])
+        slow = shim.rule(("sync",), ("log",), "delay", SLOW_SYNC_MS, times=WRITERS)
+        for wire, writer in zip(writers, handles):
+            wire.send("update_peers", writer, [[2, 2, "user", None, None]])
+        while slow.met < WRITERS:  # all at the same time: none waits for another's
+            if any(wire.receive(0.0) for wire in writers):
+                raise Failed(f"a sync has ended when {slow.met} of {WRITERS} had begun")
+        for _ in range(100):
+            expect(peer(reader, handle, 1), 10, "a read")
+        if any(wire.receive(0.0) for wire in writers):
+            raise Failed("a read has waited for the syncs of other sessions")
+        for wire in writers:
+            answer = wire.receive()
+            if answer is None:
+                raise Silent("a writer")
+            expect(answer[2], None, "a write")
+            wire.close()
+    return f"100 reads beside {WRITERS} syncs"
+
+
+SCENARIOS: tuple[Callable[[Path], str], ...] = (
+    a_short_outage_is_only_a_wait,
+    a_long_outage_suspends,
+    a_stop_in_an_outage_says_what_may_be_lost,
+    a_failed_write_is_not_there,
+    reads_do_not_wait_for_syncs_of_others,
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="of scenarios; without any, all")
+    names = parser.parse_args().names
+    directory = Path(tempfile.mkdtemp(prefix="outages."))
+    failed = 0
+    for scenario in SCENARIOS:
+        if names and scenario.__name__ not in names:
+            continue
+        try:
+            print(f"outages: {scenario(directory / scenario.__name__)}: as promised")
+        except Exception as error:
+            failed += 1
+            print(f"outages: {scenario.__name__}: {error!r}")
+            log = directory / scenario.__name__ / "gramd.log"
+            print(log.read_text()[-2000:] if log.exists() else "")
+    shutil.rmtree(directory)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
