@@ -317,6 +317,15 @@ static void keep_found(struct log *log, const void *data, int len, sqlite3_int64
         forget_from(log, 0);
 }
 
+/* SQLite takes EIO for a sign of a damaged file, and would say that it is. The disk may be well again later.
+ */
+static int read_file(sqlite3_file *file, void *data, int len, sqlite3_int64 offset)
+{
+        int rc = log_of(file)->own->xRead(file, data, len, offset);
+
+        return rc == SQLITE_IOERR_CORRUPTFS ? SQLITE_IOERR_READ : rc;
+}
+
 /* SQLite reads pages of its own transaction back when the page cache is too small. */
 static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offset)
 {
@@ -324,7 +333,7 @@ static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offse
         int rc = offset + len > log->end - (sqlite3_int64)log->waiting ? write_waiting(file) : SQLITE_OK;
 
         if (rc == SQLITE_OK)
-                rc = log->own->xRead(file, data, len, offset);
+                rc = read_file(file, data, len, offset);
         if (rc == SQLITE_OK)
                 keep_found(log, data, len, offset);
         return rc;
@@ -354,19 +363,22 @@ static int open_file(sqlite3_vfs *self, const char *name, sqlite3_file *file, in
         int rc = own_vfs->xOpen(own_vfs, name, file, flags, out);
 
         (void)self;
-        if (rc != SQLITE_OK || !(flags & SQLITE_OPEN_WAL))
+        if (rc != SQLITE_OK)
                 return rc;
         log = log_of(file);
         *log = (struct log){
                 .methods = *file->pMethods, .own = file->pMethods, .dir = -1, .next = NONE, .between = true
         };
+        log->methods.xRead = read_file;
+        file->pMethods = &log->methods;
+        if (!(flags & SQLITE_OPEN_WAL))
+                return SQLITE_OK;
         log->found = log->own->xFileSize(file, &bytes) == SQLITE_OK && bytes == 0 ? NONE : 0;
         log->methods.xClose = log_close;
         log->methods.xRead = log_read;
         log->methods.xWrite = log_write;
         log->methods.xTruncate = log_truncate;
         log->methods.xSync = log_sync;
-        file->pMethods = &log->methods;
         return SQLITE_OK;
 }
 
