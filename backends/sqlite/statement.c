@@ -5,6 +5,7 @@
  */
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -540,6 +541,18 @@ static int error_of(int rc)
         }
 }
 
+/* What the operator can do. */
+static const char *advice(int rc, int system)
+{
+        if ((rc & 0xff) == SQLITE_FULL || system == ENOSPC || system == EDQUOT)
+                return "; make room on its disk";
+        if ((rc & 0xff) == SQLITE_READONLY || system == EROFS)
+                return "; make its file system and file writable";
+        if (system == EMFILE || system == ENFILE)
+                return "; raise the limit of open files";
+        return (rc & 0xff) == SQLITE_IOERR ? "; look for errors of its disk (dmesg)" : "";
+}
+
 int sqlite_fault(struct backend_session *session, int rc, const char *doing, struct fault *fault)
 {
         int error = error_of(rc);
@@ -559,8 +572,8 @@ int sqlite_fault(struct backend_session *session, int rc, const char *doing, str
                 snprintf(fault->file, sizeof(fault->file), "%s", session->path ? session->path : "");
                 return error;
         }
-        return fault_set(fault, error, "session '%s': %s%s%s%s", session->name, doing ? doing : "",
-                         doing ? ": " : "", why, detail);
+        return fault_set(fault, error, "session '%s': %s%s%s%s%s", session->name, doing ? doing : "",
+                         doing ? ": " : "", why, detail, advice(rc, system));
 }
 
 int sqlite_fault_memory(const struct backend_session *session, struct fault *fault)

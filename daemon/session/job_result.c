@@ -6,6 +6,7 @@
 #include "job.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "ending.h"
 #include "unsynced.h"
@@ -186,6 +187,18 @@ static void log_fault(const struct session *session, enum log_level level, const
         log_write(session->sessions->log, level, "%s: %s: %s", session_describe(session, who), what, why);
 }
 
+/* One line for the writes of one transaction: they fail together, and for the same reason. */
+static void log_writes_failed(const struct session_job *job)
+{
+        char what[64];
+        size_t n = 0;
+
+        for (const struct link *at = job->writes.next; at != &job->writes; at = at->next)
+                n++;
+        snprintf(what, sizeof(what), "%zu write%s failed", n, n == 1 ? "" : "s");
+        log_fault(job->task.session, LOG_ERROR, what, job->write_fault.text);
+}
+
 static void log_faults(const struct session_job *job)
 {
         const struct session *session = job->task.session;
@@ -194,7 +207,7 @@ static void log_faults(const struct session_job *job)
                 log_fault(session, LOG_WARNING, "times of known peers were not stored",
                           job->dirty_fault.text);
         if (!is_stored(job))
-                log_fault(session, LOG_ERROR, "a write failed", job->write_fault.text);
+                log_writes_failed(job);
         if (job->read_error)
                 log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
 }

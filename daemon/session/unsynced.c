@@ -78,7 +78,7 @@ static void on_suspend(struct timer *timer)
 
         log_write(session->sessions->log, LOG_ERROR,
                   "%s is suspended: its writes are refused until its file can be written to disk again. "
-                  "%zu of its writes may be lost in a power cut. Look for errors of the disk (dmesg)",
+                  "%zu of its writes may be lost in a power cut",
                   session_describe(session, what), session->n_unsynced);
         session->suspended = true;
         refuse_late(session);

@@ -165,7 +165,7 @@ def a_failed_write_is_not_there(directory: Path) -> str:
                 expect(peer(wire, wire.open("anna"), 1), skip if code else 100, "the peer after a kill")
         if n == 0:
             raise Failed("no write has failed")
-        expect(daemon.log().count("a write failed"), n, "lines of the log about failed writes")
+        expect(daemon.log().count(": 1 write failed"), n, "lines of the log about failed writes")
     return f"{n} failed writes"
 
 
