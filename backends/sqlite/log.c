@@ -30,8 +30,9 @@ enum {
         CHUNK_BYTES = (64 << 10) + HEADER_BYTES, /* recovery reads a header and its page in one piece */
         UNSYNCED_MAX_BYTES = 4 << 20,            /* of a log */
         UNSYNCED_MAX_BYTES_ALL = 32 << 20,       /* of all; a log that finds more is synced before it grows */
-        FOUND_MAX_BYTES = 64 << 20, /* of what another process has left; a longer log is not kept */
-        HEADER_COMMITS_AT = 4,      /* four bytes, zero unless the page completes a transaction */
+        FOUND_MAX_BYTES = 64 << 20,      /* of what another process has left; a longer log is not kept */
+        FOUND_MAX_BYTES_ALL = 128 << 20, /* of all such logs that are opened at a time */
+        HEADER_COMMITS_AT = 4,           /* four bytes, zero unless the page completes a transaction */
         NONE = -1,
 };
 
@@ -193,6 +194,8 @@ static int log_sync(sqlite3_file *file, int flags)
 
         if (rc == SQLITE_OK && must_be_rewritten(log))
                 rc = rewrite(file);
+        else if (rc == SQLITE_OK && log->listed && !log->unsynced)
+                return SQLITE_OK;            /* a sync has covered everything */
         if (rc == SQLITE_OK && !log->listed) /* SQLite does it too, but ignores that it fails */
                 rc = fsync(log->dir) == 0 ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
         if (rc == SQLITE_OK) {
@@ -311,7 +314,8 @@ static void keep_found(struct log *log, const void *data, int len, sqlite3_int64
         if (offset != log->found)
                 return;
         log->found += len;
-        if (log->bytes < FOUND_MAX_BYTES && keep(log, data, (size_t)len, offset))
+        if (log->bytes < FOUND_MAX_BYTES && atomic_load(&all_bytes) < FOUND_MAX_BYTES_ALL &&
+            keep(log, data, (size_t)len, offset))
                 return;
         log->found = NONE;
         forget_from(log, 0);

@@ -33,10 +33,10 @@ struct on_disk {
 static struct on_disk files[FILES_MAX];
 static ssize_t (*real_pwrite)(int fd, const void *data, size_t len, off_t at);
 static int (*real_truncate)(int fd, off_t size);
-static bool seen; /* calls are */
-static bool syncs_fail, directory_syncs_fail;
-static int writes_before_failure = -1; /* negative: none fails */
-static bool failing_write_is_done;     /* and yet an error is returned */
+static bool seen;                                             /* calls are */
+static bool syncs_fail, directory_syncs_fail, own_syncs_fail; /* own: of the session's file itself */
+static int writes_before_failure = -1;                        /* negative: none fails */
+static bool failing_write_is_done;                            /* and yet an error is returned */
 
 static struct on_disk *file_of(int fd)
 {
@@ -65,6 +65,13 @@ static struct on_disk *file_of(int fd)
                 return file;
         }
         ck_abort_msg("more files than expected: %s", path);
+}
+
+static bool is_log(const struct on_disk *file)
+{
+        size_t len = strlen(file->path);
+
+        return len > 4 && strcmp(file->path + len - 4, "-wal") == 0;
 }
 
 static ssize_t seen_pwrite(int fd, const void *data, size_t len, off_t offset)
@@ -98,16 +105,18 @@ static int seen_truncate(int fd, off_t size)
 static int seen_sync(int fd)
 {
         struct on_disk *file = seen ? file_of(fd) : NULL;
+        bool fails = !file ? (seen ? directory_syncs_fail : syncs_fail)
+                           : syncs_fail || (own_syncs_fail && !is_log(file));
 
-        for (size_t i = 0; file && !syncs_fail && i < file->size; i++)
+        for (size_t i = 0; file && !fails && i < file->size; i++)
                 if (file->dirty[i])
                         file->stored[i] = file->cached[i];
-        if (file && !syncs_fail)
+        if (file && !fails)
                 file->stored_size = file->size;
         if (file) /* the kernel's pages are clean, whether they have been written or not */
                 memset(file->dirty, 0, FILE_MAX_BYTES);
         errno = EIO;
-        return (seen && !file ? directory_syncs_fail : syncs_fail) ? -1 : 0;
+        return fails ? -1 : 0;
 }
 
 int fsync(int fd)
@@ -132,7 +141,7 @@ static void see_calls(void)
         vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)seen_pwrite);
         vfs->xSetSystemCall(vfs, "ftruncate", (sqlite3_syscall_ptr)seen_truncate);
         seen = true;
-        syncs_fail = directory_syncs_fail = failing_write_is_done = false;
+        syncs_fail = directory_syncs_fail = own_syncs_fail = failing_write_is_done = false;
         writes_before_failure = -1;
 }
 
@@ -169,14 +178,10 @@ static void expect_in(const char *path, const char *expected)
 
 static void expect_after_power_cut(const char *expected)
 {
-        for (int i = 0; i < FILES_MAX; i++) {
-                size_t len = strlen(files[i].path);
-
-                if (len > 0)
-                        test_write_file(strcmp(files[i].path + len - 4, "-wal") == 0 ? "data/copy-wal"
-                                                                                     : "data/copy",
+        for (int i = 0; i < FILES_MAX; i++)
+                if (files[i].path[0])
+                        test_write_file(is_log(&files[i]) ? "data/copy-wal" : "data/copy",
                                         (const char *)files[i].stored, files[i].stored_size);
-        }
         if (access("data/copy", F_OK) != 0) /* nothing was ever written to the file itself */
                 copy(PATH, "data/copy");
         expect_in("data/copy", expected);
@@ -262,6 +267,28 @@ FILE_TEST(a_sync_that_fails_at_closing_loses_nothing)
         expect_after_power_cut("'1 2 3'"); /* as soon as it is open */
         storage_close(&at);
         expect_after_power_cut("'1 2 3'");
+        forget_files();
+}
+
+/* The log is on the disk, the file that it is copied to is not. */
+FILE_TEST(a_file_that_cannot_be_synced_keeps_its_log)
+{
+        storage_open(&at, "x", NULL);
+        see_calls();
+        ck_assert_int_eq(put(1, DURABLE_DISK), 0);
+        own_syncs_fail = true;
+        for (int i = 0; i < 3; i++) { /* the third time all pages of the file are clean */
+                ck_assert_int_lt(at.backend->close(at.session, &at.fault), 0);
+                at.session = NULL;
+                expect_after_kill("'1'");
+                expect_after_power_cut("'1'");
+                storage_open(&at, "x", NULL);
+        }
+        ck_assert_int_eq(put(2, DURABLE_DISK), 0);
+        expect_after_power_cut("'1 2'");
+        own_syncs_fail = false;
+        storage_close(&at);
+        expect_after_power_cut("'1 2'");
         forget_files();
 }
 
@@ -360,6 +387,7 @@ int main(void)
         tcase_add_test(tcase, what_a_failed_sync_was_to_cover_is_written_again);
         tcase_add_test(tcase, nothing_is_stored_before_a_sync_succeeds);
         tcase_add_loop_test(tcase, a_sync_that_fails_at_closing_loses_nothing, 0, 2);
+        tcase_add_test(tcase, a_file_that_cannot_be_synced_keeps_its_log);
         tcase_add_test(tcase, a_log_that_was_left_is_not_trusted);
         tcase_add_test(tcase, the_directory_has_to_be_synced_too);
         tcase_add_loop_test(tcase, a_refused_write_does_not_come_back, 0, 2);
