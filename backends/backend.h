@@ -204,7 +204,10 @@ struct backend {
                      struct backend_env **env, struct fault *fault);
         void (*stop)(struct backend_env *env);
 
-        /* On success `*session` is the caller's to close or remove. */
+        /*
+         * On success `*session` is the caller's to close or remove. BACKEND_E_UNAVAILABLE: a new session may
+         * have been stored.
+         */
         int (*open)(struct backend_env *env, const struct open_options *options,
                     struct backend_session **session, struct opened *opened, struct fault *fault);
 
@@ -244,7 +247,10 @@ struct backend {
          */
         size_t (*unreleased)(const struct backend_env *env);
 
-        /* Removes what is stored and takes the session. On failure it stays open and the caller's. */
+        /*
+         * Removes what is stored and takes the session. BACKEND_E_UNSYNCED: that has happened, but a power
+         * cut may undo it. After another failure the session stays open and the caller's.
+         */
         int (*remove)(struct backend_session *session, bool remove_peers, struct fault *fault);
 
         int (*find)(struct backend_session *session, const struct lookup *lookups, size_t n, match_fn found,

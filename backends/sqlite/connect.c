@@ -2,7 +2,7 @@
  * Connections. As soon as a session's file has been checked, gramd locks it exclusively and uses it in WAL
  * mode without a -shm. At the end the file gets back the journal mode that it came with. That mode has to
  * survive a crash: while a file that belongs in rollback mode is in WAL mode, application_id in its header is
- * MARK. No library uses that field, and no table is needed.
+ * SQLITE_MARK. No library uses that field, and no table is needed.
  *
  * Setting or clearing the mark, and changing the mode, rewrite only the first bytes of the first page. So no
  * journal on disk is needed: if the daemon is killed, the page is either the old one or the new one.
@@ -14,7 +14,6 @@
 #include "sqlite.h"
 
 enum {
-        MARK = 0x67726d64,        /* "grmd" */
         CELL_MAX_BYTES = 1 << 20, /* far more than any library stores in a cell */
 };
 
@@ -100,7 +99,7 @@ static int enter_wal(struct backend_session *session, int64_t application_id, st
         if (!error)
                 error = journal_mode(session, "MEMORY", &wal, fault);
         if (!error && application_id == 0) {
-                error = sqlite_exec(session, fault, "PRAGMA application_id = %d", MARK);
+                error = sqlite_exec(session, fault, "PRAGMA application_id = %d", SQLITE_MARK);
                 session->marked = !error;
         }
         if (!error)
@@ -150,8 +149,8 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
         error = sqlite_number(session, &application_id, fault, "PRAGMA application_id");
         if (!error)
                 error = journal_mode(session, NULL, &wal, fault);
-        session->rollback = !wal || application_id == MARK;
-        session->marked = application_id == MARK;
+        session->rollback = !wal || application_id == SQLITE_MARK;
+        session->marked = application_id == SQLITE_MARK;
         if (!error && !wal)
                 error = enter_wal(session, application_id, fault);
         /* In WAL mode the first read takes the lock; in this locking mode it is held until the end. */

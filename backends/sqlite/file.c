@@ -1,6 +1,7 @@
 /*
  * Session files in the data directory: DIR/NAME.session. Only SQLite opens them; here they are only looked at
- * with stat(). Closing another descriptor of the same file would drop SQLite's locks on it.
+ * with stat(), except at start, when none is open. Closing another descriptor of the same file would drop
+ * SQLite's locks on it.
  *
  * A new file is completed under a name that no session can have, and then renamed. If the daemon is killed
  * meanwhile, no damaged session is left.
@@ -20,7 +21,10 @@
 #define SUFFIX ".session"
 #define FRESH_PREFIX ".gramd-new-"
 
-enum { FILE_NAME_BYTES = NAME_MAX_BYTES + 32 };
+enum {
+        FILE_NAME_BYTES = NAME_MAX_BYTES + 32,
+        MARK_AT = 68, /* of application_id in the file's header, big endian */
+};
 
 static void close_fd(const int *fd)
 {
@@ -40,7 +44,17 @@ static void file_name(char text[FILE_NAME_BYTES], const char *session, const cha
         snprintf(text, FILE_NAME_BYTES, "%s" SUFFIX "%s", session, suffix);
 }
 
-/* ---- creating ---- */
+/* 0 or an errno. */
+static int sync_directory(struct backend_env *env)
+{
+        int failed = fsync(env->dir) == 0 ? 0 : errno;
+
+        if (failed)
+                atomic_store(&env->dir_unsynced, true);
+        return failed;
+}
+
+/* ---- a new file's bytes ---- */
 
 static int write_all(int fd, const unsigned char *data, size_t len)
 {
@@ -82,16 +96,87 @@ static unsigned char *make_image(const struct backend_session *session, const st
         return data;
 }
 
-/* SQLite would take a former file's journal for the new file's. */
-static void remove_beside(const struct backend_session *session)
+/* ---- removing ---- */
+
+/* The journals of the session's file. 0 or an errno. */
+static int remove_beside(const struct backend_session *session, size_t *removed)
 {
         static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
         char name[FILE_NAME_BYTES];
+        int failed = 0;
 
+        *removed = 0;
         for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
                 file_name(name, session->name, suffixes[i]);
-                unlinkat(session->env->dir, name, 0);
+                if (unlinkat(session->env->dir, name, 0) == 0)
+                        ++*removed;
+                else if (errno != ENOENT)
+                        failed = errno;
         }
+        return failed;
+}
+
+int sqlite_file_remove(struct backend_session *session, struct fault *fault)
+{
+        char name[FILE_NAME_BYTES];
+
+        file_name(name, session->name, "");
+        if (unlinkat(session->env->dir, name, 0) != 0 && errno != ENOENT)
+                return fault_errno(session, errno, "removing its file", fault);
+        return 0;
+}
+
+int sqlite_file_remove_beside(struct backend_session *session, struct fault *fault)
+{
+        int unsynced = sync_directory(session->env);
+        size_t removed;
+        int failed = remove_beside(session, &removed);
+
+        if (!unsynced && removed > 0)
+                unsynced = sync_directory(session->env);
+        if (failed)
+                return fault_set(fault, BACKEND_E_UNSYNCED,
+                                 "session '%s': its file is removed, but a journal beside it could not be "
+                                 "removed: %s. It may hold the key: check the disk, and remove %s-*",
+                                 session->name, strerrordesc_np(failed), session->path);
+        if (unsynced)
+                return fault_set(fault, BACKEND_E_UNSYNCED,
+                                 "session '%s': its file is removed, but the directory could not be written "
+                                 "to disk: %s. A power cut may bring the file back: check the disk, and "
+                                 "whether %s is there after the next one",
+                                 session->name, strerrordesc_np(unsynced), session->path);
+        return 0;
+}
+
+int sqlite_file_unmake(struct backend_session *session, int error, struct fault *fault)
+{
+        char cause[sizeof(fault->text)];
+        struct fault why;
+
+        if (sqlite_file_remove(session, &why) == 0 && sqlite_file_remove_beside(session, &why) == 0)
+                return error;
+        snprintf(cause, sizeof(cause), "%s", fault->text);
+        return fault_set(
+                fault, BACKEND_E_UNAVAILABLE,
+                "%s. Its new file may be there, now or after a power cut: check the disk, and open the "
+                "session again",
+                cause);
+}
+
+/* ---- creating ---- */
+
+/*
+ * SQLite would take a former file's journal for the new file's. It must be gone from the disk before the new
+ * file appears: a power cut could bring it back.
+ */
+static int clear_way(const struct backend_session *session, struct fault *fault)
+{
+        size_t removed;
+        int failed = remove_beside(session, &removed);
+
+        if (!failed && (removed > 0 || atomic_load(&session->env->dir_unsynced)))
+                failed = sync_directory(session->env);
+        return failed ? fault_errno(session, failed, "removing a former file's journal", fault) : 0;
 }
 
 static int write_file(struct backend_session *session, const char *fresh, const unsigned char *data,
@@ -100,18 +185,23 @@ static int write_file(struct backend_session *session, const char *fresh, const 
         __attribute__((cleanup(close_fd))) int fd =
                 openat(session->env->dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         char name[FILE_NAME_BYTES];
+        int error, failed;
 
         if (fd < 0)
                 return fault_errno(session, errno, "creating its file", fault);
         if (write_all(fd, data, len) != 0)
                 return fault_errno(session, errno, "writing its file", fault);
-        remove_beside(session);
+        error = clear_way(session, fault);
+        if (error)
+                return error;
         file_name(name, session->name, "");
         if (renameat2(session->env->dir, fresh, session->env->dir, name, RENAME_NOREPLACE) != 0)
                 return fault_errno(session, errno, "putting its file in place", fault);
-        if (fsync(session->env->dir) != 0)
-                return fault_errno(session, errno, "writing the directory to disk", fault);
-        return 0;
+        failed = sync_directory(session->env);
+        if (!failed)
+                return 0;
+        error = fault_errno(session, failed, "writing the directory to disk", fault);
+        return sqlite_file_unmake(session, error, fault);
 }
 
 static int create(struct backend_session *session, const struct library *library, struct fault *fault)
@@ -127,7 +217,7 @@ static int create(struct backend_session *session, const struct library *library
                  (unsigned long long)atomic_fetch_add(&session->env->fresh, 1));
         error = write_file(session, fresh, data, len, fault);
         if (error)
-                unlinkat(session->env->dir, fresh, 0);
+                unlinkat(session->env->dir, fresh, 0); /* else the next start does it */
         sqlite3_free(data);
         return error;
 }
@@ -186,23 +276,7 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
         return check_access(session, name, fault);
 }
 
-/* ---- removing, measuring ---- */
-
-int sqlite_file_remove(struct backend_session *session, struct fault *fault)
-{
-        char name[FILE_NAME_BYTES];
-
-        file_name(name, session->name, "");
-        if (unlinkat(session->env->dir, name, 0) != 0 && errno != ENOENT)
-                return fault_errno(session, errno, "removing its file", fault);
-        return 0;
-}
-
-void sqlite_file_remove_beside(struct backend_session *session)
-{
-        remove_beside(session);
-        fsync(session->env->dir);
-}
+/* ---- measuring ---- */
 
 int64_t sqlite_file_bytes(const struct backend_env *env, const char *session, int64_t *modified)
 {
@@ -335,18 +409,41 @@ static void remove_half_made(const struct backend_env *env)
                         unlinkat(env->dir, entry->d_name, 0);
 }
 
+/* Whether its header has gramd's mark, without a journal that would tell more. */
+static bool is_marked(const struct backend_env *env, const char *session)
+{
+        static const unsigned char mark[] = { SQLITE_MARK >> 24, SQLITE_MARK >> 16 & 255,
+                                              SQLITE_MARK >> 8 & 255, SQLITE_MARK & 255 };
+        unsigned char found[sizeof(mark)];
+        char name[FILE_NAME_BYTES];
+        struct stat stat;
+
+        file_name(name, session, "");
+        __attribute__((cleanup(close_fd))) int fd =
+                openat(env->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        return fd >= 0 && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
+               pread(fd, found, sizeof(found), MARK_AT) == sizeof(found) &&
+               memcmp(found, mark, sizeof(mark)) == 0;
+}
+
+/* A session is in `names` once for each of its files: the main one, a -wal, a journal. */
 int sqlite_file_recover(struct backend_env *env, void (*recover)(struct backend_env *env, struct slice name),
                         struct fault *fault)
 {
-        static const char *const suffixes[] = { SUFFIX "-wal", SUFFIX "-journal", NULL };
+        static const char *const suffixes[] = { SUFFIX, SUFFIX "-wal", SUFFIX "-journal", NULL };
         __attribute__((cleanup(free_names))) struct names names = { 0 };
         int error = read_names(env, suffixes, SLICE_NONE, &names, fault);
+        size_t next;
 
         if (error)
                 return error;
         remove_half_made(env);
-        for (size_t i = 0; i < names.n; i++)
-                if (i == 0 || strcmp(names.items[i - 1], names.items[i]) != 0)
+        for (size_t i = 0; i < names.n; i = next) {
+                for (next = i + 1; next < names.n && strcmp(names.items[i], names.items[next]) == 0;)
+                        next++;
+                if (next - i > 1 || is_marked(env, names.items[i]))
                         recover(env, slice_of(names.items[i]));
+        }
+        sync_directory(env); /* what a killed daemon removed */
         return 0;
 }

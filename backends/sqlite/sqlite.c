@@ -68,15 +68,16 @@ static void session_free(struct backend_session *session)
         free(session);
 }
 
-/* Frees a session that could not be opened, and removes its file if it is new. The fault does not change. */
-static void session_abandon(struct backend_session *session, bool made)
+/* Frees a session that could not be opened because of `error`, and removes its file if it is new. */
+static int session_abandon(struct backend_session *session, bool made, int error, struct fault *fault)
 {
         struct fault ignored;
 
         sqlite_release(session, &ignored);
-        if (made && session->path && sqlite_file_remove(session, &ignored) == 0)
-                sqlite_file_remove_beside(session);
+        if (made && session->path)
+                error = sqlite_file_unmake(session, error, fault);
         session_free(session);
+        return error;
 }
 
 static struct backend_session *session_new(struct backend_env *env, struct slice name, struct fault *fault)
@@ -176,7 +177,7 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
         error = env->memory ? open_memory(fresh, library, opened, fault)
                             : open_file(fresh, library, opened, fault);
         if (error) {
-                session_abandon(fresh, opened->created);
+                error = session_abandon(fresh, opened->created, error, fault);
                 opened->created = false;
                 return error;
         }
@@ -205,14 +206,15 @@ static int sqlite_remove(struct backend_session *session, bool remove_peers, str
         sqlite_enter_phase(session, PHASE_UNLINKED);
         sqlite_release(session, &ignored);
         if (session->path)
-                sqlite_file_remove_beside(session);
+                error = sqlite_file_remove_beside(session, fault);
         session_free(session);
-        return 0;
+        return error;
 }
 
 /* ---- file ---- */
 
-/* A killed daemon or a library has left a journal. Opening and closing the file applies it. */
+/* A killed daemon or a library has left a journal, or gramd's mark. Opening and closing puts that in order.
+ */
 static void recover(struct backend_env *env, struct slice name)
 {
         const struct open_options options = { .name = name };

@@ -36,6 +36,7 @@ struct backend_env {
         int64_t log_max;
         atomic_int_fast64_t log_bytes; /* of the -wal files of all open sessions */
         atomic_uint_fast64_t fresh;    /* the number of the next temporary file for a new session */
+        atomic_bool dir_unsynced; /* a sync of it has failed: what was removed may come back in a power cut */
 };
 
 enum peer_part { PART_HASH, PART_TYPE, PART_USERNAME, PART_PHONE, PEER_PARTS };
@@ -117,7 +118,7 @@ struct backend_session {
 
         bool had_wal;    /* there was a -wal file before the file was opened */
         bool rollback;   /* the file came with a rollback journal, and gets it back */
-        bool marked;     /* the file's header says so: MARK in connect.c */
+        bool marked;     /* the file's header says so: SQLITE_MARK */
         bool unsynced;   /* something has been committed since the last sync */
         bool disk_full;  /* SQLite reported it; also for a memory session at its limit */
         bool joined;     /* counted among the open sessions */
@@ -187,6 +188,8 @@ static inline void sqlite_finalize(sqlite3_stmt **statement)
 
 /* ---- connect.c ---- */
 
+enum { SQLITE_MARK = 0x67726d64 }; /* "grmd": application_id of a file whose journal mode gramd has changed */
+
 void sqlite_enter_phase(struct backend_session *session, enum sqlite_phase phase);
 /* Opens the connection without touching the file. */
 int sqlite_connect(struct backend_session *session, struct fault *fault);
@@ -224,11 +227,23 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
                         struct fault *fault);
 /* Unlinks the file. The connection can use it until it closes. */
 int sqlite_file_remove(struct backend_session *session, struct fault *fault);
-/* After the connection has closed: unlinks -wal and journal of a file that was unlinked. */
-void sqlite_file_remove_beside(struct backend_session *session);
+/*
+ * After the connection has closed: unlinks -wal and journal of a file that was unlinked. Before and after, it
+ * syncs the directory: a power cut leaves the whole session or nothing. BACKEND_E_UNSYNCED: one of these has
+ * failed, all have been tried.
+ */
+int sqlite_file_remove_beside(struct backend_session *session, struct fault *fault);
+/*
+ * Removes a new file for which there is no connection, because of `error`, which the fault describes. Returns
+ * `error`, or BACKEND_E_UNAVAILABLE if the file may still be there, or may be there again after a power cut.
+ */
+int sqlite_file_unmake(struct backend_session *session, int error, struct fault *fault);
 /* Bytes of the file and its -wal; -1: it is no regular file. `modified` may be NULL. */
 int64_t sqlite_file_bytes(const struct backend_env *env, const char *session, int64_t *modified);
-/* At start: removes unfinished files; calls `recover` for every session with a -wal or journal. */
+/*
+ * At start, when no file is open: removes unfinished files; calls `recover` for every session with a -wal, a
+ * journal or gramd's mark.
+ */
 int sqlite_file_recover(struct backend_env *env, void (*recover)(struct backend_env *env, struct slice name),
                         struct fault *fault);
 int sqlite_file_list(struct backend_env *env, struct slice after, stored_fn found, void *arg,

@@ -143,6 +143,12 @@ static void take_identity(struct session_job *job)
         job->next = former; /* wiped with the job */
 }
 
+/* Its session is gone, whether that is on the disk or not. */
+static bool is_deleted(const struct session_job *job)
+{
+        return !job->delete_error || job->delete_error == BACKEND_E_UNSYNCED;
+}
+
 /* Its writes are committed, whether they are on the disk or not. */
 static bool is_stored(const struct session_job *job)
 {
@@ -208,6 +214,8 @@ static void log_faults(const struct session_job *job)
                           job->dirty_fault.text);
         if (!is_stored(job))
                 log_writes_failed(job);
+        if (!is_deleted(job))
+                log_fault(session, LOG_ERROR, "it was not deleted", job->write_fault.text);
         if (job->read_error)
                 log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
 }
@@ -231,28 +239,36 @@ static void doubt(struct session *session)
         watch_tell_all(session);
 }
 
-/* The client that asked for it gets the answer, and no `ended` for that handle. */
+static void log_deleted(const struct session_job *job, const struct client *client)
+{
+        const struct session *session = job->task.session;
+        char who[CLIENT_TEXT_BYTES], what[SESSION_TEXT_BYTES];
+
+        log_write(session->sessions->log, job->delete_error ? LOG_ERROR : LOG_INFO, "%s deleted by %s%s%s",
+                  session_describe(session, what),
+                  client ? client_describe(client, who) : "a client that has gone",
+                  job->delete_error ? ": " : "", job->delete_error ? job->write_fault.text : "");
+}
+
+/* The client that asked for it gets the answer. If that is success, there is no `ended` for its handle. */
 static void finish_delete(struct session_job *job)
 {
         struct session *session = job->task.session;
         struct op *op = job->delete;
         struct client *client = op->lane->client;
         struct handle *deleter = client ? handle_find(client, op->handle_number) : NULL;
-        char who[CLIENT_TEXT_BYTES], what[SESSION_TEXT_BYTES];
 
-        if (job->delete_error) {
-                session->stored = job->task.stored;
-                if (op->request.is_open)
-                        answer_fault(&op->request, job->delete_error, &job->write_fault);
-                op_free(op);
-                return;
-        }
-        log_write(session->sessions->log, LOG_INFO, "%s deleted by %s", session_describe(session, what),
-                  client ? client_describe(client, who) : "a client that has gone");
-        if (op->request.is_open)
+        if (is_deleted(job))
+                log_deleted(job, client);
+        if (job->delete_error && op->request.is_open)
+                answer_fault(&op->request, job->delete_error, &job->write_fault);
+        else if (op->request.is_open)
                 answer_nil(&op->request);
         op_free(op);
-        session_deleted(session, deleter);
+        if (is_deleted(job))
+                session_deleted(session, job->delete_error ? NULL : deleter);
+        else
+                session->stored = job->task.stored;
 }
 
 /* The message of the fault if another host owns the session, else NULL. */
@@ -275,7 +291,7 @@ void session_job_finish(struct session_task *task)
         answer_reads(job);
         answer_writes(job);
         unsynced_take(job);
-        if (job->write_error || job->delete_error || job->dirty_error)
+        if (job->write_error || !is_deleted(job) || job->dirty_error)
                 doubt(session);
         if (job->delete)
                 finish_delete(job);

@@ -16,7 +16,7 @@ from typing import Any
 
 from daemon import Daemon, Failed
 from shim import Shim
-from wire import Silent, Wire
+from wire import Silent, Wire, WireError
 
 WRITERS = 12
 SLOW_SYNC_MS = 3000
@@ -169,6 +169,51 @@ def a_failed_write_is_not_there(directory: Path) -> str:
     return f"{n} failed writes"
 
 
+def ended(wire: Wire) -> list[Any]:
+    """The handles that have ended, with the reason. Notifications come before the answer to a later request."""
+    wire.call("ping", 0)
+    return [[message[2][0], message[2][1]] for message in wire.notified if message[1] == "ended"]
+
+
+def a_deletion_that_may_be_undone_is_told(directory: Path) -> str:
+    """The session is gone, but the directory may not be on the disk."""
+    with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as first, Wire(daemon.socket) as second:
+        handle, other = first.open("anna"), second.open("anna")
+        broken = shim.rule(("sync",), ("directory",), "fail", errno.EIO)
+        try:
+            first.call("delete", handle)
+            raise Failed("a deletion that is not on the disk is answered `nil`")
+        except WireError as error:
+            expect(error.code, "unavailable", "the answer to the deletion")
+            expect("power cut" in error.text, True, "what the answer says")
+        expect(ended(first), [[handle, "not_found"]], "the deleter's handle")
+        expect(ended(second), [[other, "not_found"]], "the other handle")
+        expect(first.code("open", "anna", {"create": False}), "not_found", "the deleted session")
+        broken.clear()
+        handle = first.open("anna")
+        first.notified.clear()
+        first.call("delete", handle)
+        expect(ended(first), [], "the deleter's handle after a deletion in order")
+        log = daemon.log()
+        expect(log.count("power cut"), 1, "lines of the log about the deletion")
+    return "a deletion"
+
+
+def a_creation_that_fails_leaves_nothing(directory: Path) -> str:
+    with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as wire:
+        broken = shim.rule(("sync",), ("directory",), "fail", errno.EIO, times=1)
+        expect(wire.code("open", "anna", {}), "storage", "a new session whose directory is on the disk without it")
+        broken.clear()
+        expect(wire.code("open", "anna", {"create": False}), "not_found", "the session that was refused")
+        broken = shim.rule(("sync",), ("directory",), "fail", errno.EIO, skip=1)
+        expect(wire.code("open", "anna", {}), "unavailable", "a new session that may be there after a power cut")
+        broken.clear()
+        expect(wire.code("open", "anna", {"create": False}), "not_found", "the session that was refused")
+        expect(wire.call("open", "anna", {})["created"], True, "the session is new")
+        expect(daemon.log().count("cannot open session anna"), 2, "lines of the log about new sessions")
+    return "two new sessions"
+
+
 def reads_do_not_wait_for_syncs_of_others(directory: Path) -> str:
     """By the order of events: a hundred reads are answered before the first of the slow syncs has ended."""
     with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as reader:
@@ -202,6 +247,8 @@ SCENARIOS: tuple[Callable[[Path], str], ...] = (
     a_long_outage_suspends,
     a_stop_in_an_outage_says_what_may_be_lost,
     a_failed_write_is_not_there,
+    a_deletion_that_may_be_undone_is_told,
+    a_creation_that_fails_leaves_nothing,
     reads_do_not_wait_for_syncs_of_others,
 )
 
