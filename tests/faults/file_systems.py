@@ -1,0 +1,333 @@
+"""Several sessions on a small file system that is full, on one that is read-only, and on one whose syncs are slow. The
+file systems are a tmpfs in a mount namespace of the test's own; syncs are slowed by the shim."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import ledger
+from daemon import Daemon, Failed, sanitized
+from ledger import Ledger, Untrue
+from life import REFUSALS, expect_sound
+from shim import OBJECTS, Shim
+from wire import Disconnected, Silent, Wire, WireError
+
+SLACK = 5.0 if sanitized() else 1.0
+SESSIONS = 12
+DISK_BYTES = 2 << 20
+INSIDE = "FAULTS_INSIDE"
+"""Set in the namespace."""
+
+
+def expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise Failed(what)
+
+
+class Book:
+    """A client's sessions, and what it knows of each."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.ledgers = {f"s{number}": Ledger() for number in range(SESSIONS)}
+        self.handles: dict[str, int] = {}
+        self.rows: dict[str, int] = dict.fromkeys(self.ledgers, 0)
+        self.value = 0
+        self.acknowledged = 0
+        self.connect()
+
+    def connect(self) -> None:
+        self.wire = Wire(self.daemon.socket, "book")
+        self.handles.clear()
+
+    def again(self) -> None:
+        self.wire.close()
+        self.connect()
+
+    def open(self, name: str, create: bool = True) -> str:
+        """The error's code, or an empty text."""
+        if name in self.handles:
+            return ""
+        ledger_of = self.ledgers[name]
+        try:
+            self.handles[name] = self.wire.open(name, create=create)
+            ledger_of.created() if create else ledger_of.found()
+            return ""
+        except WireError as error:
+            if error.code == "not_found" and not create:
+                ledger_of.absent()
+            elif error.code == "unavailable" and create and None in ledger_of.possible:
+                ledger_of.may_be_created()
+            elif error.code not in REFUSALS:
+                raise Untrue(f"open is answered {error}") from None
+            return error.code
+
+    def write(self, name: str, make: Callable[[int], ledger.Write]) -> str:
+        self.value += 1
+        method, params, change = make(self.value)
+        try:
+            self.wire.call(method, self.handles[name], *params)
+            self.acknowledged += 1
+            self.ledgers[name].happened(change)
+            return ""
+        except WireError as error:
+            if error.code == "unavailable":
+                self.ledgers[name].may_have_happened(change)
+            elif error.code != "storage":
+                raise Untrue(f"{method} is answered {error}") from None
+            return error.code
+
+    def grow(self, name: str) -> str:
+        """Rows that stay: they take room."""
+        n, text = self.rows[name], "x" * 200
+        rows = [[1000 + n + i, n + i, "user", f"{text}{n + i}", None, 1] for i in range(20)]
+        try:
+            self.wire.call("update_peers", self.handles[name], rows)
+        except WireError as error:
+            expect(error.code in REFUSALS, f"update_peers is answered {error}")
+            return error.code
+        self.rows[name] += 20
+        self.acknowledged += 20
+        return ""
+
+    def check(self, name: str) -> None:
+        self.ledgers[name].seen(ledger.read(self.wire, self.handles[name]))
+        for first in range(0, self.rows[name], 500):
+            ids = list(range(1000 + first, 1000 + min(first + 500, self.rows[name])))
+            for peer in self.wire.call("get_peers", self.handles[name], ids):
+                expect(peer is not None and peer[1] == peer[0] - 1000, f"{name}: a row is {peer}")
+
+    def check_all(self) -> None:
+        for name in self.handles:
+            self.check(name)
+
+    def delete(self, name: str) -> None:
+        self.wire.call("delete", self.handles.pop(name))
+        self.ledgers[name].happened(None)
+        self.rows[name] = 0
+
+
+MAKERS = (ledger.set_fields, ledger.put_peers, ledger.put_names, ledger.put_states)
+
+
+def fill(book: Book, dice: random.Random) -> int:
+    """Until the disk is full: nothing is taken any more. How many writes were refused."""
+    refused = in_a_row = 0
+    until = time.monotonic() + 60 * SLACK
+    while in_a_row < 3 * SESSIONS:
+        expect(time.monotonic() < until, "the disk does not become full")
+        name = dice.choice(list(book.handles))
+        code = book.grow(name) if dice.random() < 0.7 else book.write(name, dice.choice(MAKERS))
+        refused += bool(code)
+        in_a_row = in_a_row + 1 if code else 0
+    return refused
+
+
+def full(directory: Path, seconds: float, seed: int) -> str:
+    dice = random.Random(seed)
+    small = directory / "small"
+    small.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "none", str(small)], check=True)
+    daemon = Daemon(directory, "idle-close = 0\n", data=small / "data")
+    daemon.start()
+    book = Book(daemon)
+    rounds = refused = 0
+    ballast = small / "ballast"
+    until = time.monotonic() + seconds
+    try:
+        while rounds == 0 or time.monotonic() < until:
+            rounds += 1
+            ballast.write_bytes(bytes(dice.randrange(1, DISK_BYTES // 4)))
+            for name in book.ledgers:
+                book.open(name)
+            expect(bool(book.handles), "no session can be created")
+            refused += fill(book, dice)
+            book.check_all()
+            # A session that is opened now, and one that is deleted.
+            for name in list(book.handles)[: SESSIONS // 2]:
+                book.wire.call("close", book.handles.pop(name))
+            what = dice.choice(("kill", "delete", "ballast"))
+            if what == "kill":
+                daemon.kill()
+                daemon.start()
+                book.again()
+            elif what == "delete":
+                book.delete(next(iter(book.handles)))
+            else:
+                ballast.unlink()
+            for name, known in book.ledgers.items():
+                if name not in book.handles and None not in known.possible:
+                    code = book.open(name, create=False)
+                    expect(code in ("", *REFUSALS), f"{name} cannot be opened: {code}")
+            book.check_all()
+            # Deletion always works. Then there is room.
+            ballast.unlink(missing_ok=True)
+            for name in list(book.handles):
+                if dice.random() < 0.7:
+                    book.delete(name)
+            heal_until = time.monotonic() + 15 * SLACK
+            while True:
+                codes = [book.open(name) or book.write(name, ledger.set_fields) for name in book.ledgers]
+                if not any(codes):
+                    break
+                expect(time.monotonic() < heal_until, f"there is room, and still: {codes}")
+                time.sleep(0.1)
+            book.check_all()
+        daemon.kill()
+        daemon.start()
+        book.again()
+        for name in book.ledgers:
+            expect(not book.open(name, create=False), f"{name} is not there after a restart")
+        book.check_all()
+        book.wire.close()
+        daemon.stop()
+        for path in daemon.data.glob("*.session"):
+            expect_sound(path)
+    finally:
+        daemon.end()
+    return f"{rounds} rounds, {refused} writes refused, {book.acknowledged} acknowledged writes checked"
+
+
+def read_only(directory: Path, _seconds: float, _seed: int) -> str:
+    """The daemon does not start on it, and says why. (A file system with files that are open for writing cannot be
+    remounted: a disk that becomes read-only under the daemon is EROFS of the shim, in disk.py.)"""
+    small = directory / "small"
+    small.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "none", str(small)], check=True)
+    daemon = Daemon(directory, data=small / "data")
+    daemon.start()
+    book = Book(daemon)
+    try:
+        for name in book.ledgers:
+            book.open(name)
+            book.write(name, ledger.set_fields)
+        book.wire.close()
+        daemon.kill()
+        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+        try:
+            daemon.start()
+            raise Failed("the daemon starts on a read-only file system")
+        except Failed:
+            process = daemon.process
+            if process is None or process.poll() != 1:
+                raise
+            daemon.process = None
+        expect("Read-only file system" in daemon.log(), "the daemon does not say that the file system is read-only")
+        subprocess.run(["mount", "-o", "remount,rw", str(small)], check=True)
+        daemon.start()
+        book.connect()
+        for name in book.ledgers:
+            book.open(name, create=False)
+            expect(not book.write(name, ledger.put_peers), f"{name} cannot be written")
+        book.check_all()
+        daemon.stop()
+    finally:
+        daemon.end()
+    return f"{book.acknowledged} acknowledged writes checked"
+
+
+SYNC_S = 0.25
+
+
+def slow(directory: Path, seconds: float, _seed: int) -> str:
+    """Each sync takes a quarter of a second. That delays the session that is synced, and no other."""
+    shim = Shim(directory, directory / "data")
+    daemon = Daemon(
+        directory, "fsync = always\ncache = 0\n", preload=shim.preload, environment=shim.environment
+    )
+    daemon.start()
+    ended = threading.Event()
+    faults: list[str] = []
+    counts = [0] * SESSIONS
+
+    def use(number: int) -> None:
+        try:
+            with Wire(daemon.socket, f"writer{number}") as wire:
+                handle = wire.open(f"w{number}")
+                while not ended.is_set():
+                    counts[number] += 1
+                    wire.call("update_peers", handle, [[1, counts[number], "user", None, None]])
+                    value = wire.call("get_peer_by_id", handle, 1)[1]
+                    expect(value == counts[number], f"{value} was read instead of {counts[number]}")
+        except (Failed, WireError, Disconnected, Silent, OSError) as failure:
+            faults.append(str(failure))
+
+    try:
+        reader = Wire(daemon.socket, "reader")
+        handle = reader.open("quiet")
+        reader.call("update_peers", handle, [[1, 1, "user", None, None]])
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(SESSIONS)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        shim.rule(("sync",), OBJECTS, "delay", round(1000 * SYNC_S))
+        waits = []
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            began = time.monotonic()
+            reader.call("get_peer_by_id", handle, 1)
+            waits.append(time.monotonic() - began)
+            time.sleep(0.002)
+        ended.set()
+        for thread in threads:
+            thread.join()
+        expect(not faults, "; ".join(faults[:3]))
+        waits.sort()
+        longest = waits[len(waits) * 99 // 100]
+        expect(longest < 0.5 * SYNC_S * SLACK, f"reads of another session wait {longest:.3f} s behind syncs")
+        reader.close()
+        daemon.stop()
+    finally:
+        ended.set()
+        daemon.end()
+        shim.close()
+    return f"{sum(counts)} writes; 99 % of {len(waits)} reads of another session take under {1000 * longest:.1f} ms"
+
+
+PARTS: dict[str, Callable[[Path, float, int], str]] = {"full": full, "read-only": read_only, "slow": slow}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=12.0, help="of all parts together")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("parts", nargs="*")
+    options = parser.parse_args()
+    if INSIDE not in os.environ:
+        words = ["unshare", "--user", "--map-root-user", "--mount"]
+        if subprocess.run([*words, "true"], check=False).returncode == 0:
+            os.environ[INSIDE] = "1"
+            os.execvp(words[0], [*words, sys.executable, *sys.argv])
+        print("\n*** SKIPPED: full and read-only file systems: no mount namespace is permitted here ***\n")
+        options.parts = ["slow"]
+    chosen = options.parts or list(PARTS)
+    good = True
+    lines = []
+    for name in chosen:
+        with tempfile.TemporaryDirectory(prefix="faults.") as scratch:
+            directory = Path(scratch) / "daemon"
+            try:
+                lines.append(f"{name}: {PARTS[name](directory, options.seconds / len(chosen), options.seed)}")
+                print(f"file-systems: {lines[-1]}")
+            except (Failed, Untrue, WireError, Disconnected, Silent, AssertionError) as failure:
+                good = False
+                log = directory / "gramd.log"
+                print(f"file-systems: FAULT: {name}: {type(failure).__name__}: {failure} (seed {options.seed})")
+                print("\n".join((log.read_text() if log.exists() else "").splitlines()[-10:]))
+            finally:
+                subprocess.run(["umount", "-l", str(directory / "small")], check=False, stderr=subprocess.DEVNULL)
+    print(f"file-systems: {'; '.join(lines)}" if good else "file-systems: failed")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
