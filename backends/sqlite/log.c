@@ -58,13 +58,14 @@ struct log {
         sqlite3_int64 after;    /* where the last one ends */
         sqlite3_int64 next;     /* where the last piece ends */
         sqlite3_int64
-                found; /* bytes that recovery has read of what another process left; NONE: nothing was */
-        bool between;  /* transactions */
-        bool in_frame; /* the last piece was a header */
-        bool commits;  /* its page completes the transaction */
-        bool listed;   /* the directory has been synced since the file was opened */
-        bool failed;   /* the last sync */
-        bool torn;     /* a refused transaction may stand at `begin` */
+                found;   /* bytes that recovery has read of what another process left; NONE: nothing was */
+        bool between;    /* transactions */
+        bool in_frame;   /* the last piece was a header */
+        bool commits;    /* its page completes the transaction */
+        bool listed;     /* the directory has been synced since the file was opened */
+        bool failed;     /* the last sync */
+        bool torn;       /* a refused transaction may stand at `begin` */
+        bool unreadable; /* a read has failed; of any file */
 };
 
 static sqlite3_vfs *own_vfs;
@@ -321,12 +322,17 @@ static void keep_found(struct log *log, const void *data, int len, sqlite3_int64
         forget_from(log, 0);
 }
 
-/* SQLite takes EIO for a sign of a damaged file, and would say that it is. The disk may be well again later.
+/*
+ * SQLite takes EIO for a sign of a damaged file, and says so: but the disk may be well again later. Its check
+ * of a file does not tell the two apart either: see sqlite_read_failed().
  */
 static int read_file(sqlite3_file *file, void *data, int len, sqlite3_int64 offset)
 {
-        int rc = log_of(file)->own->xRead(file, data, len, offset);
+        struct log *log = log_of(file);
+        int rc = log->own->xRead(file, data, len, offset);
 
+        if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
+                log->unreadable = true;
         return rc == SQLITE_IOERR_CORRUPTFS ? SQLITE_IOERR_READ : rc;
 }
 
@@ -409,6 +415,15 @@ bool sqlite_log_failed(sqlite3 *db)
         struct log *log = log_of_db(db);
 
         return log && log->failed;
+}
+
+bool sqlite_read_failed(sqlite3 *db)
+{
+        const struct log *log = log_of_db(db);
+        sqlite3_file *file = NULL;
+
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+        return (log && log->unreadable) || log_of(file)->unreadable;
 }
 
 void sqlite_log_register(void)

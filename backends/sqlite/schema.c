@@ -280,6 +280,9 @@ static int check_pages(struct backend_session *session, struct fault *fault)
         text = (const char *)sqlite3_column_text(statement, 0);
         if (text && strcmp(text, "ok") == 0)
                 return 0;
+        if (session->path && sqlite_read_failed(session->db))
+                return fault_set(fault, BACKEND_E_STORAGE, "session '%s': its file cannot be read",
+                                 session->name);
         return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is damaged", session->name);
 }
 

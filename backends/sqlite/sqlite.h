@@ -209,6 +209,8 @@ void sqlite_log_register(void);
 void sqlite_log_attach(sqlite3 *db, int dir);
 /* Its last sync failed: nothing is stored before a sync succeeds. */
 bool sqlite_log_failed(sqlite3 *db);
+/* Whether a read of the session's file or of its log has failed since it was opened. */
+bool sqlite_read_failed(sqlite3 *db);
 
 /* ---- checkpoint.c ---- */
 
