@@ -70,6 +70,10 @@ struct backend_config {
         void *log_arg;
         void (*news)(void *arg); /* `may_open` may answer otherwise now */
         void *news_arg;
+        /* Asks for `tidy` of all open sessions of the backends that have it. May be called from any thread.
+         * NULL: nobody can be asked */
+        void (*tidy)(void *arg);
+        void *tidy_arg;
 };
 
 struct open_options {
@@ -279,6 +283,13 @@ struct backend {
          * call tries it again, and writes what the failed one may have lost.
          */
         int (*sync)(struct backend_session *session, struct fault *fault);
+
+        /*
+         * Gives back what the session holds of a resource that all of them share. Called some time after
+         * config.tidy(), of each open session. A failure is told by the backend itself. NULL: it has nothing
+         * to give back.
+         */
+        int (*tidy)(struct backend_session *session, struct fault *fault);
 
         /*
          * Reports stored sessions after `after` (absent: from the start), ascending by name in bytes, until

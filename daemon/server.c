@@ -7,6 +7,7 @@
 #include "server.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,12 +25,13 @@
 #include "session/drain.h"
 #include "session/held.h"
 #include "session/opening.h"
+#include "session/tidy.h"
 #include "session/watch.h"
 
 enum {
         GRACE_MS = 2000,
         REAPED_AT_ONCE = 128, /* cache entries a turn */
-        SERVER_TIMERS = 4,    /* grace, handover, clients.retry, sessions.confirming */
+        SERVER_TIMERS = 5,    /* grace, handover, clients.retry, sessions.confirming, sessions.tidy */
 };
 
 struct server {
@@ -53,8 +55,9 @@ struct server {
         uv_prepare_t turn; /* before the loop sleeps */
         uv_idle_t reap;    /* runs while dropped cache entries are to be freed */
         uv_signal_t signals[3];
-        uv_poll_t news; /* of backends */
-        int news_fd;    /* an eventfd, which outlives their threads */
+        uv_poll_t news;         /* of backends */
+        int news_fd;            /* an eventfd, which outlives their threads */
+        atomic_bool tidy_asked; /* the news are that a backend wants a round of tidy.h */
         uv_timer_t watchdog;
         struct timer grace; /* while stopping: the time that clients have to read their answers */
         struct listener listener;
@@ -172,6 +175,7 @@ static void check_stopped(struct server *server)
         server->stopped = true;
         timer_stop(&server->timers, &server->grace);
         timer_stop(&server->timers, &server->sessions.confirming);
+        timer_stop(&server->timers, &server->sessions.tidy);
         timer_stop(&server->timers, &server->clients.retry);
         uv_walk(&server->loop, close_handle, NULL);
         /* Their handles are closed: a late one would end the process before the backends have ended. */
@@ -251,6 +255,15 @@ static void backend_news(void *arg)
         eventfd_write(server->news_fd, 1);
 }
 
+/* The same. */
+static void backend_tidy(void *arg)
+{
+        struct server *server = arg;
+
+        if (!atomic_exchange(&server->tidy_asked, true))
+                eventfd_write(server->news_fd, 1);
+}
+
 static void on_news(uv_poll_t *poll, int status, int events)
 {
         struct server *server = poll->data;
@@ -260,6 +273,8 @@ static void on_news(uv_poll_t *poll, int status, int events)
         (void)events;
         eventfd_read(server->news_fd, &count);
         sessions_news(&server->sessions);
+        if (atomic_exchange(&server->tidy_asked, false))
+                sessions_tidy(&server->sessions);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -392,6 +407,8 @@ static int start_backends(struct server *server)
                 .log_arg = server->log,
                 .news = backend_news,
                 .news_arg = server,
+                .tidy = backend_tidy,
+                .tidy_arg = server,
         };
         if (storages_start(&server->storages, config, &server->backend_config, server->log, &workers) < 0)
                 return -1;

@@ -372,16 +372,14 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
                  enum durability durability, effect_fn effect, void *arg, struct fault *fault)
 {
         const struct effects effects = { .tell = effect, .arg = arg };
-        struct fault ignored;
         int error;
 
         assert(session->phase == PHASE_TAKEN);
+        sqlite_expect_room(session);
         sqlite_budget_reserve(session, changes, n);
-        session->disk_full = false;
         error = apply_once(session, changes, n, effects, fault);
-        /* An empty -wal may make room on a full disk. Effects are then reported twice, unchanged. */
-        if (error && session->disk_full && session->path &&
-            sqlite_checkpoint_truncate(session, &ignored) == 0)
+        /* First the session's own log gives room, then the reserve. Effects are reported again, unchanged. */
+        for (int i = 0; error && i < 3 && sqlite_await_room(session); i++)
                 error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_trim(session);
         if (!error && durability == DURABLE_DISK)

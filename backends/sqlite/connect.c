@@ -113,7 +113,7 @@ static int enter_wal(struct backend_session *session, int64_t application_id, st
 static int leave_wal(struct backend_session *session, struct fault *fault)
 {
         bool wal = false;
-        int error = sqlite_exec(session, fault, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA synchronous = OFF");
+        int error = sqlite_exec(session, fault, "PRAGMA synchronous = OFF");
 
         if (!error)
                 error = journal_mode(session, "MEMORY", &wal, fault);
@@ -169,13 +169,27 @@ int sqlite_take(struct backend_session *session, struct fault *fault)
         return sqlite_sync(session, fault) ? BACKEND_E_UNAVAILABLE : 0;
 }
 
+/* Empty tables of gramd's own may stay, if the disk is too full to drop them: until the next close. */
+static int drop_empty_extras(struct backend_session *session, struct fault *fault)
+{
+        int error = session->extras ? sqlite_drop_empty_extras(session, fault) : 0;
+
+        if (error && sqlite_await_room(session))
+                error = sqlite_drop_empty_extras(session, fault);
+        return error && session->disk_full ? 0 : error;
+}
+
 static int give_back(struct backend_session *session, struct fault *fault)
 {
-        int error = 0;
+        int error;
 
-        if (session->extras)
-                error = sqlite_drop_empty_extras(session, fault);
+        sqlite_expect_room(session);
+        error = drop_empty_extras(session, fault);
         sqlite_forget_statements(session);
+        if (!error)
+                error = sqlite_write_back(session, fault);
+        if (error && sqlite_await_room(session))
+                error = sqlite_write_back(session, fault);
         if (!error && session->rollback)
                 error = leave_wal(session, fault);
         if (!error && session->marked)
@@ -191,6 +205,8 @@ int sqlite_release(struct backend_session *session, struct fault *fault)
 
         if (session->path && taken)
                 error = give_back(session, fault);
+        if (session->phase == PHASE_UNLINKED) /* nobody will read it, and the disk may be full */
+                sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         sqlite_enter_phase(session, PHASE_CLOSED);
         if (!session->db)
                 return 0;

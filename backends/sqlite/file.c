@@ -187,10 +187,10 @@ static int write_file(struct backend_session *session, const char *fresh, const 
         char name[FILE_NAME_BYTES];
         int error, failed;
 
-        if (fd < 0)
-                return fault_errno(session, errno, "creating its file", fault);
-        if (write_all(fd, data, len) != 0)
-                return fault_errno(session, errno, "writing its file", fault);
+        if (fd < 0 || write_all(fd, data, len) != 0) {
+                session->disk_full = sqlite_means_full(errno);
+                return fault_errno(session, errno, fd < 0 ? "creating its file" : "writing its file", fault);
+        }
         error = clear_way(session, fault);
         if (error)
                 return error;

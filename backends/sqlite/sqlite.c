@@ -53,8 +53,10 @@ static struct backend_env *env_new(const struct backend_config *config, const un
 
 static void env_free(struct backend_env *env)
 {
-        if (env->dir >= 0)
+        if (env->dir >= 0) {
+                sqlite_reserve_stop(env);
                 close(env->dir);
+        }
         free(env);
 }
 
@@ -120,6 +122,8 @@ static int session_start(struct backend_session *session, struct opened *opened,
                 error = sqlite_take(session, fault);
         if (!error)
                 error = sqlite_migrate_extras(session, &opened->identity, fault);
+        if (error && sqlite_await_room(session))
+                error = sqlite_migrate_extras(session, &opened->identity, fault);
         if (!error)
                 error = sqlite_load_states(session, &opened->states, &opened->n_states, fault);
         if (error)
@@ -177,6 +181,8 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
         error = env->memory ? open_memory(fresh, library, opened, fault)
                             : open_file(fresh, library, opened, fault);
         if (error) {
+                if (fresh->disk_full && fresh->path)
+                        sqlite_disk_full(env);
                 error = session_abandon(fresh, opened->created, error, fault);
                 opened->created = false;
                 return error;
@@ -218,16 +224,22 @@ static int sqlite_remove(struct backend_session *session, bool remove_peers, str
 static void recover(struct backend_env *env, struct slice name)
 {
         const struct open_options options = { .name = name };
+        struct recovery *recovery = &env->recovery;
+        size_t n_full = atomic_load(&env->n_full);
         struct backend_session *session;
         struct opened opened = { 0 };
         struct fault fault;
+        bool no_room;
         int error;
 
         identity_init(&opened.identity);
         error = sqlite_open(env, &options, &session, &opened, &fault);
         if (!error)
                 error = sqlite_close(session, &fault);
-        if (error && error != BACKEND_E_NOT_FOUND && env->config->log) {
+        no_room = error && atomic_load(&env->n_full) > n_full;
+        recovery->n_done += !error;
+        recovery->n_without_room += no_room;
+        if (error && error != BACKEND_E_NOT_FOUND && env->config->log && (!no_room || recovery->is_last)) {
                 char text[sizeof(fault.text) + 64];
 
                 snprintf(text, sizeof(text), "recovering at start: %s; its file stays as it is", fault.text);
@@ -235,6 +247,22 @@ static void recover(struct backend_env *env, struct slice name)
         }
         identity_wipe(&opened.identity);
         free(opened.states);
+}
+
+/*
+ * On a full disk some sessions have to be put in order before there is room for others: so in rounds, as long
+ * as one succeeds. What fails for lack of room is told in the last round.
+ */
+static int recover_all(struct backend_env *env, struct fault *fault)
+{
+        struct recovery *recovery = &env->recovery;
+        int error;
+
+        do {
+                *recovery = (struct recovery){ .is_last = recovery->n_without_room && !recovery->n_done };
+                error = sqlite_file_recover(env, recover, fault);
+        } while (!error && recovery->n_without_room && !recovery->is_last);
+        return error;
 }
 
 static const struct option file_options[] = {
@@ -254,17 +282,22 @@ static int file_start(const struct backend_config *config, const union option_va
         if (!fresh)
                 return BACKEND_E_STORAGE;
         fresh->log_max = (int64_t)values[1].number;
+        atomic_init(&fresh->log_budget, fresh->log_max);
         fresh->dir = open(config->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fresh->dir < 0)
+        if (fresh->dir < 0) {
                 error = fault_set(fault, BACKEND_E_STORAGE, "data directory %s: %s", config->data_dir,
                                   strerrordesc_np(errno));
-        else
-                error = sqlite_file_recover(fresh, recover, fault);
-        if (error)
+        } else {
+                sqlite_reserve_start(fresh);
+                error = recover_all(fresh, fault);
+        }
+        if (error) {
                 env_free(fresh);
-        else
-                *env = fresh;
-        return error;
+                return error;
+        }
+        sqlite_reserve_keep(fresh);
+        *env = fresh;
+        return 0;
 }
 
 extern const struct backend backend_file;
@@ -284,6 +317,7 @@ const struct backend backend_file = {
         .count = sqlite_count,
         .apply = sqlite_apply,
         .sync = sqlite_sync,
+        .tidy = sqlite_tidy,
         .list = sqlite_file_list,
 };
 

@@ -8,8 +8,9 @@
  *     sqlite.c     the two backends: environment, open, close, remove
  *     file.c       files: creating, checking, recovering, listing
  *     connect.c    connections: locking a file, WAL mode, and the file's own journal mode again
+ *     reserve.c    what is done when the disk is full
  *     log.c        the write-ahead log: few large writes; syncs and writes that fail
- *     checkpoint.c when the logs go back to the files, and how long they all get
+ *     checkpoint.c when the logs go back to the files, and how long all of them get
  *     schema.c     creating a library's schema, checking a file, recognising its dialect
  *     extras.c     gramd's own tables and indexes in a file, and their rows when a library migrates the file
  *     statement.c  statements from templates, errors, small helpers
@@ -20,11 +21,19 @@
  *     budget.c     bounds on page caches and memory sessions
  */
 
+#include <errno.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 
 #include "../backend.h"
 #include "../dialect.h"
+
+/* A round over the sessions of a killed daemon, at start. */
+struct recovery {
+        size_t n_done;
+        size_t n_without_room; /* that could not be recovered, because the disk is full */
+        bool is_last;
+};
 
 struct backend_env {
         const struct backend_config *config;
@@ -35,7 +44,21 @@ struct backend_env {
         int64_t budget;            /* bytes: page caches of files, or all that memory sessions hold */
         int64_t log_max;
         atomic_int_fast64_t log_bytes; /* of the -wal files of all open sessions */
-        atomic_uint_fast64_t fresh;    /* the number of the next temporary file for a new session */
+
+        /* reserve.c; times are of sqlite_now_ms() */
+        atomic_bool reserved;           /* the reserve is there */
+        atomic_size_t n_freed;          /* how often a log was truncated or the reserve given up */
+        atomic_int_fast64_t log_budget; /* at most log_max */
+        atomic_int_fast64_t budget_looked;
+        atomic_size_t n_full;               /* how often the disk was found full */
+        atomic_bool full;                   /* the disk is, and the operator has been told */
+        atomic_uint full_round;             /* all sessions are to give back what they can, once a round */
+        atomic_int_fast64_t full_found;     /* when it was found full for the last time */
+        atomic_int_fast64_t full_asked;     /* when the last round began */
+        atomic_int_fast64_t reserve_looked; /* when it was last tried to make the reserve */
+
+        struct recovery recovery;
+        atomic_uint_fast64_t fresh; /* the number of the next temporary file for a new session */
         atomic_bool dir_unsynced; /* a sync of it has failed: what was removed may come back in a power cut */
 };
 
@@ -131,6 +154,10 @@ struct backend_session {
                 int64_t limit;       /* with more pages it is written back */
                 int64_t retry_ms; /* after a failed checkpoint: the time to the next; 0: it has not failed */
                 int64_t retry_at; /* of the monotonic clock, in ms */
+                size_t freed;     /* n_freed of the environment, when it last looked for room */
+                size_t retry_freed;  /* the same, when the checkpoint failed */
+                bool told;           /* the operator, that it failed */
+                unsigned full_round; /* of the environment, that it has taken part in */
         } log;
 
         sqlite3_stmt *statements[STATEMENT_COUNT];
@@ -220,7 +247,37 @@ void sqlite_checkpoint_stop(struct backend_session *session);
 /* After a batch: writes the log back to the file if it is long enough. */
 void sqlite_checkpoint_if_due(struct backend_session *session);
 /* Writes the log back to the file, and truncates it. */
-int sqlite_checkpoint_truncate(struct backend_session *session, struct fault *fault);
+int sqlite_write_back(struct backend_session *session, struct fault *fault);
+/* The same, if there is a log and it is worth a try. False: that has made no room. */
+bool sqlite_write_back_again(struct backend_session *session);
+/* The backend's `tidy`. */
+int sqlite_tidy(struct backend_session *session, struct fault *fault);
+
+/* ---- reserve.c ---- */
+
+/* Before sessions are recovered: removes the reserve of a daemon that was killed. */
+void sqlite_reserve_start(struct backend_env *env);
+void sqlite_reserve_stop(struct backend_env *env);
+/* After a call: makes the reserve if it is missing and there is room. On a worker. */
+void sqlite_reserve_keep(struct backend_env *env);
+
+/* Before a call that needs room: gives back what the session can, if the disk has been found full. */
+void sqlite_expect_room(struct backend_session *session);
+/* After a call that has failed. True: the disk was full, and may have room now. */
+bool sqlite_make_room(struct backend_session *session);
+/* The same; waits a moment for the logs of other sessions. */
+bool sqlite_await_room(struct backend_session *session);
+
+/* Of the monotonic clock. */
+int64_t sqlite_now_ms(void);
+/* True, for one thread, if so long has gone by since it was last true. */
+bool sqlite_is_time(atomic_int_fast64_t *last, int64_t ms);
+static inline bool sqlite_means_full(int system)
+{
+        return system == ENOSPC || system == EDQUOT;
+}
+/* A call has found the disk full: tells the operator, asks for all sessions to be tidied. */
+void sqlite_disk_full(struct backend_env *env);
 
 /* ---- file.c ---- */
 

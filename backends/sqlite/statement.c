@@ -562,7 +562,7 @@ int sqlite_fault(struct backend_session *session, int rc, const char *doing, str
                                   : sqlite3_errstr(rc);
         char detail[128] = "";
 
-        session->disk_full |= (rc & 0xff) == SQLITE_FULL;
+        session->disk_full |= (rc & 0xff) == SQLITE_FULL || sqlite_means_full(system);
         if (!slice_is_utf8(slice_of(why))) /* it may quote the schema of a hostile file */
                 why = sqlite3_errstr(rc);
         if (system && error == BACKEND_E_STORAGE)

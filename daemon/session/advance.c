@@ -8,6 +8,7 @@
 #include "load.h"
 #include "opening.h"
 #include "queue.h"
+#include "tidy.h"
 #include "unsynced.h"
 
 enum { CONFIRM_MS = 250 };
@@ -93,6 +94,7 @@ static void advance(struct session *session)
         switch (session->state) {
         case SESSION_CLOSED:
                 lent_forget(session);
+                tidy_end(session);
                 if (!openings_load(session))
                         session_free(session);
                 break;
@@ -140,6 +142,7 @@ void sessions_init(struct sessions *sessions)
         link_init(&sessions->list);
         link_init(&sessions->woken);
         link_init(&sessions->held);
+        link_init(&sessions->untidy);
         sessions->advance = sessions_advance;
 }
 
@@ -160,6 +163,7 @@ void sessions_stop(struct sessions *sessions)
 void sessions_deinit(struct sessions *sessions)
 {
         timer_stop(sessions->timers, &sessions->confirming);
+        timer_stop(sessions->timers, &sessions->tidy);
         while (!link_empty(&sessions->list))
                 session_free(LINK_OF(sessions->list.next, struct session, link));
 }

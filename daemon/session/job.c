@@ -148,13 +148,14 @@ bool session_job_submit(struct session_job *job)
                 job->sync = session->n_unsynced > 0 || session->outage_since;
                 session->sync_wanted = false;
         }
-        if (is_empty(job) && job->n_dirty[0] + job->n_dirty[1] == 0 && !job->sync) {
+        if (is_empty(job) && job->n_dirty[0] + job->n_dirty[1] == 0 && !job->sync && !session->tidying) {
                 session_job_free(job);
                 return false;
         }
+        job->tidy = session->tidying && !job->delete;
         session->job = job;
-        job->task.writes =
-                job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync || job->delete;
+        job->task.writes = job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync ||
+                           job->tidy || job->delete;
         session_start_task(session, &job->task, session_job_run, session_job_finish, job->since_ms);
         if (job->delete)
                 session->stored = NULL; /* the worker is about to free it */

@@ -47,6 +47,7 @@ struct session_job {
         bool has_states;   /* a further write of states waits for the next job */
         enum durability durability;
         bool sync;
+        bool tidy;
         size_t n_stored;   /* writes that are committed */
         uint64_t since_ms; /* when the first of its requests came */
 

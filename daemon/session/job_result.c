@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "ending.h"
+#include "tidy.h"
 #include "unsynced.h"
 #include "watch.h"
 
@@ -291,6 +292,8 @@ void session_job_finish(struct session_task *task)
         answer_reads(job);
         answer_writes(job);
         unsynced_take(job);
+        if (job->tidy)
+                tidy_end(session);
         if (job->write_error || !is_deleted(job) || job->dirty_error)
                 doubt(session);
         if (job->delete)

@@ -1,7 +1,7 @@
 /*
  * The job on its worker, in this order: row times that the cache had to give up, reads, writes (one
- * transaction), a sync, a deletion. What the backend's callbacks hand over is borrowed for the call, so it is
- * copied.
+ * transaction), a sync, tidying, a deletion. What the backend's callbacks hand over is borrowed for the call,
+ * so it is copied.
  */
 
 #include "job.h"
@@ -147,6 +147,7 @@ static void read_all(struct session_job *job)
 void session_job_run(struct job *base)
 {
         struct session_job *job = (struct session_job *)base;
+        struct fault ignored;
 
         store_dirty(job);
         read_all(job);
@@ -159,6 +160,8 @@ void session_job_run(struct job *base)
         }
         if (job->sync)
                 job->sync_error = job->backend->sync(job->task.stored, &job->sync_fault);
+        if (job->tidy)
+                job->backend->tidy(job->task.stored, &ignored);
         if (job->delete)
                 job->delete_error =
                         job->backend->remove(job->task.stored, job->delete->remove_peers, &job->write_fault);

@@ -70,7 +70,8 @@ static void take_from_lanes(struct session *session, struct session_job *job)
 
 static bool has_work(const struct session *session)
 {
-        return !lanes_empty(session) || session->n_dirty[0] + session->n_dirty[1] > 0 || session->sync_wanted;
+        return !lanes_empty(session) || session->n_dirty[0] + session->n_dirty[1] > 0 ||
+               session->sync_wanted || session->tidying;
 }
 
 bool queue_run(struct session *session)

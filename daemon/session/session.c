@@ -52,6 +52,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         link_init(&session->handles);
         link_init(&session->openings);
         link_init(&session->held);
+        link_init(&session->untidy);
         link_init(&session->lanes);
         link_init(&session->loans);
         link_init(&session->late);
@@ -109,6 +110,7 @@ void session_free(struct session *session)
         tdelete(session, &sessions->tree, compare);
         link_remove(&session->link);
         link_remove(&session->woken);
+        link_remove(&session->untidy);
         sessions->count--;
         free((char *)session->name.data);
         free(session);

@@ -58,6 +58,7 @@ struct session {
         bool close_wanted;   /* it has no handles: it is closed when nothing is left to do */
         bool in_doubt;       /* content and owner must be confirmed before the next use */
         bool confirm_wanted; /* confirm now, even if no request waits for it */
+        bool tidying;        /* tidy.c's: tidy it in the next job */
         bool overdue;        /* the job under way has missed its deadline */
         bool overdue_told;   /* and all that waited for it have been answered */
         bool sync_wanted;    /* sync in the next job */
@@ -77,6 +78,7 @@ struct session {
         size_t n_watching;
         struct link openings;   /* opening.c's */
         struct link held;       /* sessions->held */
+        struct link untidy;     /* sessions->untidy */
         struct fault *held_by;  /* held.c's */
         struct link loans;      /* lent.c */
         uint64_t lent_until_ms; /* lent.c: of the loop's clock. Until then, clients that are not watched may
@@ -122,6 +124,10 @@ struct sessions {
         size_t count;
         struct link woken;       /* sessions for sessions_advance() */
         struct link held;        /* those that others hold: held.c */
+        struct link untidy;      /* those that the round of tidy.c has still to reach */
+        size_t n_tidying;        /* sessions */
+        bool tidy_wanted;        /* another round */
+        struct timer tidy;       /* until the next round may begin */
         struct timer confirming; /* looks for sessions in doubt that nobody asks for */
         bool stopping;           /* closes each as soon as it has no handles */
         bool draining;           /* drain.h */

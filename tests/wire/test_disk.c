@@ -17,10 +17,10 @@
 #include "../support/wire.h"
 
 /* False: not possible here, and the test says that it is skipped. */
-static bool mount_small(const char *path, const char *size)
+static bool mount_small(const char *path)
 {
         if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
-            mount("tmpfs", path, "tmpfs", 0, size) == 0)
+            mount("tmpfs", path, "tmpfs", 0, "size=2m,mode=0700") == 0)
                 return true;
         test_skipped("a full file system", strerror(errno));
         return false;
@@ -60,7 +60,7 @@ START_TEST(a_full_disk_loses_nothing_and_heals)
         TEST_FREED char *data = test_format("%s/small", cwd);
         TEST_FREED char *spare = test_format("%s/ballast", data);
         ck_assert_int_eq(mkdir(data, 0700), 0);
-        if (!mount_small(data, "size=2m,mode=0700")) {
+        if (!mount_small(data)) {
                 rmdir(data);
                 return;
         }
@@ -105,7 +105,7 @@ START_TEST(a_small_session_does_not_fill_the_disk)
         ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
         TEST_FREED char *data = test_format("%s/small", cwd);
         ck_assert_int_eq(mkdir(data, 0700), 0);
-        if (!mount_small(data, "size=2m,mode=0700")) {
+        if (!mount_small(data)) {
                 rmdir(data);
                 return;
         }
@@ -120,93 +120,6 @@ START_TEST(a_small_session_does_not_fill_the_disk)
         }
         umount(data);
         rmdir(data);
-}
-END_TEST
-
-/* ---- many small sessions ---- */
-
-enum { SESSIONS = 12, PEERS = 150 };
-
-struct small {
-        char *data;
-        bool mounted;
-};
-#define SMALL __attribute__((cleanup(small_end))) struct small
-
-/* A data directory on a small disk. */
-static struct small small_begin(void)
-{
-        struct small small = { 0 };
-        char cwd[4096];
-
-        ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
-        small.data = test_format("%s/small", cwd);
-        ck_assert_int_eq(mkdir(small.data, 0700), 0);
-        small.mounted = mount_small(small.data, "size=6m,mode=0700");
-        return small;
-}
-
-static void small_end(const struct small *small)
-{
-        if (small->mounted)
-                umount(small->data);
-        rmdir(small->data);
-        free(small->data);
-}
-
-/* Rows enough that the file has to grow when its log goes back to it. */
-static void put_peers(struct wire *c, int s)
-{
-        for (int i = 0; i < PEERS; i += 10) {
-                char rows[1024];
-                int n = 0;
-
-                for (int j = i; j < i + 10; j++)
-                        n += snprintf(rows + n, sizeof(rows) - (size_t)n, "%s[%d, %d, 'user', 'n%030d', nil]",
-                                      n ? ", " : "", j + 1, j, j);
-                expect(c, "nil", "update_peers(%d, [%s])", s, rows);
-        }
-}
-
-static void expect_peers(struct wire *c, int s)
-{
-        for (int i = 0; i < PEERS; i += 7) {
-                TEST_FREED char *expected = test_format("[%d, %d, ...]", i + 1, i);
-
-                expect(c, expected, "get_peer_by_id(%d, %d)", s, i + 1);
-        }
-}
-
-static void open_all(struct wire *c, int sessions[SESSIONS])
-{
-        for (int i = 0; i < SESSIONS; i++)
-                sessions[i] = wire_open(c, "'s%d', {}", i);
-}
-
-/* What they hold is 600 KiB; they write ten times what the disk has room for. */
-START_TEST(small_sessions_do_not_fill_the_disk)
-{
-        SMALL small = small_begin();
-        int sessions[SESSIONS];
-
-        if (!small.mounted)
-                return;
-        {
-                DAEMON d = daemon_start(.data = small.data);
-                CLIENT c = wire_connect(d);
-
-                open_all(c, sessions);
-                for (int i = 0; i < SESSIONS; i++)
-                        put_peers(c, sessions[i]);
-                for (int n = 0; n < 250; n++)
-                        for (int i = 0; i < SESSIONS; i++)
-                                expect(c, "nil", "update_peers(%d, [[%d, %d, 'user', 'x%d', nil]])",
-                                       sessions[i], 1000, n, n);
-                for (int i = 0; i < SESSIONS; i++) {
-                        expect_peers(c, sessions[i]);
-                        expect(c, "[1000, 249, ...]", "get_peer_by_id(%d, 1000)", sessions[i]);
-                }
-        }
 }
 END_TEST
 
@@ -239,7 +152,6 @@ int main(void)
         const TTest *const tests[] = {
                 a_full_disk_loses_nothing_and_heals,
                 a_small_session_does_not_fill_the_disk,
-                small_sessions_do_not_fill_the_disk,
                 a_file_that_cannot_grow_loses_nothing,
                 NULL,
         };
