@@ -64,6 +64,8 @@ static int export_file(const struct ctl *ctl, const char *text)
         if (fd < 0)
                 return ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
         code = export_to(ctl, fd, ctl->output, text);
+        if (fsync(fd) != 0 && !code) /* --force replaces a file that may be the only one with a key */
+                code = ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
         if (close(fd) != 0 && !code)
                 code = ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
         if (!code && (ctl->force ? rename(path, ctl->output) : link(path, ctl->output)) != 0)

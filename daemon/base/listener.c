@@ -63,6 +63,22 @@ static int lock_file(const char *path)
         return error == EWOULDBLOCK ? -2 : -1;
 }
 
+/* A new directory that is not on the disk takes all its sessions with it in a power cut. */
+static int sync_parent(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+        char *parent = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+        int fd = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        int result = fd < 0 ? -1 : fsync(fd);
+        int error = errno;
+
+        if (fd >= 0)
+                close(fd);
+        free(parent);
+        errno = error;
+        return fd < 0 && error == EACCES ? 0 : result; /* one may make directories where one may not look */
+}
+
 /* mkdir -p, 0700. */
 static int make_directories(const char *path)
 {
@@ -70,11 +86,14 @@ static int make_directories(const char *path)
         int result = copy ? 0 : -1;
 
         for (char *at = copy; copy && at; at++) {
+                bool made;
+
                 at = strchr(at + 1, '/');
                 if (at)
                         *at = '\0';
-                result = mkdir(copy, 0700) == 0 || errno == EEXIST ? 0 : -1;
-                if (!at)
+                made = mkdir(copy, 0700) == 0;
+                result = made ? sync_parent(copy) : errno == EEXIST ? 0 : -1;
+                if (!at || (made && result < 0))
                         break;
                 *at = '/';
         }

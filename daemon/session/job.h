@@ -52,7 +52,7 @@ struct session_job {
         uint64_t since_ms; /* when the first of its requests came */
 
         int dirty_error, read_error, write_error, sync_error, delete_error;
-        struct fault dirty_fault, read_fault, write_fault, sync_fault;
+        struct fault dirty_fault, read_fault, write_fault, sync_fault, delete_fault;
 };
 
 struct session_job *session_job_new(struct session *session); /* NULL: no memory */

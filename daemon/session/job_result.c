@@ -216,7 +216,7 @@ static void log_faults(const struct session_job *job)
         if (!is_stored(job))
                 log_writes_failed(job);
         if (!is_deleted(job))
-                log_fault(session, LOG_ERROR, "it was not deleted", job->write_fault.text);
+                log_fault(session, LOG_ERROR, "it was not deleted", job->delete_fault.text);
         if (job->read_error)
                 log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
 }
@@ -248,7 +248,7 @@ static void log_deleted(const struct session_job *job, const struct client *clie
         log_write(session->sessions->log, job->delete_error ? LOG_ERROR : LOG_INFO, "%s deleted by %s%s%s",
                   session_describe(session, what),
                   client ? client_describe(client, who) : "a client that has gone",
-                  job->delete_error ? ": " : "", job->delete_error ? job->write_fault.text : "");
+                  job->delete_error ? ": " : "", job->delete_error ? job->delete_fault.text : "");
 }
 
 /* The client that asked for it gets the answer. If that is success, there is no `ended` for its handle. */
@@ -262,7 +262,7 @@ static void finish_delete(struct session_job *job)
         if (is_deleted(job))
                 log_deleted(job, client);
         if (job->delete_error && op->request.is_open)
-                answer_fault(&op->request, job->delete_error, &job->write_fault);
+                answer_fault(&op->request, job->delete_error, &job->delete_fault);
         else if (op->request.is_open)
                 answer_nil(&op->request);
         op_free(op);
@@ -275,8 +275,10 @@ static void finish_delete(struct session_job *job)
 /* The message of the fault if another host owns the session, else NULL. */
 static const char *fenced(const struct session_job *job)
 {
-        if (job->write_error == BACKEND_E_FENCED || job->delete_error == BACKEND_E_FENCED)
+        if (job->write_error == BACKEND_E_FENCED)
                 return job->write_fault.text;
+        if (job->delete_error == BACKEND_E_FENCED)
+                return job->delete_fault.text;
         return job->dirty_error == BACKEND_E_FENCED ? job->dirty_fault.text : NULL;
 }
 

@@ -164,5 +164,5 @@ void session_job_run(struct job *base)
                 job->backend->tidy(job->task.stored, &ignored);
         if (job->delete)
                 job->delete_error =
-                        job->backend->remove(job->task.stored, job->delete->remove_peers, &job->write_fault);
+                        job->backend->remove(job->task.stored, job->delete->remove_peers, &job->delete_fault);
 }

@@ -14,6 +14,7 @@
 
 #include "../../client-lib/gram.h"
 #include "../support/client.h"
+#include "../support/command.h"
 #include "../support/daemon.h"
 #include "../support/program.h"
 
@@ -411,6 +412,38 @@ START_TEST(writes_a_file_that_only_its_owner_reads)
 }
 END_TEST
 
+/* With --force, the file that is replaced may be the only one with a key. */
+START_TEST(a_file_that_is_not_on_the_disk_is_not_written)
+{
+        static const char library[] = "#include <errno.h>\n"
+                                      "int fsync(int fd) { (void)fd; errno = EIO; return -1; }\n";
+
+        if (getenv("SANITIZE") && *getenv("SANITIZE")) {
+                test_skipped("a sync that fails", "a program without a sanitizer");
+                return;
+        }
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+        TEST_FREED char *here = getcwd(NULL, 0);
+        TEST_FREED char *preload = test_format("%s/failing.so", here);
+
+        test_write_file("failing.c", library, strlen(library));
+        free(command("%s -shared -fPIC -o failing.so failing.c", getenv("CC") ? getenv("CC") : "cc"));
+        test_write_file("secret", "the only one", 12);
+        setenv("LD_PRELOAD", preload, 1);
+        RUN failed = gramctl("", "export", "anna", "--output", "secret", "--force");
+        unsetenv("LD_PRELOAD");
+        TEST_FREED char *text = test_read_file("secret", NULL);
+
+        expect_failed(&failed, 1, strerror(EIO));
+        ck_assert_str_eq(text, "the only one");
+        test_remove("secret");
+        test_remove("failing.c");
+        test_remove("failing.so");
+        gram_free(string);
+}
+END_TEST
+
 /* Runs gramctl on a terminal, types `typed` once it shows `prompt`, returns all that the terminal showed. */
 static char *run_on_terminal(const char *prompt, const char *typed, const char *const *arguments, int *status)
 {
@@ -495,5 +528,6 @@ int main(void)
                                     names_who_holds_a_session, prints_statistics, moves_a_session,
                                     imports_other_formats, never_quotes_a_string_it_refuses,
                                     keeps_another_key_unless_told, writes_a_file_that_only_its_owner_reads,
+                                    a_file_that_is_not_on_the_disk_is_not_written,
                                     does_not_show_a_string_on_a_terminal, examples_run, NULL });
 }
