@@ -30,6 +30,7 @@ enum backend_error {
         BACKEND_E_UNSYNCED = -10, /* it has happened, but a power cut may undo it */
 };
 
+enum { BACKEND_REMEMBERED = 16 };    /* batches; see `remembers` */
 enum { BACKEND_STATES_MAX = 65536 }; /* update states of one session; more is BACKEND_E_TOO_LARGE */
 
 /* BACKEND_E_BUSY: the daemon on another machine that owns the session. */
@@ -93,6 +94,9 @@ struct opened {
         int64_t fence;
         int64_t lent_ms; /* clients of this daemon's former start may rely on leases for so long; 0: there are
                             none */
+        uint8_t *remembered; /* the bytes of CHANGE_REMEMBERED, one after the other, the oldest first;
+                                malloc'ed, the caller's to free */
+        size_t n_remembered;
         bool keeps_address; /* the dialect has columns for address and port: they follow the data centre */
 };
 
@@ -144,6 +148,7 @@ struct change {
                 CHANGE_STATES_GONE, /* deletes; a state that is not stored is no error */
                 CHANGE_PEER_TIMES,  /* raises last_update_on of stored rows, never lowers it */
                 CHANGE_NAME_TIMES,  /* the same for all rows of the peer in the usernames table */
+                CHANGE_REMEMBERED,  /* stores these bytes of the daemon with the batch; one in a batch */
         } kind;
         union {
                 struct {
@@ -158,6 +163,7 @@ struct change {
                         int64_t id;
                         int64_t last_update_on;
                 } * times;
+                struct slice remembered;
         };
         size_t n;
 };
@@ -184,6 +190,11 @@ enum durability {
 struct backend {
         const char *name; /* as in `open`'s option `backend` */
         bool ephemeral;   /* nothing is stored: a session ends with its last handle, after its linger */
+        /*
+         * It stores the bytes of CHANGE_REMEMBERED of the last BACKEND_REMEMBERED batches, and returns them
+         * when the session is opened after the death of the daemon. False: it gets no such change.
+         */
+        bool remembers;
         const struct option *options; /* ends with a row whose name is NULL. NULL: it has none */
 
         /*

@@ -161,6 +161,10 @@ const struct extra_table extra_tables[EXTRA_COUNT] = {
         [EXTRA_NILS] = { "gramd_update_state_nil", "id, parts",
                          "CREATE TABLE gramd_update_state_nil (id INTEGER PRIMARY KEY,"
                          " parts INTEGER NOT NULL)" },
+        /* `place`: the number modulo how many are kept. `at`: unix seconds. */
+        [EXTRA_REMEMBERED] = { "gramd_remembered", "place, number, at, writes",
+                               "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY,"
+                               " number INTEGER NOT NULL, at INTEGER NOT NULL, writes BLOB NOT NULL)" },
 };
 
 const struct names_layout extra_names = { "gramd_usernames", "username", "peer_id", "last_update_on", false };

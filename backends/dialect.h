@@ -64,12 +64,13 @@ extern const struct library libraries[];
 
 /* The tables that gramd adds to a file when it needs them, and drops when they are empty. */
 enum extra {
-        EXTRA_FIELDS, /* identity fields that have no column, or that their column cannot hold */
-        EXTRA_PEERS,  /* the same for parts of peers */
-        EXTRA_NAMES,  /* usernames, where the library keeps none apart */
-        EXTRA_STATES, /* update states, where the library keeps none */
-        EXTRA_ZERO,   /* a peer with id 0, where the library uses row 0 otherwise */
-        EXTRA_NILS,   /* which parts of a state are nil, where the library needs numbers */
+        EXTRA_FIELDS,     /* identity fields that have no column, or that their column cannot hold */
+        EXTRA_PEERS,      /* the same for parts of peers */
+        EXTRA_NAMES,      /* usernames, where the library keeps none apart */
+        EXTRA_STATES,     /* update states, where the library keeps none */
+        EXTRA_ZERO,       /* a peer with id 0, where the library uses row 0 otherwise */
+        EXTRA_NILS,       /* which parts of a state are nil, where the library needs numbers */
+        EXTRA_REMEMBERED, /* the daemon's memory of the last writes */
         EXTRA_COUNT,
 };
 

@@ -103,11 +103,13 @@ extern const char *const wire_error_names[WIRE_ERROR_COUNT];
 /* Limits. The answer to `hello` has a daemon's own: the first three are its defaults, the depth is fixed. */
 enum {
         LIMIT_MESSAGE_BYTES = 4 * 1024 * 1024,
-        LIMIT_IN_FLIGHT = 256,   /* unanswered requests of one connection on one session */
-        LIMIT_SESSIONS = 1024,   /* open sessions of one connection */
-        LIMIT_DEPTH = 8,         /* nested arrays and maps of a message */
-        LIMIT_HANDLE = 1 << 20,  /* a handle is 1 to LIMIT_HANDLE - 1 */
-        LIMIT_CLIENT_BYTES = 255 /* of the name in `hello` */
+        LIMIT_IN_FLIGHT = 256,    /* unanswered requests of one connection on one session */
+        LIMIT_SESSIONS = 1024,    /* open sessions of one connection */
+        LIMIT_DEPTH = 8,          /* nested arrays and maps of a message */
+        LIMIT_HANDLE = 1 << 20,   /* a handle is 1 to LIMIT_HANDLE - 1 */
+        LIMIT_CLIENT_BYTES = 255, /* of the name in `hello` */
+        LIMIT_ID_BYTES = 16,      /* of the id in `hello`; exactly */
+        LIMIT_REMEMBERED = 256,   /* writes of one id that a session remembers */
 };
 
 #endif

@@ -338,6 +338,7 @@ static int apply_row(struct backend_session *session, const struct change *chang
                 return set_peer_time(session, change->times[i].id, change->times[i].last_update_on, true,
                                      fault);
         case CHANGE_NAME_TIMES: return set_names_time(session, &change->times[i], fault);
+        case CHANGE_REMEMBERED: return sqlite_store_remembered(session, change->remembered, fault);
         }
         return 0;
 }

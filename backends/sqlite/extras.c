@@ -87,6 +87,7 @@ int sqlite_drop_empty_extras(struct backend_session *session, struct fault *faul
 
         if (error)
                 return error;
+        error = sqlite_forget_remembered(session, fault);
         for (int i = EXTRA_COUNT - 1; !error && i > EXTRA_FIELDS; i--)
                 error = drop_if_empty(session, (enum extra)i, fault);
         if (!error && sqlite_has_extra(session, EXTRA_FIELDS) && !sqlite_has_extra(session, EXTRA_NAMES))

@@ -111,6 +111,16 @@ static int find_library(const struct open_options *options, const struct library
                          options->dialect.data);
 }
 
+static int load_remembered(struct backend_session *session, struct opened *opened, struct fault *fault)
+{
+        struct buffer bytes = { 0 };
+        int error = sqlite_load_remembered(session, &bytes, fault);
+
+        opened->remembered = bytes.data;
+        opened->n_remembered = bytes.len;
+        return error;
+}
+
 /* From a connection to an open session. Nothing is written before everything has been read and checked. */
 static int session_start(struct backend_session *session, struct opened *opened, struct fault *fault)
 {
@@ -126,6 +136,8 @@ static int session_start(struct backend_session *session, struct opened *opened,
                 error = sqlite_migrate_extras(session, &opened->identity, fault);
         if (!error)
                 error = sqlite_load_states(session, &opened->states, &opened->n_states, fault);
+        if (!error)
+                error = load_remembered(session, opened, fault);
         if (error)
                 return error;
         opened->dialect = session->dialect->group;
@@ -247,6 +259,7 @@ static void recover(struct backend_env *env, struct slice name)
         }
         identity_wipe(&opened.identity);
         free(opened.states);
+        free(opened.remembered);
 }
 
 /*
@@ -303,6 +316,7 @@ static int file_start(const struct backend_config *config, const union option_va
 extern const struct backend backend_file;
 const struct backend backend_file = {
         .name = "file",
+        .remembers = true,
         .options = file_options,
         .max_opens = FILE_OPENS_MAX,
         .max_writes = FILE_WRITES_MAX,

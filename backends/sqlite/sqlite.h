@@ -18,6 +18,7 @@
  *     read.c       lookups, scans, counts, states
  *     apply.c      batches
  *     names.c      the part of a batch that replaces usernames
+ *     remembered.c what the daemon remembers of batches
  *     budget.c     bounds on page caches and memory sessions
  */
 
@@ -25,6 +26,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
+#include "../../proto/buffer.h"
 #include "../backend.h"
 #include "../dialect.h"
 
@@ -100,6 +102,7 @@ enum statement {
         STATEMENT_STATE_DELETE,
         STATEMENT_NILS_PUT,
         STATEMENT_NILS_DELETE,
+        STATEMENT_REMEMBER,
         STATEMENT_COUNT,
 };
 
@@ -138,6 +141,8 @@ struct backend_session {
         unsigned extras;           /* 1 << enum extra for each table that exists */
         unsigned committed_extras; /* `extras` when the transaction began */
         size_t n_states;
+        int64_t n_remembered;     /* number of the newest row of gramd_remembered */
+        int64_t found_remembered; /* the same, when the file was opened */
 
         bool had_wal;    /* there was a -wal file before the file was opened */
         bool rollback;   /* the file came with a rollback journal, and gets it back */
@@ -379,6 +384,15 @@ bool sqlite_effect(const struct effects *effects, enum effect_kind kind, struct 
 
 int sqlite_replace_names(struct backend_session *session, const struct peer_names *names,
                          const struct effects *effects, struct fault *fault);
+
+/* ---- remembered.c ---- */
+
+/* Appends what the file has, the oldest first. */
+int sqlite_load_remembered(struct backend_session *session, struct buffer *remembered, struct fault *fault);
+/* Inside a transaction. */
+int sqlite_store_remembered(struct backend_session *session, struct slice remembered, struct fault *fault);
+/* Inside a transaction, before the file is given back. */
+int sqlite_forget_remembered(struct backend_session *session, struct fault *fault);
 
 /* ---- budget.c ---- */
 

@@ -56,6 +56,9 @@ static const char *const templates[STATEMENT_COUNT] = {
         [STATEMENT_STATE_DELETE] = "DELETE FROM $states WHERE id = ?1",
         [STATEMENT_NILS_PUT] = "INSERT OR REPLACE INTO gramd_update_state_nil (id, parts) VALUES (?1, ?2)",
         [STATEMENT_NILS_DELETE] = "DELETE FROM gramd_update_state_nil WHERE id = ?1",
+
+        [STATEMENT_REMEMBER] = "INSERT OR REPLACE INTO gramd_remembered (place, number, at, writes)"
+                               " VALUES (?1, ?2, ?3, ?4)",
 };
 
 /* ---- words ---- */

@@ -40,12 +40,25 @@ static const char *take_features(struct cursor *value, struct client *client)
         return NULL;
 }
 
+static const char *take_id(struct cursor *value, struct client *client)
+{
+        struct slice id;
+
+        if (!cursor_bin(value, LIMIT_ID_BYTES, &id) || id.len != LIMIT_ID_BYTES)
+                return "a bin of 16 bytes";
+        client->caller.known = true;
+        client->caller.uid = (uint32_t)client->credentials.uid;
+        memcpy(client->caller.id, id.data, LIMIT_ID_BYTES);
+        return NULL;
+}
+
 static const struct {
         const char *key;
         const char *(*take)(struct cursor *value, struct client *client);
 } announcements[] = {
         { "client", take_client },
         { "features", take_features },
+        { "id", take_id },
 };
 
 /* Ignores unknown keys: a newer client may announce more. */
@@ -114,9 +127,10 @@ void method_hello(struct call *call)
         pack_cstr(out, "default_backend");
         pack_cstr(out, config->backend);
         pack_cstr(out, "features");
-        pack_array(out, 2);
+        pack_array(out, 3);
         pack_cstr(out, "leave");
         pack_cstr(out, "lease");
+        pack_cstr(out, "id");
         answer_end(&call->request);
 }
 

@@ -401,7 +401,10 @@ static void store_rows(struct call *call, struct incoming *incoming, uint8_t *ki
                 return;
         }
         if (incoming->n_new + incoming->n_timed == 0 && may_compare) {
-                answer_repeats(call, incoming);
+                if (remembered_at_once(call->session, call->client, &call->request, call->frame))
+                        answer_repeats(call, incoming);
+                else
+                        answer_no_memory(&call->request);
                 return;
         }
         op = call_defer(call, OP_WRITE,

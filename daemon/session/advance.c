@@ -143,6 +143,7 @@ void sessions_init(struct sessions *sessions)
         link_init(&sessions->woken);
         link_init(&sessions->held);
         link_init(&sessions->untidy);
+        remembered_closed_init(&sessions->remembered);
         sessions->advance = sessions_advance;
 }
 
@@ -166,4 +167,5 @@ void sessions_deinit(struct sessions *sessions)
         timer_stop(sessions->timers, &sessions->tidy);
         while (!link_empty(&sessions->list))
                 session_free(LINK_OF(sessions->list.next, struct session, link));
+        remembered_closed_deinit(&sessions->remembered);
 }

@@ -9,6 +9,7 @@
 #include "../base/timers.h"
 #include "../config/access.h"
 #include "../wire/connection.h"
+#include "remembered.h"
 
 struct handle;
 struct log;
@@ -42,6 +43,7 @@ struct client {
         struct link openings; /* not yet answered; opening.c's */
         size_t n_openings;
 
+        struct caller caller; /* as whom it repeats writes */
         bool leaves;          /* it has announced the feature `leave` */
         bool takes_lease;     /* the feature `lease`: the answer to its `open` has the lease */
         bool is_owed_changes; /* one of its handles is; watch.c's */

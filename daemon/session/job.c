@@ -34,6 +34,7 @@ void session_job_free(struct session_job *job)
         free(job->usernames);
         free(job->changes);
         free(job->effects);
+        buffer_deinit(&job->remembered);
         arena_deinit(&job->arena);
         free(job);
 }
@@ -102,7 +103,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         struct change *grown;
 
         if (op->kind == OP_DELETE) {
-                if (!is_empty(job))
+                if (!is_empty(job) || !remembered_begin(op))
                         return false;
                 take_op(job, op);
                 job->delete = op;
@@ -111,13 +112,15 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         /* A write of states is prepared from the stored states: a job has one such write at most. */
         if (job->delete || (is_states && job->has_states))
                 return false;
-        grown = array_grow(job->changes, job->n_changes + 1, &job->changes_cap, sizeof(struct change));
+        grown = array_grow(job->changes, job->n_changes + 2, &job->changes_cap, sizeof(struct change));
         if (!grown)
                 return false;
         job->changes = grown;
         if (!job->has_identity && !identity_copy(&job->next, &job->task.session->identity))
                 return false;
         job->has_identity = true;
+        if (!remembered_begin(op))
+                return false;
         if (!prepare(job, op))
                 return true;
         move_op(job, op, &job->writes);
@@ -137,6 +140,14 @@ bool session_job_submit(struct session_job *job)
         if (job->fields)
                 job->changes[job->n_changes++] = (struct change){
                         .kind = CHANGE_IDENTITY, .fields = job->fields, .identity = &job->next, .n = 1
+                };
+        if (job->n_changes > 0 && job->backend->remembers)
+                remembered_pack(&job->writes, &job->remembered);
+        if (job->remembered.len > 0 && !job->remembered.failed)
+                job->changes[job->n_changes++] = (struct change){
+                        .kind = CHANGE_REMEMBERED,
+                        .remembered = { (const char *)job->remembered.data, job->remembered.len },
+                        .n = 1,
                 };
         for (int names = 0; names < 2 && !session->outage_since; names++) {
                 job->dirty[names] = session->dirty[names];

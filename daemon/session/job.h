@@ -41,6 +41,7 @@ struct session_job {
         size_t n_changes, changes_cap;
         struct noted *effects;
         size_t n_effects, effects_cap;
+        struct buffer remembered; /* of its writes, for the backend */
         struct identity next;
         unsigned fields;   /* that the job changes */
         bool has_identity; /* `next` is a copy of the session's identity */

@@ -175,6 +175,7 @@ static void answer_writes(struct session_job *job)
                         continue;
                 }
                 job->n_stored++;
+                op->stored = true;
                 if (op->write.has_change) {
                         take_effects(job, op, &effect, &changed);
                         take_change(session, op, &changed);
@@ -261,6 +262,7 @@ static void finish_delete(struct session_job *job)
 
         if (is_deleted(job))
                 log_deleted(job, client);
+        op->stored = !job->delete_error;
         if (job->delete_error && op->request.is_open)
                 answer_fault(&op->request, job->delete_error, &job->delete_fault);
         else if (op->request.is_open)

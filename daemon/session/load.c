@@ -43,6 +43,7 @@ static void load_finish(struct session_task *task)
                 session->stored = load->stored;
                 session->created_untold = load->opened.created;
                 session_take(session, &load->opened);
+                remembered_load(session, &load->opened);
                 lent_keep_all(session, load->opened.lent_ms);
                 session_move(session, SESSION_OPEN);
                 counters_add(session->sessions->counters, COUNT_SESSIONS_OPENED, 1);
@@ -50,6 +51,7 @@ static void load_finish(struct session_task *task)
         load->loaded(session, load->error, &load->fault);
         identity_wipe(&load->opened.identity);
         free(load->opened.states);
+        free(load->opened.remembered);
         free(load);
 }
 

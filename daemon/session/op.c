@@ -1,6 +1,7 @@
 /* Lanes and the operations in them. */
 
 #include "op.h"
+#include "client.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -114,6 +115,8 @@ struct op *op_new(struct lane *lane, int64_t handle_number, struct request *requ
         op->handle_number = handle_number;
         op->arrived_ms = timers_now(lane->session->sessions->timers);
         link_init(&op->link);
+        if (op_changes(op) && !request->is_notification)
+                op->caller = lane->client->caller;
         request_defer(request, &op->request, size + answer);
         lane->n_ops++;
         lane->n_writes += op_changes(op);
@@ -138,6 +141,7 @@ void op_free(struct op *op)
         struct lane *lane = op->lane;
 
         assert(!op->request.is_open);
+        remembered_end(op);
         link_remove(&op->link);
         lane->n_ops--;
         lane->n_writes -= op_changes(op);

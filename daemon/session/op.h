@@ -10,6 +10,7 @@
  */
 
 #include "../wire/answer.h"
+#include "remembered.h"
 #include "session.h"
 
 struct client;
@@ -105,8 +106,12 @@ struct op {
                 bool remove_peers;
         };
         size_t n_bytes;
-        uint64_t arrived_ms; /* of the loop's clock */
+        uint64_t arrived_ms;  /* of the loop's clock */
+        struct caller caller; /* of a write: as whom it may be repeated */
         /* set by its job: */
+        bool begun;      /* remembered.c's */
+        bool stored;     /* the write is done, whatever its request has been answered */
+        uint32_t digest; /* remembered.c's */
         size_t first_match;
         size_t n_found;
         struct counts counts;

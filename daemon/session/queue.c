@@ -46,6 +46,14 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
                         return;
                 if (unsynced_refuses(lane->session, op))
                         continue;
+                if (op_changes(op)) {
+                        enum repeat repeat = remembered_repeats(op);
+
+                        if (repeat == REPEAT_UNDER_WAY)
+                                return;
+                        if (repeat == REPEAT_ANSWERED)
+                                continue;
+                }
                 is_change = op_changes(op); /* before it is added: adding may answer and free it */
                 if (is_change ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
                         return;

@@ -87,6 +87,7 @@ static void unload(struct session *session)
         if (session->cache)
                 cache_drop(session->cache);
         session->cache = NULL;
+        remembered_close(session);
         session->stored = NULL;
         session->close_wanted = session->in_doubt = session->confirm_wanted = false;
         session->sync_wanted = session->created_untold = false;

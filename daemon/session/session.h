@@ -29,6 +29,7 @@
 #include "../base/timers.h"
 #include "../cache/cache.h"
 #include "../config/config.h"
+#include "remembered.h"
 #include "states.h"
 #include "storage.h"
 
@@ -72,6 +73,7 @@ struct session {
         int64_t fence;
         bool keeps_address;
         struct cache *cache;
+        struct remembered *remembered; /* remembered.c's; NULL: nothing yet */
 
         struct link handles;
         size_t n_handles;
@@ -122,15 +124,16 @@ struct sessions {
         void *tree;                                 /* by storage and name */
         struct link list;
         size_t count;
-        struct link woken;       /* sessions for sessions_advance() */
-        struct link held;        /* those that others hold: held.c */
-        struct link untidy;      /* those that the round of tidy.c has still to reach */
-        size_t n_tidying;        /* sessions */
-        bool tidy_wanted;        /* another round */
-        struct timer tidy;       /* until the next round may begin */
-        struct timer confirming; /* looks for sessions in doubt that nobody asks for */
-        bool stopping;           /* closes each as soon as it has no handles */
-        bool draining;           /* drain.h */
+        struct remembered_closed remembered; /* of sessions that are closed */
+        struct link woken;                   /* sessions for sessions_advance() */
+        struct link held;                    /* those that others hold: held.c */
+        struct link untidy;                  /* those that the round of tidy.c has still to reach */
+        size_t n_tidying;                    /* sessions */
+        bool tidy_wanted;                    /* another round */
+        struct timer tidy;                   /* until the next round may begin */
+        struct timer confirming;             /* looks for sessions in doubt that nobody asks for */
+        bool stopping;                       /* closes each as soon as it has no handles */
+        bool draining;                       /* drain.h */
 };
 
 struct session *sessions_find(struct sessions *sessions, const struct storage *storage, struct slice name);

@@ -170,6 +170,7 @@ void answer_nil(struct request *request)
 
 void answer_detail(struct request *request, enum wire_error error, struct slice detail, const char *text)
 {
+        request->outcome = (uint8_t)(error + 1);
         message_write_error(out_of(request), request->id, wire_error_names[error], slice_of(text), detail);
         finish(request, wire_error_names[error]);
 }

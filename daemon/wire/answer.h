@@ -30,7 +30,8 @@ struct request {
         size_t answer_at;     /* where its answer begins in the connection's buffer */
         uint32_t id;
         bool is_notification;
-        bool is_open; /* not answered yet */
+        bool is_open;    /* not answered yet */
+        uint8_t outcome; /* of the answer: 0, or its enum wire_error plus one */
 };
 
 /* What a client sent, as text for an error message: cut, and without control characters. */

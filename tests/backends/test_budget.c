@@ -66,6 +66,7 @@ static void leave(struct storage *other)
                 storage_close(other);
         identity_wipe(&other->opened.identity);
         free(other->opened.states);
+        free(other->opened.remembered);
         free(other->effects);
 }
 

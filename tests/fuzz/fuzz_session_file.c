@@ -131,6 +131,7 @@ static int serve(const char *dialect, bool create)
         }
         identity_wipe(&opened.identity);
         free(opened.states);
+        free(opened.remembered);
         return result;
 }
 

@@ -232,6 +232,8 @@ static const struct {
         { "LIMIT_DEPTH", LIMIT_DEPTH, "| ", " (`max_depth`) |", 1 },
         { "LIMIT_HANDLE", 20, "an integer from 1 to 2", "−1 that `open` returns", 1 },
         { "LIMIT_CLIENT_BYTES", LIMIT_CLIENT_BYTES, "`client`, at most ", " bytes, names the client", 1 },
+        { "LIMIT_ID_BYTES", LIMIT_ID_BYTES, "`id` has ", " bytes", 1 },
+        { "LIMIT_REMEMBERED", LIMIT_REMEMBERED, "remembers the last ", " writes of each `id`", 1 },
 };
 _Static_assert(LIMIT_HANDLE == 1 << 20, "the text writes it as a power");
 
@@ -273,6 +275,8 @@ START_TEST(limits_are_the_same)
                 { "8 (`max_depth`)", "9 (`max_depth`)" },
                 { "from 1 to 2²⁰−1", "from 1 to 2²¹−1" },
                 { "at most 255 bytes, names the client", "at most 256 bytes, names the client" },
+                { "`id` has 16 bytes", "`id` has 15 bytes" },
+                { "remembers the last 256 writes", "remembers the last 255 writes" },
                 { "| open sessions of one connection |", "| more | 1 (`max_more`) | x |\n| open sessions |" },
         };
         TEST_FREED char *text = source_file("PROTOCOL.md");

@@ -145,6 +145,7 @@ static void forget_opened(struct storage *storage)
 {
         identity_wipe(&storage->opened.identity);
         free(storage->opened.states);
+        free(storage->opened.remembered);
         storage->opened = (struct opened){ 0 };
 }
 
