@@ -101,7 +101,7 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
         if (!request)
                 return;
         session = request->call.session;
-        request_give_slot_back(request);
+        request_forget(request);
         if (request->completed) {
                 if (link_empty(&request->to_call))
                         request_free(request);

@@ -103,7 +103,7 @@ static void client_destroy(struct gram_client *client)
         for (size_t i = 0; i < sizeof(client->paths) / sizeof(*client->paths); i++)
                 free(client->paths[i]);
         free(client->name);
-        free(client->slots);
+        free(client->awaited);
         buffer_deinit(&client->in);
         buffer_deinit(&client->out);
         free(client);
@@ -135,7 +135,8 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
         gram_client_set_timeout(client, options->timeout_ms);
         failure_set(&client->last, GRAM_OK, "no error");
         client->name = strdup(options->client ? options->client : program_invocation_short_name);
-        if (!client->name || !paths_init(client, options->socket) || !descriptors_init(client)) {
+        if (!client->name || !client_take_id(client) || !paths_init(client, options->socket) ||
+            !descriptors_init(client)) {
                 client_destroy(client);
                 return NULL;
         }

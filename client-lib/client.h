@@ -31,8 +31,6 @@ enum {
         TIMEOUT_DEFAULT_MS = 30000,
         OUT_HIGH_BYTES = 256 * 1024, /* of client->out; further requests wait in their lanes */
         HANDLE_BUCKETS = 256,
-        SLOT_BITS = 20, /* low bits of a message id: the slot's number; the high bits count its uses */
-        SLOTS_MAX = (1 << SLOT_BITS) - 1,
         VERDICT_RETRY = 1, /* disconnect, and repeat the requests that were not answered */
 };
 
@@ -67,7 +65,9 @@ struct request {
         struct call call;
         gram_callback *callback;
         void *arg;
-        uint32_t id;     /* of the message; 0: it has no slot */
+        uint32_t id;  /* of the message, on every connection; 0: it has not been sent yet */
+        bool awaited; /* it has been sent on this connection: in client->awaited */
+        struct request *next_awaited;
         bool internal;   /* of the library itself: no deadline, not repeated after a reconnection */
         bool overtaken;  /* a later write has been acknowledged: repeating this one could undo it */
         bool completed;  /* the callback has been called, or the request is in client->to_call */
@@ -77,13 +77,6 @@ struct request {
         int64_t sent_ms; /* of a `lease` */
         int64_t timeout_ms;
         int64_t deadline_ms;
-};
-
-/* Finds a sent request by its message id. */
-struct slot {
-        struct request *request;
-        uint32_t uses;
-        uint32_t next_free;
 };
 
 struct gram_client {
@@ -120,9 +113,12 @@ struct gram_client {
         char trouble[256]; /* message of the last failure to connect or of the last disconnection */
 
         /* request.c */
-        struct slot *slots;
-        uint32_t n_slots;
-        uint32_t free_slot; /* n_slots: none */
+        uint8_t id[LIMIT_ID_BYTES]; /* the daemon knows a repeated write by this and the message's id */
+        uint32_t last_id;           /* of a message */
+        size_t n_numbered;          /* requests that have an id */
+        struct request **awaited;   /* by the id's low bits; a power of two of chains */
+        size_t n_chains;
+        size_t n_awaited;
         struct lane lane;
         struct link by_deadline;
         struct link to_call;
@@ -261,9 +257,13 @@ void requests_call_back(struct gram_client *client);
 /* Completes all requests with GRAM_E_CANCELLED. */
 void requests_cancel(struct gram_client *client);
 
+/* Takes a random id. False: the system has none. */
+bool client_take_id(struct gram_client *client);
+
 /* For answer.c. */
 struct request *request_by_id(const struct gram_client *client, uint32_t id); /* NULL: there is none */
-void request_give_slot_back(struct request *request);
+/* Its answer is not awaited any more. */
+void request_forget(struct request *request);
 void request_free(struct request *request);
 
 /* ---- answer.c ---- */
@@ -307,6 +307,8 @@ struct gram_session *session_by_handle(struct gram_client *client, int64_t handl
 
 /* ---- connection.c ---- */
 
+/* Tells the daemon the client's id, which has changed. */
+void connection_tell_id(struct gram_client *client);
 /* Connects, if a request needs it and the pause after the last failure is over. Must not be connected. */
 void connection_try(struct gram_client *client, int64_t now);
 void connection_read(struct gram_client *client);

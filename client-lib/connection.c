@@ -27,7 +27,8 @@ enum {
         READ_BYTES = 64 * 1024,
         READ_MAX_BYTES = 1024 * 1024, /* of one step: the program's event loop must go on */
         BACKOFF_FIRST_MS = 10,
-        BACKOFF_MAX_MS = 250,                   /* must be below STAND_BACK_MS in session.c */
+        BACKOFF_MAX_MS = 250, /* must be below STAND_BACK_MS in session.c */
+        IN_FLIGHT_MAX = 1 << 20,
         ANSWER_LIMIT_BYTES = 256 * 1024 * 1024, /* of a message, even if the daemon's limit is higher */
 };
 
@@ -162,6 +163,21 @@ static int socket_connect(const char *path)
 
 static void hello_answered(void *arg, struct gram_reply *reply);
 
+static void pack_id(const struct gram_client *client, struct buffer *out)
+{
+        pack_cstr(out, "id");
+        pack_bin(out, (struct slice){ (const char *)client->id, sizeof(client->id) });
+}
+
+void connection_tell_id(struct gram_client *client)
+{
+        struct call call = call_begin(client, NULL, METHOD_HELLO, 1);
+
+        pack_map(&call.bytes, 1);
+        pack_id(client, &call.bytes);
+        call_send_internal(&call, NULL, NULL);
+}
+
 /*
  * The list of what this client understands beyond version 1 of the protocol. `leave` is in it only if the
  * program can act on it: a session that nobody closes is never handed over.
@@ -171,13 +187,15 @@ static void say_hello(struct gram_client *client)
         struct call call = call_begin(client, NULL, METHOD_HELLO, 1);
         bool leaves = client->leaves && client->on_event;
 
-        pack_map(&call.bytes, client->without_features ? 1 : 2);
+        pack_map(&call.bytes, client->without_features ? 1 : 3);
         pack_cstr(&call.bytes, "client");
         pack_cstr(&call.bytes, client->name);
         if (!client->without_features) {
+                pack_id(client, &call.bytes);
                 pack_cstr(&call.bytes, "features");
-                pack_array(&call.bytes, leaves ? 2 : 1);
+                pack_array(&call.bytes, leaves ? 3 : 2);
                 pack_cstr(&call.bytes, "lease");
+                pack_cstr(&call.bytes, "id");
                 if (leaves)
                         pack_cstr(&call.bytes, "leave");
         }
@@ -229,6 +247,14 @@ void connection_try(struct gram_client *client, int64_t now)
         sessions_connected(client);
 }
 
+static bool has_feature(const struct gram_hello *hello, const char *feature)
+{
+        for (size_t i = 0; i < hello->n_features; i++)
+                if (strcmp(hello->features[i], feature) == 0)
+                        return true;
+        return false;
+}
+
 static void hello_answered(void *arg, struct gram_reply *reply)
 {
         struct gram_client *client = arg;
@@ -254,8 +280,10 @@ static void hello_answered(void *arg, struct gram_reply *reply)
         }
         if (hello->max_message_bytes > 0 && hello->max_message_bytes <= ANSWER_LIMIT_BYTES)
                 client->max_message = client->limits.bytes = (uint32_t)hello->max_message_bytes;
-        if (hello->max_in_flight > 0 && hello->max_in_flight <= SLOTS_MAX)
+        if (hello->max_in_flight > 0 && hello->max_in_flight <= IN_FLIGHT_MAX)
                 client->max_in_flight = (size_t)hello->max_in_flight;
+        if (has_feature(hello, "id") && client->max_in_flight > LIMIT_REMEMBERED)
+                client->max_in_flight = LIMIT_REMEMBERED; /* a session remembers no more of them */
         if (hello->max_depth > 0 && hello->max_depth <= FRAME_DEPTH_LIMIT)
                 client->limits.depth = (unsigned)hello->max_depth;
         client->greeted = true;

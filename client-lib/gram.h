@@ -26,8 +26,8 @@
  *
  * When the daemon goes away (a restart, an upgrade, a crash), the client connects again, opens its
  * sessions again and repeats the requests that were not answered, within the timeout of each: the program
- * sees a delay. A session that cannot be opened again ends: GRAM_EVENT_ENDED, and every request on it
- * fails with the reason.
+ * sees a delay. The daemon executes a repeated write once. A session that cannot be opened again ends:
+ * GRAM_EVENT_ENDED, and every request on it fails with the reason.
  *
  * Threads: a client and its sessions must be used by one thread at a time. Different clients share
  * nothing. Signals: SIGPIPE is never raised. Fork: the child must not use a client of its parent.

@@ -4,8 +4,8 @@
  * repeated on another connection, where the session has another handle.
  *
  * Every request is completed exactly once: by an answer (answer.c), or by request_complete(), which may be
- * called anywhere and leaves the callback to requests_call_back(). A sent request that times out keeps its
- * slot until its answer comes, which is dropped.
+ * called anywhere and leaves the callback to requests_call_back(). A sent request that times out is awaited
+ * until its answer comes, which is dropped.
  */
 
 #include "../proto/message.h"
@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "cache.h"
@@ -23,7 +24,6 @@ enum {
         HEAD_MAX_BYTES = 48,
         NAME_MAX_BYTES = 31, /* of a method, in a fixstr */
         PARAMS_MAX = 15,     /* in a fixarray, the handle included */
-        SLOTS_FIRST = 64,
 };
 
 #define SHORT_NAME(constant, name, shape, right, traits)                                                     \
@@ -128,7 +128,9 @@ static struct request *request_new(struct call *call, gram_callback *callback, v
 
 void request_free(struct request *request)
 {
-        assert(!request->id);
+        assert(!request->awaited);
+        if (request->id)
+                request->call.client->n_numbered--;
         link_remove(&request->lane);
         link_remove(&request->by_deadline);
         link_remove(&request->to_call);
@@ -188,63 +190,116 @@ int call_submit(struct call *call, gram_callback *callback, void *arg)
         return 0;
 }
 
-/* ---- slots ---- */
+/* ---- message ids ---- */
 
-static bool slots_grow(struct gram_client *client)
+/*
+ * An id is used once, also across connections: the daemon answers a repeated write by it. When they are
+ * nearly used up, the client takes another id for itself, under which all of them are unused. It waits for a
+ * moment when no request has an id; there is one, unless two billion requests follow one another without a
+ * pause.
+ */
+enum { CHAINS_FIRST = 64 };
+#define LAST_ID_TAKE UINT32_C(0x80000000)
+#define LAST_ID_MUST UINT32_C(0xff000000) /* what client->out holds does not lead from here to the end */
+
+bool client_take_id(struct gram_client *client)
 {
-        uint32_t n = client->n_slots ? client->n_slots * 2 : SLOTS_FIRST;
-        struct slot *slots;
+        uint8_t id[LIMIT_ID_BYTES];
 
-        if (n > SLOTS_MAX)
-                n = SLOTS_MAX;
-        if (n == client->n_slots)
+        if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
                 return false;
-        slots = reallocarray(client->slots, n, sizeof(*slots));
-        if (!slots)
-                return false;
-        for (uint32_t i = client->n_slots; i < n; i++)
-                slots[i] = (struct slot){ .next_free = i + 1 };
-        client->slots = slots;
-        client->n_slots = n;
+        memcpy(client->id, id, sizeof(id));
+        client->last_id = 0;
         return true;
 }
 
-static bool slot_take(struct gram_client *client, struct request *request)
+static void renew_id(struct gram_client *client)
 {
-        struct slot *slot;
+        bool must = client->last_id > LAST_ID_MUST;
 
-        assert(!request->id);
-        if (client->free_slot == client->n_slots && !slots_grow(client))
-                return false;
-        slot = &client->slots[client->free_slot];
-        request->id = slot->uses++ << SLOT_BITS | (client->free_slot + 1); /* never 0 */
-        client->free_slot = slot->next_free;
-        slot->request = request;
-        return true;
+        if (!must && (client->last_id < LAST_ID_TAKE || client->n_numbered > 0))
+                return;
+        if (client->greeted && !client->without_features && client_take_id(client))
+                connection_tell_id(client);
 }
 
-void request_give_slot_back(struct request *request)
+static struct request **chain_of(const struct gram_client *client, uint32_t id)
 {
-        struct gram_client *client = request->call.client;
-        uint32_t number = (request->id & SLOTS_MAX) - 1;
+        return &client->awaited[id & (client->n_chains - 1)];
+}
 
-        assert(number < client->n_slots && client->slots[number].request == request);
-        client->slots[number].request = NULL;
-        client->slots[number].next_free = client->free_slot;
-        client->free_slot = number;
-        request->id = 0;
-        if (request->call.session)
-                request->call.session->in_flight--;
+static void chain_insert(struct gram_client *client, struct request *request)
+{
+        struct request **chain = chain_of(client, request->id);
+
+        request->next_awaited = *chain;
+        *chain = request;
+}
+
+/* Without memory the chains get longer. False: there are none yet. */
+static bool chains_grow(struct gram_client *client)
+{
+        size_t former = client->n_chains, n = former ? former * 2 : CHAINS_FIRST;
+        struct request **chains, **old = client->awaited;
+
+        if (client->n_awaited < former)
+                return true;
+        chains = calloc(n, sizeof(struct request *));
+        if (!chains)
+                return former > 0;
+        client->awaited = chains;
+        client->n_chains = n;
+        for (size_t i = 0; i < former; i++) {
+                struct request *next;
+
+                for (struct request *request = old[i]; request; request = next) {
+                        next = request->next_awaited;
+                        chain_insert(client, request);
+                }
+        }
+        free(old);
+        return true;
 }
 
 struct request *request_by_id(const struct gram_client *client, uint32_t id)
 {
-        uint32_t number = (id & SLOTS_MAX) - 1;
+        struct request *request = client->n_chains > 0 ? *chain_of(client, id) : NULL;
 
-        if (number >= client->n_slots || !client->slots[number].request ||
-            client->slots[number].request->id != id)
-                return NULL;
-        return client->slots[number].request;
+        while (request && request->id != id)
+                request = request->next_awaited;
+        return request;
+}
+
+static bool request_await(struct gram_client *client, struct request *request)
+{
+        assert(!request->awaited);
+        if (!chains_grow(client))
+                return false;
+        if (!request->id) {
+                do
+                        request->id = ++client->last_id;
+                while (!request->id || request_by_id(client, request->id));
+                client->n_numbered++;
+        }
+        request->awaited = true;
+        client->n_awaited++;
+        chain_insert(client, request);
+        return true;
+}
+
+void request_forget(struct request *request)
+{
+        struct gram_client *client = request->call.client;
+        struct request **at = chain_of(client, request->id);
+
+        assert(request->awaited);
+        while (*at != request)
+                at = &(*at)->next_awaited;
+        *at = request->next_awaited;
+        request->awaited = false;
+        client->n_awaited--;
+        if (request->call.session)
+                request->call.session->in_flight--;
 }
 
 /* ---- sending ---- */
@@ -259,7 +314,7 @@ static int request_send(struct request *request)
         assert(!request->call.handle_at || request->call.session->state == SESSION_OPEN);
         if (bytes->len > client->max_message)
                 return GRAM_E_TOO_LARGE;
-        if (!slot_take(client, request))
+        if (!request_await(client, request))
                 return GRAM_E_NOMEM;
         if (request->call.session)
                 request->call.session->in_flight++;
@@ -269,7 +324,7 @@ static int request_send(struct request *request)
         buffer_append(&client->out, bytes->data, bytes->len);
         if (client->out.failed) {
                 buffer_truncate(&client->out, before);
-                request_give_slot_back(request);
+                request_forget(request);
                 return GRAM_E_NOMEM;
         }
         if (request->call.method == METHOD_LEASE)
@@ -330,6 +385,7 @@ void requests_pump(struct gram_client *client)
 {
         if (!connection_up(client))
                 return;
+        renew_id(client);
         lane_pump(client, &client->lane, NULL);
         while (!link_empty(&client->ready) && client->out.len < OUT_HIGH_BYTES) {
                 struct gram_session *session = LINK_OF(client->ready.next, struct gram_session, ready);
@@ -381,7 +437,7 @@ void request_deliver(struct request *request, struct gram_reply *reply)
                 gram_free(reply->result);
         if (closed && !request->internal)
                 session_release(closed);
-        if (!request->id)
+        if (!request->awaited)
                 request_free(request);
 }
 
@@ -462,14 +518,14 @@ static void lane_lost(struct lane *lane, int outcome)
 
 void requests_lost(struct gram_client *client, int outcome)
 {
-        for (uint32_t i = 0; i < client->n_slots; i++) {
-                struct request *request = client->slots[i].request;
+        for (size_t i = 0; i < client->n_chains; i++) {
+                while (client->awaited[i]) {
+                        struct request *request = client->awaited[i];
 
-                if (!request)
-                        continue;
-                request_give_slot_back(request);
-                if (request->internal || (request->completed && link_empty(&request->to_call)))
-                        request_free(request);
+                        request_forget(request);
+                        if (request->internal || (request->completed && link_empty(&request->to_call)))
+                                request_free(request);
+                }
         }
         lane_lost(&client->lane, outcome);
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next)

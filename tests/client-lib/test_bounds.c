@@ -202,6 +202,14 @@ START_TEST(holds_back_what_the_daemon_would_not_take)
         for (int i = 0; i < 300; i++)
                 puppet_expect(bot->puppet, "update_peers(9, ...)");
         puppet_expect_nothing(bot->puppet);
+        /* A daemon that answers repeated writes remembers so many. */
+        puppet_drop(bot->puppet);
+        puppet_greet_as(bot->puppet,
+                        "{server: 'gramd', version: '1', protocol: 1, max_in_flight: 300, features: ['id']}");
+        puppet_does(bot->puppet, BOT_OPEN_AGAIN, BOT_REOPENED);
+        for (int i = 0; i < 256; i++)
+                puppet_expect(bot->puppet, "update_peers(9, ...)");
+        puppet_expect_nothing(bot->puppet);
         bot_end(bot);
 }
 END_TEST

@@ -173,7 +173,7 @@ START_TEST(answers_nobody_asked_for_are_passed_over)
         id = puppet_expect(puppet, "stats()");
         puppet_answer(puppet, 4000000000u, "nil");
         puppet_answer(puppet, id + 1, "nil");
-        puppet_answer(puppet, id + (1u << 20), "nil"); /* the same slot at another time */
+        puppet_answer(puppet, id + (1u << 20), "nil"); /* in the same chain */
         puppet_tell(puppet, "['news', [1, 2]]");
         puppet_tell(puppet, "['changed', []]");
         puppet_tell(puppet, "['ended', [7, 'denied', 'no such handle']]");
