@@ -302,3 +302,25 @@ async def test_caches_answer_what_is_stored(daemon: Daemon, seed: int) -> None:
                 await session.client.ping()  # all notifications come before its answer
                 for _ in range(2):
                     assert await asyncio.gather(*questions(session)) == expected
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_repeated_write_leaves_what_others_wrote_meanwhile(daemon: Daemon, killed: bool) -> None:
+    async with gramd.Client() as client, gramd.Client() as other:
+        session = await client.open("acc")
+        theirs = await other.open("acc")
+        for number in range(1, 40, 2):
+            connection = client._connection
+            assert connection is not None and connection._transport is not None
+            connection._transport.pause_reading()  # the answer gets lost
+            writing = asyncio.ensure_future(session.set(user_id=number))
+            while await theirs.get("user_id") != [number]:
+                await asyncio.sleep(0)
+            await theirs.set(user_id=number + 1)
+            if killed:
+                daemon.kill()
+            connection.abort()
+            if killed:
+                daemon.start()
+            await writing
+            assert await session.get("user_id") == await theirs.get("user_id") == [number + 1]

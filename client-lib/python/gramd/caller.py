@@ -23,7 +23,7 @@ from weakref import WeakSet, WeakValueDictionary
 from . import errors, limits
 from .boottime import Timers
 from .connection import Connection, Encoder
-from .features import FEATURES, of_daemon
+from .features import FEATURES, ID, of_daemon
 from .paths import socket_path
 from .request import Lane, OnSession, Outcome, Request, Result, ignore, run_callback, weakly
 
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 0.01
 LAST_DELAY = 0.5
 """Seconds between two attempts to connect: the first delay is doubled up to the last."""
+
+LAST_MSGID = 0xFFFFFFFF
+SPARE_MSGIDS = 0x80000000
+"""From here on, a client without unanswered requests begins anew, with another id."""
 
 
 def _program_name() -> str:
@@ -63,7 +67,8 @@ class Caller:
         self._connect_error: Optional[OSError] = None
         self._delay = FIRST_DELAY
         self._requests: dict[int, Request] = {}  # unanswered, by msgid, in the order of their calls
-        self._next_id = 1
+        self._id = os.urandom(limits.ID_BYTES)  # the daemon knows a repeated write by this and its msgid
+        self._last_msgid = 0
         self._sessions: dict[OnSession, None] = {}  # open, in the order of their opening
         self._handles: dict[int, OnSession] = {}
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
@@ -160,7 +165,7 @@ class Caller:
             )
         deadline = self._loop.time() + (self.timeout if timeout is None else timeout)
         future = cast("asyncio.Future[Any]", outcome or self._loop.create_future())
-        request = Request(self._new_id(), method, body, len(params), session, future, deadline, on_result)
+        request = Request(self._new_msgid(), method, body, len(params), session, future, deadline, on_result)
         request.internal = internal
         if again is not None:
             request.body_again = self._encoder.params(again)
@@ -186,12 +191,17 @@ class Caller:
         """No request is unanswered."""
         return not self._requests
 
-    def _new_id(self) -> int:
+    def _new_msgid(self) -> int:
+        """A msgid that no request of this client has had on any connection. When they are used up, the client
+        takes another id: best at a moment when nothing has to be repeated under the former one."""
+        if self._last_msgid == LAST_MSGID or (self._last_msgid >= SPARE_MSGIDS and not self._requests):
+            self._id, self._last_msgid = os.urandom(limits.ID_BYTES), 0
+            if self._connection is not None:
+                ignore(self.call("hello", {"id": self._id}, internal=True))
         while True:
-            identifier = self._next_id
-            self._next_id = (identifier + 1) & 0xFFFFFFFF or 1
-            if identifier not in self._requests:
-                return identifier
+            self._last_msgid += 1
+            if self._last_msgid not in self._requests:
+                return self._last_msgid
 
     def _send(self, request: Request, handle: Optional[int]) -> None:
         assert self._connection is not None
@@ -372,7 +382,7 @@ class Caller:
             session.reopen()
 
     def _hello(self, internal: bool = False) -> asyncio.Future[Any]:
-        about = {"client": self.name, "features": FEATURES}
+        about = {"client": self.name, "features": FEATURES, "id": self._id}
         older = {"client": self.name}  # a daemon of the first version refuses every other key
         return self.call(
             "hello", about, on_result=self._on_hello, internal=internal, again=(about,), older=(older,)
@@ -383,6 +393,8 @@ class Caller:
         self.features = of_daemon(hello)
         self._max_message = int(hello.get("max_message", limits.MESSAGE_BYTES))
         self._max_in_flight = int(hello.get("max_in_flight", limits.IN_FLIGHT))
+        if ID in self.features:
+            self._max_in_flight = min(self._max_in_flight, limits.REMEMBERED)
         return hello
 
     def on_connection_lost(self, connection: Connection) -> None:

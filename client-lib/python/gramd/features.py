@@ -10,7 +10,10 @@ LEAVE = "leave"
 LEASE = "lease"
 """The answer to `open` has the lease."""
 
-FEATURES: tuple[str, ...] = (LEAVE, LEASE)
+ID = "id"
+"""The daemon answers a repeated write as it answered the first one, by the id of the client in `hello`."""
+
+FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID)
 """The features that this package understands."""
 
 

@@ -10,5 +10,11 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 IN_FLIGHT = 256
 """Unanswered requests of one connection on one session."""
 
+ID_BYTES = 16
+"""Length of the client's id in `hello`."""
+
+REMEMBERED = 256
+"""Writes of one client that a session remembers."""
+
 CLIENT_BYTES = 255
 """Length of the client's name in `hello`."""

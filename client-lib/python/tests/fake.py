@@ -34,6 +34,7 @@ class FakeGramd:
         self.connections: list[_Connection] = []
         self.faults: list[tuple[str, Any]] = []  # (method, fault): each for one request
         self.seen: list[tuple[str, list[Any]]] = []  # executed requests, without handles
+        self.msgids: list[tuple[str, int]] = []  # of all requests, also of those that a fault has hit
         self.lease: Optional[int] = None
         self.fence = 0
         self.open_lease: Optional[int] = None  # in the answer to `open`
@@ -120,6 +121,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.unpacker.feed(data)
         for _, identifier, method, params in self.unpacker:
+            self.fake.msgids.append((method, identifier))
             fault = self.fake.take_fault(method)
             if fault == BEFORE:
                 self.transport.abort()

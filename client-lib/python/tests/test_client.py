@@ -73,13 +73,13 @@ async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.Mon
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
-        assert hellos(fake) == [{"client": "bot", "features": ["leave", "lease"]}]
+        assert hellos(fake) == [{"client": "bot", "features": ["leave", "lease", "id"], "id": client._id}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
         await client.open("a")  # the answers have unknown keys
         monkeypatch.setattr("gramd.caller.FEATURES", ("mine",))
         await client.hello()
-        assert hellos(fake)[-1] == {"client": "bot", "features": ["mine"]}
+        assert hellos(fake)[-1] == {"client": "bot", "features": ["mine"], "id": client._id}
 
 
 @pytest.mark.parametrize("features", [None, [], {}, "text", 5, [1, None, b"x", ["y"]]])
@@ -93,7 +93,10 @@ async def test_invalid_features_are_ignored(fake: FakeGramd, features: Any) -> N
 async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) -> None:
     fake.older = True
     async with fake, gramd.Client(fake.path, name="bot") as client:
-        both = [{"client": "bot", "features": ["leave", "lease"]}, {"client": "bot"}]
+        both = [
+            {"client": "bot", "features": ["leave", "lease", "id"], "id": client._id},
+            {"client": "bot"},
+        ]
         await client.ping()
         await until(lambda: client.server)
         assert hellos(fake) == both
