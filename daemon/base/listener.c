@@ -85,7 +85,7 @@ static int make_directories(const char *path)
         char *copy = strdup(path);
         int result = copy ? 0 : -1;
 
-        for (char *at = copy; copy && at; at++) {
+        for (char *at = copy; at && *at;) {
                 bool made;
 
                 at = strchr(at + 1, '/');
