@@ -255,6 +255,10 @@ static void decide(struct verdict *verdict, const struct rule *rule)
 {
         switch ((enum action)rule->action) {
         case ACTION_FAIL: verdict->error = (int)rule->argument; break;
+        case ACTION_LATE:
+                verdict->error = (int)rule->argument;
+                verdict->late = true;
+                break;
         case ACTION_SHORT: verdict->shorten = (int64_t)rule->argument; break;
         case ACTION_DELAY: verdict->delay_ms += rule->argument; break;
         case ACTION_IGNORE: verdict->ignore = true; break;
@@ -303,7 +307,7 @@ void shim_leave(int error)
 uint32_t shim_flags(const struct verdict *verdict)
 {
         return (verdict->error || verdict->ignore || verdict->shorten >= 0 ? FLAG_INJECTED : 0u) |
-               (verdict->ignore ? FLAG_IGNORED : 0u);
+               (verdict->ignore ? FLAG_IGNORED : 0u) | (verdict->late ? FLAG_DONE : 0u);
 }
 
 /* The call's result if it is not to be made; else 1. */

@@ -64,6 +64,7 @@ enum action {
         ACTION_DELAY,   /* the call is made `argument` milliseconds later */
         ACTION_IGNORE,  /* the call reports success, and nothing is done */
         ACTION_KILL,    /* the daemon is killed before the call */
+        ACTION_LATE,    /* a write is done, and then fails with the errno `argument` */
         ACTION_SWALLOW, /* after a failed sync, a write of the bytes that the file holds already is not done
                          */
 };
@@ -71,6 +72,7 @@ enum action {
 enum flag {
         FLAG_INJECTED = 1,
         FLAG_IGNORED = 2, /* reported as done, but not done */
+        FLAG_DONE = 4,    /* reported as failed, but done */
 };
 
 enum { N_RULES = 16, RULE_NAME_BYTES = 64, N_FILES = 1 << 16, NAME_BYTES = 512 };
@@ -126,7 +128,7 @@ struct file {
 
 struct verdict {
         int error;
-        bool ignore, kill, swallow;
+        bool ignore, late, kill, swallow;
         uint64_t delay_ms;
         int64_t shorten; /* -1: no */
 };

@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 OPERATIONS = (
     "open",
@@ -36,7 +36,7 @@ OPERATIONS = (
     "start",
 )
 OBJECTS = ("db", "log", "journal", "shm", "fresh", "directory", "other")
-ACTIONS = ("fail", "short", "delay", "ignore", "kill", "swallow")
+ACTIONS = ("fail", "short", "delay", "ignore", "kill", "late", "swallow")
 
 CALLS = OPERATIONS[: OPERATIONS.index("sync begin")]
 """What a rule can meet."""
@@ -47,6 +47,8 @@ CHANGES = tuple(call for call in CALLS if call not in ("open", "close", "read"))
 FLAG_INJECTED = 1
 FLAG_IGNORED = 2
 """Reported as done, but not done."""
+FLAG_DONE = 4
+"""Reported as failed, but done."""
 
 _CONTROL = struct.Struct("=QQ48x")
 _RULE = struct.Struct("=IIIIQQQQQQ64s")
@@ -72,7 +74,7 @@ class Entry(NamedTuple):
 
     @property
     def done(self) -> bool:
-        return self.result >= 0 and not self.flags & FLAG_IGNORED
+        return (self.result >= 0 and not self.flags & FLAG_IGNORED) or bool(self.flags & FLAG_DONE)
 
 
 def _bits(names: Sequence[str], known: Sequence[str]) -> int:
@@ -139,6 +141,7 @@ class Shim:
         """`argument`: the errno, the bytes of a short write, the milliseconds of a delay. The first `skip` calls are let
         pass, then `times` are met (0: all), for `seconds` (0: without end). `name`: a part of the file's name; of
         a rename the new one."""
+        assert action != "late" or tuple(operations) == ("write",)
         for number in range(_N_RULES):
             at = _CONTROL.size + (self._rules + number) % _N_RULES * _RULE.size
             if self._control[at : at + 4] == b"\0\0\0\0":
@@ -165,18 +168,26 @@ class Shim:
         return int(_CONTROL.unpack_from(self._control)[0])
 
     def entries(self) -> Iterator[Entry]:
-        record = self._record
-        assert record is not None
-        at, end = 0, self.record_bytes
-        while at < end:
-            size, operation, kind, when, offset, result, error, fd, flags, n_name, n_data, thread = _ENTRY.unpack_from(
-                record, at
-            )
-            names_at = at + _ENTRY.size
-            data_at = names_at + n_name
-            name, _, other = record[names_at:data_at].decode().partition("\0")
-            data = record[data_at : data_at + n_data]
-            yield Entry(
-                OPERATIONS[operation], OBJECTS[kind], when, offset, result, error, fd, flags, name, other, data, thread
-            )
-            at += size
+        assert self._record is not None
+        return entries_of(self._record, self.record_bytes)
+
+    def save(self, path: Path) -> None:
+        """The record, for entries_of()."""
+        assert self._record is not None
+        path.write_bytes(self._record[: self.record_bytes])
+
+
+def entries_of(record: Union[bytes, mmap.mmap], end: int) -> Iterator[Entry]:
+    at = 0
+    while at < end:
+        size, operation, kind, when, offset, result, error, fd, flags, n_name, n_data, thread = _ENTRY.unpack_from(
+            record, at
+        )
+        names_at = at + _ENTRY.size
+        data_at = names_at + n_name
+        name, _, other = record[names_at:data_at].decode().partition("\0")
+        data = record[data_at : data_at + n_data]
+        yield Entry(
+            OPERATIONS[operation], OBJECTS[kind], when, offset, result, error, fd, flags, name, other, data, thread
+        )
+        at += size

@@ -155,7 +155,7 @@ static ssize_t write_now(int fd, const struct iovec *data, off_t offset, struct 
         size_t len = data->iov_len;
 
         errno = verdict->error;
-        if (verdict->error)
+        if (verdict->error && !verdict->late)
                 return -1;
         if (verdict->swallow && shim_file(fd)->sync_failed && offset >= 0 && holds(fd, data, offset))
                 verdict->ignore = true;
@@ -182,6 +182,10 @@ static ssize_t write_file(int fd, const void *bytes, size_t len, off_t offset)
         entry.flags = shim_flags(&verdict);
         entry.name_bytes = (uint32_t)strlen(file->name);
         entry.data_bytes = n > 0 ? (uint32_t)n : 0;
+        if (verdict.late) {
+                entry.result = n = -1;
+                entry.error = error = verdict.error;
+        }
         shim_note(entry, file->name, &data, 1);
         shim_leave(error);
         return n;
