@@ -52,7 +52,7 @@ static void rest(struct session *session)
         }
         session->close_wanted = true;
         /* In doubt, the times of known rows are not worth a wait. */
-        if (session->in_doubt || !queue_run_dirty(session))
+        if (session->in_doubt || (!queue_run_dirty(session) && !queue_run_sync(session)))
                 session_move(session, SESSION_ENDING);
 }
 

@@ -114,6 +114,15 @@ void queue_overdue(struct session *session)
         lanes_fail(session, WIRE_UNAVAILABLE, op_overdue_text);
 }
 
+/* Before it is closed: a sync that fails is tried again only while the session is open. */
+bool queue_run_sync(struct session *session)
+{
+        if (session->n_unsynced == 0 || session->sessions->stopping)
+                return false;
+        session->sync_wanted = true;
+        return queue_run(session);
+}
+
 /* ---- dirty rows: their time is newer in the cache than in the backend ---- */
 
 void queue_dirty(void *arg, bool is_names, struct row_time time)

@@ -19,6 +19,8 @@ bool queue_run(struct session *session);
 
 /* Before the session closes: the same, with the row times that only the cache has. */
 bool queue_run_dirty(struct session *session);
+/* And with a sync of what is committed. */
+bool queue_run_sync(struct session *session);
 
 /* Answers all that waits in the lanes and in the job under way, because the job has missed its deadline. */
 void queue_overdue(struct session *session);

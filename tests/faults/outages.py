@@ -96,7 +96,11 @@ def a_long_outage_suspends(directory: Path) -> str:
         wire.call("update_peers", handle, [[1, 10, "user", None, None]])  # everysec: answered before its sync
         while broken.met == 0:
             wire.call("ping", 0)
-        expect(wire.code("update_peers", handle, [[1, 11, "user", None, None]], seconds=SUSPENDED_S), "unavailable", "a write")
+        expect(
+            wire.code("update_peers", handle, [[1, 11, "user", None, None]], seconds=SUSPENDED_S),
+            "unavailable",
+            "a write",
+        )
         expect(wire.code("set", handle, {"user_id": 2}, seconds=5.0), "unavailable", "a write of a suspended session")
         expect(peer(wire, handle, 1), 10, "a peer")
         expect(wire.call("get", handle, ["user_id"]), [1], "a field")
@@ -104,7 +108,11 @@ def a_long_outage_suspends(directory: Path) -> str:
         expect(admin.call("stats")["sessions_unsynced"], 1, "the gauge")
         expect("unsynced_since " in shown(daemon), True, "since when, in `gramctl show`")
         other = admin.open("bella")
-        expect(admin.code("update_peers", other, [[5, 5, "user", None, None]], seconds=SUSPENDED_S) in ("", "unavailable"), True, "another session")
+        expect(
+            admin.code("update_peers", other, [[5, 5, "user", None, None]], seconds=SUSPENDED_S) in ("", "unavailable"),
+            True,
+            "another session",
+        )
         admin.call("delete", other)  # deleting works
         wire.call("close", handle)  # so does closing
         handle = wire.open("anna")
@@ -142,6 +150,25 @@ def a_stop_in_an_outage_says_what_may_be_lost(directory: Path) -> str:
             handle = again.open("anna")
             expect([row[0] for row in again.call("scan_peers", handle, None, 9)], [0, 1, 2], "the peers after a stop")
     return "a stop in an outage"
+
+
+def a_session_is_closed_when_it_is_on_the_disk(directory: Path) -> str:
+    """A client writes and goes. The session stays open until a sync has succeeded."""
+    with disk(directory, "everysec", "idle-close = 0\n") as (daemon, shim):
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO, skip=1)
+        with Wire(daemon.socket) as wire:
+            handle = wire.open("anna")
+            wire.call("update_peers", handle, [[1, 7, "user", None, None]])
+        while broken.met < 3:
+            if not (daemon.data / "anna.session-wal").exists():
+                raise Failed("the session is closed, and not on the disk")
+        broken.clear()
+        while (daemon.data / "anna.session-wal").exists():
+            daemon.expect_alive()
+        log = daemon.log()
+        for words in ("is on the disk again", "session anna (file) closed"):
+            expect(log.count(words), 1, f"lines of the log with '{words}'")
+    return "a session closed in an outage"
 
 
 def a_failed_write_is_not_there(directory: Path) -> str:
@@ -246,6 +273,7 @@ SCENARIOS: tuple[Callable[[Path], str], ...] = (
     a_short_outage_is_only_a_wait,
     a_long_outage_suspends,
     a_stop_in_an_outage_says_what_may_be_lost,
+    a_session_is_closed_when_it_is_on_the_disk,
     a_failed_write_is_not_there,
     a_deletion_that_may_be_undone_is_told,
     a_creation_that_fails_leaves_nothing,
