@@ -24,10 +24,11 @@ enum {
         RESERVE_MIN_BYTES = 64 << 10,
         RESERVE_MAX_BYTES = 8 << 20,
         PART_OF_FREE = 16,
-        ASK_MS = 1000,       /* between two rounds over all sessions */
-        LOOK_MS = 60000,     /* between two tries to make the reserve */
-        LOOK_FULL_MS = 1000, /* the same after the disk has been full */
-        WAITS = 20,
+        ASK_MS = 1000,        /* between two rounds over all sessions */
+        ASK_AGAIN_MS = 10000, /* the same, if the last one has made no room */
+        LOOK_MS = 60000,      /* between two tries to make the reserve */
+        LOOK_FULL_MS = 1000,  /* the same after the disk has been full */
+        AWAIT_MS = 200,       /* how long a call that finds no room waits for such a round */
         WAIT_US = 10000,
         ROOM_AGAIN_MS = 3000, /* nobody has found it full for so long */
         NEVER_MS = -LOOK_MS,
@@ -145,8 +146,11 @@ void sqlite_disk_full(struct backend_env *env)
                      "the disk of %s is full: the logs of all sessions are written back to make room. "
                      "Writes that find none are refused, nothing else is lost. Free some space; sessions "
                      "can still be read, closed and deleted");
-        if (!sqlite_is_time(&env->full_asked, ASK_MS))
+        if (!sqlite_is_time(&env->full_asked, atomic_load(&env->full_freed) == atomic_load(&env->n_freed)
+                                                      ? ASK_AGAIN_MS
+                                                      : ASK_MS))
                 return;
+        atomic_store(&env->full_freed, atomic_load(&env->n_freed));
         atomic_fetch_add(&env->full_round, 1);
         atomic_store(&env->budget_looked, NEVER_MS); /* the logs' budget is less now */
         if (config->tidy)
@@ -188,14 +192,18 @@ bool sqlite_make_room(struct backend_session *session)
         return true;
 }
 
+/* A round over all sessions has begun a moment ago. */
+static bool is_room_near(const struct backend_env *env)
+{
+        return sqlite_now_ms() - atomic_load(&env->full_asked) < AWAIT_MS;
+}
+
 bool sqlite_await_room(struct backend_session *session)
 {
-        const struct backend_env *env = session->env;
-
-        for (int i = 0; session->path && session->disk_full; i++) {
+        while (session->path && session->disk_full) {
                 if (sqlite_make_room(session))
                         return true;
-                if (i == WAITS || atomic_load(&env->log_bytes) == session->log.bytes)
+                if (!is_room_near(session->env))
                         break;
                 usleep(WAIT_US);
         }

@@ -56,6 +56,7 @@ struct backend_env {
         atomic_bool full;                   /* the disk is, and the operator has been told */
         atomic_uint full_round;             /* all sessions are to give back what they can, once a round */
         atomic_int_fast64_t full_found;     /* when it was found full for the last time */
+        atomic_size_t full_freed;           /* n_freed at that time */
         atomic_int_fast64_t full_asked;     /* when the last round began */
         atomic_int_fast64_t reserve_looked; /* when it was last tried to make the reserve */
 
@@ -270,7 +271,7 @@ void sqlite_reserve_keep(struct backend_env *env);
 void sqlite_expect_room(struct backend_session *session);
 /* After a call that has failed. True: the disk was full, and may have room now. */
 bool sqlite_make_room(struct backend_session *session);
-/* The same; waits a moment for the logs of other sessions. */
+/* The same; waits a moment for the other sessions' logs. */
 bool sqlite_await_room(struct backend_session *session);
 
 /* Of the monotonic clock. */
