@@ -544,10 +544,16 @@ static int error_of(int rc)
         }
 }
 
+/* The system's error belongs to this one: SQLite keeps it until the next that has one. */
+static bool has_system_error(int rc)
+{
+        return rc != SQLITE_IOERR_NOMEM && ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN);
+}
+
 /* What the operator can do. */
 static const char *advice(int rc, int system)
 {
-        if ((rc & 0xff) == SQLITE_FULL || system == ENOSPC || system == EDQUOT)
+        if ((rc & 0xff) == SQLITE_FULL || sqlite_means_full(system))
                 return "; make room on its disk";
         if ((rc & 0xff) == SQLITE_READONLY || system == EROFS)
                 return "; make its file system and file writable";
@@ -565,7 +571,8 @@ int sqlite_fault(struct backend_session *session, int rc, const char *doing, str
                                   : sqlite3_errstr(rc);
         char detail[128] = "";
 
-        session->disk_full |= (rc & 0xff) == SQLITE_FULL || sqlite_means_full(system);
+        session->disk_full |=
+                (rc & 0xff) == SQLITE_FULL || (has_system_error(rc) && sqlite_means_full(system));
         if (!slice_is_utf8(slice_of(why))) /* it may quote the schema of a hostile file */
                 why = sqlite3_errstr(rc);
         if (system && error == BACKEND_E_STORAGE)
