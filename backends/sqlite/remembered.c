@@ -10,7 +10,10 @@
 
 #include "sqlite.h"
 
-enum { STAYS_S = 600 };
+enum {
+        STAYS_S = 600,
+        WRITES_MAX_BYTES = 512 << 10, /* of a row; the daemon stores less */
+};
 #define NUMBER_MAX (INT64_C(1) << 62)
 
 int sqlite_store_remembered(struct backend_session *session, struct slice remembered, struct fault *fault)
@@ -41,8 +44,9 @@ int sqlite_load_remembered(struct backend_session *session, struct buffer *remem
         error = sqlite_prepare(session, &rows, fault,
                                "SELECT number, writes FROM gramd_remembered"
                                " WHERE typeof(number) = 'integer' AND typeof(writes) = 'blob'"
-                               " AND number BETWEEN 0 AND %lld ORDER BY number LIMIT %d",
-                               (long long)NUMBER_MAX, BACKEND_REMEMBERED);
+                               " AND number BETWEEN 0 AND %lld AND length(writes) <= %d"
+                               " ORDER BY number LIMIT %d",
+                               (long long)NUMBER_MAX, WRITES_MAX_BYTES, BACKEND_REMEMBERED);
         if (error)
                 return error;
         while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
@@ -59,10 +63,12 @@ int sqlite_load_remembered(struct backend_session *session, struct buffer *remem
 
 int sqlite_forget_remembered(struct backend_session *session, struct fault *fault)
 {
+        long long now = time(NULL);
+
         if (!sqlite_has_extra(session, EXTRA_REMEMBERED))
                 return 0;
         return sqlite_exec(session, fault,
                            "DELETE FROM gramd_remembered"
-                           " WHERE NOT coalesce(number <= %lld AND abs(at - %lld) <= %d, false)",
-                           (long long)session->found_remembered, (long long)time(NULL), STAYS_S);
+                           " WHERE NOT coalesce(number <= %lld AND at BETWEEN %lld AND %lld, false)",
+                           (long long)session->found_remembered, now - STAYS_S, now + STAYS_S);
 }

@@ -390,7 +390,9 @@ static void fill_op(struct call *call, struct op *op, const struct incoming *inc
 
 static void store_rows(struct call *call, struct incoming *incoming, uint8_t *kinds)
 {
-        bool may_compare = call->lane->n_ops == 0; /* else an op before it may change what is cached */
+        /* Else an op before it may change what is cached, or it may have been refused. */
+        bool may_compare =
+                call->lane->n_ops == 0 && !remembered_has(call->session, call->client, &call->request);
         struct op *op;
 
         if (!may_compare) {

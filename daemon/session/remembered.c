@@ -312,12 +312,15 @@ void remembered_closed_deinit(struct remembered_closed *closed)
 static uint32_t digest_of(const struct method *method, struct slice frame)
 {
         const uint64_t prime = 0x9e3779b97f4a7c15u;
-        uint64_t hash = (uint64_t)(method - methods) + frame.len, word = 0;
+        uint64_t hash = frame.len, word = 0;
         struct message message;
         bool read = message_read(frame, &message);
 
         assert(read && method->shape[0] == 'h');
         (void)read;
+        /* Its name, because a file keeps the digest: the next version may number the methods otherwise. */
+        for (const char *at = method->name; *at; at++)
+                hash = (hash ^ (uint8_t)*at) * prime;
         cursor_skip(&message.params, NULL); /* each connection has other handles */
         hash += (uint64_t)(message.params.end - message.params.at) * prime;
         for (const uint8_t *at = message.params.at; at < message.params.end; at += sizeof(word)) {
@@ -423,9 +426,15 @@ bool remembered_at_once(struct session *session, const struct client *client, co
 {
         const struct caller *caller = &client->caller;
 
-        if (!caller->known || request->is_notification || recall_write(session, caller, request->id))
+        if (!caller->known || request->is_notification)
                 return true;
         return new_write(session, caller, request->id, digest_of(request->method, frame));
+}
+
+bool remembered_has(struct session *session, const struct client *client, const struct request *request)
+{
+        return client->caller.known && !request->is_notification &&
+               recall_write(session, &client->caller, request->id);
 }
 
 /* ---- in the backend ---- */
@@ -505,6 +514,8 @@ void remembered_load(struct session *session, const struct opened *opened)
 {
         const uint8_t *at = opened->remembered, *end = at;
 
+        if (recall(session)) /* this daemon has opened it before: what it remembers is newer */
+                return;
         if (at)
                 end += opened->n_remembered;
         while (end - at >= GROUP_BYTES) {

@@ -62,7 +62,12 @@ bool remembered_begin(struct op *op);
 /* The op is being freed. `op->stored` or its answer is the outcome. Does nothing if it was not begun. */
 void remembered_end(struct op *op);
 
-/* A write that is answered without an op, because it changes nothing but times. False: no memory. */
+/* Whether a write with this msgid is remembered: then it has to become an op. */
+bool remembered_has(struct session *session, const struct client *client, const struct request *request);
+/*
+ * A new write that is answered without an op, because it changes nothing but times. No backend stores it:
+ * after the death of the daemon its repetition is a first try. False: no memory.
+ */
 bool remembered_at_once(struct session *session, const struct client *client, const struct request *request,
                         struct slice frame);
 

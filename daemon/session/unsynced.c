@@ -49,7 +49,7 @@ bool unsynced_refuses(struct session *session, struct op *op)
 {
         if (!session->suspended || op->kind != OP_WRITE)
                 return false;
-        answer_error(&op->request, WIRE_UNAVAILABLE, "%s; this request has not been executed", why(session));
+        answer_error(&op->request, WIRE_UNAVAILABLE, "%s; no write is executed meanwhile", why(session));
         op_free(op);
         session->n_refused++;
         return true;

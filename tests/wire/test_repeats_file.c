@@ -1,0 +1,242 @@
+/*
+ * What the file of a session remembers of its writes across the death of the daemon: what it does to a newer
+ * memory, and what another program may have written into it.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../support/program.h"
+#include "../support/session_file.h"
+#include "../support/wire.h"
+
+#define ID "h'000102030405060708090a0b0c0d0e0f'"
+
+enum { MSGID = 100000, AT_ONCE = 256, IDS = 64 };
+
+static struct wire *connect_as(const struct daemon *d, const char *id)
+{
+        struct wire *c = wire_connect(d);
+
+        expect(c, "...", "hello({id: %s})", id);
+        return c;
+}
+
+static void send_as(struct wire *c, uint32_t id, const char *method, int s, const char *parameters)
+{
+        TEST_FREED char *call = test_format("%s(%d%s)", method, s, parameters);
+        size_t len;
+        uint8_t *bytes = wire_pack(id, &len, "%s", call);
+
+        wire_raw(c, bytes, len);
+        free(bytes);
+}
+
+static void write_as(struct wire *c, uint32_t id, const char *method, int s, const char *parameters)
+{
+        send_as(c, id, method, s, parameters);
+        expect_text(wire_answer(c, id), "nil");
+}
+
+static void kill_and_resume(struct daemon *d, struct wire **c)
+{
+        daemon_kill(d);
+        wire_end(c);
+        daemon_resume(d);
+}
+
+static void await_closed(struct daemon *d)
+{
+        CLIENT c = wire_connect(d);
+
+        while (wire_number(wire_call(c, "stats()"), "sessions") > 0)
+                usleep(1000);
+}
+
+static int lines(const struct daemon *d, const char *what)
+{
+        TEST_FREED char *log = daemon_log(d);
+        int n = 0;
+
+        for (const char *at = log; (at = strstr(at, what)); at++)
+                n++;
+        return n;
+}
+
+/* The session is closed and opened again, within ten minutes after a death. */
+START_TEST(what_the_file_has_does_not_replace_a_newer_memory)
+{
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+        struct wire *a = connect_as(d, ID), *b;
+        int s = wire_open(a, "'anna', {}"), t;
+
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+                send_as(a, MSGID + i, "set", s, ", {user_id: 1}");
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+                expect_text(wire_answer(a, MSGID + i), "nil");
+        kill_and_resume(d, &a);
+        a = connect_as(d, ID);
+        write_as(a, MSGID + AT_ONCE, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        wire_end(&a);
+        await_closed(d);
+        b = wire_connect(d);
+        t = wire_open(b, "'anna', {}");
+        expect(b, "nil", "set(%d, {user_id: 2})", t);
+        a = connect_as(d, ID);
+        write_as(a, MSGID + AT_ONCE, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        expect(b, "[2]", "get(%d, ['user_id'])", t);
+        wire_end(&a);
+        wire_end(&b);
+}
+END_TEST
+
+/* The same with the ids: the file has as many as a session remembers. */
+START_TEST(ids_of_the_file_do_not_replace_a_newer_one)
+{
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+        struct wire *a, *b, *c[IDS];
+        int t, s[IDS];
+
+        b = wire_connect(d);
+        t = wire_open(b, "'anna', {}");
+        for (int i = 0; i < IDS; i++) {
+                TEST_FREED char *id = test_format("h'%032d'", i);
+
+                c[i] = connect_as(d, id);
+                s[i] = wire_open(c[i], "'anna', {}");
+        }
+        daemon_freeze(d); /* so that they are few transactions */
+        for (int i = 0; i < IDS; i++)
+                send_as(c[i], MSGID, "set", s[i], ", {user_id: 1}");
+        daemon_thaw(d);
+        for (int i = 0; i < IDS; i++) {
+                expect_text(wire_answer(c[i], MSGID), "nil");
+                wire_end(&c[i]);
+        }
+        kill_and_resume(d, &b);
+        a = connect_as(d, ID);
+        write_as(a, MSGID, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        wire_end(&a);
+        await_closed(d);
+        b = wire_connect(d);
+        t = wire_open(b, "'anna', {}");
+        expect(b, "nil", "set(%d, {user_id: 2})", t);
+        a = connect_as(d, ID);
+        write_as(a, MSGID, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        expect(b, "[2]", "get(%d, ['user_id'])", t);
+        wire_end(&a);
+        wire_end(&b);
+}
+END_TEST
+
+/* A msgid is one request, also where the rows are stored already. */
+START_TEST(a_msgid_that_is_used_twice_is_refused_at_once_too)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = connect_as(d, ID);
+        int s = wire_open(a, "'anna', {}");
+
+        write_as(a, MSGID, "update_peers", s, ", [[7, 1, 'user', nil, nil]]");
+        send_as(a, MSGID + 1, "set", s, ", {user_id: 1}");
+        expect_text(wire_answer(a, MSGID + 1), "nil");
+        send_as(a, MSGID + 1, "update_peers", s, ", [[7, 1, 'user', nil, nil]]");
+        expect_text(wire_answer(a, MSGID + 1), "!bad_request");
+}
+END_TEST
+
+/* Rows of the table whose time is any number, and too many of them. */
+START_TEST(a_file_with_any_times_is_closed_in_order)
+{
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+        TEST_FREED char *path = daemon_path(d, "anna");
+        struct wire *a = connect_as(d, ID);
+
+        write_as(a, MSGID, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        kill_and_resume(d, &a);
+        daemon_stop(d);
+        sql(path, "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 600)"
+                  " INSERT INTO gramd_remembered SELECT 100 + i, 0,"
+                  " (-9223372036854775807 - 1) + (strftime('%%s', 'now') + i - 100), x'' FROM n");
+        daemon_resume(d);
+        a = connect_as(d, ID);
+        write_as(a, MSGID + 1, "set", wire_open(a, "'anna', {}"), ", {user_id: 2}");
+        wire_end(&a);
+        await_closed(d);
+        ck_assert_int_eq(lines(d, "not closed in order"), 0);
+        daemon_stop(d);
+        {
+                TEST_FREED char *mark =
+                        sql_text(path, "SELECT * FROM pragma_application_id, pragma_journal_mode");
+
+                ck_assert_str_eq(mark, "0|'delete'");
+        }
+        daemon_resume(d);
+}
+END_TEST
+
+/* Tables of that name which gramd has not made. A session whose file is of no use is refused, and stays as it
+ * is. */
+START_TEST(other_tables_of_that_name)
+{
+        static const struct {
+                const char *ddl;
+                bool opens;
+        } tables[] = {
+                { "CREATE TABLE gramd_remembered (place, number, at, writes)", true },
+                { "CREATE TABLE gramd_remembered (place, number, at, writes, more)", true },
+                { "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number, at, writes) WITHOUT "
+                  "ROWID",
+                  true },
+                { "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number, at, writes);"
+                  "INSERT INTO gramd_remembered VALUES (1, 1, strftime('%s', 'now'), zeroblob(2000000))",
+                  true },
+                { "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number, at, writes);"
+                  "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+                  "INSERT INTO gramd_remembered SELECT i, i, strftime('%s', 'now'), randomblob(2000) FROM n",
+                  true },
+                { "CREATE TABLE gramd_remembered (place, number, at)", false },
+                { "CREATE VIEW gramd_remembered AS SELECT 1 AS place, 1 AS number, 1 AS at, x'00' AS writes",
+                  false },
+        };
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+
+        for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+                TEST_FREED char *name = test_format("t%zu", i);
+                TEST_FREED char *path = daemon_path(d, name);
+                struct wire *a = connect_as(d, ID);
+
+                write_as(a, MSGID, "set", wire_open(a, "'%s', {}", name), ", {user_id: 1}");
+                wire_end(&a);
+                await_closed(d);
+                sql(path, "%s", tables[i].ddl);
+                a = connect_as(d, ID);
+                if (tables[i].opens) {
+                        int s = wire_open(a, "'%s', {}", name);
+
+                        write_as(a, MSGID + 1, "set", s, ", {user_id: 2}");
+                        write_as(a, MSGID + 1, "set", s, ", {user_id: 2}");
+                        expect(a, "[2]", "get(%d, ['user_id'])", s);
+                } else {
+                        expect(a, "!corrupt", "open('%s', {})", name);
+                }
+                wire_end(&a);
+                await_closed(d);
+                ck_assert_int_eq(lines(d, "not closed in order"), 0);
+        }
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                what_the_file_has_does_not_replace_a_newer_memory,
+                ids_of_the_file_do_not_replace_a_newer_one,
+                a_msgid_that_is_used_twice_is_refused_at_once_too,
+                a_file_with_any_times_is_closed_in_order,
+                other_tables_of_that_name,
+                NULL,
+        };
+
+        return test_program("repeats_file", tests);
+}
