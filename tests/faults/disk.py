@@ -1,0 +1,219 @@
+"""Each file operation of a session's life fails in turn: its creation, each kind of write, the close, the recovery, the
+deletion. Every answer is true, also after `kill -9` and a restart; the daemon never dies or hangs; and when the fault is
+over, all works again without a restart."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from daemon import Daemon, Failed
+from ledger import Untrue
+from life import Life
+from shim import OBJECTS, Rule, Shim
+from wire import Disconnected, Silent, WireError
+
+READS = ("open", "read")
+FULL = ("create", "write", "truncate", "allocate", "sync", "rename", "link", "mkdir")
+"""What a full disk refuses; a sync too, where blocks are found late."""
+ALL = (*FULL, "unlink", "close", *READS)
+
+
+@dataclass(frozen=True)
+class Trial:
+    dialect: str
+    fsync: str
+    action: str  # fail, short
+    error: int
+    lasting: bool  # until the client has noticed it; else one call
+    position: int
+
+    def operations(self) -> tuple[str, ...]:
+        if self.action == "short":
+            return ("write",)
+        if self.error == errno.EROFS:
+            return (*FULL, "unlink")
+        return FULL if self.error == errno.ENOSPC else ALL
+
+    def kind(self) -> str:
+        what = "short write" if self.action == "short" else errno.errorcode[self.error]
+        return f"{what}, {'lasting' if self.lasting else 'once'}"
+
+    def __str__(self) -> str:
+        return f"{self.dialect}/{self.fsync}/{self.kind()}/{self.position}"
+
+
+class Broken:
+    """A rule of the shim."""
+
+    may_disconnect = False
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+
+    @property
+    def met(self) -> int:
+        return self._rule.met
+
+    @property
+    def seen(self) -> int:
+        return self._rule.seen
+
+    def clear(self) -> None:
+        self._rule.clear()
+
+
+def begin(directory: Path, trial: Trial, counting: bool = False) -> tuple[Life, Shim, Broken]:
+    shim = Shim(directory, directory / "data")
+    config = f"fsync = {trial.fsync}\nidle-close = 0\nworkers = 1\n"
+    daemon = Daemon(directory, config, preload=shim.preload, environment=shim.environment)
+    rule = shim.rule(
+        trial.operations(),
+        OBJECTS,
+        trial.action,
+        7 if trial.action == "short" else trial.error,
+        skip=1 << 40 if counting else trial.position,
+        times=0 if trial.lasting else 1,
+    )
+    broken = Broken(rule)
+    return Life(daemon, broken, dialect=trial.dialect, lasting=trial.lasting), shim, broken
+
+
+# ---- trials ----
+
+KINDS = (
+    ("fail", errno.EIO, False),
+    ("fail", errno.EIO, True),
+    ("fail", errno.ENOSPC, False),
+    ("fail", errno.ENOSPC, True),
+    ("fail", errno.EROFS, True),
+    ("short", 0, False),
+)
+DIALECTS = ("pyrogram", "kurigram", "pyrofork", "telethon")
+
+
+def count(directory: Path, trial: Trial) -> int:
+    """How many calls a life makes that the trial could let fail."""
+    life, shim, broken = begin(directory, trial, counting=True)
+    try:
+        life.live()
+        life.stop()
+        return broken.seen
+    finally:
+        life.daemon.end()
+        shim.close()
+
+
+class Outcome:
+    """Of all trials."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.trials: Counter[str] = Counter()
+        self.met: Counter[str] = Counter()
+        self.acknowledged = 0
+        self.faults: list[str] = []
+
+
+def one(root: Path, trial: Trial, outcome: Outcome) -> None:
+    directory = root / str(trial).replace("/", "-").replace(", ", "-").replace(" ", "-")
+    life, shim, broken = begin(directory, trial)
+    fault = ""
+    try:
+        life.live()
+        life.check()
+    except (Failed, Untrue, Silent, Disconnected, WireError, AssertionError, OSError) as failure:
+        fault = f"{trial}: {type(failure).__name__}: {failure}"
+        log = life.daemon.log().splitlines()[-8:]
+        fault += "".join(f"\n    {line}" for line in log)
+    finally:
+        met = broken.met > 0
+        life.daemon.end()
+        shim.close()
+    with outcome.lock:
+        outcome.trials[trial.kind()] += 1
+        outcome.met[trial.kind()] += met
+        outcome.acknowledged += life.acknowledged
+        if fault:
+            outcome.faults.append(fault)
+            print(f"disk: FAULT: {fault}")
+    subprocess.run(["rm", "-rf", str(directory)], check=True)
+
+
+def trials(root: Path, dice: random.Random, fsync: str, whole: bool) -> Iterator[Trial]:
+    """All positions of one dialect, or in random order those of all."""
+    counted: dict[tuple[str, str, str, int], int] = {}
+    every: list[Trial] = []
+    for dialect in DIALECTS:
+        for action, error, lasting in KINDS:
+            key = (dialect, fsync, action, error)
+            if key not in counted:
+                counted[key] = count(root / f"count-{dialect}-{action}-{error}", Trial(*key[:4], lasting, 0))
+            every += [Trial(*key[:4], lasting, position) for position in range(counted[key] + 5)]
+    if not whole:
+        dice.shuffle(every)
+    yield from every
+
+
+def run(seconds: float, seed: int, whole: bool, jobs: int, only: Optional[Trial]) -> bool:
+    outcome = Outcome()
+    dice = random.Random(seed)
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="faults.", dir=memory) as scratch:
+        root = Path(scratch)
+        until = time.monotonic() + seconds
+        if only:
+            one(root, only, outcome)
+        else:
+            with ThreadPoolExecutor(jobs) as pool:
+
+                def each(trial: Trial) -> None:
+                    if whole or time.monotonic() < until:
+                        one(root, trial, outcome)
+
+                for fsync in ("always", "everysec") if whole else (dice.choice(("always", "always", "everysec")),):
+                    list(pool.map(each, trials(root, dice, fsync, whole)))
+    total = sum(outcome.trials.values())
+    kinds = ", ".join(f"{kind}: {n}" for kind, n in sorted(outcome.met.items()))
+    print(
+        f"disk: seed {seed}: {total} lives, in {sum(outcome.met.values())} of them a call failed ({kinds}); "
+        f"{outcome.acknowledged} acknowledged writes checked, {len(outcome.faults)} faults"
+    )
+    return not outcome.faults and (only is not None or sum(outcome.met.values()) > 0)
+
+
+def understood(text: str) -> Trial:
+    """What str() makes of a trial."""
+    dialect, fsync, kind, position = text.split("/")
+    what, how = kind.split(", ")
+    action, error = ("short", 0) if what == "short write" else ("fail", getattr(errno, what))
+    return Trial(dialect, fsync, action, error, how == "lasting", int(position))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--whole", action="store_true", help="each position once, whatever --seconds says")
+    parser.add_argument("--jobs", type=int, default=3)
+    parser.add_argument("--trial", help="one trial, as a fault names it")
+    options = parser.parse_args()
+    only = understood(options.trial) if options.trial else None
+    return 0 if run(options.seconds, options.seed, options.whole, options.jobs, only) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
