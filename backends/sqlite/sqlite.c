@@ -121,6 +121,14 @@ static int load_remembered(struct backend_session *session, struct opened *opene
         return error;
 }
 
+static int migrate_extras(struct backend_session *session, const struct identity *identity,
+                          struct fault *fault)
+{
+        int error = sqlite_migrate_extras(session, identity, fault);
+
+        return error && sqlite_await_room(session) ? sqlite_migrate_extras(session, identity, fault) : error;
+}
+
 /* From a connection to an open session. Nothing is written before everything has been read and checked. */
 static int session_start(struct backend_session *session, struct opened *opened, struct fault *fault)
 {
@@ -131,9 +139,7 @@ static int session_start(struct backend_session *session, struct opened *opened,
         if (!error)
                 error = sqlite_take(session, fault);
         if (!error)
-                error = sqlite_migrate_extras(session, &opened->identity, fault);
-        if (error && sqlite_await_room(session))
-                error = sqlite_migrate_extras(session, &opened->identity, fault);
+                error = migrate_extras(session, &opened->identity, fault);
         if (!error)
                 error = sqlite_load_states(session, &opened->states, &opened->n_states, fault);
         if (!error)
