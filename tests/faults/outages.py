@@ -19,6 +19,7 @@ from shim import Shim
 from wire import Silent, Wire, WireError
 
 WRITERS = 12
+ID = bytes(range(16))
 SLOW_SYNC_MS = 3000
 SUSPENDED_S = 40.0
 """A session is suspended after ten seconds; a busy machine is slow."""
@@ -85,6 +86,31 @@ def a_short_outage_is_only_a_wait(directory: Path) -> str:
         for words in ("its writes wait", "is on the disk again"):
             expect(log.lower().count(words), 1, f"lines of the log with '{words}'")
     return "a short outage"
+
+
+def a_repetition_in_an_outage_is_not_executed(directory: Path) -> str:
+    """The first one is committed: the repetition waits for the sync too, and what came after the first one stays."""
+    with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as first, Wire(daemon.socket) as other:
+        first.call("hello", {"id": ID})
+        handle, theirs = first.open("anna"), other.open("anna")
+        first.call("set", handle, {"user_id": 1})
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
+        number = first.send("set", handle, {"user_id": 2})
+        while broken.met < 2:
+            expect(first.receive(0.02), None, "an answer although no sync has succeeded")
+        first.close()
+        other.send("set", theirs, {"user_id": 3})
+        with Wire(daemon.socket) as again:
+            again.call("hello", {"id": ID})
+            handle = again.open("anna")
+            again.send_as(number, "set", handle, {"user_id": 2})
+            expect(again.receive(0.5), None, "the answer to the repetition during the outage")
+            broken.clear()
+            for wire in (other, again):
+                answer = wire.receive()
+                expect(answer and answer[2:], [None, None], "the answer after the outage")
+            expect(again.call("get", handle, ["user_id"]), [3], "the field")
+    return "a repetition in an outage"
 
 
 def a_long_outage_suspends(directory: Path) -> str:
@@ -271,6 +297,7 @@ def reads_do_not_wait_for_syncs_of_others(directory: Path) -> str:
 
 SCENARIOS: tuple[Callable[[Path], str], ...] = (
     a_short_outage_is_only_a_wait,
+    a_repetition_in_an_outage_is_not_executed,
     a_long_outage_suspends,
     a_stop_in_an_outage_says_what_may_be_lost,
     a_session_is_closed_when_it_is_on_the_disk,

@@ -67,6 +67,11 @@ class Wire:
             raise Disconnected from None
         return self._last
 
+    def send_as(self, number: int, method: str, *params: Any) -> None:
+        """Sends a request with this msgid."""
+        self._last = number - 1
+        self.send(method, *params)
+
     def _read(self, seconds: float) -> bool:
         """Whether something arrived within that time."""
         if not select.select([self._socket], [], [], max(seconds, 0.0))[0]:

@@ -461,6 +461,30 @@ START_TEST(the_last_64_ids_are_remembered)
 }
 END_TEST
 
+/* Sessions in memory, which begin anew: what is executed can be seen. */
+START_TEST(the_last_1024_closed_sessions_are_remembered)
+{
+        enum { CLOSED = 1026 };
+        DAEMON d = daemon_start(.config = "backend = memory\n");
+        CLIENT a = connect_as(d, ID);
+
+        for (int i = 0; i < CLOSED; i++) {
+                int s = wire_open(a, "'session %d', {}", i);
+
+                write_as(a, MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 1}");
+                expect(a, "nil", "close(%d)", s);
+        }
+        while (wire_number(wire_call(a, "stats()"), "sessions") > 0)
+                usleep(1000);
+        for (int i = CLOSED - 1; i >= 0; i -= CLOSED - 1) {
+                int s = wire_open(a, "'session %d', {}", i);
+
+                write_as(a, MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 1}");
+                expect(a, i > 0 ? "[nil]" : "[1]", "get(%d, ['user_id'])", s);
+        }
+}
+END_TEST
+
 /* ---- the file ---- */
 
 START_TEST(an_orderly_end_leaves_nothing_in_the_file)
@@ -584,6 +608,7 @@ int main(void)
                 an_id_of_a_thousand_connections,
                 the_last_256_writes_are_remembered,
                 the_last_64_ids_are_remembered,
+                the_last_1024_closed_sessions_are_remembered,
                 an_orderly_end_leaves_nothing_in_the_file,
                 after_a_death_the_file_remembers_for_ten_minutes,
                 nonsense_in_the_file_is_ignored,
