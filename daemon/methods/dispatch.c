@@ -281,6 +281,7 @@ bool dispatch(struct context *context, struct client *client, struct slice frame
         call.request.method = method;
         call.request.started_ns = client->connection.wire->monitored ? uv_hrtime() : 0;
         call.request.id = message.id;
+        call.request.params_at = (size_t)(message.params.at - (const uint8_t *)frame.data);
         call.request.is_notification = message.kind == MESSAGE_NOTIFICATION;
         call.request.is_open = true;
         link_init(&call.request.link);

@@ -109,9 +109,10 @@ struct op {
         uint64_t arrived_ms;  /* of the loop's clock */
         struct caller caller; /* of a write: as whom it may be repeated */
         /* set by its job: */
-        bool begun;      /* remembered.c's */
-        bool stored;     /* the write is done, whatever its request has been answered */
-        uint32_t digest; /* remembered.c's */
+        bool begun; /* this and the next two are remembered.c's */
+        uint32_t digest;
+        struct writes *writes; /* while it is begun */
+        bool stored;           /* the write is done, whatever its request has been answered */
         size_t first_match;
         size_t n_found;
         struct counts counts;

@@ -38,7 +38,7 @@ struct writes {
         size_t n, cap;
         size_t next;      /* when the ring is full: the oldest one */
         uint32_t highest; /* msgid of all that were ever in the ring */
-        size_t n_under_way;
+        size_t n_begun;   /* ops that point here: it is not freed */
 };
 
 struct remembered {
@@ -57,16 +57,17 @@ static_assert((int)WIRE_ERROR_COUNT < UNDER_WAY, "an outcome is a byte");
 
 /* ---- writes of a caller ---- */
 
-static struct write *find_write(struct writes *writes, uint32_t msgid)
+/* From the newest to the oldest. */
+static struct write *find_write(const struct writes *writes, uint32_t msgid)
 {
         if (msgid > writes->highest) /* most clients count upwards */
                 return NULL;
-        for (size_t i = writes->n; i-- > 0;) {
-                struct write *write = &writes->ring[(writes->next + i) % writes->n];
-
-                if (write->msgid == msgid)
-                        return write;
-        }
+        for (size_t i = writes->next; i-- > 0;)
+                if (writes->ring[i].msgid == msgid)
+                        return &writes->ring[i];
+        for (size_t i = writes->n; i-- > writes->next;)
+                if (writes->ring[i].msgid == msgid)
+                        return &writes->ring[i];
         return NULL;
 }
 
@@ -98,7 +99,6 @@ static struct write *add_write(struct writes *writes, uint32_t msgid, uint32_t d
         } else {
                 write = &writes->ring[writes->next];
                 writes->next = (writes->next + 1) % writes->n;
-                writes->n_under_way -= write->outcome == UNDER_WAY;
         }
         *write = (struct write){ .msgid = msgid, .digest = digest };
         if (msgid > writes->highest)
@@ -137,28 +137,28 @@ static struct writes *find_caller(struct remembered *remembered, const struct ca
         return NULL;
 }
 
-/* Forgets the caller that was used least recently; preferably one that has no write under way. */
-static void forget_caller(struct remembered *remembered)
+/* Leaves those that were used last; and all that have a write under way. */
+static void forget_callers(struct remembered *remembered, size_t max)
 {
-        struct link *last = remembered->callers.prev, *at = last;
+        struct link *at = remembered->callers.prev;
 
-        while (at != &remembered->callers && LINK_OF(at, struct writes, link)->n_under_way > 0)
+        while (remembered->n > max && at != &remembered->callers) {
+                struct writes *writes = LINK_OF(at, struct writes, link);
+
                 at = at->prev;
-        writes_free(remembered, LINK_OF(at == &remembered->callers ? last : at, struct writes, link));
+                if (writes->n_begun == 0)
+                        writes_free(remembered, writes);
+        }
 }
 
 /* NULL: no memory. */
-static struct writes *need_caller(struct remembered *remembered, const struct caller *caller)
+static struct writes *add_caller(struct remembered *remembered, const struct caller *caller)
 {
-        struct writes *writes = find_caller(remembered, caller);
+        struct writes *writes = calloc(1, sizeof(*writes));
 
-        if (writes)
-                return writes;
-        writes = calloc(1, sizeof(*writes));
         if (!writes)
                 return NULL;
-        if (remembered->n == CALLERS_MAX)
-                forget_caller(remembered);
+        forget_callers(remembered, CALLERS_MAX - 1);
         writes->caller = *caller;
         link_insert_after(&remembered->callers, &writes->link);
         remembered->n++;
@@ -232,22 +232,23 @@ static struct remembered *need(struct session *session)
         return remembered;
 }
 
-static struct write *recall_write(struct session *session, const struct caller *caller, uint32_t msgid)
+/* NULL: nothing is remembered of this caller. */
+static struct writes *recall_writes(struct session *session, const struct caller *caller)
 {
         struct remembered *remembered = recall(session);
-        struct writes *writes = remembered ? find_caller(remembered, caller) : NULL;
 
-        return writes ? find_write(writes, msgid) : NULL;
+        return remembered ? find_caller(remembered, caller) : NULL;
 }
 
-/* NULL: no memory. */
-static struct write *new_write(struct session *session, const struct caller *caller, uint32_t msgid,
-                               uint32_t digest)
+/* `writes`: what recall_writes() has returned. NULL: no memory. */
+static struct write *new_write(struct session *session, const struct caller *caller, struct writes **writes,
+                               uint32_t msgid, uint32_t digest)
 {
         struct remembered *remembered = need(session);
-        struct writes *writes = remembered ? need_caller(remembered, caller) : NULL;
 
-        return writes ? add_write(writes, msgid, digest) : NULL;
+        if (!*writes && remembered)
+                *writes = add_caller(remembered, caller);
+        return *writes ? add_write(*writes, msgid, digest) : NULL;
 }
 
 static size_t size_of(const struct remembered *remembered)
@@ -308,35 +309,41 @@ void remembered_closed_deinit(struct remembered_closed *closed)
 
 /* ---- requests ---- */
 
-/* Finds a msgid that is used twice, by mistake: no protection against intent. */
-static uint32_t digest_of(const struct method *method, struct slice frame)
+static uint64_t mix(uint64_t hash, const void *data, size_t len)
 {
         const uint64_t prime = 0x9e3779b97f4a7c15u;
-        uint64_t hash = frame.len, word = 0;
-        struct message message;
-        bool read = message_read(frame, &message);
+        const char *at = data;
+        uint64_t word;
 
-        assert(read && method->shape[0] == 'h');
-        (void)read;
-        /* Its name, because a file keeps the digest: the next version may number the methods otherwise. */
-        for (const char *at = method->name; *at; at++)
-                hash = (hash ^ (uint8_t)*at) * prime;
-        cursor_skip(&message.params, NULL); /* each connection has other handles */
-        hash += (uint64_t)(message.params.end - message.params.at) * prime;
-        for (const uint8_t *at = message.params.at; at < message.params.end; at += sizeof(word)) {
-                size_t left = (size_t)(message.params.end - at);
-
-                word = 0;
-                memcpy(&word, at, left < sizeof(word) ? left : sizeof(word));
+        hash = (hash ^ len) * prime;
+        for (; len >= sizeof(word); at += sizeof(word), len -= sizeof(word)) {
+                memcpy(&word, at, sizeof(word));
                 hash = (hash ^ word) * prime;
                 hash ^= hash >> 32;
         }
-        return (uint32_t)hash;
+        word = 0;
+        memcpy(&word, at, len);
+        return (hash ^ word) * prime;
 }
 
-static uint32_t op_digest(struct op *op)
+/*
+ * Finds a msgid that is used twice, by mistake: no protection against intent. Of the method its name, because
+ * a file keeps the digest, and the next version may number the methods otherwise.
+ */
+static uint32_t digest_of(const struct request *request, struct slice frame)
 {
-        return digest_of(op->request.method, (struct slice){ op->bytes, op->n_bytes });
+        struct cursor params = { (const uint8_t *)frame.data + request->params_at,
+                                 (const uint8_t *)frame.data + frame.len };
+        uint64_t hash = mix(0, request->method->name, strlen(request->method->name));
+        int64_t handle;
+
+        cursor_int(&params, &handle); /* each connection has other handles */
+        return (uint32_t)(mix(hash, params.at, (size_t)(params.end - params.at)) >> 32);
+}
+
+static uint32_t op_digest(const struct op *op)
+{
+        return digest_of(&op->request, (struct slice){ op->bytes, op->n_bytes });
 }
 
 /* Answers and frees it as the first one was answered. A refusal has another text. */
@@ -369,7 +376,8 @@ enum repeat remembered_repeats(struct op *op)
 
         if (!op->caller.known)
                 return REPEAT_NONE;
-        write = recall_write(op->lane->session, &op->caller, op->request.id);
+        op->writes = recall_writes(op->lane->session, &op->caller);
+        write = op->writes ? find_write(op->writes, op->request.id) : NULL;
         if (!write)
                 return REPEAT_NONE;
         if (write->digest != op_digest(op)) {
@@ -387,54 +395,60 @@ enum repeat remembered_repeats(struct op *op)
 
 bool remembered_begin(struct op *op)
 {
-        struct session *session = op->lane->session;
         struct write *write;
 
         if (!op->caller.known)
                 return true;
         op->digest = op_digest(op);
-        write = new_write(session, &op->caller, op->request.id, op->digest);
+        write = new_write(op->lane->session, &op->caller, &op->writes, op->request.id, op->digest);
         if (!write)
                 return false;
         write->outcome = UNDER_WAY;
-        find_caller(session->remembered, &op->caller)->n_under_way++;
+        op->writes->n_begun++;
         op->begun = true;
         return true;
 }
 
 void remembered_end(struct op *op)
 {
-        struct session *session = op->lane->session;
+        struct remembered *remembered = op->lane->session->remembered;
         struct write *write;
 
         if (!op->begun)
                 return;
+        assert(remembered && op->writes->n_begun > 0);
         op->begun = false;
-        write = recall_write(session, &op->caller, op->request.id);
-        if (write && write->outcome == UNDER_WAY)
-                find_caller(session->remembered, &op->caller)->n_under_way--;
+        op->writes->n_begun--;
+        write = find_write(op->writes, op->request.id);
         if (!write) /* so many others came meanwhile that it was forgotten */
-                write = new_write(session, &op->caller, op->request.id, op->digest);
-        if (!write)
-                return;
-        write->outcome = op->stored ? 0 : op->request.outcome;
-        write->fields = op->kind == OP_WRITE ? (uint16_t)op->write.fields : 0;
+                write = add_write(op->writes, op->request.id, op->digest);
+        if (write) {
+                write->outcome = op->stored ? 0 : op->request.outcome;
+                write->fields = op->kind == OP_WRITE ? (uint16_t)op->write.fields : 0;
+        }
+        forget_callers(remembered, CALLERS_MAX);
+}
+
+bool remembered_has(struct session *session, const struct client *client, const struct request *request)
+{
+        const struct writes *writes;
+
+        if (!client->caller.known || request->is_notification)
+                return false;
+        writes = recall_writes(session, &client->caller);
+        return writes && find_write(writes, request->id);
 }
 
 bool remembered_at_once(struct session *session, const struct client *client, const struct request *request,
                         struct slice frame)
 {
         const struct caller *caller = &client->caller;
+        struct writes *writes;
 
         if (!caller->known || request->is_notification)
                 return true;
-        return new_write(session, caller, request->id, digest_of(request->method, frame));
-}
-
-bool remembered_has(struct session *session, const struct client *client, const struct request *request)
-{
-        return client->caller.known && !request->is_notification &&
-               recall_write(session, &client->caller, request->id);
+        writes = recall_writes(session, caller);
+        return new_write(session, caller, &writes, request->id, digest_of(request, frame));
 }
 
 /* ---- in the backend ---- */
@@ -526,10 +540,11 @@ void remembered_load(struct session *session, const struct opened *opened)
                 for (uint32_t n = take(&at, 2); n > 0 && end - at >= WRITE_BYTES; n--) {
                         uint32_t msgid = take(&at, 4), digest = take(&at, 4);
                         uint16_t fields = (uint16_t)(take(&at, 2) & FIELD_ALL);
-                        struct write *write = recall_write(session, &caller, msgid);
+                        struct writes *writes = recall_writes(session, &caller);
+                        struct write *write = writes ? find_write(writes, msgid) : NULL;
 
                         if (!write)
-                                write = new_write(session, &caller, msgid, digest);
+                                write = new_write(session, &caller, &writes, msgid, digest);
                         if (write && write->digest == digest)
                                 write->fields = fields;
                 }

@@ -29,6 +29,7 @@ struct opened;
 struct remembered; /* of one session */
 struct request;
 struct session;
+struct writes;
 
 enum { REMEMBERED_BUCKETS = 256 };
 

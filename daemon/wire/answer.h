@@ -27,6 +27,7 @@ struct request {
         struct link link;     /* connection->deferred */
         uint64_t started_ns;  /* 0: not monitored */
         size_t bytes;         /* memory that is counted for it while it is deferred */
+        size_t params_at;     /* where its parameters begin in its frame */
         size_t answer_at;     /* where its answer begins in the connection's buffer */
         uint32_t id;
         bool is_notification;
