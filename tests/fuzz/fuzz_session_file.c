@@ -104,6 +104,7 @@ static void change_all(struct backend_session *session, struct identity *identit
                 { .kind = CHANGE_PEERS, .peers = &peer, .n = 1 },
                 { .kind = CHANGE_NAMES, .names = &names, .n = 1 },
                 { .kind = CHANGE_STATES, .states = &state, .n = 1 },
+                { .kind = CHANGE_REMEMBERED, .remembered = slice_of("remembered"), .n = 1 },
         };
         struct fault fault;
 

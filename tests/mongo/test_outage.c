@@ -144,6 +144,63 @@ START_TEST(a_server_stopped_in_the_middle_of_a_write)
 END_TEST
 
 /* The driver would wait for a minute. No request does. */
+/* A new connection of the same client. Returns its handle. */
+static int reconnect(const struct daemon *d, struct wire **c, const char *name)
+{
+        wire_end(c);
+        *c = wire_connect(d);
+        expect(*c, "...", "hello({id: h'000102030405060708090a0b0c0d0e0f'})");
+        return open_when_available(*c, name);
+}
+
+/* `set` with this msgid. */
+static const char *set_as(struct wire *c, uint32_t id, int session, int value)
+{
+        size_t len;
+        uint8_t *bytes = wire_pack(id, &len, "set(%d, {api_id: %d})", session, value);
+
+        wire_raw(c, bytes, len);
+        free(bytes);
+        return wire_answer(c, id);
+}
+
+/* Also one of which it is not known whether it has happened. */
+START_TEST(a_repeated_write_is_not_executed_again)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("repeated");
+        TEST_FREED char *uri = NULL;
+        TEST_FREED char *newer = NULL;
+        struct wire *a = NULL;
+        const char *answer;
+        int s, t;
+
+        if (!server || !mongo_server_is_ours(server, "a repeated write"))
+                return;
+        uri = test_format("%s/?socketTimeoutMS=1500", server->uri);
+        DAEMON d = daemon_start(.flags = { "--mongo", uri });
+        CLIENT b = wire_connect(d);
+
+        t = wire_open(b, "'%s', {backend: 'mongo'}", name);
+        s = reconnect(d, &a, name);
+        ck_assert_str_eq(set_as(a, 1000, s, 1), "nil");
+        expect(b, "nil", "set(%d, {api_id: 2})", t);
+        s = reconnect(d, &a, name);
+        ck_assert_str_eq(set_as(a, 1000, s, 1), "nil");
+        expect(b, "[2]", "get(%d, ['api_id'])", t);
+        mongo_server_freeze(server);
+        ck_assert_str_eq(set_as(a, 1001, s, 3), "!unavailable");
+        mongo_server_thaw(server);
+        newer = test_format("set(%d, {api_id: 4})", t);
+        ck_assert_str_eq(until_available(b, newer), "nil");
+        s = reconnect(d, &a, name);
+        answer = set_as(a, 1001, s, 3);
+        ck_assert(strcmp(answer, "nil") == 0 || is_error(answer, "unavailable"));
+        expect(b, "[4]", "get(%d, ['api_id'])", t);
+        wire_end(&a);
+}
+END_TEST
+
 START_TEST(no_request_waits_longer_than_its_deadline)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -377,6 +434,7 @@ int main(void)
         tcase_add_loop_test(tcase, a_server_that_is_away_at_the_start, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, a_server_that_dies_and_comes_back, 0, MONGO_KINDS);
         tcase_add_test(writes, a_server_stopped_in_the_middle_of_a_write);
+        tcase_add_test(writes, a_repeated_write_is_not_executed_again);
         tcase_add_test(tcase, no_request_waits_longer_than_its_deadline);
         tcase_add_test(tcase, a_slow_server_does_not_hold_up_files);
         tcase_add_test(writes, a_primary_that_steps_down);
