@@ -178,6 +178,24 @@ START_TEST(a_write_that_changed_nothing_is_not_repeated)
 }
 END_TEST
 
+/* The handle on the next connection may take more bytes. */
+START_TEST(a_repetition_may_have_any_handle)
+{
+        enum { OTHERS = 300 };
+        DAEMON d = daemon_start();
+        CLIENT a = connect_as(d, ID);
+        int s = wire_open(a, "'anna', {}"), t = 0;
+
+        write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
+        expect(a, "nil", "set(%d, {user_id: 2})", s);
+        for (int i = 0; i < OTHERS; i++)
+                t = wire_open(a, "'anna', {}");
+        ck_assert_int_ge(t, 256);
+        write_as(a, MSGID, "nil", "set", t, ", {user_id: 1}");
+        expect(a, "[2]", "get(%d, ['user_id'])", s);
+}
+END_TEST
+
 /* ---- imports ---- */
 
 /* A session string with a key of this digit. malloc'ed, as parameters of import_string. */
@@ -598,6 +616,7 @@ int main(void)
                 also_if_the_session_was_closed,
                 also_in_memory,
                 a_write_that_changed_nothing_is_not_repeated,
+                a_repetition_may_have_any_handle,
                 an_import_has_the_same_answer_again,
                 a_repeated_delete_spares_a_session_made_since,
                 a_write_under_way_is_executed_once,
