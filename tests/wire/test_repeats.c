@@ -330,6 +330,8 @@ START_TEST(a_msgid_is_one_request)
                 { "set", ", {user_id: 1, is_bot: nil}" },
                 { "update_states", ", [[7, 1, 1, 1, 1]]" },
                 { "remove_states", ", [7]" },
+                { "update_peers",
+                  ", [[7, 1, 'user', nil, nil]]" }, /* answered from the cache, if it is new */
                 { "save", "" },
                 { "delete", "" },
                 { "delete", ", {remove_peers: true}" },
@@ -338,6 +340,7 @@ START_TEST(a_msgid_is_one_request)
         CLIENT a = connect_as(d, ID);
         int s = wire_open(a, "'anna', {}");
 
+        expect(a, "nil", "update_peers(%d, [[7, 1, 'user', nil, nil]])", s);
         write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
         for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
                 write_as(a, MSGID, "!bad_request", others[i].method, s, others[i].parameters);
