@@ -154,7 +154,7 @@ def one(root: Path, trial: Trial, outcome: Outcome) -> None:
 
 
 def trials(root: Path, dice: random.Random, fsync: str, whole: bool) -> Iterator[Trial]:
-    """All positions of one dialect, or in random order those of all."""
+    """All positions of all dialects: one after another if `whole`, else in random order."""
     counted: dict[tuple[str, str, str, int], int] = {}
     every: list[Trial] = []
     for dialect in DIALECTS:
@@ -181,7 +181,7 @@ def run(seconds: float, seed: int, whole: bool, jobs: int, only: Optional[Trial]
             with ThreadPoolExecutor(jobs) as pool:
 
                 def each(trial: Trial) -> None:
-                    if whole or time.monotonic() < until:
+                    if time.monotonic() < until:
                         one(root, trial, outcome)
 
                 for fsync in ("always", "everysec") if whole else (dice.choice(("always", "always", "everysec")),):
@@ -207,7 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--whole", action="store_true", help="each position once, whatever --seconds says")
+    parser.add_argument("--whole", action="store_true", help="each position in turn, as far as --seconds allows")
     parser.add_argument("--jobs", type=int, default=3)
     parser.add_argument("--trial", help="one trial, as a fault names it")
     options = parser.parse_args()

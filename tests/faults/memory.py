@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from daemon import Daemon, Failed, library, sanitized
+from daemon import Daemon, Failed, compiled, library, sanitized
 from ledger import Untrue
 from life import Life
 from wire import Disconnected, Silent, Wire, WireError
@@ -147,6 +147,44 @@ def allocations(root: Path, seconds: float, dice: random.Random) -> str:
         f"allocations: {outcome.lives} lives of {n} allocations, in {outcome.met} some failed, "
         f"{outcome.acknowledged} acknowledged writes checked"
     )
+
+
+def client_allocations(root: Path, seconds: float, _dice: random.Random) -> str:
+    """Each allocation of a program with libgram, in turn."""
+    if sanitized():
+        return "a client's allocations: skipped"
+    flags = [f"-I{HERE.parent.parent / 'client-lib'}", f"{os.environ['BUILD']}/libgram.a", "-lmsgpackc"]
+    if os.environ.get("COVERAGE"):
+        flags.append("--coverage")
+    preload = library(root, HERE / "memory.c")
+    program = compiled(root, HERE / "short_client.c", *flags)
+    daemon = Daemon(root / "daemon")
+    daemon.start()
+    met = at = 0
+    try:
+
+        def client(short: Short, what: str) -> None:
+            variables = {**os.environ, **short.environment, "LD_PRELOAD": str(preload)}
+            words = [str(program), daemon.socket, "short"]
+            result = subprocess.run(words, env=variables, capture_output=True, text=True, timeout=60, check=False)
+            expect(result.returncode == 0, f"a client without {what} ends with {result.returncode}: {result.stderr}")
+
+        counted = Short(root, preload, at=1 << 40)
+        client(counted, "nothing")
+        until = time.monotonic() + seconds
+        while at < counted.seen and time.monotonic() < until:
+            short = Short(root, preload, at=at, times=1)
+            client(short, f"allocation {at}")
+            met += short.met
+            at += 1
+        for one_in in (3, 5, 10, 30, 100):
+            short = Short(root, preload, one_in=one_in)
+            client(short, f"one allocation in {one_in}")
+            met += short.met
+        daemon.stop()
+    finally:
+        daemon.end()
+    return f"a client's allocations: {at} of {counted.seen} in turn, {met} failed"
 
 
 def memory_max(root: Path, _seconds: float, _dice: random.Random) -> str:
@@ -299,7 +337,8 @@ def kernel_limit(root: Path, seconds: float, _dice: random.Random) -> str:
 
 
 PARTS: dict[str, tuple[float, Callable[[Path, float, random.Random], str]]] = {
-    "allocations": (0.6, allocations),
+    "allocations": (0.5, allocations),
+    "client-allocations": (0.1, client_allocations),
     "memory-max": (0.1, memory_max),
     "kernel-limit": (0.3, kernel_limit),
 }
