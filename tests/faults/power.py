@@ -40,6 +40,7 @@ PLANTS = {
     "forgotten": "after a sync that failed, what it should have covered is not written again",
     "refused": "a write that fails is done all the same, and what was refused is not cut off the log",
 }
+SLOW_MS = 400
 DAMAGE_S = (0.15, 0.5)
 """Between two failures of syncs."""
 
@@ -48,7 +49,7 @@ FAULTS = ("failed_syncs", "failed_writes", "kills")
 LONG: list[tuple[str, tuple[str, ...]]] = [
     step
     for fsync in ("always", "everysec", "no")
-    for faults in (("failed_syncs",), FAULTS)
+    for faults in (("failed_syncs",), FAULTS, ("slow_syncs",))
     for step in (*PLAIN, (fsync, faults))
 ]
 """Kinds of runs, in the order in which the long form goes through them."""
@@ -72,9 +73,10 @@ class Record(NamedTuple):
     files: dict[str, bytes]
     n_answers: dict[str, int]
 
-    def keep(self, directory: Path, shim: Shim, options: argparse.Namespace) -> None:
+    def keep(self, directory: Path, shim: Shim, log: str, options: argparse.Namespace) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         shim.save(directory / "record")
+        (directory / "gramd.log").write_text(log)
         sys.setrecursionlimit(100_000)
         (directory / "rest").write_bytes(pickle.dumps((self._replace(entries=None), options)))
 
@@ -144,7 +146,7 @@ class Load:
     def run(self) -> Record:
         options = self._options
         self._plant()
-        delay = self.shim.rule(("sync",), (*FILES, "directory"), "delay", 2)
+        delay = self.shim.rule(("sync",), (*FILES, "directory"), "delay", SLOW_MS if options.slow_syncs else 2)
         self._daemon.start()
         pause_s = 0.05 if options.fsync == "always" else 0.2
         workers = clients(self._journal, self._daemon.socket, str(options.seed), pause_s)
@@ -183,6 +185,9 @@ class Load:
                 self._daemon.expect_alive()
             self._daemon.process = None
             self._daemon.start()
+
+    def log(self) -> str:
+        return self._daemon.log()
 
     def end(self) -> None:
         self._daemon.end()
@@ -393,7 +398,7 @@ def cut_all(record: Record, options: argparse.Namespace, directory: Path) -> Res
 
 
 def kind_of(options: argparse.Namespace) -> str:
-    kinds = ("failed_syncs", "failed_writes", "kills")
+    kinds = ("slow_syncs", *FAULTS)
     return ", ".join([f"fsync {options.fsync}", *(kind.replace("_", " ") for kind in kinds if getattr(options, kind))])
 
 
@@ -404,6 +409,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.0, help="of load")
     parser.add_argument("--failed-syncs", action="store_true")
     parser.add_argument("--failed-writes", action="store_true")
+    parser.add_argument("--slow-syncs", action="store_true", help=f"each takes {SLOW_MS} ms")
     parser.add_argument("--kills", action="store_true", help="the daemon is killed now and then, too")
     parser.add_argument("--twice", type=float, default=0.1, help="how often the power fails again during the start")
     parser.add_argument("--plant", choices=sorted(PLANTS))
@@ -429,7 +435,7 @@ def run(options: argparse.Namespace) -> Result:
         record = load.run()
         result = cut_all(record, options, directory)
         if result.lost and options.keep:
-            record.keep(options.keep, load.shim, options)
+            record.keep(options.keep, load.shim, load.log(), options)
         return result
     finally:
         if load:

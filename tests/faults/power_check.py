@@ -4,11 +4,10 @@ What is promised for a cut, by the daemon's option `fsync`:
 
     always    every write that was answered
     everysec  every write that was answered more than a second ago, plus the time that syncs of its session took since
-    no        no peers, usernames or states
+    no        the same with 30 seconds
 
-In each mode: the fields of `set` and of imports that were answered; everything that the client had sent to the session
-before a `save` that was answered; a session that `open` has made, a deletion, and everything of a session that was
-closed by the daemon.
+In each mode: `set`, imports and `save` that were answered, and everything that was answered before on that session; a
+session that `open` has made; a deletion. Besides, everything of a session whose file the daemon has closed.
 
 In each mode, of all writes, promised or not: the writes of one client are there up to some point, in their order, each
 whole or not at all; a write that has been refused is not there, unless the answer was `unavailable`.
@@ -28,6 +27,8 @@ from shim import Entry
 SECOND = 1_000_000_000
 SLACK_NS = SECOND // 2
 """For a busy machine: how much later than promised a sync may begin."""
+WINDOW_NS = {"everysec": SECOND, "no": 30 * SECOND}
+FLUSHES = ("set", "import_string", "save")
 
 Found = dict[Key, Any]
 
@@ -147,40 +148,32 @@ class Checker:
 
     # ---- what is promised ----
 
-    def _promised(self, request: Request, cut: Cut, closed: int) -> bool:
+    def _promised(self, request: Request, cut: Cut, closed: int, flushed_ns: int) -> bool:
+        """`closed`, `flushed_ns`: what was answered before is on the disk."""
         if not request.succeeded_before(cut.at):
             return False
-        if self._fsync == "always" or request.answered < closed or request.method in ("set", "import_string"):
+        if self._fsync == "always" or request.answered < closed or request.answered_ns < flushed_ns:
             return True
-        if self._fsync == "no":
-            return False
-        age = cut.time_ns - request.answered_ns - SECOND - SLACK_NS
+        if request.method in FLUSHES:
+            return True
+        age = cut.time_ns - request.answered_ns - WINDOW_NS[self._fsync] - SLACK_NS
         if age < 0:
             return False
         return age > self._history.syncing_ns(request.life.session, request.answered_ns, cut.time_ns)
 
-    def _last_promised(self, writes: list[Request], cut: Cut, closed: int) -> tuple[int, int]:
-        """Of all keys, and of fields: the number of the last write that must be there, or -1."""
-        whole = fields = -1
+    def _last_promised(self, writes: list[Request], cut: Cut, closed: int, flushed_ns: int) -> int:
+        """The number of the last write that must be there, or -1."""
+        last = -1
         for request in writes:
-            if request.sent_ns > cut.time_ns:
-                break
-            if not self._promised(request, cut, closed):
-                if request.method == "save" and request.succeeded_before(cut.at):
-                    whole = request.number
-                continue
-            self.n_checked += 1
-            if request.method in ("set", "import_string") and self._fsync != "always" and request.answered >= closed:
-                fields = request.number
-            else:
-                whole = request.number
-        return whole, max(fields, whole)
+            if self._promised(request, cut, closed, flushed_ns):
+                self.n_checked += 1
+                last = request.number
+        return last
 
     # ---- one client's part of a session ----
 
-    def _writes(self, writes: list[Request], cut: Cut, closed: int, found: Found) -> list[str]:
+    def _writes(self, writes: list[Request], cut: Cut, closed: int, flushed_ns: int, found: Found) -> list[str]:
         sent = [request for request in writes if request.sent_ns <= cut.time_ns]
-        whole, fields = self._last_promised(sent, cut, closed)
         by_key: dict[Key, list[Request]] = {}
         for request in sent:
             for key in request.effects:
@@ -189,20 +182,19 @@ class Checker:
         problems: list[str] = []
         for key, touching in by_key.items():
             places[key] = self._places(key, touching, found.get(key), cut, problems)
-        reached = whole
+        due = self._last_promised(sent, cut, closed, flushed_ns)
         moved = True
         while moved:
             moved = False
             for key, at in places.items():
                 if not at:
                     continue
-                due = max(reached, fields) if key[0] == "field" else reached
                 held = next((place for place in at if not self._missed(key, by_key[key], place, due)), None)
                 if held is None:
                     problems.append(self._lost(key, by_key[key], found.get(key), at[0], due))
                     at.clear()
-                elif held > reached:
-                    reached = held
+                elif held > due:
+                    due = held
                     moved = True
         problems += self._torn(sent, places)
         return problems
@@ -254,9 +246,12 @@ class Checker:
         place = bisect.bisect_right(ends, cut.at)
         closed = ends[place - 1] if place else 0
         problems = []
+        requests = [request for writes in life.writes.values() for request in writes]
+        flushes = (each for each in requests if each.method in FLUSHES and each.succeeded_before(cut.at))
+        flushed_ns = max((request.sent_ns for request in flushes), default=0)
         for writes in life.writes.values():
-            problems += self._writes(writes, cut, closed, found)
-        known = {key for writes in life.writes.values() for request in writes for key in request.effects}
+            problems += self._writes(writes, cut, closed, flushed_ns, found)
+        known = {key for request in requests for key in request.effects}
         return problems + [
             f"{key} is {_brief(value)}, and was never written"
             for key, value in found.items()
@@ -289,6 +284,8 @@ class Checker:
             if not any(request.sent_ns <= cut.time_ns for request in life.opens):
                 continue
             checked = self.n_checked
+            if any(request.code == "unavailable" and request.sent_ns <= cut.time_ns for request in life.deletes):
+                return []  # deleted, but a power cut may bring its file back, without its log
             problems = self._life(life, cut, found)
             if not problems:
                 return []

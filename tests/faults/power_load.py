@@ -253,7 +253,7 @@ class Client(threading.Thread):
                 self._new_life()
                 request.life = self._life
                 self._life.opens.append(request)
-            elif not result["created"] and refused and self._is_new:
+            elif not result["created"] and refused and self._is_new and self._plan.clients == 1:
                 self._journal.problems.append(f"{self._plan.session}: an open that was refused has made it")
             self._is_new = False
             return
