@@ -154,10 +154,10 @@ def one(root: Path, trial: Trial, outcome: Outcome) -> None:
 
 
 def trials(root: Path, dice: random.Random, fsync: str, whole: bool) -> Iterator[Trial]:
-    """All positions of all dialects: one after another if `whole`, else in random order."""
+    """All positions: if `whole` of all dialects, one after another; else of one, in random order."""
     counted: dict[tuple[str, str, str, int], int] = {}
     every: list[Trial] = []
-    for dialect in DIALECTS:
+    for dialect in DIALECTS if whole else (dice.choice(DIALECTS),):
         for action, error, lasting in KINDS:
             key = (dialect, fsync, action, error)
             if key not in counted:

@@ -346,10 +346,6 @@ def frozen_daemon(directory: Path, seconds: float, seed: int) -> str:
     return f"stopped for {seconds:.0f} s, {calls} calls checked"
 
 
-WATCHED = 400
-"""Peers that a stopped client is told of again and again."""
-
-
 def frozen_clients(directory: Path, seconds: float, _seed: int) -> str:
     """Clients that read nothing for a while, with answers and notifications under way."""
     daemon = Daemon(directory)
@@ -376,19 +372,16 @@ def frozen_clients(directory: Path, seconds: float, _seed: int) -> str:
             pass
         memory_kb = daemon.status_kb("VmRSS")
         until = time.monotonic() + seconds
-        longest = 0.0
         value = 0
         while time.monotonic() < until:
             value += 1
-            began = time.monotonic()
             rows = [[5000 + row, value, "user", f"w{row}-{value}", None] for row in range(20)]
             writer.call("update_peers", handle, rows)
             known.use(1)
-            longest = max(longest, time.monotonic() - began)
         more_kb = daemon.status_kb("VmRSS") - memory_kb
         for child in children:
             child.process.send_signal(signal.SIGCONT)
-        expect(longest < 2.0 * SLACK, f"a client waits {longest:.2f} s while others are stopped")
+        expect(value > 2 * seconds, f"others make {value} writes in {seconds} s while clients are stopped")
         expect(sanitized() or more_kb < 24 * 1024, f"stopped clients cost {more_kb} kB of memory")
         time.sleep(0.5)
         faults, calls = end_clients(children)
