@@ -156,7 +156,7 @@ class Client:
                 value = await self.value(register, session)
                 if value is not None and value > self.sent[register]:
                     self.fault(f"{register}: the cache has {value}, which was never sent")
-                if value is not None and value < known[register] and register == "field":
+                if value is not None and value < known[register]:
                     self.fault(f"{register}: {value} was read after {known[register]}")
                 known[register] = value or 0
             await asyncio.sleep(0.005)
