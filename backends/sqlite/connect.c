@@ -225,7 +225,7 @@ int sqlite_sync(struct backend_session *session, struct fault *fault)
         sqlite3_file *wal = NULL;
         int rc = SQLITE_OK;
 
-        if (!session->path || !session->unsynced)
+        if (!session->path || (!session->unsynced && !sqlite_log_failed(session->db)))
                 return 0;
         sqlite3_file_control(session->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
         if (wal && wal->pMethods)

@@ -336,11 +336,23 @@ static int read_file(sqlite3_file *file, void *data, int len, sqlite3_int64 offs
         return rc == SQLITE_IOERR_CORRUPTFS ? SQLITE_IOERR_READ : rc;
 }
 
+/*
+ * Whether a part of it has still to be written. The newest chunk need not be the one that ends last: later
+ * ones may be of a transaction that was rolled back.
+ */
+static bool is_waiting(const struct log *log, int len, sqlite3_int64 offset)
+{
+        const struct chunk *chunk = log->unsynced;
+
+        return log->waiting > 0 && offset + len > chunk->offset + (sqlite3_int64)(chunk->n - log->waiting) &&
+               offset < chunk->offset + (sqlite3_int64)chunk->n;
+}
+
 /* SQLite reads pages of its own transaction back when the page cache is too small. */
 static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offset)
 {
         struct log *log = log_of(file);
-        int rc = offset + len > log->end - (sqlite3_int64)log->waiting ? write_waiting(file) : SQLITE_OK;
+        int rc = is_waiting(log, len, offset) ? write_waiting(file) : SQLITE_OK;
 
         if (rc == SQLITE_OK)
                 rc = read_file(file, data, len, offset);
@@ -357,6 +369,7 @@ static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
         forget_from(log, size);
         log->between = true;
         log->after = 0;
+        log->torn &= size > log->begin;
         return log->own->xTruncate(file, size);
 }
 

@@ -320,11 +320,32 @@ FILE_TEST(the_directory_has_to_be_synced_too)
         see_calls();
         directory_syncs_fail = true;
         ck_assert_int_eq(put(1, DURABLE_DISK), BACKEND_E_UNAVAILABLE);
+        ck_assert_int_eq(sync_now(), BACKEND_E_UNSYNCED); /* although nothing has been committed */
         directory_syncs_fail = false;
+        ck_assert_int_eq(sync_now(), 0);
         ck_assert_int_eq(put(2, DURABLE_DISK), 0);
         directory_syncs_fail = true; /* once is enough */
         ck_assert_int_eq(put(3, DURABLE_DISK), 0);
         directory_syncs_fail = false;
+        storage_close(&at);
+        forget_files();
+}
+
+/* Everything is on the disk when writes and syncs begin to fail: the outage ends with them. */
+FILE_TEST(a_failed_log_is_out_of_order_until_it_is_synced)
+{
+        storage_open(&at, "x", NULL);
+        see_calls();
+        ck_assert_int_eq(put(1, DURABLE_DISK), 0);
+        syncs_fail = failing_write_is_done = true;
+        writes_before_failure = 0;
+        ck_assert_int_eq(put(2, DURABLE_DISK), BACKEND_E_UNAVAILABLE);
+        writes_before_failure = -1;
+        ck_assert_int_eq(sync_now(), BACKEND_E_UNSYNCED);
+        syncs_fail = false;
+        ck_assert_int_eq(sync_now(), 0);
+        expect_after_kill("'1'");
+        expect_after_power_cut("'1'");
         storage_close(&at);
         forget_files();
 }
@@ -354,25 +375,62 @@ FILE_TEST(a_refused_write_does_not_come_back)
         forget_files();
 }
 
-/* More than is kept in memory: it is synced in between. */
-FILE_TEST(a_long_transaction_is_synced_in_between)
-{
-        enum { ROWS = 20000 };
-        static struct peer peers[ROWS];
-        static char names[ROWS][64];
+enum { MANY = 10000 };
 
-        storage_open(&at, "x", NULL);
-        for (int i = 0; i < ROWS; i++) {
-                snprintf(names[i], sizeof(names[i]), "%060d", (i * 7919) % ROWS);
+/* More than is kept in memory, and than the page cache holds. */
+static struct peer *many_peers(void)
+{
+        static struct peer peers[MANY];
+        static char names[MANY][256];
+
+        for (int i = 0; i < MANY; i++) {
+                snprintf(names[i], sizeof(names[i]), "%0250d", (i * 7919) % MANY);
                 peers[i] = storage_peer(1 + i, 1, "user", names[i], NULL, 1);
         }
+        return peers;
+}
+
+FILE_TEST(a_long_transaction_is_synced_in_between)
+{
+        const struct peer *peers = many_peers();
+
+        storage_open(&at, "x", NULL);
         syncs_fail = true;
-        ck_assert_int_eq(storage_put_peers(&at, peers, ROWS), BACKEND_E_UNAVAILABLE);
+        ck_assert_int_eq(storage_put_peers(&at, peers, MANY), BACKEND_E_UNAVAILABLE);
         storage_expect(storage_peers(&at, NULL, 9), "");
         syncs_fail = false;
-        ck_assert_int_eq(storage_put_peers(&at, peers, ROWS), 0);
+        ck_assert_int_eq(storage_put_peers(&at, peers, MANY), 0);
         storage_close(&at);
-        storage_expect(sql_text(PATH, "SELECT count(*) FROM peers"), "20000");
+        storage_expect(sql_text(PATH, "SELECT count(*) FROM peers"), "10000");
+        forget_files();
+}
+
+static bool count_down(void *arg, const struct effect *effect)
+{
+        int *left = arg;
+
+        (void)effect;
+        return --*left > 0;
+}
+
+/* The log has the pages of a transaction that was rolled back when the next one reads its own. */
+FILE_TEST(a_transaction_reads_back_what_it_has_written)
+{
+        int left = MANY / 4 * (4 - _i);
+        const struct change change = { .kind = CHANGE_PEERS, .peers = many_peers(), .n = MANY };
+
+        storage_restart_with(&at, "page-cache", 0);
+        storage_open(&at, "x", NULL);
+        ck_assert_int_eq(put(1, DURABLE_SYSTEM), 0);
+        ck_assert_int_eq(
+                at.backend->apply(at.session, &change, 1, DURABLE_SYSTEM, count_down, &left, &at.fault),
+                BACKEND_E_STORAGE);
+        left = MANY + 1;
+        ck_assert_int_eq(
+                at.backend->apply(at.session, &change, 1, DURABLE_SYSTEM, count_down, &left, &at.fault), 0);
+        storage_close(&at);
+        storage_expect(sql_text(PATH, "SELECT count(*) FROM peers"), "10000");
+        storage_expect(sql_text(PATH, "PRAGMA integrity_check"), "'ok'");
         forget_files();
 }
 
@@ -390,8 +448,10 @@ int main(void)
         tcase_add_test(tcase, a_file_that_cannot_be_synced_keeps_its_log);
         tcase_add_test(tcase, a_log_that_was_left_is_not_trusted);
         tcase_add_test(tcase, the_directory_has_to_be_synced_too);
+        tcase_add_test(tcase, a_failed_log_is_out_of_order_until_it_is_synced);
         tcase_add_loop_test(tcase, a_refused_write_does_not_come_back, 0, 2);
         tcase_add_test(tcase, a_long_transaction_is_synced_in_between);
+        tcase_add_loop_test(tcase, a_transaction_reads_back_what_it_has_written, 0, 4);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
