@@ -37,6 +37,7 @@ static bool seen;                                             /* calls are */
 static bool syncs_fail, directory_syncs_fail, own_syncs_fail; /* own: of the session's file itself */
 static int writes_before_failure = -1;                        /* negative: none fails */
 static bool failing_write_is_done;                            /* and yet an error is returned */
+static int failing_write_errno;
 
 static struct on_disk *file_of(int fd)
 {
@@ -88,7 +89,7 @@ static ssize_t seen_pwrite(int fd, const void *data, size_t len, off_t offset)
                         file->size = (size_t)offset + len;
                 ck_assert_int_eq(real_pwrite(fd, data, len, offset), (ssize_t)len);
         }
-        errno = EIO;
+        errno = failing_write_errno;
         return fails ? -1 : (ssize_t)len;
 }
 
@@ -143,6 +144,7 @@ static void see_calls(void)
         seen = true;
         syncs_fail = directory_syncs_fail = own_syncs_fail = failing_write_is_done = false;
         writes_before_failure = -1;
+        failing_write_errno = EIO;
 }
 
 static void forget_files(void)
@@ -190,7 +192,8 @@ static void expect_after_power_cut(const char *expected)
 static void expect_after_kill(const char *expected)
 {
         copy(PATH, "data/copy");
-        copy(PATH "-wal", "data/copy-wal");
+        if (access(PATH "-wal", F_OK) == 0)
+                copy(PATH "-wal", "data/copy-wal");
         expect_in("data/copy", expected);
 }
 
@@ -377,6 +380,28 @@ FILE_TEST(a_refused_write_does_not_come_back)
 
 enum { MANY = 10000 };
 
+/* Opening writes to the file's header. */
+FILE_TEST(a_full_disk_refuses_an_open)
+{
+        int error = BACKEND_E_STORAGE;
+
+        storage_open(&at, "x", NULL);
+        ck_assert_int_eq(put(1, DURABLE_DISK), 0);
+        storage_close(&at);
+        see_calls();
+        failing_write_errno = ENOSPC;
+        for (int n = 0; error; n++) {
+                writes_before_failure = n;
+                error = storage_try(&at, "x", NULL, false);
+                ck_assert(error == 0 || error == BACKEND_E_STORAGE);
+                ck_assert(error || n >= 2);
+                writes_before_failure = -1;
+                expect_after_kill("'1'");
+        }
+        storage_close(&at);
+        forget_files();
+}
+
 /* More than is kept in memory, and than the page cache holds. */
 static struct peer *many_peers(void)
 {
@@ -450,6 +475,7 @@ int main(void)
         tcase_add_test(tcase, the_directory_has_to_be_synced_too);
         tcase_add_test(tcase, a_failed_log_is_out_of_order_until_it_is_synced);
         tcase_add_loop_test(tcase, a_refused_write_does_not_come_back, 0, 2);
+        tcase_add_test(tcase, a_full_disk_refuses_an_open);
         tcase_add_test(tcase, a_long_transaction_is_synced_in_between);
         tcase_add_loop_test(tcase, a_transaction_reads_back_what_it_has_written, 0, 4);
         suite_add_tcase(suite, tcase);
