@@ -20,6 +20,7 @@ from wire import Silent, Wire, WireError
 
 WRITERS = 12
 ID = bytes(range(16))
+PIPELINED = 300
 SLOW_SYNC_MS = 3000
 SUSPENDED_S = 40.0
 """A session is suspended after ten seconds; a busy machine is slow."""
@@ -267,6 +268,111 @@ def a_creation_that_fails_leaves_nothing(directory: Path) -> str:
     return "two new sessions"
 
 
+def everybody_is_answered_in_an_outage(directory: Path) -> str:
+    """Writes that wait, and meanwhile: too many of them, a client that goes, all handles closed, an exclusive open."""
+    with disk(directory, "always", "idle-close = 1\n") as (daemon, shim), Wire(daemon.socket) as many:
+        handle = many.open("anna")
+        many.call("update_peers", handle, [[1, 10, "user", None, None]])
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
+        with Wire(daemon.socket) as gone:
+            for _ in range(2):  # one is committed, and waits for its sync; the other waits in its lane
+                gone.send("update_peers", gone.open("anna"), [[1, 11, "user", None, None]])
+            while broken.met < 2:
+                expect(gone.receive(0.02), None, "an answer although no sync has succeeded")
+        for number in range(PIPELINED):
+            many.send("update_peers", handle, [[1000 + number, number, "user", None, None]])
+        with Wire(daemon.socket) as beside, Wire(daemon.socket) as other:
+            fast = beside.open("fast", backend="memory")
+            beside.call("set", fast, {"user_id": 5}, seconds=5.0)
+            other.send("open", "anna", {"mode": "exclusive", "wait": 60000})
+            answers = [many.receive(SUSPENDED_S) for _ in range(PIPELINED)]
+            codes = {answer[2] and answer[2][0] if answer else "no answer" for answer in answers}
+            expect(codes, {"unavailable", "overloaded"}, "the answers to writes that wait")
+            many.call("close", handle)
+            opened = other.receive(SUSPENDED_S)
+            assert opened is not None
+            expect(opened[2], None, "an exclusive open of a suspended session")
+            exclusive = opened[3]["session"]
+            expect(peer(other, exclusive, 1), 11, "a write whose client has gone")
+            expect(other.code("set", exclusive, {"user_id": 2}), "unavailable", "a write of a suspended session")
+            other.call("close", exclusive)
+            while broken.met < 50:  # without handles it is not closed, because it is not on the disk
+                beside.call("ping", 0)
+            broken.clear()
+            while "session anna (file) closed" not in daemon.log():
+                beside.call("ping", 0)
+        daemon.kill()
+        daemon.start()
+        with Wire(daemon.socket) as again:
+            handle = again.open("anna")
+            expect(again.call("get", handle, ["user_id"]), [None], "a refused field")
+            expect([row[:2] for row in again.call("scan_peers", handle, None, 9)], [[1, 11]], "the peers")
+    return f"{PIPELINED} writes in an outage"
+
+
+def a_session_is_deleted_in_an_outage(directory: Path) -> str:
+    with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as writer, Wire(daemon.socket) as deleter:
+        handle, other = writer.open("anna"), deleter.open("anna")
+        writer.call("update_peers", handle, [[1, 10, "user", None, None]])
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
+        writer.send("update_peers", handle, [[1, 11, "user", None, None]])
+        while broken.met < 2:
+            expect(writer.receive(0.02), None, "an answer although no sync has succeeded")
+        writer.send("update_peers", handle, [[1, 12, "user", None, None]])
+        expect(writer.receive(0.5), None, "the answer to a write during an outage")
+        expect(deleter.call("delete", other, seconds=5.0), None, "a deletion in an outage")
+        codes = []
+        for _ in range(2):
+            answer = writer.receive()
+            codes.append(answer and answer[2] and answer[2][0])
+        expect(sorted(codes), ["bad_session", "unavailable"], "the writes of a session that is deleted")
+        expect(ended(writer), [[handle, "not_found"]], "the writer's handle")
+        broken.clear()
+        handle = writer.open("anna")
+        expect(writer.call("scan_peers", handle, None, 9), [], "the peers of a session made since")
+        writer.call("update_peers", handle, [[1, 13, "user", None, None]])
+        expect("unsynced_since" in writer.call("info", handle), False, "an outage of a session made since")
+    return "a deletion in an outage"
+
+
+def an_outage_at_start_is_waited_for(directory: Path) -> str:
+    """What a killed daemon has left cannot be synced: it is not opened, and nothing is lost."""
+    with disk(directory, "everysec") as (daemon, shim):
+        with Wire(daemon.socket) as wire:
+            wire.call("set", wire.open("anna"), {"user_id": 1})
+            wire.call("update_peers", 1, [[1, 10, "user", None, None]])
+        daemon.kill()
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
+        daemon.start()
+        with Wire(daemon.socket) as wire:
+            for _ in range(2):
+                expect(wire.code("open", "anna", {}), "unavailable", "an open of what cannot be synced")
+            broken.clear()
+            handle = wire.open("anna")
+            expect(peer(wire, handle, 1), 10, "the peer")
+            expect(wire.call("get", handle, ["user_id"]), [1], "the field")
+            wire.call("set", handle, {"user_id": 2})
+        expect(daemon.log().count("recovering at start"), 1, "lines of the log about the start")
+    return "an outage at start"
+
+
+def a_stop_waits_for_a_sync_that_hangs(directory: Path) -> str:
+    with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as wire:
+        handle = wire.open("anna")
+        wire.call("update_peers", handle, [[1, 10, "user", None, None]])
+        slow = shim.rule(("sync",), ("log",), "delay", SLOW_SYNC_MS, times=1)
+        wire.send("update_peers", handle, [[1, 11, "user", None, None]])
+        wire.send("update_peers", handle, [[2, 12, "user", None, None]])
+        while slow.met == 0:
+            pass
+        daemon.stop()
+        expect(daemon.log().count("session anna (file) closed"), 1, "lines of the log about the stop")
+        daemon.start()
+        with Wire(daemon.socket) as again:
+            expect(peer(again, again.open("anna"), 1), 11, "the peer after the stop")
+    return "a stop while a sync hangs"
+
+
 def reads_do_not_wait_for_syncs_of_others(directory: Path) -> str:
     """By the order of events: a hundred reads are answered before the first of the slow syncs has ended."""
     with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as reader:
@@ -304,6 +410,10 @@ SCENARIOS: tuple[Callable[[Path], str], ...] = (
     a_failed_write_is_not_there,
     a_deletion_that_may_be_undone_is_told,
     a_creation_that_fails_leaves_nothing,
+    everybody_is_answered_in_an_outage,
+    a_session_is_deleted_in_an_outage,
+    an_outage_at_start_is_waited_for,
+    a_stop_waits_for_a_sync_that_hangs,
     reads_do_not_wait_for_syncs_of_others,
 )
 
