@@ -109,7 +109,8 @@ static void change_all(struct backend_session *session, struct identity *identit
         struct fault fault;
 
         identity_set_number(identity, FIELD_USER_ID, 7);
-        backend_file.apply(session, changes, 4, DURABLE_SYSTEM, ignore_effect, NULL, &fault);
+        backend_file.apply(session, changes, sizeof(changes) / sizeof(changes[0]), DURABLE_SYSTEM,
+                           ignore_effect, NULL, &fault);
 }
 
 static int serve(const char *dialect, bool create)
