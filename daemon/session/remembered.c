@@ -11,6 +11,7 @@
 #include "session.h"
 
 enum {
+        BUCKETS = 32,                  /* of callers, by their ids */
         CALLERS_MAX = 64,              /* of a session */
         WRITES_MAX = LIMIT_REMEMBERED, /* of a caller */
         WRITES_FIRST = 4,              /* room for so many at first */
@@ -33,6 +34,7 @@ struct write {
 
 struct writes {
         struct link link; /* remembered->callers */
+        struct writes *next_in_bucket;
         struct caller caller;
         struct write *ring;
         size_t n, cap;
@@ -42,7 +44,8 @@ struct writes {
 };
 
 struct remembered {
-        struct link callers;
+        struct link callers; /* the one used last comes first */
+        struct writes *buckets[BUCKETS];
         size_t n;
         /* While its session is closed: */
         struct link by_age;
@@ -106,8 +109,19 @@ static struct write *add_write(struct writes *writes, uint32_t msgid, uint32_t d
         return write;
 }
 
+/* Ids are random; one that is not makes only its own session slower. */
+static struct writes **bucket_of_caller(struct remembered *remembered, const struct caller *caller)
+{
+        return &remembered->buckets[caller->id[0] % BUCKETS];
+}
+
 static void writes_free(struct remembered *remembered, struct writes *writes)
 {
+        struct writes **at = bucket_of_caller(remembered, &writes->caller);
+
+        while (*at != writes)
+                at = &(*at)->next_in_bucket;
+        *at = writes->next_in_bucket;
         link_remove(&writes->link);
         remembered->n--;
         free(writes->ring);
@@ -123,18 +137,15 @@ static bool same_caller(const struct caller *a, const struct caller *b)
 
 static struct writes *find_caller(struct remembered *remembered, const struct caller *caller)
 {
-        struct link *head = &remembered->callers;
+        struct writes *writes = *bucket_of_caller(remembered, caller);
 
-        for (struct link *at = head->next; at != head; at = at->next) {
-                struct writes *writes = LINK_OF(at, struct writes, link);
-
-                if (!same_caller(&writes->caller, caller))
-                        continue;
-                link_remove(at);
-                link_insert_after(head, at);
-                return writes;
+        while (writes && !same_caller(&writes->caller, caller))
+                writes = writes->next_in_bucket;
+        if (writes) {
+                link_remove(&writes->link);
+                link_insert_after(&remembered->callers, &writes->link);
         }
-        return NULL;
+        return writes;
 }
 
 /* Leaves those that were used last; and all that have a write under way. */
@@ -160,6 +171,8 @@ static struct writes *add_caller(struct remembered *remembered, const struct cal
                 return NULL;
         forget_callers(remembered, CALLERS_MAX - 1);
         writes->caller = *caller;
+        writes->next_in_bucket = *bucket_of_caller(remembered, caller);
+        *bucket_of_caller(remembered, caller) = writes;
         link_insert_after(&remembered->callers, &writes->link);
         remembered->n++;
         return writes;
