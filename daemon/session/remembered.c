@@ -101,7 +101,7 @@ static struct write *add_write(struct writes *writes, uint32_t msgid, uint32_t d
                 write = &writes->ring[writes->n++];
         } else {
                 write = &writes->ring[writes->next];
-                writes->next = (writes->next + 1) % writes->n;
+                writes->next = (writes->next + 1) % WRITES_MAX; /* it is as large as it gets */
         }
         *write = (struct write){ .msgid = msgid, .digest = digest };
         if (msgid > writes->highest)
