@@ -16,7 +16,7 @@
 #define MIB ((uint64_t)1 << 20)
 #define BUDGET_MAX ((uint64_t)1 << 40)
 
-enum { FILE_OPENS_MAX = 8, FILE_WRITES_MAX = 32 };
+enum { FILE_OPENS_MAX = 24, FILE_WRITES_MAX = 32 };
 
 /* ---- environment ---- */
 

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A job that does not wait for the disk takes less. */
+#define BRISK_NS (UINT64_C(2) * 1000000)
+
 void store_set_workers(unsigned workers)
 {
         char text[16];
@@ -19,18 +22,77 @@ void store_init(struct store *store, uv_loop_t *loop)
         *store = (struct store){ .loop = loop };
 }
 
-void store_gate(struct gate *gate, unsigned max)
+void store_gate(struct gate *gate, unsigned max, unsigned brisk)
 {
-        *gate = (struct gate){ .max = max };
+        assert(!brisk || max);
+        *gate = (struct gate){ .max = max, .brisk = brisk };
         link_init(&gate->waiting);
+        link_init(&gate->running);
+        if (brisk && (uv_mutex_init(&gate->mutex) < 0 || uv_cond_init(&gate->ended) < 0))
+                abort(); /* neither fails on Linux */
+}
+
+void store_gate_deinit(struct gate *gate)
+{
+        if (!gate->brisk)
+                return;
+        assert(gate->n == 0 && gate->n_running == 0);
+        uv_cond_destroy(&gate->ended);
+        uv_mutex_destroy(&gate->mutex);
+}
+
+/* ---- on a worker ---- */
+
+static void stop_counting(struct gate *gate, struct job *job)
+{
+        if (link_empty(&job->running))
+                return;
+        assert(gate->n_running > 0);
+        gate->n_running--;
+        link_remove(&job->running);
+        uv_cond_signal(&gate->ended);
+}
+
+/* Waits until fewer than `brisk` jobs use a processor, and counts this one. */
+static void begin_running(struct gate *gate, struct job *job)
+{
+        uint64_t now;
+
+        uv_mutex_lock(&gate->mutex);
+        while (now = uv_hrtime(), gate->n_running >= gate->brisk) {
+                struct job *oldest = LINK_OF(gate->running.next, struct job, running);
+
+                if (now >= oldest->running_ns + BRISK_NS)
+                        stop_counting(gate, oldest);
+                else
+                        uv_cond_timedwait(&gate->ended, &gate->mutex, oldest->running_ns + BRISK_NS - now);
+        }
+        job->running_ns = now;
+        gate->n_running++;
+        link_append(&gate->running, &job->running);
+        uv_mutex_unlock(&gate->mutex);
+}
+
+static void end_running(struct gate *gate, struct job *job)
+{
+        uv_mutex_lock(&gate->mutex);
+        stop_counting(gate, job);
+        uv_mutex_unlock(&gate->mutex);
 }
 
 static void on_worker(uv_work_t *work)
 {
         struct job *job = work->data;
+        struct gate *brisk = job->gate && job->gate->brisk ? job->gate : NULL;
 
+        if (brisk)
+                begin_running(brisk, job);
         job->run(job);
+        if (brisk)
+                end_running(brisk, job);
 }
+
+/* ---- on the loop ---- */
 
 static void on_loop(uv_work_t *work, int status);
 

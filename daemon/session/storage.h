@@ -13,7 +13,11 @@ struct storage {
         const struct backend *backend;
         struct backend_env *env; /* NULL: not set up */
         struct gate jobs;
-        struct gate opens;  /* of its own: a thousand opens are not to delay requests on open sessions */
+        /*
+         * Of its own: a thousand opens are not to delay requests on open sessions. If it is brisk, sessions
+         * are closed through it too.
+         */
+        struct gate opens;
         struct gate writes; /* of its own: syncs are not to delay reads */
 };
 
