@@ -226,7 +226,7 @@ soak: packages-test ## the long forms of the fault tests (tests/faults), for SEC
 
 # ---- the benchmark ----
 
-BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load echo sqlite shape)
+BENCH_PROGRAMS := $(patsubst %,$(BUILD)/bench/%,load churn echo sqlite shape)
 BENCH_PARTS := $(patsubst %,$(BUILD)/obj/tests/bench/%.o,options sample histogram protocol protocol_gramd storage)
 
 .PHONY: bench bench-programs
@@ -241,6 +241,11 @@ bench-bots: packages-test ## measure the bots' libraries on their own storages a
 	@$(MAKE) build $(VENVS)/mongo/made
 	@VENVS='$(abspath $(VENVS))' tests/interop/run --environments
 	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' tests/bench/bots $(if $(QUICK),--quick) $(BENCH)
+
+.PHONY: bench-load
+bench-load: packages-test ## measure an ordinary client beside thousands of sessions, a dead MongoDB and others: 20 minutes; QUICK=1: 4
+	@$(MAKE) bench-programs mongo-servers $(BUILD)/tests/faults/shim.so
+	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' tests/bench/pressure.py $(if $(QUICK),--quick) $(BENCH)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_PARTS) $(BUILD)/libgram.a
 	@mkdir -p $(@D)

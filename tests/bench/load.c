@@ -1,6 +1,7 @@
 /*
  * The load: connections with requests in flight, on one epoll loop. Each answer causes the next request, so
- * the server always has work. With `rate`, a clock causes the requests. Prints one line of JSON.
+ * the server always has work. With `rate`, a clock causes the requests, and a request that is late because
+ * the one before it was not answered counts from when it was due. Prints one line of JSON.
  *
  *     load socket=PATH protocol=gramd operation=get_id connections=50 flight=16 seconds=1 peers=100000
  */
@@ -33,6 +34,7 @@ struct client {
         int fd;
         int64_t session;
         uint32_t in_flight;
+        uint32_t n_skipped;          /* turns, because a request is unanswered */
         uint64_t n_sent, n_answered; /* the slots are used in turn */
         uint64_t *sent_ns;           /* by slot */
         struct bytes in;             /* an incomplete answer */
@@ -129,7 +131,10 @@ static void fill(struct load *load, struct client *client, uint32_t upto, uint64
                 send_out(load, client, load->out, len);
 }
 
-/* Sends the requests whose time has come. A client whose last request is unanswered skips its turn. */
+/*
+ * Sends the requests whose time has come. A client whose last request is unanswered skips its turn. The
+ * answer counts for the skipped turns too; otherwise a stall of a second would count as one slow request.
+ */
 static void send_due(struct load *load, uint64_t now)
 {
         uint64_t due = (uint64_t)((double)(now - load->start_ns) * load->rate / 1e9);
@@ -138,6 +143,7 @@ static void send_due(struct load *load, uint64_t now)
                 struct client *client = &load->clients[load->next % (uint64_t)load->connections];
                 uint64_t before = load->next;
 
+                client->n_skipped += client->in_flight;
                 fill(load, client, 1, now);
                 load->next = before + 1;
         }
@@ -145,8 +151,20 @@ static void send_due(struct load *load, uint64_t now)
 
 /* ---- answers ---- */
 
+/* The times of the turns that were skipped while the client waited `ns` for an answer. */
+static void count_skipped(struct load *load, struct client *client, uint64_t ns)
+{
+        uint64_t turn_ns = (uint64_t)(1e9 * load->connections / load->rate);
+
+        for (; client->n_skipped > 0 && ns > turn_ns; client->n_skipped--)
+                histogram_add(&load->times, ns -= turn_ns);
+        client->n_skipped = 0;
+}
+
 static void answered(struct load *load, struct client *client, const struct answer *answer, uint64_t now)
 {
+        uint64_t ns = now - client->sent_ns[answer->slot];
+
         client->in_flight--;
         client->n_answered++;
         load->answer_bytes = answer->bytes;
@@ -154,7 +172,9 @@ static void answered(struct load *load, struct client *client, const struct answ
         if (now < load->measured_ns)
                 return;
         load->n_answered++;
-        histogram_add(&load->times, now - client->sent_ns[answer->slot]);
+        histogram_add(&load->times, ns);
+        if (load->rate > 0)
+                count_skipped(load, client, ns);
 }
 
 static void take_answers(struct load *load, struct client *client)
