@@ -190,11 +190,10 @@ def a_session_is_closed_when_it_is_on_the_disk(directory: Path) -> str:
             if not (daemon.data / "anna.session-wal").exists():
                 raise Failed("the session is closed, and not on the disk")
         broken.clear()
-        while (daemon.data / "anna.session-wal").exists():
+        while "session anna (file) closed" not in daemon.log():
             daemon.expect_alive()
-        log = daemon.log()
-        for words in ("is on the disk again", "session anna (file) closed"):
-            expect(log.count(words), 1, f"lines of the log with '{words}'")
+        expect((daemon.data / "anna.session-wal").exists(), False, "a log beside the closed file")
+        expect(daemon.log().count("is on the disk again"), 1, "lines of the log that say so")
     return "a session closed in an outage"
 
 
