@@ -361,6 +361,8 @@ static int apply_once(struct backend_session *session, const struct change *chan
         size_t n_states = session->n_states;
         int error = sqlite_begin(session, fault);
 
+        if (error)
+                return error;
         for (; !error && effects.change < n; effects.change++)
                 error = apply_change(session, &changes[effects.change], &effects, fault);
         error = sqlite_end(session, error, fault);

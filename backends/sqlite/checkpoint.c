@@ -86,8 +86,7 @@ static bool is_over_all(const struct backend_session *session)
         return session->log.bytes > 0 && atomic_load(&session->env->log_bytes) > budget(session->env);
 }
 
-/* After a failed checkpoint, until some time has gone by or another session has made room. */
-static bool is_backing_off(const struct backend_session *session)
+bool sqlite_is_backing_off(const struct backend_session *session)
 {
         const struct session_log *log = &session->log;
 
@@ -170,12 +169,22 @@ int sqlite_write_back(struct backend_session *session, struct fault *fault)
         return session->log.bytes > 0 ? checkpoint(session, SQLITE_CHECKPOINT_TRUNCATE, fault) : 0;
 }
 
+int sqlite_write_back_sharing(struct backend_session *session, struct fault *fault)
+{
+        int error;
+
+        sqlite_room_share(session->env);
+        error = sqlite_write_back(session, fault);
+        sqlite_room_done(session->env);
+        return error;
+}
+
 bool sqlite_write_back_again(struct backend_session *session)
 {
         struct fault ignored;
 
         measure(session);
-        return session->log.bytes > 0 && !is_backing_off(session) &&
+        return session->log.bytes > 0 && !sqlite_is_backing_off(session) &&
                sqlite_write_back(session, &ignored) == 0;
 }
 
@@ -185,6 +194,7 @@ void sqlite_checkpoint_if_due(struct backend_session *session)
         struct session_log *log = &session->log;
         struct fault ignored;
         bool over;
+        int error;
 
         if (!session->path || sqlite_log_failed(session->db))
                 return;
@@ -193,10 +203,13 @@ void sqlite_checkpoint_if_due(struct backend_session *session)
         over = is_over_all(session);
         if (over && config->tidy)
                 config->tidy(config->tidy_arg);
-        if ((!over && log->pages <= log->limit) || is_backing_off(session))
+        if ((!over && log->pages <= log->limit) || sqlite_is_backing_off(session))
                 return;
         over |= is_much_longer(session);
-        if (checkpoint(session, over ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &ignored) != 0)
+        sqlite_room_share(session->env);
+        error = checkpoint(session, over ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &ignored);
+        sqlite_room_done(session->env);
+        if (error)
                 sqlite_make_room(session);
 }
 
@@ -205,7 +218,7 @@ static bool has_to_be_tidied(const struct backend_session *session)
 {
         struct backend_env *env = session->env;
 
-        return session->log.bytes > 0 && !is_backing_off(session) &&
+        return session->log.bytes > 0 && !sqlite_is_backing_off(session) &&
                (atomic_load(&env->full) || atomic_load(&env->log_bytes) > budget(env) / 2);
 }
 
@@ -217,9 +230,9 @@ int sqlite_tidy(struct backend_session *session, struct fault *fault)
                 return 0;
         session->log.full_round = atomic_load(&session->env->full_round);
         if (has_to_be_tidied(session) && !sqlite_log_failed(session->db)) {
-                error = sqlite_write_back(session, fault);
+                error = sqlite_write_back_sharing(session, fault);
                 if (error && sqlite_make_room(session))
-                        error = sqlite_write_back(session, fault);
+                        error = sqlite_write_back_sharing(session, fault);
         }
         sqlite_reserve_keep(session->env);
         return error;

@@ -187,9 +187,9 @@ static int give_back(struct backend_session *session, struct fault *fault)
         error = drop_empty_extras(session, fault);
         sqlite_forget_statements(session);
         if (!error)
-                error = sqlite_write_back(session, fault);
+                error = sqlite_write_back_sharing(session, fault);
         if (error && sqlite_await_room(session))
-                error = sqlite_write_back(session, fault);
+                error = sqlite_write_back_sharing(session, fault);
         if (!error && session->rollback)
                 error = leave_wal(session, fault);
         if (!error && session->marked)

@@ -215,7 +215,9 @@ static int create(struct backend_session *session, const struct library *library
                 return BACKEND_E_STORAGE;
         snprintf(fresh, sizeof(fresh), FRESH_PREFIX "%llu",
                  (unsigned long long)atomic_fetch_add(&session->env->fresh, 1));
+        sqlite_room_share(session->env);
         error = write_file(session, fresh, data, len, fault);
+        sqlite_room_done(session->env);
         if (error)
                 unlinkat(session->env->dir, fresh, 0); /* else the next start does it */
         sqlite3_free(data);

@@ -3,7 +3,7 @@
 
 /*
  * What the files of the SQLite backends share. One thread at a time uses a session. All threads use the
- * environment: what changes in it is atomic.
+ * environment: what changes in it is atomic, and `room` is a lock.
  *
  *     sqlite.c     the two backends: environment, open, close, remove
  *     file.c       files: creating, checking, recovering, listing
@@ -23,6 +23,7 @@
  */
 
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 
@@ -48,8 +49,10 @@ struct backend_env {
         atomic_int_fast64_t log_bytes; /* of the -wal files of all open sessions */
 
         /* reserve.c; times are of sqlite_now_ms() */
-        atomic_bool reserved;           /* the reserve is there */
-        atomic_size_t n_freed;          /* how often a log was truncated or the reserve given up */
+        pthread_rwlock_t room;          /* shared: takes room on the disk; alone: has that of the reserve */
+        atomic_size_t n_waiting;        /* sessions that wait for others to make room */
+        atomic_int_fast64_t reserved;   /* bytes of the reserve; 0: it is not there */
+        atomic_size_t n_freed;          /* how often a log was cut */
         atomic_int_fast64_t log_budget; /* at most log_max */
         atomic_int_fast64_t budget_looked;
         atomic_size_t n_full;               /* how often the disk was found full */
@@ -163,6 +166,7 @@ struct backend_session {
                 size_t freed;     /* n_freed of the environment, when it last looked for room */
                 size_t retry_freed;  /* the same, when the checkpoint failed */
                 bool told;           /* the operator, that it failed */
+                bool in_vain;        /* it failed although it had the room of the reserve */
                 unsigned full_round; /* of the environment, that it has taken part in */
         } log;
 
@@ -190,6 +194,7 @@ void sqlite_forget_statements(struct backend_session *session);
 
 /* Comes first in every call: rolls back what the last call had no memory to roll back. */
 int sqlite_enter(struct backend_session *session, struct fault *fault);
+/* Between the two the session shares the room on the disk. After an error there is no sqlite_end(). */
 int sqlite_begin(struct backend_session *session, struct fault *fault);
 /* Commits if `error` is 0; else rolls back and returns `error`. */
 int sqlite_end(struct backend_session *session, int error, struct fault *fault);
@@ -254,7 +259,11 @@ void sqlite_checkpoint_stop(struct backend_session *session);
 void sqlite_checkpoint_if_due(struct backend_session *session);
 /* Writes the log back to the file, and truncates it. */
 int sqlite_write_back(struct backend_session *session, struct fault *fault);
-/* The same, if there is a log and it is worth a try. False: that has made no room. */
+/* The same, while other sessions may take room on the disk, too. */
+int sqlite_write_back_sharing(struct backend_session *session, struct fault *fault);
+/* After a checkpoint that failed, until some time has gone by or another session has made room. */
+bool sqlite_is_backing_off(const struct backend_session *session);
+/* As sqlite_write_back(), if there is a log and it is worth a try. False: that has made no room. */
 bool sqlite_write_back_again(struct backend_session *session);
 /* The backend's `tidy`. */
 int sqlite_tidy(struct backend_session *session, struct fault *fault);
@@ -267,6 +276,9 @@ void sqlite_reserve_stop(struct backend_env *env);
 /* After a call: makes the reserve if it is missing and there is room. On a worker. */
 void sqlite_reserve_keep(struct backend_env *env);
 
+/* Around what takes room on the disk. Nothing between them may call the functions below. */
+void sqlite_room_share(struct backend_env *env);
+void sqlite_room_done(struct backend_env *env);
 /* Before a call that needs room: gives back what the session can, if the disk has been found full. */
 void sqlite_expect_room(struct backend_session *session);
 /* After a call that has failed. True: the disk was full, and may have room now. */

@@ -386,7 +386,13 @@ int sqlite_begin(struct backend_session *session, struct fault *fault)
         session->committed_extras = session->extras;
         if (!error)
                 error = sqlite_statement(session, STATEMENT_BEGIN, &begin, fault);
-        return error ? error : sqlite_run(session, begin, fault);
+        if (error)
+                return error;
+        sqlite_room_share(session->env);
+        error = sqlite_run(session, begin, fault);
+        if (error)
+                sqlite_room_done(session->env);
+        return error;
 }
 
 int sqlite_end(struct backend_session *session, int error, struct fault *fault)
@@ -401,6 +407,7 @@ int sqlite_end(struct backend_session *session, int error, struct fault *fault)
                 roll_back(session);
         else
                 session->unsynced = true;
+        sqlite_room_done(session->env);
         return error;
 }
 
