@@ -108,7 +108,8 @@ class Life:
             number = self.wire.send(method, *params)
             answer = self.wire.receive(PATIENCE_S)
             if answer is None:
-                self.rule.clear()
+                if self.rule.met:  # else it is only slow
+                    self.rule.clear()
                 answer = self.wire.receive(SILENT_S)
         except Disconnected:
             return self._cut_off(), None
