@@ -7,7 +7,8 @@ What is promised for a cut, by the daemon's option `fsync`:
     no        the same with 30 seconds
 
 In each mode: `set`, imports and `save` that were answered, and everything that was answered before on that session; a
-session that `open` has made; a deletion. Besides, everything of a session whose file the daemon has closed.
+session that `open` has made; a deletion. Besides, everything of a session whose file the daemon has closed, unless
+the last sync of its log failed.
 
 In each mode, of all writes, promised or not: the writes of one client are there up to some point, in their order, each
 whole or not at all; a write that has been refused is not there, unless the answer was `unavailable`.
@@ -52,7 +53,7 @@ class History:
         """Logs whose sync has failed, and that no sync has put on the disk since. After a kill, all logs."""
         self.syncs: dict[str, list[Sync]] = {}
         self.closed: dict[str, list[int]] = {}
-        """After how many entries of the record its file was closed, without having been deleted."""
+        """After how many entries of the record its file was closed, in order."""
         self._deleted: set[str] = set()
         self.headers: dict[str, bytes] = {}
         """Bytes 18 and 19 of each session's first file: its journal mode."""
@@ -83,10 +84,14 @@ class History:
             self._deleted.discard(entry.other)
         elif operation == "unlink":
             self._deleted.add(entry.name)
-        elif operation == "close" and entry.object == "db" and entry.name not in self._deleted:
+        elif operation == "close" and entry.object == "db" and self._is_whole(entry.name):
             self.closed.setdefault(_session_of(entry.name), []).append(n)
         if operation not in ("send", "write", "open", "accept", "close"):
             self.interesting.append(n - 1)
+
+    def _is_whole(self, file: str) -> bool:
+        """The session has not been deleted, and its log has no bytes that a failed sync should have covered."""
+        return file not in self._deleted and f"{file}-wal" not in self._outage
 
     def _sent(self, entry: Entry, n: int) -> None:
         stream = self._streams[entry.fd]

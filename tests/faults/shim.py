@@ -117,7 +117,9 @@ class Shim:
     def _map(path: Path, size: int) -> mmap.mmap:
         with open(path, "w+b") as file:
             file.truncate(size)
-            return mmap.mmap(file.fileno(), size)
+            memory = mmap.mmap(file.fileno(), size)
+        memory.madvise(mmap.MADV_DONTFORK)  # a start of the daemon does not copy its page tables
+        return memory
 
     def close(self) -> None:
         self._control.close()
