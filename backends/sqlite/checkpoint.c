@@ -244,8 +244,8 @@ static int on_commit(void *arg, sqlite3 *db, const char *schema, int pages)
 {
         struct backend_session *session = arg;
 
-        (void)db;
         (void)schema;
+        sqlite_log_committed(db);
         session->log.pages = pages;
         return SQLITE_OK;
 }

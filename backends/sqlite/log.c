@@ -12,8 +12,9 @@
  * same goes for what another process has left: its syncs may have failed. Recovery reads all of that, and
  * checks it.
  *
- * Failed writes. A refused transaction may be in the log in part, or whole. The log is cut where the
- * transaction began, and synced, so that it does not come back after a kill or a power cut.
+ * Failed writes. A refused transaction may be in the log in part, or whole: SQLite may also find that it has
+ * no memory when all is written. The log is cut where the transaction began, and synced, so that it does not
+ * come back after a kill or a power cut.
  *
  * SQLite's own VFS opens the file; only the calls below pass through here.
  */
@@ -62,6 +63,7 @@ struct log {
         bool between;    /* transactions */
         bool in_frame;   /* the last piece was a header */
         bool commits;    /* its page completes the transaction */
+        bool complete;   /* the transaction; SQLite has not said yet that it is committed */
         bool listed;     /* the directory has been synced since the file was opened */
         bool failed;     /* the last sync */
         bool torn;       /* a refused transaction may stand at `begin` */
@@ -221,7 +223,7 @@ static void refuse(sqlite3_file *file)
         forget_from(log, log->begin);
         log->failed = log->torn = log->between = true;
         log->after = log->begin;
-        log->in_frame = false;
+        log->in_frame = log->complete = false;
         log_sync(file, SQLITE_SYNC_NORMAL);
 }
 
@@ -301,7 +303,7 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
         if (rc == SQLITE_OK && page && log->commits) {
                 if (!former)
                         trim(log);
-                log->between = true;
+                log->between = log->complete = true;
                 log->after = log->next;
         }
         return rc;
@@ -407,12 +409,19 @@ static int open_file(sqlite3_vfs *self, const char *name, sqlite3_file *file, in
 
 /* ---- the log of a connection ---- */
 
-static struct log *log_of_db(sqlite3 *db)
+static sqlite3_file *file_of_db(sqlite3 *db)
 {
         sqlite3_file *file = NULL;
 
         sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
-        return file && file->pMethods && file->pMethods->xSync == log_sync ? log_of(file) : NULL;
+        return file && file->pMethods && file->pMethods->xSync == log_sync ? file : NULL;
+}
+
+static struct log *log_of_db(sqlite3 *db)
+{
+        sqlite3_file *file = file_of_db(db);
+
+        return file ? log_of(file) : NULL;
 }
 
 void sqlite_log_attach(sqlite3 *db, int dir)
@@ -421,6 +430,22 @@ void sqlite_log_attach(sqlite3 *db, int dir)
 
         if (log)
                 log->dir = dir;
+}
+
+void sqlite_log_committed(sqlite3 *db)
+{
+        struct log *log = log_of_db(db);
+
+        if (log)
+                log->complete = false;
+}
+
+void sqlite_log_rolled_back(sqlite3 *db)
+{
+        sqlite3_file *file = file_of_db(db);
+
+        if (file && log_of(file)->complete)
+                refuse(file);
 }
 
 bool sqlite_log_failed(sqlite3 *db)

@@ -245,6 +245,9 @@ int sqlite_sync(struct backend_session *session, struct fault *fault);
 void sqlite_log_register(void);
 /* For the connection's log, when it is open: the directory of its file. */
 void sqlite_log_attach(sqlite3 *db, int dir);
+/* SQLite has committed a transaction, or has rolled one back: what the log has of that is cut off. */
+void sqlite_log_committed(sqlite3 *db);
+void sqlite_log_rolled_back(sqlite3 *db);
 /* Its last sync failed: nothing is stored before a sync succeeds. */
 bool sqlite_log_failed(sqlite3 *db);
 /* Whether a read of the session's file or of its log has failed since it was opened. */

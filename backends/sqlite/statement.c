@@ -363,6 +363,8 @@ static void roll_back(struct backend_session *session)
         if (!sqlite3_get_autocommit(session->db) &&
             sqlite_statement(session, STATEMENT_ROLLBACK, &rollback, &ignored) == 0)
                 sqlite_run(session, rollback, &ignored);
+        if (sqlite3_get_autocommit(session->db))
+                sqlite_log_rolled_back(session->db);
         if (session->extras != session->committed_extras)
                 sqlite_forget_statements(session);
         session->extras = session->committed_extras;

@@ -459,6 +459,49 @@ FILE_TEST(a_transaction_reads_back_what_it_has_written)
         forget_files();
 }
 
+static sqlite3_mem_methods memory;
+static bool index_pages_fail; /* of SQLite's index of the log: there is one for 4,096 frames */
+
+static void *allocate(int n)
+{
+        return index_pages_fail && n == 32 << 10 ? NULL : memory.xMalloc(n);
+}
+
+/* The transaction is in the log as a whole when SQLite finds that it has no memory for it. */
+FILE_TEST(a_transaction_that_has_no_memory_does_not_come_back)
+{
+        const struct change change = { .kind = CHANGE_PEERS, .peers = many_peers(), .n = MANY / 4 };
+
+        storage_open(&at, "x", NULL);
+        storage_close(&at);
+        sql(PATH, "PRAGMA page_size = 512; VACUUM");
+        storage_open(&at, "x", NULL);
+        ck_assert_int_eq(put(MANY, DURABLE_SYSTEM), 0);
+        index_pages_fail = true;
+        ck_assert_int_eq(at.backend->apply(at.session, &change, 1, DURABLE_SYSTEM, NULL, NULL, &at.fault),
+                         BACKEND_E_STORAGE);
+        index_pages_fail = false;
+        storage_expect(storage_peers(&at, NULL, 9), "10000 1 user nil nil 1");
+        copy(PATH, "data/copy");
+        copy(PATH "-wal", "data/copy-wal");
+        storage_expect(sql_text("data/copy", "SELECT count(*) FROM peers"), "1");
+        ck_assert_int_eq(put(MANY + 1, DURABLE_SYSTEM), 0);
+        expect_after_kill("'10000 10001'");
+        storage_close(&at);
+        forget_files();
+}
+
+/* Before SQLite is initialised. */
+static void see_allocations(void)
+{
+        sqlite3_mem_methods watched;
+
+        sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory);
+        watched = memory;
+        watched.xMalloc = allocate;
+        sqlite3_config(SQLITE_CONFIG_MALLOC, &watched);
+}
+
 int main(void)
 {
         Suite *suite = suite_create("failed_sync");
@@ -466,6 +509,7 @@ int main(void)
         SRunner *runner = srunner_create(suite);
         int failed;
 
+        see_allocations();
         tcase_set_timeout(tcase, TEST_TIMEOUT_S);
         tcase_add_test(tcase, what_a_failed_sync_was_to_cover_is_written_again);
         tcase_add_test(tcase, nothing_is_stored_before_a_sync_succeeds);
@@ -478,6 +522,7 @@ int main(void)
         tcase_add_test(tcase, a_full_disk_refuses_an_open);
         tcase_add_test(tcase, a_long_transaction_is_synced_in_between);
         tcase_add_loop_test(tcase, a_transaction_reads_back_what_it_has_written, 0, 4);
+        tcase_add_test(tcase, a_transaction_that_has_no_memory_does_not_come_back);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
