@@ -27,7 +27,7 @@ from shim import Entry
 
 SECOND = 1_000_000_000
 SLACK_NS = SECOND // 2
-"""For a busy machine: how much later than promised a sync may begin."""
+"""For a busy machine: how much later than promised a sync may begin, besides what was measured."""
 WINDOW_NS = {"everysec": SECOND, "no": 30 * SECOND}
 FLUSHES = ("set", "import_string", "save")
 
@@ -144,10 +144,11 @@ class Cut(NamedTuple):
 
 
 class Checker:
-    def __init__(self, journal: Journal, history: History, fsync: str) -> None:
+    def __init__(self, journal: Journal, history: History, fsync: str, late_ns: int) -> None:
         self._journal = journal
         self._history = history
         self._fsync = fsync
+        self._slack_ns = SLACK_NS + late_ns
         self.n_checked = 0
         """Promised writes that were looked for."""
 
@@ -161,7 +162,7 @@ class Checker:
             return True
         if request.method in FLUSHES:
             return True
-        age = cut.time_ns - request.answered_ns - WINDOW_NS[self._fsync] - SLACK_NS
+        age = cut.time_ns - request.answered_ns - WINDOW_NS[self._fsync] - self._slack_ns
         if age < 0:
             return False
         return age > self._history.syncing_ns(request.life.session, request.answered_ns, cut.time_ns)
