@@ -277,7 +277,8 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
 {
         struct log *log = log_of(file);
         size_t n = (size_t)len;
-        bool header = n == HEADER_BYTES, page = log->in_frame && !header, in_order = offset == log->next;
+        bool in_order = offset == log->next;
+        bool header = n == HEADER_BYTES, page = log->in_frame && in_order && !header;
         unsigned char *former;
         int rc = SQLITE_OK;
 
@@ -285,10 +286,12 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
                 rc = log_sync(file, SQLITE_SYNC_NORMAL);
         if (rc != SQLITE_OK)
                 return rc;
-        if (offset < log->begin || (log->between && offset >= log->after)) {
+        /* What lies before `after` belongs to the last transaction: SQLite writes the headers of its frames
+         * again, with other sums. But at 0 the log begins anew. */
+        if (offset < log->begin || (log->between && (offset == 0 || offset >= log->after))) {
                 log->begin = offset;
                 log->between = false;
-        } /* else of the last transaction: SQLite writes its headers again, with other sums */
+        }
         former = find(log, n, offset);
         rc = former ? replace(file, former, data, len, offset) : append(file, data, n, offset);
         if (rc != SQLITE_OK)
