@@ -462,7 +462,11 @@ def run_long(options: argparse.Namespace) -> Result:
         for kind in kinds:
             setattr(each, kind, True)
         each.keep = options.keep / each.seed if options.keep else None
-        result = run(each)
+        try:
+            result = run(each)
+        except Failed as error:
+            print(f"{kind_of(each)}: {error}", flush=True)
+            result = Result(lost=1)
         before = totals.get(kind_of(each), Result())
         totals[kind_of(each)] = Result(*(a + b for a, b in zip(before, result, strict=True)))
         number += 1
