@@ -165,6 +165,7 @@ void unsynced_take(struct session_job *job)
         if (failure) {
                 if (!session->outage_since)
                         outage_begin(session, failure);
+                timer_stop(session->sessions->timers, &session->fsync); /* it may be due much later */
                 plan(session, RETRY_MS);
                 return;
         }

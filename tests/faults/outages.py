@@ -197,6 +197,17 @@ def a_session_is_closed_when_it_is_on_the_disk(directory: Path) -> str:
     return "a session closed in an outage"
 
 
+def a_sync_is_tried_again_soon(directory: Path) -> str:
+    """Also if the next one was due only in 30 seconds."""
+    with disk(directory, "no") as (daemon, shim), Wire(daemon.socket) as wire:
+        handle = wire.open("anna")
+        wire.call("update_peers", handle, [[1, 10, "user", None, None]])
+        broken = shim.rule(("sync",), ("log",), "fail", errno.EIO, times=1)
+        expect(wire.code("set", handle, {"user_id": 2}, seconds=SUSPENDED_S), "", "a `set` whose first sync fails")
+        expect(broken.met, 1, "syncs that failed")
+    return "one failed sync"
+
+
 def a_failed_write_is_not_there(directory: Path) -> str:
     """`storage` means that it has not happened, also after a kill, and whatever the failing call has done."""
     n = 0
@@ -406,6 +417,7 @@ SCENARIOS: tuple[Callable[[Path], str], ...] = (
     a_long_outage_suspends,
     a_stop_in_an_outage_says_what_may_be_lost,
     a_session_is_closed_when_it_is_on_the_disk,
+    a_sync_is_tried_again_soon,
     a_failed_write_is_not_there,
     a_deletion_that_may_be_undone_is_told,
     a_creation_that_fails_leaves_nothing,
