@@ -5,6 +5,7 @@
  */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -261,6 +262,15 @@ static int check_length(struct backend_session *session, struct fault *fault)
         return error;
 }
 
+/* SQLite's check calls a page damaged that it has no memory for, too. */
+static bool lacked_memory(const char *text)
+{
+        static const char code[] = "error code=";
+        const char *at = strstr(text, code);
+
+        return at && strtol(at + sizeof(code) - 1, NULL, 10) == SQLITE_NOMEM;
+}
+
 static int check_pages(struct backend_session *session, struct fault *fault)
 {
         SQLITE_STATEMENT statement = NULL;
@@ -280,6 +290,8 @@ static int check_pages(struct backend_session *session, struct fault *fault)
         text = (const char *)sqlite3_column_text(statement, 0);
         if (text && strcmp(text, "ok") == 0)
                 return 0;
+        if (!text || lacked_memory(text))
+                return sqlite_fault_memory(session, fault);
         if (session->path && sqlite_read_failed(session->db))
                 return fault_set(fault, BACKEND_E_STORAGE, "session '%s': its file cannot be read",
                                  session->name);

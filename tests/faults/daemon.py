@@ -124,7 +124,7 @@ class Daemon:
 
     def expect_alive(self) -> None:
         if self.process is not None and self.process.poll() is not None:
-            raise Failed(f"the daemon has ended with {self.process.returncode}; its log ends:\n{self.log()[-3000:]}")
+            raise Failed(f"the daemon has ended with {self.process.returncode}; its log ends:\n{self.log()[-6000:]}")
 
     def kill(self) -> None:
         self.expect_alive()
@@ -144,7 +144,7 @@ class Daemon:
             raise Failed("the daemon does not end") from None
         self.process = None
         if status != 0:
-            raise Failed(f"the daemon ended with {status}; its log ends:\n{self.log()[-3000:]}")
+            raise Failed(f"the daemon ended with {status}; its log ends:\n{self.log()[-6000:]}")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

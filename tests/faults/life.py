@@ -80,7 +80,7 @@ class Life:
             try:
                 self.wire = Wire(self.daemon.socket, "life" if attempt % 2 == 0 else "")
                 return
-            except (Disconnected, WireError):
+            except (Disconnected, WireError, ConnectionRefusedError):
                 self.daemon.expect_alive()
                 if self.rule.met == 0 or time.monotonic() > until:
                     raise
