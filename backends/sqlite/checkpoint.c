@@ -169,6 +169,20 @@ int sqlite_write_back(struct backend_session *session, struct fault *fault)
         return session->log.bytes > 0 ? checkpoint(session, SQLITE_CHECKPOINT_TRUNCATE, fault) : 0;
 }
 
+int64_t sqlite_growth(struct backend_session *session)
+{
+        sqlite3_file *file = NULL;
+        sqlite3_int64 bytes = 0;
+        int64_t pages = 0;
+        struct fault ignored;
+
+        sqlite_number(session, &pages, &ignored, "PRAGMA page_count");
+        sqlite3_file_control(session->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+        if (!file || !file->pMethods || file->pMethods->xFileSize(file, &bytes) != SQLITE_OK)
+                return INT64_MAX;
+        return pages * (session->log.frame_bytes - FRAME_HEADER_BYTES) - bytes;
+}
+
 int sqlite_write_back_sharing(struct backend_session *session, struct fault *fault)
 {
         int error;

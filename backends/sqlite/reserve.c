@@ -1,7 +1,7 @@
 /*
  * A full disk. The logs take room that the sessions do not need: a checkpoint gives it back. But a checkpoint
- * itself needs room where the file has to grow. So the data directory has a reserve, a file of a few MiB that
- * holds nothing. A checkpoint that finds no room has that of the reserve. It gives back at least as much when
+ * itself needs room where the file has to grow. So the data directory has a reserve, a file that holds
+ * nothing. A checkpoint that finds no room has that of the reserve. It gives back at least as much when
  * it cuts the log, and the reserve is made again at once. Meanwhile no other session takes room: each holds
  * `room` shared while it does, and this checkpoint holds it alone.
  *
@@ -24,7 +24,8 @@
 enum {
         RESERVE_MIN_BYTES = 64 << 10,
         RESERVE_SMALL_BYTES = 512 << 10, /* more than a small session's log */
-        RESERVE_MAX_BYTES = 8 << 20,
+        RESERVE_MAX_BYTES = 48 << 20,    /* more than a session's log */
+        MUCH_MORE = 2,          /* the reserve is made larger, if it can have so many times its size */
         PART_OF_FREE = 16,      /* a reserve has so much of what is free, */
         PART_OF_FREE_SMALL = 8, /* or so much, if that is small */
         ASK_MS = 1000,          /* between two rounds over all sessions */
@@ -149,12 +150,11 @@ void sqlite_reserve_keep(struct backend_env *env)
         bool full = atomic_load(&env->full);
         int64_t bytes;
 
-        if ((atomic_load(&env->reserved) >= RESERVE_SMALL_BYTES && !full) ||
-            !sqlite_is_time(&env->reserve_looked, full ? LOOK_FULL_MS : LOOK_MS))
+        if (!sqlite_is_time(&env->reserve_looked, full ? LOOK_FULL_MS : LOOK_MS))
                 return;
         pthread_rwlock_wrlock(&env->room);
         bytes = fitting_bytes(env);
-        if (bytes > atomic_load(&env->reserved))
+        if (bytes > MUCH_MORE * atomic_load(&env->reserved))
                 make(env, bytes);
         pthread_rwlock_unlock(&env->room);
         if (full && atomic_load(&env->reserved) &&
@@ -203,15 +203,15 @@ static bool others_made_room(struct backend_session *session)
         return session->log.freed != atomic_load(&session->env->n_freed);
 }
 
-/* The room of the reserve, for one checkpoint. */
+/* The room of the reserve, for one checkpoint. If it is not enough, it stays for the other sessions. */
 static bool write_back_with_reserve(struct backend_session *session)
 {
         struct backend_env *env = session->env;
-        int64_t bytes = atomic_exchange(&env->reserved, 0);
+        int64_t bytes = atomic_load(&env->reserved);
         struct fault ignored;
         bool done;
 
-        if (!bytes)
+        if (!bytes || bytes < sqlite_growth(session))
                 return false;
         unlinkat(env->dir, RESERVE, 0);
         done = sqlite_write_back(session, &ignored) == 0;

@@ -260,6 +260,8 @@ int sqlite_checkpoint_start(struct backend_session *session, struct fault *fault
 void sqlite_checkpoint_stop(struct backend_session *session);
 /* After a batch: writes the log back to the file if it is long enough. */
 void sqlite_checkpoint_if_due(struct backend_session *session);
+/* By how many bytes the file grows when its log is written back to it. */
+int64_t sqlite_growth(struct backend_session *session);
 /* Writes the log back to the file, and truncates it. */
 int sqlite_write_back(struct backend_session *session, struct fault *fault);
 /* The same, while other sessions may take room on the disk, too. */

@@ -20,7 +20,7 @@
 
 #define SIZE "size=6m,mode=0700"
 
-enum { SESSIONS = 12, PEERS = 150, ROWS = 10 };
+enum { SESSIONS = 12, PEERS = 150, ROWS = 10, LARGE = 900 };
 
 /* ---- the disk ---- */
 
@@ -75,6 +75,16 @@ static void fill_disk(const struct small *small)
         while (free_bytes(small) > 0)
                 ck_assert_int_eq(posix_fallocate(fd, lseek(fd, 0, SEEK_END), free_bytes(small)), 0);
         close(fd);
+}
+
+/* Gives back so many bytes of it. */
+static void cut_ballast(const struct small *small, int64_t bytes)
+{
+        TEST_FREED char *path = test_format("%s/ballast", small->data);
+        struct stat stat_of;
+
+        ck_assert_int_eq(stat(path, &stat_of), 0);
+        ck_assert_int_eq(truncate(path, stat_of.st_size - bytes), 0);
 }
 
 static void remove_file(const struct small *small, const char *name)
@@ -132,6 +142,17 @@ static void put_peers(struct wire *c, int s, int first)
                                       n ? ", " : "", j + 1, j, j);
                 expect(c, "nil", "update_peers(%d, [%s])", s, rows);
         }
+}
+
+/* In one transaction. */
+static void put_at_once(struct wire *c, int s)
+{
+        TEST_FREED char *rows = malloc((size_t)LARGE * 100);
+        int n = 0;
+
+        for (int i = 0; i < LARGE; i++)
+                n += sprintf(rows + n, "%s[%d, %d, 'user', 'n%030d', nil]", n ? ", " : "", i + 1, i, i);
+        expect(c, "nil", "update_peers(%d, [%s])", s, rows);
 }
 
 static void expect_peers(struct wire *c, int s, int first)
@@ -340,6 +361,48 @@ START_TEST(sessions_that_have_filled_the_disk_can_be_closed)
 }
 END_TEST
 
+/* The reserve is small. The large log finds no room in it, and leaves it to the small one. */
+START_TEST(a_log_that_is_too_large_for_the_reserve)
+{
+        SMALL small = small_begin(SIZE);
+
+        if (!small.mounted)
+                return;
+        {
+                TEST_FREED char *wal = test_format("%s/small.session-wal", small.data);
+                DAEMON d = daemon_start(.data = small.data, .config = "idle-close = 0\n");
+                struct wire *c;
+                int large, s;
+
+                daemon_stop(d);
+                fill_disk(&small);
+                cut_ballast(&small, 560 << 10);
+                daemon_resume(d);
+                remove_file(&small, "ballast");
+                c = wire_connect(d);
+                large = wire_open(c, "'large', {}");
+                s = wire_open(c, "'small', {}");
+                put_peers(c, s, 0);
+                put_at_once(c, large);
+                fill_disk(&small);
+                expect(c, "nil", "close(%d)", large);
+                while (wire_number(wire_call(c, "stats()"), "sessions") > 1)
+                        usleep(1000);
+                expect(c, "nil", "close(%d)", s);
+                while (wire_number(wire_call(c, "stats()"), "sessions") > 0)
+                        usleep(1000);
+                ck_assert_int_ne(access(wal, F_OK), 0);
+                remove_file(&small, "ballast");
+                large = wire_open(c, "'large', {create: false}");
+                expect_peers(c, large, LARGE - PEERS);
+                expect(c, "nil", "close(%d)", large);
+                while (n_logs(&small) > 0)
+                        usleep(1000);
+                wire_end(&c);
+        }
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -347,6 +410,7 @@ int main(void)
                 a_disk_without_inodes,
                 a_reserve_that_cannot_be_made,
                 sessions_that_have_filled_the_disk_can_be_closed,
+                a_log_that_is_too_large_for_the_reserve,
                 NULL,
         };
 
