@@ -346,7 +346,7 @@ PARTS: dict[str, tuple[float, Callable[[Path, float, random.Random], str]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=25.0)
+    parser.add_argument("--seconds", type=float, default=18.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
