@@ -12,7 +12,9 @@
 
 enum {
         BUCKETS = 32,                  /* of callers, by their ids */
-        CALLERS_MAX = 64,              /* of a session */
+        CALLERS_MAX = 64,              /* of a session, */
+        CALLERS_SHORT = 4,             /* or so many, if all sessions together remember more than */
+        ALL_BYTES = 64 << 20,          /* this */
         WRITES_MAX = LIMIT_REMEMBERED, /* of a caller */
         WRITES_FIRST = 4,              /* room for so many at first */
         CLOSED_MAX = 1024,             /* sessions */
@@ -58,6 +60,8 @@ struct remembered {
 static_assert(FIELD_COUNT <= 16, "a write has a bit for each field");
 static_assert((int)WIRE_ERROR_COUNT < UNDER_WAY, "an outcome is a byte");
 
+static size_t all_bytes; /* what callers and their writes take, of all sessions */
+
 /* ---- writes of a caller ---- */
 
 /* From the newest to the oldest. */
@@ -85,6 +89,7 @@ static bool grow(struct writes *writes)
         ring = realloc(writes->ring, cap * sizeof(*ring));
         if (!ring)
                 return false;
+        all_bytes += (cap - writes->cap) * sizeof(*ring);
         writes->ring = ring;
         writes->cap = cap;
         return true;
@@ -124,6 +129,7 @@ static void writes_free(struct remembered *remembered, struct writes *writes)
         *at = writes->next_in_bucket;
         link_remove(&writes->link);
         remembered->n--;
+        all_bytes -= sizeof(*writes) + writes->cap * sizeof(*writes->ring);
         free(writes->ring);
         free(writes);
 }
@@ -169,7 +175,8 @@ static struct writes *add_caller(struct remembered *remembered, const struct cal
 
         if (!writes)
                 return NULL;
-        forget_callers(remembered, CALLERS_MAX - 1);
+        forget_callers(remembered, (all_bytes < ALL_BYTES ? CALLERS_MAX : CALLERS_SHORT) - 1);
+        all_bytes += sizeof(*writes);
         writes->caller = *caller;
         writes->next_in_bucket = *bucket_of_caller(remembered, caller);
         *bucket_of_caller(remembered, caller) = writes;
@@ -391,7 +398,7 @@ enum repeat remembered_repeats(struct op *op)
                 return REPEAT_NONE;
         op->writes = recall_writes(op->lane->session, &op->caller);
         write = op->writes ? find_write(op->writes, op->request.id) : NULL;
-        if (!write)
+        if (!write || write->outcome == WIRE_FENCED + 1) /* nothing of a fenced write counted */
                 return REPEAT_NONE;
         if (write->digest != op_digest(op)) {
                 answer_error(&op->request, WIRE_BAD_REQUEST,
