@@ -142,9 +142,9 @@ class Daemon:
             status = self.process.wait(READY_S)
         except subprocess.TimeoutExpired:
             raise Failed("the daemon does not end") from None
-        self.process = None
         if status != 0:
             raise Failed(f"the daemon ended with {status}; its log ends:\n{self.log()[-6000:]}")
+        self.process = None
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
