@@ -20,6 +20,7 @@
  */
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ enum {
         CHUNK_BYTES = (64 << 10) + HEADER_BYTES, /* recovery reads a header and its page in one piece */
         UNSYNCED_MAX_BYTES = 4 << 20,            /* of a log */
         UNSYNCED_MAX_BYTES_ALL = 32 << 20,       /* of all; a log that finds more is synced before it grows */
+        SPARES_MAX = 8,                          /* chunks that are kept for the next log that needs one */
         FOUND_MAX_BYTES = 64 << 20,      /* of what another process has left; a longer log is not kept */
         FOUND_MAX_BYTES_ALL = 128 << 20, /* of all such logs that are opened at a time */
         HEADER_COMMITS_AT = 4,           /* four bytes, zero unless the page completes a transaction */
@@ -74,6 +76,10 @@ static sqlite3_vfs *own_vfs;
 static sqlite3_vfs vfs;
 static atomic_size_t all_bytes;
 
+static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct chunk *spares;
+static size_t n_spares;
+
 static struct log *log_of(sqlite3_file *file)
 {
         return (void *)((char *)file + vfs.szOsFile - sizeof(struct log));
@@ -81,13 +87,49 @@ static struct log *log_of(sqlite3_file *file)
 
 /* ---- what is in memory ---- */
 
-/* Gives back what the newest chunk does not use. */
+/*
+ * Chunks come and go with each transaction. free() would give their memory back to the kernel, and the next
+ * one would cost a page fault for each of its pages.
+ */
+static struct chunk *chunk_new(void)
+{
+        struct chunk *chunk;
+
+        pthread_mutex_lock(&spares_lock);
+        chunk = spares;
+        if (chunk) {
+                spares = chunk->next;
+                n_spares--;
+        }
+        pthread_mutex_unlock(&spares_lock);
+        return chunk ? chunk : malloc(sizeof(*chunk) + CHUNK_BYTES);
+}
+
+static void chunk_free(struct chunk *chunk)
+{
+        bool kept = false;
+
+        pthread_mutex_lock(&spares_lock);
+        if (chunk->size == CHUNK_BYTES && n_spares < SPARES_MAX) {
+                chunk->next = spares;
+                spares = chunk;
+                n_spares++;
+                kept = true;
+        }
+        pthread_mutex_unlock(&spares_lock);
+        if (!kept)
+                free(chunk);
+}
+
+/* Where many logs have something unsynced: gives back what the newest chunk does not use. */
 static void trim(struct log *log)
 {
         struct chunk *chunk = log->unsynced;
         size_t unused = chunk->size - chunk->n;
-        struct chunk *trimmed = realloc(chunk, sizeof(*chunk) + chunk->n);
+        struct chunk *trimmed = NULL;
 
+        if (atomic_load(&all_bytes) > UNSYNCED_MAX_BYTES_ALL / 4)
+                trimmed = realloc(chunk, sizeof(*chunk) + chunk->n);
         if (!trimmed)
                 return;
         trimmed->size = trimmed->n;
@@ -110,7 +152,7 @@ static void forget_from(struct log *log, sqlite3_int64 offset)
                         *at = chunk->next;
                         log->bytes -= chunk->size;
                         atomic_fetch_sub(&all_bytes, chunk->size);
-                        free(chunk);
+                        chunk_free(chunk);
                         continue;
                 }
                 if (chunk->offset + (sqlite3_int64)chunk->n > log->end)
@@ -145,7 +187,7 @@ static bool keep(struct log *log, const void *data, size_t n, sqlite3_int64 offs
 
         assert(n <= CHUNK_BYTES);
         if (!fits(log, n, offset)) {
-                chunk = malloc(sizeof(*chunk) + CHUNK_BYTES);
+                chunk = chunk_new();
                 if (!chunk)
                         return false;
                 *chunk = (struct chunk){ .next = log->unsynced, .offset = offset, .size = CHUNK_BYTES };
