@@ -44,7 +44,7 @@ struct client {
 struct load {
         const char *socket, *protocol, *operation_name, *name;
         double connections, flight, seconds, warm, peers, first, rows, count, sessions, answers, rate, core,
-                hold;
+                hold, id;
         const struct operation *operation;
         struct client *clients;
         int epoll;
@@ -84,7 +84,7 @@ static bool all_sent(const struct load *load)
 /* Appends the next request to the `out_len` bytes; returns its length. */
 static size_t ask(struct load *load, struct client *client, uint32_t slot, uint64_t now, size_t out_len)
 {
-        struct ask next = { .slot = slot,
+        struct ask next = { .slot = load->id > 0 ? (uint32_t)client->n_sent + 1 : slot,
                             .session = client->session,
                             .rows = (uint32_t)load->rows,
                             .answers = (uint32_t)load->answers };
@@ -194,7 +194,9 @@ static void take_answers(struct load *load, struct client *client)
         now = now_ns();
         held += (size_t)n;
         while (done < held && load->operation->read(&about, load->in + done, held - done, &answer)) {
-                if (!load->operation->by_slot)
+                if (load->id > 0)
+                        answer.slot = 0;
+                else if (!load->operation->by_slot)
                         answer.slot = (uint32_t)(client->n_answered % (uint64_t)load->flight);
                 answered(load, client, &answer, now);
                 done += answer.bytes;
@@ -222,6 +224,10 @@ static void connect_client(struct load *load, struct client *client, int number)
         keep(&client->in, load->in, 0);
         if (!load->operation->opens)
                 return;
+        if (load->id > 0 &&
+            (send(client->fd, load->out, gramd_write_hello(now_ns(), load->out), MSG_NOSIGNAL) < 0 ||
+             recv(client->fd, load->in, sizeof(load->in), 0) <= 0))
+                err(1, "hello");
         snprintf(name, sizeof(name), "%s-%d", load->name, number % (int)load->sessions);
         asked_ns = now_ns();
         if (send(client->fd, load->out, gramd_write_open(name, load->out), MSG_NOSIGNAL) < 0)
@@ -338,13 +344,14 @@ int main(int argc, char **argv)
                 { "rate", NULL, &load.rate },       /* requests a second; without it, one for each answer */
                 { "answers", NULL, &load.answers }, /* bytes of an echo's answer */
                 { "core", NULL, &load.core },
+                { "id", NULL, &load.id },     /* each connection tells one: the daemon remembers its writes */
                 { "hold", NULL, &load.hold }, /* stay connected until standard input ends */
         };
 
         options_read(rows, sizeof(rows) / sizeof(rows[0]), argc, argv);
         load.operation = operation_find(load.protocol, load.operation_name);
         if (!load.operation || !load.socket || load.rows > ROWS_MAX || load.flight < 1 ||
-            (load.rate > 0 && load.flight > 1))
+            ((load.rate > 0 || load.id > 0) && load.flight > 1))
                 errx(2, "an operation and a socket are needed");
         load.next = (uint64_t)load.first;
         pin_to_core((int)load.core);

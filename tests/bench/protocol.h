@@ -45,6 +45,9 @@ struct operation {
 /* NULL: no such operation. */
 const struct operation *operation_find(const char *protocol, const char *name);
 
+/* The request that tells gramd an id, made from a number that no other connection has. */
+size_t gramd_write_hello(uint64_t number, uint8_t *out);
+
 /* The request that opens the session `name`, and the handle in its answer; negative: refused. */
 size_t gramd_write_open(const char *name, uint8_t *out);
 int64_t gramd_read_open(const uint8_t *in, size_t len);

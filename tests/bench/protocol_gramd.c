@@ -66,6 +66,24 @@ static uint8_t *put_call(uint8_t *at, const struct ask *ask, const char *method,
         return put_int(at, ask->session);
 }
 
+size_t gramd_write_hello(uint64_t number, uint8_t *out)
+{
+        uint8_t *at = put_array(out, 4);
+
+        *at++ = 0;
+        *at++ = 0;
+        at = put_str(at, "hello");
+        at = put_array(at, 1);
+        *at++ = 0x83; /* a map of three */
+        at = put_str(put_str(at, "client"), "bench");
+        at = put_array(put_str(at, "features"), 1);
+        at = put_str(put_str(at, "id"), "id");
+        *at++ = 0xc4;
+        *at++ = 16;
+        at = put_big(put_big(at, number, 8), ~number, 8);
+        return (size_t)(at - out);
+}
+
 size_t gramd_write_open(const char *name, uint8_t *out)
 {
         uint8_t *at = put_array(out, 4);
