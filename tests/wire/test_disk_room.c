@@ -3,79 +3,17 @@
  * journal that does not go away, pipelining clients of many sessions. Tested on a small tmpfs, mounted in a
  * mount namespace of the test's own (skipped where that is not permitted).
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "../support/program.h"
-#include "../support/wire.h"
+#include "../support/small_disk.h"
 
-#define SIZE "size=6m,mode=0700"
-
-enum { SESSIONS = 12, PEERS = 150, ROWS = 10, LARGE = 900 };
-
-/* ---- the disk ---- */
-
-struct small {
-        char *data;
-        bool mounted;
-};
-#define SMALL __attribute__((cleanup(small_end))) struct small
-
-/* A data directory on a disk of its own. Not mounted: not possible here, and the test says that it is
- * skipped.
- */
-static struct small small_begin(const char *options)
-{
-        struct small small = { 0 };
-        char cwd[4096];
-
-        ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
-        small.data = test_format("%s/small", cwd);
-        ck_assert(mkdir(small.data, 0700) == 0 || errno == EEXIST);
-        small.mounted = unshare(CLONE_NEWNS) == 0 &&
-                        mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
-                        mount("tmpfs", small.data, "tmpfs", 0, options) == 0;
-        if (!small.mounted)
-                test_skipped("a full file system", strerror(errno));
-        return small;
-}
-
-static void small_end(const struct small *small)
-{
-        if (small->mounted)
-                umount(small->data);
-        rmdir(small->data);
-        free(small->data);
-}
-
-static int64_t free_bytes(const struct small *small)
-{
-        struct statvfs disk;
-
-        ck_assert_int_eq(statvfs(small->data, &disk), 0);
-        return (int64_t)(disk.f_bavail * disk.f_bsize);
-}
-
-/* Takes all that is left on the disk. */
-static void fill_disk(const struct small *small)
-{
-        TEST_FREED char *path = test_format("%s/ballast", small->data);
-        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-
-        ck_assert_int_ge(fd, 0);
-        while (free_bytes(small) > 0)
-                ck_assert_int_eq(posix_fallocate(fd, lseek(fd, 0, SEEK_END), free_bytes(small)), 0);
-        close(fd);
-}
+enum { LARGE = 900 };
 
 /* Gives back so many bytes of it. */
 static void cut_ballast(const struct small *small, int64_t bytes)
@@ -85,63 +23,6 @@ static void cut_ballast(const struct small *small, int64_t bytes)
 
         ck_assert_int_eq(stat(path, &stat_of), 0);
         ck_assert_int_eq(truncate(path, stat_of.st_size - bytes), 0);
-}
-
-static void remove_file(const struct small *small, const char *name)
-{
-        TEST_FREED char *path = test_format("%s/%s", small->data, name);
-
-        ck_assert_int_eq(unlink(path), 0);
-}
-
-/* Files of the data directory whose names end so: their bytes, and how many there are. */
-static int64_t bytes_of(const struct small *small, const char *suffix, int *n)
-{
-        DIR *directory = opendir(small->data);
-        struct dirent *entry;
-        int64_t bytes = 0;
-
-        *n = 0;
-        ck_assert_ptr_nonnull(directory);
-        while ((entry = readdir(directory))) {
-                size_t len = strlen(entry->d_name);
-                struct stat stat;
-
-                if (len < strlen(suffix) || strcmp(entry->d_name + len - strlen(suffix), suffix) != 0)
-                        continue;
-                if (fstatat(dirfd(directory), entry->d_name, &stat, 0) != 0) {
-                        ck_assert_int_eq(errno, ENOENT); /* removed since */
-                        continue;
-                }
-                bytes += stat.st_size;
-                ++*n;
-        }
-        closedir(directory);
-        return bytes;
-}
-
-static int n_logs(const struct small *small)
-{
-        int n;
-
-        bytes_of(small, "-wal", &n);
-        return n;
-}
-
-/* ---- the sessions ---- */
-
-/* New rows from `first` on: the file has to grow when its log goes back to it. */
-static void put_peers(struct wire *c, int s, int first)
-{
-        for (int i = first; i < first + PEERS; i += ROWS) {
-                char rows[1024];
-                int n = 0;
-
-                for (int j = i; j < i + ROWS; j++)
-                        n += snprintf(rows + n, sizeof(rows) - (size_t)n, "%s[%d, %d, 'user', 'n%030d', nil]",
-                                      n ? ", " : "", j + 1, j, j);
-                expect(c, "nil", "update_peers(%d, [%s])", s, rows);
-        }
 }
 
 /* In one transaction. */
@@ -155,50 +36,13 @@ static void put_at_once(struct wire *c, int s)
         expect(c, "nil", "update_peers(%d, [%s])", s, rows);
 }
 
-static void expect_peers(struct wire *c, int s, int first)
-{
-        for (int i = first; i < first + PEERS; i += 7) {
-                TEST_FREED char *expected = test_format("[%d, %d, ...]", i + 1, i);
-
-                expect(c, expected, "get_peer_by_id(%d, %d)", s, i + 1);
-        }
-}
-
-static void open_all(struct wire *c, int sessions[SESSIONS])
-{
-        for (int i = 0; i < SESSIONS; i++)
-                sessions[i] = wire_open(c, "'s%d', {}", i);
-}
-
-static void put_all(struct wire *c, const int sessions[SESSIONS], int first)
-{
-        for (int i = 0; i < SESSIONS; i++)
-                put_peers(c, sessions[i], first);
-}
-
-static void expect_all(struct wire *c, const int sessions[SESSIONS], int first)
-{
-        for (int i = 0; i < SESSIONS; i++)
-                expect_peers(c, sessions[i], first);
-}
-
-static int lines(const struct daemon *d, const char *what)
-{
-        TEST_FREED char *log = daemon_log(d);
-        int n = 0;
-
-        for (const char *at = log; (at = strstr(at, what)); at++)
-                n++;
-        return n;
-}
-
 static void await_closed(const struct daemon *d, const struct small *small)
 {
-        for (int i = 0; n_logs(small) > 0; i++) {
+        for (int i = 0; small_logs(small) > 0; i++) {
                 ck_assert_int_lt(i, 100);
                 usleep(50 * 1000);
         }
-        ck_assert_int_eq(lines(d, "not closed in order"), 0);
+        ck_assert_int_eq(daemon_log_lines(d, "not closed in order"), 0);
 }
 
 /* ---- tests ---- */
@@ -209,8 +53,8 @@ static void await_closed(const struct daemon *d, const struct small *small)
  */
 START_TEST(a_journal_that_stays_does_not_keep_the_start_going)
 {
-        SMALL small = small_begin(SIZE);
-        int sessions[SESSIONS];
+        SMALL small = small_begin(SMALL_6M);
+        int sessions[SMALL_SESSIONS];
 
         if (!small.mounted)
                 return;
@@ -221,20 +65,20 @@ START_TEST(a_journal_that_stays_does_not_keep_the_start_going)
                 int fd;
 
                 expect(c, "nil", "close(%d)", wire_open(c, "'z', {}"));
-                open_all(c, sessions);
-                put_all(c, sessions, 0);
+                small_open_all(c, sessions);
+                small_put_all(c, sessions, 0);
                 wire_end(&c);
                 daemon_kill(d);
                 fd = open(journal, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
                 ck_assert_int_eq(ftruncate(fd, 512), 0);
                 close(fd);
-                remove_file(&small, ".gramd-reserve");
-                fill_disk(&small);
+                small_remove(&small, ".gramd-reserve");
+                small_fill(&small);
                 daemon_resume(d);
-                remove_file(&small, "ballast");
+                small_remove(&small, "ballast");
                 c = wire_connect(d);
-                open_all(c, sessions);
-                expect_all(c, sessions, 0);
+                small_open_all(c, sessions);
+                small_expect_all(c, sessions, 0);
                 wire_end(&c);
         }
 }
@@ -254,7 +98,7 @@ START_TEST(a_disk_without_inodes)
                 CLIENT c = wire_connect(d);
                 int s = wire_open(c, "'s0', {}");
 
-                put_peers(c, s, 0);
+                small_put(c, s, 0);
                 for (; n < FILES; n++) {
                         TEST_FREED char *path = test_format("%s/f%d", small.data, n);
                         int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
@@ -264,17 +108,17 @@ START_TEST(a_disk_without_inodes)
                         close(fd);
                 }
                 expect(c, "!storage", "open('new', {})");
-                put_peers(c, s, PEERS);
-                expect_peers(c, s, 0);
+                small_put(c, s, SMALL_PEERS);
+                small_expect(c, s, 0);
                 expect(c, "nil", "close(%d)", s);
                 await_closed(d, &small);
                 while (n-- > 0) {
                         TEST_FREED char *name = test_format("f%d", n);
 
-                        remove_file(&small, name);
+                        small_remove(&small, name);
                 }
                 s = wire_open(c, "'s0', {create: false}");
-                expect_peers(c, s, PEERS);
+                small_expect(c, s, SMALL_PEERS);
                 expect(c, "nil", "delete(%d)", s);
                 wire_open(c, "'new', {}");
         }
@@ -284,8 +128,8 @@ END_TEST
 /* A directory has its name. Writes that find no room are refused. */
 START_TEST(a_reserve_that_cannot_be_made)
 {
-        SMALL small = small_begin(SIZE);
-        int sessions[SESSIONS];
+        SMALL small = small_begin(SMALL_6M);
+        int sessions[SMALL_SESSIONS];
 
         if (!small.mounted)
                 return;
@@ -298,20 +142,20 @@ START_TEST(a_reserve_that_cannot_be_made)
                         CLIENT c = wire_connect(d);
                         const char *answer;
 
-                        open_all(c, sessions);
-                        put_all(c, sessions, 0);
-                        fill_disk(&small);
-                        for (int i = 0; i < SESSIONS; i++) {
+                        small_open_all(c, sessions);
+                        small_put_all(c, sessions, 0);
+                        small_fill(&small);
+                        for (int i = 0; i < SMALL_SESSIONS; i++) {
                                 answer = wire_call(c, "update_peers(%d, [[-1, 1, 'user', nil, nil]])",
                                                    sessions[i]);
                                 if (strcmp(answer, "nil") != 0)
                                         expect_text(answer, "!storage");
                         }
-                        expect_all(c, sessions, 0);
-                        remove_file(&small, "ballast");
-                        put_all(c, sessions, PEERS);
-                        expect_all(c, sessions, PEERS);
-                        for (int i = 0; i < SESSIONS; i++)
+                        small_expect_all(c, sessions, 0);
+                        small_remove(&small, "ballast");
+                        small_put_all(c, sessions, SMALL_PEERS);
+                        small_expect_all(c, sessions, SMALL_PEERS);
+                        for (int i = 0; i < SMALL_SESSIONS; i++)
                                 expect(c, "nil", "close(%d)", sessions[i]);
                         await_closed(d, &small);
                 }
@@ -327,7 +171,7 @@ END_TEST
 START_TEST(sessions_that_have_filled_the_disk_can_be_closed)
 {
         enum { MANY = 32, PIPELINED = 32, REFUSED = 20000 };
-        SMALL small = small_begin(SIZE);
+        SMALL small = small_begin(SMALL_6M);
 
         if (!small.mounted)
                 return;
@@ -364,7 +208,7 @@ END_TEST
 /* The reserve is small. The large log finds no room in it, and leaves it to the small one. */
 START_TEST(a_log_that_is_too_large_for_the_reserve)
 {
-        SMALL small = small_begin(SIZE);
+        SMALL small = small_begin(SMALL_6M);
 
         if (!small.mounted)
                 return;
@@ -375,16 +219,16 @@ START_TEST(a_log_that_is_too_large_for_the_reserve)
                 int large, s;
 
                 daemon_stop(d);
-                fill_disk(&small);
+                small_fill(&small);
                 cut_ballast(&small, 560 << 10);
                 daemon_resume(d);
-                remove_file(&small, "ballast");
+                small_remove(&small, "ballast");
                 c = wire_connect(d);
                 large = wire_open(c, "'large', {}");
                 s = wire_open(c, "'small', {}");
-                put_peers(c, s, 0);
+                small_put(c, s, 0);
                 put_at_once(c, large);
-                fill_disk(&small);
+                small_fill(&small);
                 expect(c, "nil", "close(%d)", large);
                 while (wire_number(wire_call(c, "stats()"), "sessions") > 1)
                         usleep(1000);
@@ -392,11 +236,11 @@ START_TEST(a_log_that_is_too_large_for_the_reserve)
                 while (wire_number(wire_call(c, "stats()"), "sessions") > 0)
                         usleep(1000);
                 ck_assert_int_ne(access(wal, F_OK), 0);
-                remove_file(&small, "ballast");
+                small_remove(&small, "ballast");
                 large = wire_open(c, "'large', {create: false}");
-                expect_peers(c, large, LARGE - PEERS);
+                small_expect(c, large, LARGE - SMALL_PEERS);
                 expect(c, "nil", "close(%d)", large);
-                while (n_logs(&small) > 0)
+                while (small_logs(&small) > 0)
                         usleep(1000);
                 wire_end(&c);
         }
