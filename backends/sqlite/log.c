@@ -16,6 +16,16 @@
  * no memory when all is written. The log is cut where the transaction began, and synced, so that it does not
  * come back after a kill or a power cut.
  *
+ *
+ *              its first piece      its last page
+ *     IDLE ──────────────────► OPEN ─────────────► WHOLE ──► IDLE: SQLite has committed it
+ *       ▲                        │                   │
+ *       │ cut off            write failed       rolled back
+ *       └──────────── TORN ◄─────┴───────────────────┘
+ *
+ * A transaction that SQLite rolls back while it is OPEN stays where it is: nobody reads it without its last
+ * page, and the next transaction is written over it.
+ *
  * SQLite's own VFS opens the file; only the calls below pass through here.
  */
 
@@ -48,6 +58,14 @@ struct chunk {
         unsigned char bytes[];
 };
 
+/* The transaction at `begin`. */
+enum transaction {
+        IDLE,  /* it is committed, or there is none */
+        OPEN,  /* a part of it has been written */
+        WHOLE, /* all of it has been written; SQLite has not said yet that it is committed */
+        TORN,  /* it was refused, and may still be in the file: nothing is written before it is cut off */
+};
+
 /* Stands after SQLite's own part of a file. */
 struct log {
         sqlite3_io_methods methods; /* the file's own, except those below */
@@ -57,18 +75,16 @@ struct log {
         size_t bytes;           /* of all these chunks */
         size_t waiting;         /* bytes at the end of the newest chunk that are still to be written */
         sqlite3_int64 end;      /* of the chunk that ends last */
-        sqlite3_int64 begin;    /* of the transaction that is being written, or of the last one */
-        sqlite3_int64 after;    /* where the last one ends */
-        sqlite3_int64 next;     /* where the last piece ends */
+        enum transaction transaction;
+        sqlite3_int64 begin; /* where it begins */
+        sqlite3_int64 after; /* where it ends; while it is OPEN: where the one before it does */
+        sqlite3_int64 next;  /* where the last piece ends */
         sqlite3_int64
                 found;   /* bytes that recovery has read of what another process left; NONE: nothing was */
-        bool between;    /* transactions */
         bool in_frame;   /* the last piece was a header */
         bool commits;    /* its page completes the transaction */
-        bool complete;   /* the transaction; SQLite has not said yet that it is committed */
         bool listed;     /* the directory has been synced since the file was opened */
         bool failed;     /* the last sync */
-        bool torn;       /* a refused transaction may stand at `begin` */
         bool unreadable; /* a read has failed; of any file */
 };
 
@@ -83,6 +99,19 @@ static size_t n_spares;
 static struct log *log_of(sqlite3_file *file)
 {
         return (void *)((char *)file + vfs.szOsFile - sizeof(struct log));
+}
+
+static void move(struct log *log, enum transaction to)
+{
+        static const unsigned from[] = {
+                [IDLE] = 1u << IDLE | 1u << OPEN | 1u << WHOLE | 1u << TORN, /* OPEN: the log is cut */
+                [OPEN] = 1u << IDLE | 1u << OPEN | 1u << WHOLE, /* WHOLE: committed before anybody listened */
+                [WHOLE] = 1u << IDLE | 1u << OPEN | 1u << WHOLE, /* again: sums of earlier pages followed */
+                [TORN] = 1u << IDLE | 1u << OPEN | 1u << WHOLE | 1u << TORN,
+        };
+
+        assert(from[to] & 1u << log->transaction);
+        log->transaction = to;
 }
 
 /* ---- what is in memory ---- */
@@ -205,8 +234,8 @@ static bool keep(struct log *log, const void *data, size_t n, sqlite3_int64 offs
 /* Before it grows, it has to be synced. */
 static bool is_full(const struct log *log)
 {
-        return log->bytes >= UNSYNCED_MAX_BYTES ||
-               (log->between && log->bytes > 0 && atomic_load(&all_bytes) >= UNSYNCED_MAX_BYTES_ALL);
+        return log->bytes >= UNSYNCED_MAX_BYTES || (log->transaction != OPEN && log->bytes > 0 &&
+                                                    atomic_load(&all_bytes) >= UNSYNCED_MAX_BYTES_ALL);
 }
 
 /* ---- syncs ---- */
@@ -221,10 +250,11 @@ static int rewrite(sqlite3_file *file)
         struct log *log = log_of(file);
         int rc = SQLITE_OK;
 
-        if (log->torn)
+        if (log->transaction == TORN) {
                 rc = log->own->xTruncate(file, log->begin);
-        if (rc == SQLITE_OK)
-                log->torn = false;
+                if (rc == SQLITE_OK)
+                        move(log, IDLE);
+        }
         for (struct chunk *chunk = log->unsynced; chunk && rc == SQLITE_OK; chunk = chunk->next)
                 rc = log->own->xWrite(file, chunk->bytes, (int)chunk->n, chunk->offset);
         return rc;
@@ -237,9 +267,11 @@ static int log_sync(sqlite3_file *file, int flags)
         struct log *log = log_of(file);
         int rc = write_waiting(file);
 
-        if (rc == SQLITE_OK && must_be_rewritten(log))
+        if (rc != SQLITE_OK)
+                return rc; /* refuse() has synced the rest, and has noted whether that failed */
+        if (must_be_rewritten(log))
                 rc = rewrite(file);
-        else if (rc == SQLITE_OK && log->listed && !log->unsynced)
+        else if (log->listed && !log->unsynced)
                 return SQLITE_OK;            /* a sync has covered everything */
         if (rc == SQLITE_OK && !log->listed) /* SQLite does it too, but ignores that it fails */
                 rc = fsync(log->dir) == 0 ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
@@ -257,15 +289,16 @@ static int log_sync(sqlite3_file *file, int flags)
 
 /* ---- writes ---- */
 
-/* A write has failed, and with it the transaction. */
+/* The transaction has failed. */
 static void refuse(sqlite3_file *file)
 {
         struct log *log = log_of(file);
 
         forget_from(log, log->begin);
-        log->failed = log->torn = log->between = true;
+        move(log, TORN);
+        log->failed = true; /* until it is cut off, and that is synced */
         log->after = log->begin;
-        log->in_frame = log->complete = false;
+        log->in_frame = false;
         log_sync(file, SQLITE_SYNC_NORMAL);
 }
 
@@ -315,6 +348,16 @@ static int append(sqlite3_file *file, const void *data, size_t n, sqlite3_int64 
         return SQLITE_OK;
 }
 
+/*
+ * Whether the piece is the first one of a transaction. What lies before `after` belongs to the last one:
+ * SQLite writes the headers of its frames again, with other sums. But at 0 the log begins anew.
+ */
+static bool begins(const struct log *log, sqlite3_int64 offset)
+{
+        return offset < log->begin || (log->transaction != OPEN && (offset == 0 || offset >= log->after));
+}
+
+/* Puts the piece in memory, and writes it if no other is to follow it in the same write. */
 static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int64 offset)
 {
         struct log *log = log_of(file);
@@ -328,11 +371,10 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
                 rc = log_sync(file, SQLITE_SYNC_NORMAL);
         if (rc != SQLITE_OK)
                 return rc;
-        /* What lies before `after` belongs to the last transaction: SQLite writes the headers of its frames
-         * again, with other sums. But at 0 the log begins anew. */
-        if (offset < log->begin || (log->between && (offset == 0 || offset >= log->after))) {
+        assert(log->transaction != TORN);
+        if (begins(log, offset)) {
+                move(log, OPEN);
                 log->begin = offset;
-                log->between = false;
         }
         former = find(log, n, offset);
         rc = former ? replace(file, former, data, len, offset) : append(file, data, n, offset);
@@ -348,7 +390,7 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
         if (rc == SQLITE_OK && page && log->commits) {
                 if (!former)
                         trim(log);
-                log->between = log->complete = true;
+                move(log, WHOLE);
                 log->after = log->next;
         }
         return rc;
@@ -414,9 +456,9 @@ static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
         struct log *log = log_of(file);
 
         forget_from(log, size);
-        log->between = true;
+        if (log->transaction != TORN || size <= log->begin)
+                move(log, IDLE);
         log->after = 0;
-        log->torn &= size > log->begin;
         return log->own->xTruncate(file, size);
 }
 
@@ -436,9 +478,7 @@ static int open_file(sqlite3_vfs *self, const char *name, sqlite3_file *file, in
         if (rc != SQLITE_OK)
                 return rc;
         log = log_of(file);
-        *log = (struct log){
-                .methods = *file->pMethods, .own = file->pMethods, .dir = -1, .next = NONE, .between = true
-        };
+        *log = (struct log){ .methods = *file->pMethods, .own = file->pMethods, .dir = -1, .next = NONE };
         log->methods.xRead = read_file;
         file->pMethods = &log->methods;
         if (!(flags & SQLITE_OPEN_WAL))
@@ -481,15 +521,15 @@ void sqlite_log_committed(sqlite3 *db)
 {
         struct log *log = log_of_db(db);
 
-        if (log)
-                log->complete = false;
+        if (log && log->transaction == WHOLE)
+                move(log, IDLE);
 }
 
 void sqlite_log_rolled_back(sqlite3 *db)
 {
         sqlite3_file *file = file_of_db(db);
 
-        if (file && log_of(file)->complete)
+        if (file && log_of(file)->transaction == WHOLE)
                 refuse(file);
 }
 

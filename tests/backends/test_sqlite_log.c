@@ -28,12 +28,13 @@ static ssize_t (*real_pwrite)(int fd, const void *data, size_t len, off_t at);
 static int writes;
 static int lone_headers;
 static size_t bytes;
-static int until_full; /* writes until the disk is full; negative: it never is */
+static int until_full; /* writes until they fail; negative: they never do */
+static int failure = ENOSPC;
 
 static ssize_t seen_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
         if (until_full == 0) {
-                errno = ENOSPC;
+                errno = failure;
                 return -1;
         }
         until_full -= until_full > 0;
@@ -161,6 +162,32 @@ FILE_TEST(what_was_answered_is_in_the_file)
         see_writes(false);
 }
 
+/* The log is synced in the middle of it, and that begins with a write. */
+FILE_TEST(a_large_batch_that_cannot_be_written_is_rolled_back)
+{
+        enum { MANY = 30000, FIRST = 50, LAST = 70 }; /* writes until the log is synced: between these */
+        static struct peer peers[MANY];
+        static char names[MANY][80];
+
+        storage_open(&at, "x", NULL);
+        for (int i = 0; i < MANY; i++) {
+                snprintf(names[i], sizeof(names[i]), "%070d", i);
+                peers[i] = storage_peer(i + 1, 1, "user", names[i], NULL, 1);
+        }
+        failure = EIO;
+        for (int n = FIRST; n <= LAST; n++) {
+                see_writes(true);
+                until_full = n;
+                ck_assert_int_eq(storage_put_peers(&at, peers, MANY), BACKEND_E_STORAGE);
+                ck_assert_uint_le(bytes, (size_t)5 << 20);
+        }
+        ck_assert_uint_gt(bytes, (size_t)4 << 20);
+        failure = ENOSPC;
+        see_writes(true);
+        ck_assert_int_eq(storage_put_peers(&at, peers, MANY), 0);
+        see_writes(false);
+}
+
 int main(void)
 {
         Suite *suite = suite_create("sqlite_log");
@@ -171,6 +198,7 @@ int main(void)
         tcase_set_timeout(tcase, TEST_TIMEOUT_S);
         tcase_add_test(tcase, a_batch_costs_few_writes);
         tcase_add_loop_test(tcase, what_was_answered_is_in_the_file, 0, 2);
+        tcase_add_test(tcase, a_large_batch_that_cannot_be_written_is_rolled_back);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
