@@ -153,6 +153,33 @@ void small_expect_all(struct wire *c, const int sessions[SMALL_SESSIONS], int fi
                 small_expect(c, sessions[i], first);
 }
 
+void small_make_sessions(const struct daemon *d)
+{
+        CLIENT c = wire_connect(d);
+        int sessions[SMALL_SESSIONS];
+
+        small_open_all(c, sessions);
+        small_put_all(c, sessions, 0);
+}
+
+void small_find_sessions(const struct daemon *d)
+{
+        CLIENT c = wire_connect(d);
+        int sessions[SMALL_SESSIONS];
+
+        small_open_all(c, sessions);
+        small_expect_all(c, sessions, 0);
+}
+
+void small_await_closed(const struct small *small, const struct daemon *d)
+{
+        long long start = test_now_ms();
+
+        while (small_logs(small) > 0 && test_time_left(start, "the sessions are closed") > 0)
+                usleep(1000);
+        ck_assert_int_eq(daemon_log_lines(d, "not closed in order"), 0);
+}
+
 int daemon_log_lines(const struct daemon *d, const char *what)
 {
         TEST_FREED char *log = daemon_log(d);

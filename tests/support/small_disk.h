@@ -39,6 +39,13 @@ void small_open_all(struct wire *c, int sessions[SMALL_SESSIONS]);
 void small_put_all(struct wire *c, const int sessions[SMALL_SESSIONS], int first);
 void small_expect_all(struct wire *c, const int sessions[SMALL_SESSIONS], int first);
 
+/* A client of its own makes all sessions and their first rows, or finds them; then it goes. */
+void small_make_sessions(const struct daemon *d);
+void small_find_sessions(const struct daemon *d);
+
+/* Until no session has a log; each was closed in order. */
+void small_await_closed(const struct small *small, const struct daemon *d);
+
 int daemon_log_lines(const struct daemon *d, const char *what);
 
 #endif

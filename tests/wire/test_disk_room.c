@@ -36,15 +36,6 @@ static void put_at_once(struct wire *c, int s)
         expect(c, "nil", "update_peers(%d, [%s])", s, rows);
 }
 
-static void await_closed(const struct daemon *d, const struct small *small)
-{
-        for (int i = 0; small_logs(small) > 0; i++) {
-                ck_assert_int_lt(i, 100);
-                usleep(50 * 1000);
-        }
-        ck_assert_int_eq(daemon_log_lines(d, "not closed in order"), 0);
-}
-
 /* ---- tests ---- */
 
 /*
@@ -54,7 +45,6 @@ static void await_closed(const struct daemon *d, const struct small *small)
 START_TEST(a_journal_that_stays_does_not_keep_the_start_going)
 {
         SMALL small = small_begin(SMALL_6M);
-        int sessions[SMALL_SESSIONS];
 
         if (!small.mounted)
                 return;
@@ -65,9 +55,8 @@ START_TEST(a_journal_that_stays_does_not_keep_the_start_going)
                 int fd;
 
                 expect(c, "nil", "close(%d)", wire_open(c, "'z', {}"));
-                small_open_all(c, sessions);
-                small_put_all(c, sessions, 0);
                 wire_end(&c);
+                small_make_sessions(d);
                 daemon_kill(d);
                 fd = open(journal, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
                 ck_assert_int_eq(ftruncate(fd, 512), 0);
@@ -76,10 +65,7 @@ START_TEST(a_journal_that_stays_does_not_keep_the_start_going)
                 small_fill(&small);
                 daemon_resume(d);
                 small_remove(&small, "ballast");
-                c = wire_connect(d);
-                small_open_all(c, sessions);
-                small_expect_all(c, sessions, 0);
-                wire_end(&c);
+                small_find_sessions(d);
         }
 }
 END_TEST
@@ -111,7 +97,7 @@ START_TEST(a_disk_without_inodes)
                 small_put(c, s, SMALL_PEERS);
                 small_expect(c, s, 0);
                 expect(c, "nil", "close(%d)", s);
-                await_closed(d, &small);
+                small_await_closed(&small, d);
                 while (n-- > 0) {
                         TEST_FREED char *name = test_format("f%d", n);
 
@@ -157,7 +143,7 @@ START_TEST(a_reserve_that_cannot_be_made)
                         small_expect_all(c, sessions, SMALL_PEERS);
                         for (int i = 0; i < SMALL_SESSIONS; i++)
                                 expect(c, "nil", "close(%d)", sessions[i]);
-                        await_closed(d, &small);
+                        small_await_closed(&small, d);
                 }
                 ck_assert_int_eq(rmdir(reserve), 0);
         }
@@ -200,7 +186,7 @@ START_TEST(sessions_that_have_filled_the_disk_can_be_closed)
                         expect(c[i], "nil", "close(%d)", s[i]);
                         wire_end(&c[i]);
                 }
-                await_closed(d, &small);
+                small_await_closed(&small, d);
         }
 }
 END_TEST

@@ -49,6 +49,7 @@ START_TEST(writes_go_on_when_another_program_fills_the_disk)
 {
         SMALL small = small_begin(SMALL_6M);
         int sessions[SMALL_SESSIONS];
+        long long start;
         int64_t before;
 
         if (!small.mounted)
@@ -68,8 +69,11 @@ START_TEST(writes_go_on_when_another_program_fills_the_disk)
                 small_expect_all(c, sessions, SMALL_PEERS);
                 ck_assert_int_lt(small_log_bytes(&small), before);
                 ck_assert_int_eq(daemon_log_lines(d, "is full: "), 1);
-                usleep(4000 * 1000);
-                expect(c, "nil", "update_peers(%d, [[-5, 1, 'user', nil, nil]])", sessions[0]);
+                start = test_now_ms();
+                while (daemon_log_lines(d, "there is room again") == 0 && test_time_left(start, "room") > 0) {
+                        expect(c, "nil", "update_peers(%d, [[-5, 1, 'user', nil, nil]])", sessions[0]);
+                        usleep(100 * 1000);
+                }
                 ck_assert(small_has(&small, ".gramd-reserve"));
                 ck_assert_int_eq(daemon_log_lines(d, "is full: "), 1);
                 ck_assert_int_eq(daemon_log_lines(d, "there is room again"), 1);
@@ -92,6 +96,7 @@ START_TEST(idle_sessions_give_back_their_logs)
         {
                 DAEMON d = daemon_start(.data = small.data);
                 CLIENT c = wire_connect(d);
+                long long start;
                 int s;
 
                 small_open_all(c, sessions);
@@ -100,10 +105,9 @@ START_TEST(idle_sessions_give_back_their_logs)
                 small_fill(&small);
                 for (int first = 0; daemon_log_lines(d, "is full: ") == 0; first += SMALL_PEERS)
                         small_put(c, s, first);
-                for (int i = 0; small_log_bytes(&small) > 1 << 20; i++) {
-                        ck_assert_int_lt(i, 100);
-                        usleep(50 * 1000);
-                }
+                start = test_now_ms();
+                while (small_log_bytes(&small) > 1 << 20 && test_time_left(start, "smaller logs") > 0)
+                        usleep(1000);
                 small_expect_all(c, sessions, 0);
         }
 }
@@ -125,13 +129,8 @@ START_TEST(sessions_close_on_a_full_disk)
                 small_fill(&small);
                 for (int i = 0; i < SMALL_SESSIONS; i++)
                         expect(c, "nil", "close(%d)", sessions[i]);
-                for (int i = 0; small_logs(&small) > 0; i++) {
-                        ck_assert_int_lt(i, 100);
-                        usleep(50 * 1000);
-                }
-                ck_assert_int_eq(daemon_log_lines(d, "not closed in order"), 0);
-                small_open_all(c, sessions);
-                small_expect_all(c, sessions, 0);
+                small_await_closed(&small, d);
+                small_find_sessions(d);
         }
 }
 END_TEST
@@ -140,27 +139,20 @@ END_TEST
 START_TEST(sessions_are_recovered_on_a_full_disk)
 {
         SMALL small = small_begin(SMALL_6M);
-        int sessions[SMALL_SESSIONS];
 
         if (!small.mounted)
                 return;
         {
                 DAEMON d = daemon_start(.data = small.data);
-                struct wire *c = wire_connect(d);
 
-                small_open_all(c, sessions);
-                small_put_all(c, sessions, 0);
-                wire_end(&c);
+                small_make_sessions(d);
                 daemon_kill(d);
                 small_fill(&small);
                 ck_assert_int_eq(small_logs(&small), SMALL_SESSIONS);
                 daemon_resume(d);
                 ck_assert_int_eq(small_logs(&small), 0);
                 ck_assert_int_eq(daemon_log_lines(d, "recovering at start"), 0);
-                c = wire_connect(d);
-                small_open_all(c, sessions);
-                small_expect_all(c, sessions, 0);
-                wire_end(&c);
+                small_find_sessions(d);
         }
 }
 END_TEST
@@ -172,7 +164,6 @@ END_TEST
 START_TEST(one_recovered_session_makes_room_for_others)
 {
         SMALL small = small_begin(SMALL_6M);
-        int sessions[SMALL_SESSIONS];
 
         if (!small.mounted)
                 return;
@@ -184,19 +175,15 @@ START_TEST(one_recovered_session_makes_room_for_others)
                 expect(c, "nil", "update_peers(%d, [[1, 1, 'user', nil, nil]])", s);
                 for (int n = 0; n < 40; n++)
                         expect(c, "nil", "update_peers(%d, [[1, %d, 'user', nil, nil]])", s, n);
-                small_open_all(c, sessions);
-                small_put_all(c, sessions, 0);
                 wire_end(&c);
+                small_make_sessions(d);
                 daemon_kill(d);
                 small_remove(&small, ".gramd-reserve");
                 small_fill(&small);
                 daemon_resume(d);
                 ck_assert_int_eq(small_logs(&small), 0);
                 ck_assert_int_eq(daemon_log_lines(d, "recovering at start"), 0);
-                c = wire_connect(d);
-                small_open_all(c, sessions);
-                small_expect_all(c, sessions, 0);
-                wire_end(&c);
+                small_find_sessions(d);
         }
 }
 END_TEST
@@ -205,18 +192,15 @@ END_TEST
 START_TEST(sessions_are_deleted_on_a_full_disk)
 {
         SMALL small = small_begin(SMALL_6M);
-        int sessions[SMALL_SESSIONS];
 
         if (!small.mounted)
                 return;
         {
                 DAEMON d = daemon_start(.data = small.data);
-                struct wire *c = wire_connect(d);
+                struct wire *c;
                 int n, files;
 
-                small_open_all(c, sessions);
-                small_put_all(c, sessions, 0);
-                wire_end(&c);
+                small_make_sessions(d);
                 daemon_stop(d);
                 small_fill(&small);
                 daemon_resume(d);
