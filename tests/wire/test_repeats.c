@@ -14,7 +14,6 @@
 
 #define ID "h'000102030405060708090a0b0c0d0e0f'"
 #define OTHER_ID "h'101112131415161718191a1b1c1d1e1f'"
-#define TABLES "SELECT group_concat(name) FROM sqlite_schema WHERE name GLOB 'gramd_*'"
 
 enum { MSGID = 100000, STRANGER = 4711, STRANGERS = 4712 };
 
@@ -508,6 +507,15 @@ END_TEST
 
 /* ---- the file ---- */
 
+/* gramd's own tables in it. */
+static void expect_tables(const char *path, const char *expected)
+{
+        TEST_FREED char *tables =
+                sql_text(path, "SELECT group_concat(name) FROM sqlite_schema WHERE name GLOB 'gramd_*'");
+
+        ck_assert_str_eq(tables, expected);
+}
+
 START_TEST(an_orderly_end_leaves_nothing_in_the_file)
 {
         DAEMON d = daemon_start();
@@ -518,11 +526,7 @@ START_TEST(an_orderly_end_leaves_nothing_in_the_file)
         write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
         wire_end(&a);
         daemon_stop(d);
-        {
-                TEST_FREED char *tables = sql_text(path, TABLES);
-
-                ck_assert_str_eq(tables, "nil");
-        }
+        expect_tables(path, "nil");
         daemon_resume(d);
 }
 END_TEST
@@ -543,11 +547,7 @@ START_TEST(after_a_death_the_file_remembers_for_ten_minutes)
         expect(b, "nil", "set(%d, {user_id: 2})", wire_open(b, "'anna', {}"));
         wire_end(&b);
         daemon_stop(d); /* closes the file in order */
-        {
-                TEST_FREED char *tables = sql_text(path, TABLES);
-
-                ck_assert_str_eq(tables, "'gramd_remembered'");
-        }
+        expect_tables(path, "'gramd_remembered'");
         daemon_resume(d);
         a = connect_as(d, ID);
         s = wire_open(a, "'anna', {}");
@@ -561,11 +561,7 @@ START_TEST(after_a_death_the_file_remembers_for_ten_minutes)
         wire_open(a, "'anna', {}");
         wire_end(&a);
         daemon_stop(d);
-        {
-                TEST_FREED char *tables = sql_text(path, TABLES);
-
-                ck_assert_str_eq(tables, "nil");
-        }
+        expect_tables(path, "nil");
         daemon_resume(d);
 }
 END_TEST

@@ -175,8 +175,10 @@ START_TEST(a_file_with_any_times_is_closed_in_order)
 }
 END_TEST
 
-/* Tables of that name which gramd has not made. A session whose file is of no use is refused, and stays as it
- * is. */
+/*
+ * Tables of that name which gramd has not made. A session whose file is of no use is refused, and stays as it
+ * is.
+ */
 START_TEST(other_tables_of_that_name)
 {
         static const struct {
