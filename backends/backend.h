@@ -14,6 +14,7 @@
  */
 
 #include "../proto/records.h"
+#include "keyring.h"
 #include "log_level.h"
 #include "option.h"
 
@@ -75,12 +76,16 @@ struct backend_config {
          * NULL: nobody can be asked */
         void (*tidy)(void *arg);
         void *tidy_arg;
+        struct keyring
+                *keyring;    /* seals the auth keys of stored sessions; NULL, or without keys: it cannot */
+        bool require_sealed; /* stored sessions that are not sealed are refused */
 };
 
 struct open_options {
         struct slice name; /* already session_name_valid() */
         bool create;
         struct slice dialect; /* for a new session; absent: the backend's default */
+        bool seal;            /* seal it if it is not */
 };
 
 /* What the daemon keeps in memory while a session is open. The caller sets it to zero and frees its parts. */
@@ -136,6 +141,14 @@ struct counts {
         int64_t peers;
         int64_t usernames; /* rows of the usernames table */
         int64_t bytes;
+        /* The id of the key that its auth key is sealed with, or will be. Empty: it is not sealed. */
+        char sealed[KEY_ID_TEXT_BYTES];
+};
+
+enum sealing {
+        SEALING_ON,   /* nothing is to do where it is sealed already */
+        SEALING_OFF,  /* the same where it is not */
+        SEALING_ANEW, /* with the current key, if it is sealed */
 };
 
 /* One change; a batch of them is one transaction, in order. */
@@ -149,11 +162,13 @@ struct change {
                 CHANGE_PEER_TIMES,  /* raises last_update_on of stored rows, never lowers it */
                 CHANGE_NAME_TIMES,  /* the same for all rows of the peer in the usernames table */
                 CHANGE_REMEMBERED,  /* stores these bytes of the daemon with the batch; one in a batch */
+                CHANGE_SEALING,     /* seals, unseals or seals again what `identity` has for it */
         } kind;
         union {
                 struct {
                         unsigned fields;
                         const struct identity *identity;
+                        enum sealing sealing;
                 };
                 const struct peer *peers;
                 const struct peer_names *names;

@@ -165,6 +165,8 @@ const struct extra_table extra_tables[EXTRA_COUNT] = {
         [EXTRA_REMEMBERED] = { "gramd_remembered", "place, number, at, writes",
                                "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY,"
                                " number INTEGER NOT NULL, at INTEGER NOT NULL, writes BLOB NOT NULL)" },
+        [EXTRA_SEALED] = { "gramd_sealed", "field, value",
+                           "CREATE TABLE gramd_sealed (field TEXT PRIMARY KEY, value) WITHOUT ROWID" },
 };
 
 const struct names_layout extra_names = { "gramd_usernames", "username", "peer_id", "last_update_on", false };

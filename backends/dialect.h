@@ -71,6 +71,7 @@ enum extra {
         EXTRA_ZERO,       /* a peer with id 0, where the library uses row 0 otherwise */
         EXTRA_NILS,       /* which parts of a state are nil, where the library needs numbers */
         EXTRA_REMEMBERED, /* the daemon's memory of the last writes */
+        EXTRA_SEALED,     /* the session's id, and what is sealed */
         EXTRA_COUNT,
 };
 

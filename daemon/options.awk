@@ -10,7 +10,7 @@ function roff(text)
 }
 
 # An option is a paragraph: its help as comments, then `name = value`, behind a `#` where it has no value.
-FILENAME == "-" && /^\[/ { nextfile }
+FILENAME == "-" && /^\[access\]/ { nextfile }
 FILENAME == "-" && /^(# )?[a-z-]+ =/ {
         sub(/^# /, "")
         options = options ".It Cm " roff($1) (NF > 2 ? " = " roff($3) : "") "\n" help

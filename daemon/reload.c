@@ -6,6 +6,8 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "key_source.h"
+
 struct reload_job {
         struct job job;
         struct reload *reload;
@@ -20,15 +22,22 @@ static void run(struct job *base)
         const struct reload *reload = job->reload;
 
         job->failed = config_reload(reload->config, reload->argc, reload->argv, &job->fresh, &job->error);
+        if (!job->failed &&
+            !key_source_read(reload->keyring, &job->fresh, job->error.text, sizeof(job->error.text)))
+                job->failed = -1;
 }
 
 static void adopt(struct reload *reload, struct config *fresh)
 {
+        char keys[128];
+
         config_adopt(reload->config, fresh);
         reload->log->level = (int)reload->config->log_level;
         reload->adopted(reload);
         log_write(reload->log, LOG_INFO, "configuration read again%s%s",
                   fresh->restart[0] ? "; these need a restart: " : "", fresh->restart);
+        if (key_source_describe(reload->keyring, keys, sizeof(keys)))
+                log_write(reload->log, LOG_INFO, "%s", keys);
 }
 
 static void done(struct job *base)

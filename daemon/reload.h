@@ -6,12 +6,14 @@
  * Loop thread only.
  */
 
+#include "../backends/keyring.h"
 #include "base/log.h"
 #include "base/store.h"
 #include "config/config.h"
 
 struct reload {
-        struct config *config; /* the running configuration: changed in place */
+        struct config *config;   /* the running configuration: changed in place */
+        struct keyring *keyring; /* its file is read again, too */
         struct log *log;
         struct store *store;
         int argc; /* the flags: part of the configuration */

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/listener.h"
 #include "handover.h"
+#include "key_source.h"
 #include "methods/dispatch.h"
 #include "methods/methods.h"
 #include "reload.h"
@@ -44,6 +45,7 @@ struct server {
         struct counters counters;
         struct cache_pool *cache_pool;
         struct backend_config backend_config;
+        struct keyring *keyring;
         struct storages storages;
         struct wire wire;
         struct sessions sessions;
@@ -355,6 +357,7 @@ static void wire_up(struct server *server, int argc, char **argv)
         server->reload = (struct reload){
                 .config = server->config,
                 .log = server->log,
+                .keyring = server->keyring,
                 .store = &server->store,
                 .argc = argc,
                 .argv = argv,
@@ -389,6 +392,29 @@ static void backend_log(void *arg, enum log_level level, const char *text)
         log_write(arg, level, "%s", text);
 }
 
+static int read_keys(struct server *server)
+{
+        char text[600];
+
+        if (!server->keyring) {
+                log_write(server->log, LOG_ERROR, "out of memory");
+                return -1;
+        }
+        if (key_source_is_below(server->config, server->data_dir)) {
+                log_write(server->log, LOG_ERROR,
+                          "the key file is in the data directory %s, beside what it seals: move it elsewhere",
+                          server->data_dir);
+                return -1;
+        }
+        if (!key_source_read(server->keyring, server->config, text, sizeof(text))) {
+                log_write(server->log, LOG_ERROR, "%s", text);
+                return -1;
+        }
+        if (key_source_describe(server->keyring, text, sizeof(text)))
+                log_write(server->log, LOG_INFO, "%s", text);
+        return 0;
+}
+
 static int start_backends(struct server *server)
 {
         const struct config *config = server->config;
@@ -400,6 +426,8 @@ static int start_backends(struct server *server)
                 log_write(server->log, LOG_ERROR, "%s", why);
                 return -1;
         }
+        if (read_keys(server) < 0)
+                return -1;
         server->backend_config = (struct backend_config){
                 .data_dir = server->data_dir,
                 .data_lock = server->data_lock,
@@ -409,6 +437,8 @@ static int start_backends(struct server *server)
                 .news_arg = server,
                 .tidy = backend_tidy,
                 .tidy_arg = server,
+                .keyring = server->keyring,
+                .require_sealed = config->require_sealed,
         };
         if (storages_start(&server->storages, config, &server->backend_config, server->log, &workers) < 0)
                 return -1;
@@ -483,6 +513,7 @@ static void take_apart(struct server *server)
         if (server->data_lock >= 0)
                 close(server->data_lock);
         free(server->data_dir);
+        keyring_free(server->keyring);
         free(server);
 }
 
@@ -501,6 +532,7 @@ int server_run(struct config *config, struct log *log, int argc, char **argv)
                 return -1;
         }
         server->cache_pool = cache_pool_new(config->cache_bytes);
+        server->keyring = keyring_new();
         wire_up(server, argc, argv);
         result = start(server);
         if (result == 0) {

@@ -329,7 +329,8 @@ static int apply_row(struct backend_session *session, const struct change *chang
                      const struct effects *effects, struct fault *fault)
 {
         switch (change->kind) {
-        case CHANGE_IDENTITY: return 0;
+        case CHANGE_IDENTITY:
+        case CHANGE_SEALING: return 0;
         case CHANGE_PEERS: return put_peer(session, &change->peers[i], effects, fault);
         case CHANGE_NAMES: return sqlite_replace_names(session, &change->names[i], effects, fault);
         case CHANGE_STATES: return put_state(session, &change->states[i], fault);
@@ -350,6 +351,8 @@ static int apply_change(struct backend_session *session, const struct change *ch
 
         if (change->kind == CHANGE_IDENTITY)
                 return sqlite_store_fields(session, change->fields, change->identity, fault);
+        if (change->kind == CHANGE_SEALING)
+                return sqlite_change_sealing(session, change->sealing, change->identity, fault);
         for (size_t i = 0; !error && i < change->n; i++)
                 error = apply_row(session, change, i, effects, fault);
         return error;
@@ -385,6 +388,8 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         for (int i = 0; error && i < 3 && sqlite_await_room(session); i++)
                 error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_trim(session);
+        if (!error)
+                error = sqlite_purge(session, fault);
         if (!error && durability == DURABLE_DISK)
                 error = sqlite_sync(session, fault);
         else if (error == BACKEND_E_STORAGE && session->path && sqlite_log_failed(session->db))

@@ -150,7 +150,7 @@ int sqlite_load_fields(struct backend_session *session, struct identity *identit
                 error = load_row_zero(session, identity, fault);
         if (!error && sqlite_has_extra(session, EXTRA_FIELDS))
                 error = load_kept(session, identity, fault);
-        return error;
+        return error ? error : sqlite_load_sealed(session, identity, fault);
 }
 
 /* ---- writing ---- */
@@ -223,6 +223,17 @@ static int store_kept(struct backend_session *session, enum field field, const s
         return sqlite_run(session, put, fault);
 }
 
+/* In gramd_sealed. The library's column says that there is none. */
+static int store_sealed(struct backend_session *session, const struct identity *identity, struct fault *fault)
+{
+        struct identity none;
+        bool keep;
+        int error = sqlite_store_sealed(session, identity, fault);
+
+        identity_init(&none);
+        return error ? error : store_column(session, FIELD_AUTH_KEY, &none, &keep, fault);
+}
+
 static int store_field(struct backend_session *session, enum field field, const struct identity *identity,
                        struct fault *fault)
 {
@@ -230,6 +241,8 @@ static int store_field(struct backend_session *session, enum field field, const 
         sqlite3_stmt *drop = NULL;
         int error = 0;
 
+        if (field == FIELD_AUTH_KEY && session->seal.on)
+                return store_sealed(session, identity, fault);
         if (has_column(session, field))
                 error = store_column(session, field, identity, &keep, fault);
         if (error)

@@ -287,6 +287,7 @@ int sqlite_count(struct backend_session *session, struct counts *counts, struct 
         int error;
 
         *counts = (struct counts){ 0 };
+        sqlite_describe_seal(session, counts->sealed);
         error = sqlite_enter(session, fault);
         sqlite_budget_refresh(session);
         if (error)

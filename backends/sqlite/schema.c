@@ -30,6 +30,8 @@ int sqlite_create(struct backend_session *session, const struct library *library
                 error = sqlite_exec(session, fault, "UPDATE sessions SET server_address = %Q, port = %d",
                                     dc->address, dc->port);
         }
+        if (!error)
+                error = sqlite_seal_new(session, fault);
         return error ? error : sqlite_exec(session, fault, "COMMIT");
 }
 

@@ -45,6 +45,13 @@ static struct backend_env *env_new(const struct backend_config *config, const un
         sqlite_log_register();
         env->config = config;
         env->memory = memory;
+        env->keyring = memory ? keyring_new() : config->keyring;
+        if (memory && (!env->keyring || !keyring_make_random(env->keyring))) {
+                keyring_free(env->keyring);
+                free(env);
+                fault_set(fault, BACKEND_E_STORAGE, "no memory that can be locked (RLIMIT_MEMLOCK)");
+                return NULL;
+        }
         env->dir = -1;
         env->budget = (int64_t)values[0].number;
         atomic_init(&env->spare, env->budget);
@@ -53,6 +60,8 @@ static struct backend_env *env_new(const struct backend_config *config, const un
 
 static void env_free(struct backend_env *env)
 {
+        if (env->memory)
+                keyring_free(env->keyring);
         if (env->dir >= 0) {
                 sqlite_reserve_stop(env);
                 close(env->dir);
@@ -130,16 +139,21 @@ static int migrate_extras(struct backend_session *session, const struct identity
 }
 
 /* From a connection to an open session. Nothing is written before everything has been read and checked. */
-static int session_start(struct backend_session *session, struct opened *opened, struct fault *fault)
+static int session_start(struct backend_session *session, bool seal, struct opened *opened,
+                         struct fault *fault)
 {
         int error = sqlite_recognise(session, fault);
 
         if (!error)
                 error = sqlite_load_fields(session, &opened->identity, fault);
         if (!error)
+                error = sqlite_check_sealed(session, seal, fault);
+        if (!error)
                 error = sqlite_take(session, fault);
         if (!error)
                 error = migrate_extras(session, &opened->identity, fault);
+        if (!error)
+                error = sqlite_seal_at_open(session, seal, &opened->identity, fault);
         if (!error)
                 error = sqlite_load_states(session, &opened->states, &opened->n_states, fault);
         if (!error)
@@ -153,8 +167,8 @@ static int session_start(struct backend_session *session, struct opened *opened,
         return 0;
 }
 
-static int open_file(struct backend_session *session, const struct library *library, struct opened *opened,
-                     struct fault *fault)
+static int open_file(struct backend_session *session, const struct library *library, bool seal,
+                     struct opened *opened, struct fault *fault)
 {
         int error = sqlite_file_prepare(session, library, &opened->created, fault);
 
@@ -162,7 +176,7 @@ static int open_file(struct backend_session *session, const struct library *libr
                 error = sqlite_connect(session, fault);
         if (!error)
                 error = sqlite_budget_join(session, fault);
-        return error ? error : session_start(session, opened, fault);
+        return error ? error : session_start(session, seal, opened, fault);
 }
 
 static int open_memory(struct backend_session *session, const struct library *library, struct opened *opened,
@@ -179,7 +193,7 @@ static int open_memory(struct backend_session *session, const struct library *li
         if (!error)
                 error = sqlite_create(session, library, fault);
         opened->created = true;
-        return error ? error : session_start(session, opened, fault);
+        return error ? error : session_start(session, false, opened, fault);
 }
 
 static int sqlite_open(struct backend_env *env, const struct open_options *options,
@@ -197,7 +211,7 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
         if (!options->create)
                 library = NULL;
         error = env->memory ? open_memory(fresh, library, opened, fault)
-                            : open_file(fresh, library, opened, fault);
+                            : open_file(fresh, library, options->seal, opened, fault);
         if (error) {
                 if (fresh->disk_full && fresh->path)
                         sqlite_disk_full(env);

@@ -15,6 +15,7 @@
  *     extras.c     gramd's own tables and indexes in a file, and their rows when a library migrates the file
  *     statement.c  statements from templates, errors, small helpers
  *     fields.c     the identity fields
+ *     sealed.c     sealed auth keys
  *     read.c       lookups, scans, counts, states
  *     apply.c      batches
  *     names.c      the part of a batch that replaces usernames
@@ -40,6 +41,7 @@ struct recovery {
 
 struct backend_env {
         const struct backend_config *config;
+        struct keyring *keyring; /* the config's; in memory: its own, random */
         bool memory;
         int dir;                   /* the data directory; -1 in memory */
         atomic_size_t sessions;    /* open now */
@@ -147,6 +149,15 @@ struct backend_session {
         size_t n_states;
         int64_t n_remembered;     /* number of the newest row of gramd_remembered */
         int64_t found_remembered; /* the same, when the file was opened */
+
+        struct session_seal {
+                bool on;                      /* its auth key is sealed, or will be when it gets one */
+                bool is_due;                  /* the library's column has a key, which is to be sealed */
+                bool has_key;                 /* there is a sealed value; `by` is its key */
+                bool purge;                   /* former values have to leave the file and its log */
+                uint8_t id[SESSION_ID_BYTES]; /* of the session, random */
+                uint8_t by[KEY_ID_BYTES];
+        } seal, committed_seal; /* the latter: when the transaction began */
 
         bool had_wal;    /* there was a -wal file before the file was opened */
         bool rollback;   /* the file came with a rollback journal, and gets it back */
@@ -366,6 +377,28 @@ int sqlite_store_fields(struct backend_session *session, unsigned fields, const 
 /* Moves fields from gramd_fields to columns that exist now. `identity` has the loaded values. */
 int sqlite_migrate_fields(struct backend_session *session, const struct identity *identity,
                           struct fault *fault);
+
+/* ---- sealed.c ---- */
+
+/* After the other fields: opens the sealed key, unless the library's column has one. Only reads. */
+int sqlite_load_sealed(struct backend_session *session, struct identity *identity, struct fault *fault);
+/* Of a sealed session, inside a transaction: stores the auth key; the caller empties the column. */
+int sqlite_store_sealed(struct backend_session *session, const struct identity *identity,
+                        struct fault *fault);
+/* Inside a transaction; sqlite_purge() follows it. */
+int sqlite_change_sealing(struct backend_session *session, enum sealing sealing,
+                          const struct identity *identity, struct fault *fault);
+/* Removes what was stored in the clear from the file and its log. */
+int sqlite_purge(struct backend_session *session, struct fault *fault);
+/* Makes a new file's session a sealed one, if there is a key. Inside a transaction. */
+int sqlite_seal_new(struct backend_session *session, struct fault *fault);
+/* Before the file is taken: may it be opened at all? `wanted`: it is to be sealed. */
+int sqlite_check_sealed(struct backend_session *session, bool wanted, struct fault *fault);
+/* After it was taken: seals what is due. */
+int sqlite_seal_at_open(struct backend_session *session, bool wanted, const struct identity *identity,
+                        struct fault *fault);
+/* As `counts` has it. */
+void sqlite_describe_seal(const struct backend_session *session, char text[KEY_ID_TEXT_BYTES]);
 
 /* ---- read.c ---- */
 

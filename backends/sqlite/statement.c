@@ -368,6 +368,7 @@ static void roll_back(struct backend_session *session)
         if (session->extras != session->committed_extras)
                 sqlite_forget_statements(session);
         session->extras = session->committed_extras;
+        session->seal = session->committed_seal;
 }
 
 int sqlite_enter(struct backend_session *session, struct fault *fault)
@@ -386,6 +387,7 @@ int sqlite_begin(struct backend_session *session, struct fault *fault)
         int error = sqlite_enter(session, fault);
 
         session->committed_extras = session->extras;
+        session->committed_seal = session->seal;
         if (!error)
                 error = sqlite_statement(session, STATEMENT_BEGIN, &begin, fault);
         if (error)

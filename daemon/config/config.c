@@ -313,10 +313,14 @@ void config_print(const struct config *config)
 {
         char text[TEXT_MAX];
         struct config_option option;
+        const char *section = NULL;
 
         for (size_t i = 0; config_option_at(i, &option); i++) {
                 bool secret = config_option_get(&option, config, text, sizeof(text));
 
+                if (option.section && option.section != section)
+                        printf("[%s]\n", option.section);
+                section = option.section;
                 print_wrapped("# ", option.row->help);
                 if (secret)
                         print_wrapped("# ", "It holds a password, which is not printed:");

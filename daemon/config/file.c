@@ -82,13 +82,26 @@ static void set_option(struct file *file, const struct config_option *option)
         fail(file, "%s = %s: %s", option->row->name, shown, why);
 }
 
+static void misplaced(struct file *file, const struct config_option *option)
+{
+        if (option->section)
+                fail(file, "option '%s' belongs in the section [%s]", file->key, option->section);
+        else
+                fail(file, "option '%s' belongs above the first section", file->key);
+}
+
+static bool is_in_place(const struct file *file, const struct config_option *option)
+{
+        return strcmp(file->section, option->section ? option->section : "") == 0;
+}
+
 static void set_access(struct file *file)
 {
         struct config_option option;
         char why[256];
 
         if (config_option_find(slice_of(file->key), &option))
-                fail(file, "option '%s' belongs above the first section", file->key);
+                misplaced(file, &option);
         else if (!*file->value)
                 fail(file, "'%s' has no rights", file->key);
         else if (!access_add(&file->config->access, file->key, file->value, why, sizeof(why)))
@@ -102,12 +115,14 @@ static void finish_line(struct file *file)
 
         if (!file->value || file->status)
                 return;
-        if (*file->section)
+        if (strcmp(file->section, "access") == 0)
                 set_access(file);
-        else if (config_option_find(slice_of(file->key), &option))
+        else if (!config_option_find(slice_of(file->key), &option))
+                fail(file, "unknown option '%s'", file->key);
+        else if (is_in_place(file, &option))
                 set_option(file, &option);
         else
-                fail(file, "unknown option '%s'", file->key);
+                misplaced(file, &option);
         free(file->value);
         file->value = NULL;
 }
@@ -163,8 +178,8 @@ static void check_line(struct file *file, const char *line)
         size_t name = strcspn(line, "=:");
 
         if (*line == '[') {
-                if (strcmp(line, "[access]") != 0)
-                        fail(file, "unknown section '%s' ([access])", line);
+                if (strcmp(line, "[access]") != 0 && strcmp(line, "[encryption]") != 0)
+                        fail(file, "unknown section '%s' ([encryption], [access])", line);
         } else if (line[name] != '=') {
                 /* Quotes only the first word: the rest may be a secret. */
                 fail(file, "expected 'option = value' or '[section]', not '%.*s'",

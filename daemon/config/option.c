@@ -40,14 +40,16 @@ static const struct option_choices levels = { "LEVEL", log_level_names };
 
 enum { BEFORE_BACKENDS = 3 }; /* number of rows before the options of the backends */
 
-#define OWN(field, reloads, ...)                                                                             \
+#define IN(section, field, reloads, ...)                                                                     \
         {                                                                                                    \
-                offsetof(struct config, field), reloads, OPTION(__VA_ARGS__)                                 \
+                offsetof(struct config, field), reloads, section, OPTION(__VA_ARGS__)                        \
         }
+#define OWN(field, reloads, ...) IN(NULL, field, reloads, __VA_ARGS__)
 
 static const struct own_option {
         size_t offset; /* of the value in struct config */
         bool reloads;
+        const char *section;
         struct option row;
 } own_options[] = {
         OWN(socket, false, "socket", OPTION_PATH, { NULL }, 1, SOCKET_MAX_BYTES,
@@ -98,6 +100,15 @@ static const struct own_option {
             "longer than "
             "TimeoutStopSec of the unit: systemd is told.",
             NULL),
+        IN("encryption", key_file, true, "key-file", OPTION_PATH, { NULL }, 1, PATH_MAX_BYTES,
+           "The file with the keys that seal auth keys, as `gramctl key new` makes it. It belongs to root or "
+           "the "
+           "daemon's user, nobody else may read it, and it is outside the data directory. Default: the "
+           "systemd "
+           "credential gramd.key, where there is one. SIGHUP reads it again.",
+           NULL),
+        IN("encryption", require_sealed, false, "require-sealed", OPTION_SWITCH, { .number = 0 }, 0, 0,
+           "Refuse stored sessions that are not sealed.", NULL),
 };
 
 enum { OWN_OPTIONS = sizeof(own_options) / sizeof(own_options[0]) };
@@ -156,7 +167,8 @@ bool config_option_at(size_t number, struct config_option *option)
         *option = (struct config_option){ .row = &own_options[own].row,
                                           .number = number,
                                           .at = own_options[own].offset,
-                                          .reloads = own_options[own].reloads };
+                                          .reloads = own_options[own].reloads,
+                                          .section = own_options[own].section };
         return true;
 }
 

@@ -37,6 +37,8 @@ struct config {
         uint64_t workers;
         uint64_t drain_on_stop; /* 0 or 1 */
         uint64_t drain_timeout_ms;
+        const char *key_file;    /* path; NULL: the systemd credential, if there is one */
+        uint64_t require_sealed; /* 0 or 1 */
         struct access access;
         char restart[256]; /* after a reload: the options that differ and need a restart, with commas */
 };
@@ -49,10 +51,11 @@ struct config_error {
 /* A row of the whole table: the daemon's options, with those of the backends after `backend`. */
 struct config_option {
         const struct option *row;
-        size_t number;   /* its place in the table, from 0 */
-        bool of_backend; /* its value is in backend_values; else in struct config */
-        size_t at;       /* there: an index; an offset */
-        bool reloads;    /* may change while the daemon runs */
+        size_t number;       /* its place in the table, from 0 */
+        bool of_backend;     /* its value is in backend_values; else in struct config */
+        size_t at;           /* there: an index; an offset */
+        bool reloads;        /* may change while the daemon runs */
+        const char *section; /* of the file; NULL: above the first */
 };
 
 /* Option number `number`; false: there are not so many. */

@@ -115,7 +115,7 @@ static void change_all(struct backend_session *session, struct identity *identit
 
 static int serve(const char *dialect, bool create)
 {
-        const struct open_options options = { slice_of("x"), create, slice_of(dialect) };
+        const struct open_options options = { slice_of("x"), create, slice_of(dialect), false };
         struct backend_session *session;
         struct opened opened = { 0 };
         struct fault fault = { 0 };

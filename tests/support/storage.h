@@ -26,6 +26,7 @@ enum {
 struct storage {
         const struct backend *backend;
         struct backend_config config;
+        bool seal;                                      /* what is opened is to be sealed */
         union option_value values[STORAGE_OPTIONS_MAX]; /* of the backend's options */
         struct backend_env *env;
         struct backend_session *session;

@@ -1,0 +1,343 @@
+/* Sealed session files: what is in them, what libraries may do to them, and what is refused untouched. */
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../support/file_test.h"
+#include "../support/session_file.h"
+
+static const char *const dialects_made[] = { "pyrogram", "hydrogram", "electrogram", "pyrofork",
+                                             "kurigram", "irenogram", "telethon" };
+enum { DIALECTS = sizeof(dialects_made) / sizeof(*dialects_made) };
+
+static char marked[AUTH_KEY_BYTES + 1];
+
+static void mark(void)
+{
+        for (int i = 0; i < AUTH_KEY_BYTES; i++)
+                marked[i] = (char)('a' + i * 7 % 26);
+}
+
+static struct keyring *ring;
+static char old_line[KEY_LINE_BYTES];
+
+/* The keys of this line, and of the next. */
+static void have_keys(const char *first, const char *second)
+{
+        TEST_FREED char *text = test_format("%s%s", first, second);
+        char why[256];
+
+        test_write_file("keys", text, strlen(text));
+        chmod("keys", 0600);
+        ck_assert_msg(keyring_read(ring, "keys", KEY_FILE_PRIVATE, why, sizeof(why)), "%s", why);
+}
+
+static void set_up(void)
+{
+        mark();
+        ring = keyring_new();
+        key_line_new(old_line);
+        have_keys(old_line, "");
+        at.config.keyring = ring;
+        at.backend->stop(at.env);
+        ck_assert_int_eq(at.backend->start(&at.config, at.values, &at.env, &at.fault), 0);
+}
+
+static void tear_down(void)
+{
+        if (at.session)
+                storage_close(&at);
+        keyring_free(ring);
+        at.config.keyring = NULL;
+        test_remove("keys");
+}
+
+static int apply_change(enum change_kind kind, enum sealing sealing, const uint8_t *key)
+{
+        struct identity identity;
+        struct change change = { .kind = kind, .identity = &identity, .n = 1 };
+        int error;
+
+        identity_init(&identity);
+        if (key)
+                identity_set_key(&identity, key);
+        if (kind == CHANGE_IDENTITY)
+                change.fields = FIELD_BIT(FIELD_AUTH_KEY);
+        else
+                change.sealing = sealing;
+        error = at.backend->apply(at.session, &change, 1, DURABLE_DISK, NULL, NULL, &at.fault);
+        identity_wipe(&identity);
+        return error;
+}
+
+static void set_key(const char *key)
+{
+        ck_assert_int_eq(apply_change(CHANGE_IDENTITY, SEALING_ON, (const uint8_t *)key), 0);
+}
+
+static void change_sealing(enum sealing sealing)
+{
+        int error = apply_change(CHANGE_SEALING, sealing, (const uint8_t *)marked);
+
+        ck_assert_msg(error == 0, "%s", at.fault.text);
+}
+
+static bool has_key(const char *key)
+{
+        return identity_has(&at.opened.identity, FIELD_AUTH_KEY) &&
+               memcmp(at.opened.identity.auth_key, key, AUTH_KEY_BYTES) == 0;
+}
+
+/* Is a part of the key in the file, or in one beside it? */
+static bool file_shows_key(const char *path)
+{
+        static const char *const suffixes[] = { "", "-wal", "-journal" };
+
+        for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+                TEST_FREED char *name = test_format("%s%s", path, suffixes[i]);
+                size_t len = 0;
+                TEST_FREED char *bytes = test_read_file(name, &len);
+
+                if (bytes && memmem(bytes, len, marked, 16))
+                        return true;
+        }
+        return false;
+}
+
+static int64_t number(const char *path, const char *text)
+{
+        sqlite3 *db = NULL;
+        sqlite3_stmt *row = NULL;
+        int64_t value;
+
+        ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+        ck_assert_int_eq(sqlite3_prepare_v2(db, text, -1, &row, NULL), SQLITE_OK);
+        value = sqlite3_step(row) == SQLITE_ROW ? sqlite3_column_int64(row, 0) : -1;
+        sqlite3_finalize(row);
+        sqlite3_close(db);
+        return value;
+}
+
+static const char *described(void)
+{
+        static struct counts counts;
+
+        ck_assert_int_eq(at.backend->count(at.session, &counts, &at.fault), 0);
+        return counts.sealed;
+}
+
+static void make(const char *name)
+{
+        storage_open(&at, name, NULL);
+        set_key(marked);
+        storage_close(&at);
+}
+
+/* Opening fails with this error, and the file stays as it was. */
+static void is_refused(const char *name, int error, const char *why)
+{
+        TEST_FREED char *path = test_format("data/%s.session", name);
+        size_t len, len_after;
+        TEST_FREED char *before = test_read_file(path, &len);
+
+        ck_assert_int_eq(storage_try(&at, name, NULL, false), error);
+        ck_assert_msg(strstr(at.fault.text, why), "%s", at.fault.text);
+        TEST_FREED char *after = test_read_file(path, &len_after);
+        ck_assert_uint_eq(len, len_after);
+        ck_assert_mem_eq(before, after, len);
+}
+
+#define SEALED_TEST(name)                                                                                    \
+        static void name##_sealed(int _i);                                                                   \
+        FILE_TEST(name)                                                                                      \
+        {                                                                                                    \
+                set_up();                                                                                    \
+                name##_sealed(_i);                                                                           \
+                tear_down();                                                                                 \
+        }                                                                                                    \
+        static void name##_sealed(int _i __attribute__((unused)))
+
+SEALED_TEST(a_new_session_is_sealed)
+{
+        for (int i = 0; i < DIALECTS; i++) {
+                bool telethon = strcmp(dialects_made[i], "telethon") == 0;
+
+                storage_open(&at, "x", dialects_made[i]);
+                ck_assert_str_ne(described(), "");
+                set_key(marked);
+                ck_assert(!file_shows_key(PATH));
+                storage_close(&at);
+                ck_assert(!file_shows_key(PATH));
+                ck_assert_int_eq(number(PATH, telethon ? "SELECT auth_key = x'' FROM sessions"
+                                                       : "SELECT auth_key IS NULL FROM sessions"),
+                                 1);
+                storage_open(&at, "x", NULL);
+                ck_assert(has_key(marked));
+                set_key(NULL);
+                storage_close(&at);
+                storage_open(&at, "x", NULL);
+                ck_assert(!identity_has(&at.opened.identity, FIELD_AUTH_KEY));
+                ck_assert_str_ne(described(), "");
+                storage_close(&at);
+                unlink(PATH);
+        }
+}
+
+SEALED_TEST(without_its_key_it_is_refused)
+{
+        char other[KEY_LINE_BYTES];
+
+        make("x");
+        key_line_new(other);
+        have_keys(other, "");
+        is_refused("x", BACKEND_E_STORAGE, "which this daemon does not have");
+        have_keys(other, old_line);
+        storage_open(&at, "x", NULL);
+        ck_assert(has_key(marked));
+}
+
+SEALED_TEST(a_copied_value_is_refused)
+{
+        make("x");
+        make("y");
+        sql("data/y.session",
+            "ATTACH 'data/x.session' AS x;"
+            "UPDATE gramd_sealed SET value = (SELECT value FROM x.gramd_sealed WHERE field = 'auth_key')"
+            " WHERE field = 'auth_key'");
+        is_refused("y", BACKEND_E_CORRUPT, "or is another session's");
+        sql("data/y.session", "UPDATE gramd_sealed SET value = x'0102' WHERE field = 'auth_key'");
+        is_refused("y", BACKEND_E_CORRUPT, "damaged");
+        sql("data/y.session", "UPDATE gramd_sealed SET value = 7 WHERE field = 'auth_key'");
+        is_refused("y", BACKEND_E_CORRUPT, "damaged");
+        sql("data/y.session", "DELETE FROM gramd_sealed WHERE field = 'id'");
+        is_refused("y", BACKEND_E_CORRUPT, "has no id");
+        sql("data/y.session", "INSERT INTO gramd_sealed VALUES ('id', x'00')");
+        is_refused("y", BACKEND_E_CORRUPT, "has no id");
+}
+
+SEALED_TEST(it_may_be_renamed_and_moved)
+{
+        make("x");
+        ck_assert_int_eq(rename("data/x.session", "data/z.session"), 0);
+        storage_open(&at, "z", NULL);
+        ck_assert(has_key(marked));
+}
+
+SEALED_TEST(a_key_of_the_library_wins_and_is_sealed)
+{
+        for (int i = 0; i < 2; i++) {
+                storage_open(&at, "x", NULL);
+                set_key("another key that was there before: it has to be as long as a key "
+                        "is........................."
+                        "..................................................................................."
+                        "..................................................................................");
+                storage_close(&at);
+                TEST_FREED char *text =
+                        test_format("UPDATE sessions SET auth_key = CAST('%s' AS BLOB)", marked);
+                sql(PATH, "%s", text);
+                ck_assert(file_shows_key(PATH));
+                storage_open(&at, "x", NULL);
+                ck_assert(has_key(marked));
+                ck_assert(!file_shows_key(PATH));
+                storage_close(&at);
+                ck_assert(!file_shows_key(PATH));
+                storage_open(&at, "x", NULL);
+                ck_assert(has_key(marked));
+                storage_close(&at);
+        }
+}
+
+SEALED_TEST(a_plain_session_is_sealed_and_unsealed)
+{
+        static const char tables[] = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'gramd%'";
+
+        at.config.keyring = NULL;
+        at.backend->stop(at.env);
+        ck_assert_int_eq(at.backend->start(&at.config, at.values, &at.env, &at.fault), 0);
+        make("x");
+        ck_assert(file_shows_key(PATH));
+        storage_open(&at, "x", NULL);
+        ck_assert_int_eq(apply_change(CHANGE_SEALING, SEALING_ON, (const uint8_t *)marked), BACKEND_E_OPTION);
+        ck_assert_str_eq(described(), "");
+        storage_close(&at);
+        ck_assert_int_eq(number(PATH, tables), 0);
+
+        at.config.keyring = ring;
+        at.backend->stop(at.env);
+        ck_assert_int_eq(at.backend->start(&at.config, at.values, &at.env, &at.fault), 0);
+        storage_open(&at, "x", NULL);
+        change_sealing(SEALING_ON);
+        ck_assert(!file_shows_key(PATH));
+        change_sealing(SEALING_ON);
+        storage_close(&at);
+        ck_assert(!file_shows_key(PATH));
+        storage_open(&at, "x", NULL);
+        ck_assert(has_key(marked));
+        change_sealing(SEALING_OFF);
+        change_sealing(SEALING_OFF);
+        storage_close(&at);
+        ck_assert(file_shows_key(PATH));
+        ck_assert_int_eq(number(PATH, tables), 0);
+        storage_open(&at, "x", NULL);
+        ck_assert(has_key(marked));
+}
+
+SEALED_TEST(it_is_sealed_with_a_new_key)
+{
+        char new[KEY_LINE_BYTES], by[KEY_ID_TEXT_BYTES];
+
+        make("x");
+        key_line_new(new);
+        have_keys(new, old_line);
+        storage_open(&at, "x", NULL);
+        snprintf(by, sizeof(by), "%s", described());
+        change_sealing(SEALING_ANEW);
+        ck_assert_str_ne(described(), by);
+        storage_close(&at);
+        have_keys(new, "");
+        storage_open(&at, "x", NULL);
+        ck_assert(has_key(marked));
+}
+
+SEALED_TEST(unsealed_sessions_can_be_refused)
+{
+        make("x");
+        storage_open(&at, "x", NULL);
+        change_sealing(SEALING_OFF);
+        storage_close(&at);
+        make("y");
+        at.config.require_sealed = true;
+        is_refused("x", BACKEND_E_STORAGE, "gramctl seal");
+        storage_open(&at, "y", NULL);
+        ck_assert_int_eq(apply_change(CHANGE_SEALING, SEALING_OFF, (const uint8_t *)marked),
+                         BACKEND_E_OPTION);
+        storage_close(&at);
+        at.seal = true;
+        storage_open(&at, "x", NULL);
+        ck_assert(has_key(marked));
+        ck_assert(!file_shows_key(PATH));
+        storage_close(&at);
+        at.seal = false;
+        storage_open(&at, "x", NULL);
+}
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                a_new_session_is_sealed,
+                without_its_key_it_is_refused,
+                a_copied_value_is_refused,
+                it_may_be_renamed_and_moved,
+                a_key_of_the_library_wins_and_is_sealed,
+                a_plain_session_is_sealed_and_unsealed,
+                it_is_sealed_with_a_new_key,
+                unsealed_sessions_can_be_refused,
+                NULL,
+        };
+
+        return test_program("sealed", tests);
+}
