@@ -111,9 +111,10 @@ $(BUILD)/gramd: $(DAEMON_OBJECTS)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
-$(BUILD)/gramctl: $(call objects,$(CTL)) $(BUILD)/libgram.a
+# It makes keys, but talks to the daemon through libgram alone.
+$(BUILD)/gramctl: $(call objects,$(CTL) backends/keyring.c) $(BUILD)/libgram.a
 	$(say)
-	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libsodium)
 
 # One relocatable object, in which everything but gram_… is local: a static library that shows no more than the shared one.
 $(BUILD)/libgram.a: $(call shared_objects,$(LIBGRAM))

@@ -173,6 +173,7 @@ struct gram_session {
         char *wanted_dialect;
         enum gram_mode mode;
         bool must_exist;
+        bool seal;
         int64_t wait_until_ms;
         int64_t linger_s;
         void *data;

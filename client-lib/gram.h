@@ -236,6 +236,7 @@ struct gram_info {
         int64_t handles;
         int64_t fence;
         int64_t unsynced_since; /* seconds since 1970: its file cannot be brought to the disk; 0: it can */
+        const char *sealed; /* the id of the daemon's key that seals its auth key; NULL: it is not sealed */
 };
 
 struct gram_stored_session {
@@ -476,6 +477,7 @@ struct gram_open_options {
         int64_t wait_ms;  /* for a busy session, added to the timeout */
         int64_t linger_s; /* memory sessions: how long they live after their last handle is closed */
         void *data;       /* for gram_session_data() */
+        bool seal;        /* seal it if nobody has it open; see gram_seal() */
 };
 
 /* The daemon's answer when the session was last opened. */
@@ -520,6 +522,17 @@ GRAM_API int64_t gram_session_lease_ms(const struct gram_session *session);
 /* Sets `date` to now and writes everything to stable storage. */
 GRAM_API int gram_save(struct gram_session *session);
 GRAM_API int gram_async_save(struct gram_session *session, gram_callback *callback, void *arg);
+
+/*
+ * Seals the stored auth key with the daemon's current key; stores it in the clear again; seals it with the
+ * current key if it was sealed with a former one. Where nothing is to be done, they do nothing.
+ */
+GRAM_API int gram_seal(struct gram_session *session);
+GRAM_API int gram_async_seal(struct gram_session *session, gram_callback *callback, void *arg);
+GRAM_API int gram_unseal(struct gram_session *session);
+GRAM_API int gram_async_unseal(struct gram_session *session, gram_callback *callback, void *arg);
+GRAM_API int gram_rotate(struct gram_session *session);
+GRAM_API int gram_async_rotate(struct gram_session *session, gram_callback *callback, void *arg);
 
 /*
  * Deletes the stored session and ends every handle on it, also this one (without an event): call

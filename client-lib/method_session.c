@@ -84,6 +84,44 @@ GRAM_API int gram_save(struct gram_session *session)
         BLOCKING(session->client, gram_async_save(session, waiter_done, &waiter));
 }
 
+/* ---- sealing ---- */
+
+RESULT_NIL(seal)
+
+GRAM_API int gram_async_seal(struct gram_session *session, gram_callback *callback, void *arg)
+{
+        return submit_bare(session->client, session, METHOD_SEAL, callback, arg);
+}
+
+GRAM_API int gram_seal(struct gram_session *session)
+{
+        BLOCKING(session->client, gram_async_seal(session, waiter_done, &waiter));
+}
+
+RESULT_NIL(unseal)
+
+GRAM_API int gram_async_unseal(struct gram_session *session, gram_callback *callback, void *arg)
+{
+        return submit_bare(session->client, session, METHOD_UNSEAL, callback, arg);
+}
+
+GRAM_API int gram_unseal(struct gram_session *session)
+{
+        BLOCKING(session->client, gram_async_unseal(session, waiter_done, &waiter));
+}
+
+RESULT_NIL(rotate)
+
+GRAM_API int gram_async_rotate(struct gram_session *session, gram_callback *callback, void *arg)
+{
+        return submit_bare(session->client, session, METHOD_ROTATE, callback, arg);
+}
+
+GRAM_API int gram_rotate(struct gram_session *session)
+{
+        BLOCKING(session->client, gram_async_rotate(session, waiter_done, &waiter));
+}
+
 /* ---- delete ---- */
 
 RESULT_NIL(delete)
@@ -118,6 +156,7 @@ static const struct key info_keys[] = {
         { "handles", KEY_INT, offsetof(struct gram_info, handles), 0 },
         { "fence", KEY_INT, offsetof(struct gram_info, fence), 0 },
         { "unsynced_since", KEY_INT, offsetof(struct gram_info, unsynced_since), 0 },
+        { "sealed", KEY_TEXT, offsetof(struct gram_info, sealed), 0 },
         KEYS_END,
 };
 

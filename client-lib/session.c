@@ -116,6 +116,7 @@ static struct gram_session *session_new(struct gram_client *client, const char *
         session->client = client;
         session->mode = options->mode;
         session->must_exist = options->must_exist;
+        session->seal = options->seal;
         session->linger_s = options->linger_s;
         session->data = options->data;
         session->wait_until_ms = later_ms(now_ms(), options->wait_ms);
@@ -206,7 +207,8 @@ static void session_ask(struct gram_session *session, int64_t now)
 
         call.session = session;
         pack_cstr(out, session->name);
-        pack_map(out, 3u + (session->backend ? 1 : 0) + (session->wanted_dialect ? 1 : 0) + (linger ? 1 : 0));
+        pack_map(out, 3u + (session->backend ? 1 : 0) + (session->wanted_dialect ? 1 : 0) + (linger ? 1 : 0) +
+                              (session->seal ? 1 : 0));
         pack_cstr(out, "create");
         pack_bool(out, !session->must_exist && !session->ever_open);
         pack_option(out, "mode", session->mode == GRAM_EXCLUSIVE ? "exclusive" : "shared");
@@ -219,6 +221,10 @@ static void session_ask(struct gram_session *session, int64_t now)
         if (linger) {
                 pack_cstr(out, "linger");
                 pack_int(out, session->linger_s);
+        }
+        if (session->seal) {
+                pack_cstr(out, "seal");
+                pack_bool(out, true);
         }
         session_move(session, SESSION_OPENING);
         session->asked = true;

@@ -213,6 +213,8 @@ static void show_info(const struct ctl *ctl, const struct gram_info *info)
         show_int(ctl, "fence", info->fence);
         if (info->unsynced_since)
                 show_time(ctl, "unsynced_since", info->unsynced_since);
+        if (info->sealed)
+                show_text(ctl, "sealed", info->sealed);
 }
 
 int ctl_show(struct ctl *ctl)

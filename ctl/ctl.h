@@ -32,7 +32,10 @@ struct ctl {
         bool no_wait;
         bool help;
         bool version;
+        bool all;
         const char *arguments[2]; /* of the command; NULL: not given */
+        char *const *list;        /* all arguments */
+        int n_list;
 };
 
 /* Run a command. Each prints its own error and returns the exit code. */
@@ -43,6 +46,10 @@ int ctl_stats(struct ctl *ctl);
 int ctl_drain(struct ctl *ctl);
 int ctl_export(struct ctl *ctl);
 int ctl_import(struct ctl *ctl);
+int ctl_seal(struct ctl *ctl);
+int ctl_unseal(struct ctl *ctl);
+int ctl_rotate(struct ctl *ctl);
+int ctl_key(struct ctl *ctl); /* without a client */
 
 /* Prints one line on stderr, with control characters escaped. Returns `exit_code`. */
 int ctl_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));

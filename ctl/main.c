@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "ctl.h"
 #include "output.h"
 
-enum { ALL = 63, LIST = 1, SHOW = 2, EXPORT = 4, IMPORT = 8, DRAIN = 16, OTHER = 32 };
+enum { ALL = 255, LIST = 1, SHOW = 2, EXPORT = 4, IMPORT = 8, DRAIN = 16, OTHER = 32, SEAL = 64, KEY = 128 };
 
 static const struct command {
         const char *name;
@@ -34,6 +35,12 @@ static const struct command {
         { "import", "NAME [FILE]", 1, 2, IMPORT, ctl_import,
           "store the session string in FILE, or on standard input, as session NAME" },
         { "stats", "", 0, 0, OTHER, ctl_stats, "print the daemon's counters" },
+        { "seal", "NAME...", 0, INT_MAX, SEAL, ctl_seal, "seal the auth keys of these sessions, or of all" },
+        { "unseal", "NAME...", 0, INT_MAX, SEAL, ctl_unseal, "store their auth keys in the clear again" },
+        { "rotate", "NAME...", 0, INT_MAX, SEAL, ctl_rotate,
+          "seal with the daemon's current key what a former one sealed" },
+        { "key", "new FILE", 2, 2, KEY, ctl_key,
+          "put a new current key into a key file, and keep the former ones; `-` prints it" },
         { "drain", "", 0, 0, DRAIN, ctl_drain,
           "hand the sessions on MongoDB over to other hosts, and wait until that is done" },
 };
@@ -49,7 +56,7 @@ static const struct option_row {
           "the daemon's socket (else $GRAMD_SOCKET, $XDG_RUNTIME_DIR/gramd.sock, /run/gramd/gramd.sock)" },
         { "json", NULL, ALL, offsetof(struct ctl, json), "print JSON" },
         { "timeout", "SECONDS", ALL, offsetof(struct ctl, timeout), "how long to wait for an answer (30)" },
-        { "backend", "NAME", SHOW | EXPORT | IMPORT, offsetof(struct ctl, backend),
+        { "backend", "NAME", SHOW | EXPORT | IMPORT | SEAL, offsetof(struct ctl, backend),
           "where the session is stored: file, memory, mongo (the daemon's default)" },
         { "format", "NAME", EXPORT | IMPORT, offsetof(struct ctl, format),
           "format of the string (export: pyrogram; import: detected); gramctl(1) lists the formats" },
@@ -68,6 +75,7 @@ static const struct option_row {
           "how long to wait until the sessions are handed over (without end)" },
         { "no-wait", NULL, DRAIN, offsetof(struct ctl, no_wait), "start the drain and return" },
         { "off", NULL, DRAIN, offsetof(struct ctl, off), "end the drain: sessions are opened here again" },
+        { "all", NULL, SEAL, offsetof(struct ctl, all), "all stored sessions, also of other backends" },
         { "help", NULL, ALL, offsetof(struct ctl, help), "print this, or a command's own help" },
         { "version", NULL, ALL, offsetof(struct ctl, version), "print the version" },
 };
@@ -295,9 +303,13 @@ int main(int argc, char **argv)
         if (n < command->least || n > command->most)
                 return ctl_fail(EXIT_USAGE, "usage: gramctl [OPTION]... %s %s", command->name,
                                 command->arguments);
-        for (int i = 0; i < n; i++)
+        ctl.list = argv + optind + 1;
+        ctl.n_list = n;
+        for (int i = 0; i < n && i < 2; i++)
                 ctl.arguments[i] = argv[optind + 1 + i];
         if (options_check(command, given))
                 return EXIT_USAGE;
+        if (command->bit == KEY)
+                return ctl_key(&ctl);
         return command_run(&ctl, command);
 }

@@ -40,6 +40,9 @@ enum method_trait {
         X(SAVE, save, "h", RIGHT_WRITE, METHOD_CHANGES)                                                      \
         X(DELETE, delete, "h|M", RIGHT_WRITE, METHOD_CHANGES)                                                \
         X(INFO, info, "h", RIGHT_READ, 0)                                                                    \
+        X(SEAL, seal, "h", RIGHT_WRITE, METHOD_CHANGES)                                                      \
+        X(UNSEAL, unseal, "h", RIGHT_WRITE, METHOD_CHANGES)                                                  \
+        X(ROTATE, rotate, "h", RIGHT_WRITE, METHOD_CHANGES)                                                  \
         X(GET, get, "ha", RIGHT_READ, METHOD_SECRET)                                                         \
         X(SET, set, "hm", RIGHT_WRITE, METHOD_SECRET | METHOD_CHANGES)                                       \
         X(UPDATE_PEERS, update_peers, "ha", RIGHT_WRITE, METHOD_CHANGES)                                     \

@@ -64,12 +64,17 @@ static const char *take_linger(struct cursor *value, struct open_call *open)
         return NULL;
 }
 
+static const char *take_seal(struct cursor *value, struct open_call *open)
+{
+        return cursor_bool(value, &open->options.seal) ? NULL : "a bool";
+}
+
 static const struct {
         const char *key;
         const char *(*take)(struct cursor *value, struct open_call *open);
 } open_options_table[] = {
-        { "backend", take_backend }, { "create", take_create },   { "mode", take_mode },
-        { "wait", take_wait },       { "dialect", take_dialect }, { "linger", take_linger },
+        { "backend", take_backend }, { "create", take_create }, { "mode", take_mode }, { "wait", take_wait },
+        { "dialect", take_dialect }, { "linger", take_linger }, { "seal", take_seal },
 };
 
 static bool take_open_option(struct call *call, struct cursor *cursor, struct open_call *open)
@@ -200,12 +205,39 @@ void method_delete(struct call *call)
         op_start(op);
 }
 
+static void start_sealing(struct call *call, enum sealing sealing)
+{
+        struct op *op = call_defer(call, OP_WRITE, 0, 0);
+
+        if (!op)
+                return;
+        op->write.change = (struct change){ .kind = CHANGE_SEALING, .sealing = sealing, .n = 1 };
+        op->write.has_change = true;
+        op->write.to_disk = true;
+        op_start(op);
+}
+
+void method_seal(struct call *call)
+{
+        start_sealing(call, SEALING_ON);
+}
+
+void method_unseal(struct call *call)
+{
+        start_sealing(call, SEALING_OFF);
+}
+
+void method_rotate(struct call *call)
+{
+        start_sealing(call, SEALING_ANEW);
+}
+
 static void answer_info(struct op *op, const struct found *found)
 {
         const struct session *session = op->lane->session;
         struct buffer *out = answer_begin(&op->request);
 
-        pack_map(out, session->outage_since ? 11 : 10);
+        pack_map(out, 10u + (session->outage_since ? 1 : 0) + (*found->counts.sealed ? 1 : 0));
         pack_cstr(out, "name");
         pack_str(out, session->name);
         pack_cstr(out, "backend");
@@ -229,6 +261,10 @@ static void answer_info(struct op *op, const struct found *found)
         if (session->outage_since) {
                 pack_cstr(out, "unsynced_since");
                 pack_int(out, session->outage_since);
+        }
+        if (*found->counts.sealed) {
+                pack_cstr(out, "sealed");
+                pack_cstr(out, found->counts.sealed);
         }
         answer_end(&op->request);
 }

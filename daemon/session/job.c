@@ -126,8 +126,12 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         move_op(job, op, &job->writes);
         job->has_states |= is_states;
         op->first_match = job->n_changes; /* a write's place among the changes */
-        if (op->write.has_change)
-                job->changes[job->n_changes++] = op->write.change;
+        if (op->write.has_change) {
+                job->changes[job->n_changes] = op->write.change;
+                if (op->write.change.kind == CHANGE_SEALING)
+                        job->changes[job->n_changes].identity = &job->next;
+                job->n_changes++;
+        }
         if (op->write.to_disk)
                 job->durability = DURABLE_DISK;
         return true;

@@ -55,7 +55,7 @@ static void load_finish(struct session_task *task)
         free(load);
 }
 
-bool load_start(struct session *session, bool create, struct slice dialect, loaded_fn loaded)
+bool load_start(struct session *session, bool create, struct slice dialect, bool seal, loaded_fn loaded)
 {
         struct load *load = calloc(1, sizeof(*load));
         struct cache *cache = cache_new(session->sessions->cache_pool, queue_dirty, session);
@@ -68,7 +68,7 @@ bool load_start(struct session *session, bool create, struct slice dialect, load
         }
         assert(dialect.len <= sizeof(load->dialect));
         session->cache = cache;
-        load->options = (struct open_options){ .name = session->name, .create = create };
+        load->options = (struct open_options){ .name = session->name, .create = create, .seal = seal };
         if (dialect.data) {
                 memcpy(load->dialect, dialect.data, dialect.len);
                 load->options.dialect = (struct slice){ load->dialect, dialect.len };

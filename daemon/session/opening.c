@@ -342,7 +342,7 @@ bool openings_load(struct session *session)
                 struct opening *first = opening_of(session->openings.next);
 
                 if (load_start(session, first->options.create && first->may_create, first->options.dialect,
-                               on_loaded))
+                               first->options.seal && first->may_create, on_loaded))
                         return true;
                 refuse(first, WIRE_STORAGE, no_memory_text);
         }

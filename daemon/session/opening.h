@@ -13,6 +13,7 @@
 struct opening_options {
         bool create;
         bool exclusive;
+        bool seal; /* if the session is not open yet */
         uint64_t wait_ms;
         uint64_t linger_ms;
         struct slice dialect;

@@ -384,6 +384,18 @@ class Session:
         if self._error is None:
             self.finish(errors.NotFound(f"session {self.name} was deleted"))
 
+    async def seal(self) -> None:
+        """Seals the stored auth key with the daemon's current key."""
+        await self._call("seal")
+
+    async def unseal(self) -> None:
+        """Stores the auth key in the clear again."""
+        await self._call("unseal")
+
+    async def rotate(self) -> None:
+        """Seals the stored auth key with the daemon's current key, if it is sealed with a former one."""
+        await self._call("rotate")
+
     async def info(self) -> dict[str, Any]:
         return cast("dict[str, Any]", await self._call("info"))
 
