@@ -1,0 +1,324 @@
+/*
+ * Sealing as an operator sees it: keys are made, sessions sealed, keys rotated, commands killed half-way. And
+ * nothing that the daemon writes, or keeps in memory for a closed session, shows a key.
+ */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../client-lib/gram.h"
+#include "../support/client.h"
+#include "../support/command.h"
+#include "../support/daemon.h"
+#include "../support/program.h"
+
+enum { KEY_BYTES = sizeof(((struct gram_identity *)0)->auth_key) };
+
+static uint8_t marked[KEY_BYTES];
+
+static void mark(void)
+{
+        for (int i = 0; i < KEY_BYTES; i++)
+                marked[i] = (uint8_t)(i * 37 ^ 0xa5);
+}
+
+static bool shows_key(const char *bytes, size_t len)
+{
+        for (int at = 0; at + 16 <= KEY_BYTES; at += 16)
+                if (memmem(bytes, len, marked + at, 16))
+                        return true;
+        return false;
+}
+
+static bool file_shows_key(const char *path)
+{
+        size_t len = 0;
+        TEST_FREED char *bytes = test_read_file(path, &len);
+
+        return bytes && shows_key(bytes, len);
+}
+
+static void new_key(void)
+{
+        TEST_FREED char *out = command("$BUILD/gramctl key new key");
+
+        ck_assert_ptr_nonnull(strstr(out, "is the current one"));
+}
+
+static char *run(const struct daemon *daemon, const char *arguments)
+{
+        return command("GRAMD_SOCKET='%s' \"$BUILD/gramctl\" %s 2>&1 || true", daemon->socket, arguments);
+}
+
+static void expect_run(const struct daemon *daemon, const char *arguments, const char *part)
+{
+        TEST_FREED char *out = run(daemon, arguments);
+
+        ck_assert_msg(strstr(out, part), "%s: no `%s` in: %s", arguments, part, out);
+}
+
+static void make(struct gram_client *client, const char *name)
+{
+        struct gram_identity identity = { .fields = GRAM_AUTH_KEY };
+        struct gram_session *session;
+
+        memcpy(identity.auth_key, marked, KEY_BYTES);
+        ck_assert_int_eq(gram_open(client, name, NULL, &session), 0);
+        ck_assert_int_eq(gram_set(session, &identity), 0);
+        ck_assert_int_eq(gram_close(session), 0);
+}
+
+static void check(struct gram_client *client, const char *name)
+{
+        struct gram_identity identity;
+        struct gram_session *session;
+        int error = gram_open(client, name, &(struct gram_open_options){ .must_exist = true }, &session);
+
+        ck_assert_msg(error == 0, "%s: %s", name, gram_client_error(client)->message);
+        ck_assert_int_eq(gram_get(session, GRAM_AUTH_KEY, &identity), 0);
+        ck_assert_mem_eq(identity.auth_key, marked, KEY_BYTES);
+        gram_identity_wipe(&identity);
+        gram_close(session);
+}
+
+static void free_client(struct gram_client **client)
+{
+        gram_client_free(*client);
+}
+#define GRAM __attribute__((cleanup(free_client))) struct gram_client *
+
+static struct gram_client *connected(const struct daemon *daemon)
+{
+        setenv("GRAMD_SOCKET", daemon->socket, 1);
+        return test_client_new(NULL);
+}
+
+START_TEST(a_key_file_grows_at_its_top)
+{
+        struct stat stat_key;
+        TEST_FREED char *first = NULL, *second = NULL, *out = NULL;
+
+        mark();
+        test_remove("key");
+        new_key();
+        first = test_read_file("key", NULL);
+        ck_assert_int_eq(stat("key", &stat_key), 0);
+        ck_assert_int_eq(stat_key.st_mode & 07777, 0600);
+        new_key();
+        second = test_read_file("key", NULL);
+        ck_assert_uint_eq(strlen(second), 2 * strlen(first));
+        ck_assert_str_eq(second + strlen(first), first);
+        out = command("$BUILD/gramctl key new - | wc -l");
+        ck_assert_str_eq(out, "1\n");
+        chmod("key", 0644);
+        TEST_FREED char *refused = command("$BUILD/gramctl key new key 2>&1 || true");
+        ck_assert_ptr_nonnull(strstr(refused, "chmod 600"));
+        test_remove("key");
+}
+END_TEST
+
+START_TEST(sessions_are_sealed_and_unsealed)
+{
+        TEST_FREED char *config = NULL;
+
+        mark();
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        config = test_format("[encryption]\nkey-file = %s\n", here);
+        DAEMON d = daemon_start(.config = "");
+        GRAM client = connected(d);
+
+        make(client, "anna");
+        expect_run(d, "seal anna", "this daemon has no key to seal with");
+        daemon_reload(d, config);
+        expect_run(d, "seal anna", "1 done, 0 failed");
+        expect_run(d, "show anna", "sealed ");
+        check(client, "anna");
+        make(client, "bert");
+        expect_run(d, "show bert", "sealed ");
+        expect_run(d, "unseal --all", "2 done, 0 failed");
+        expect_run(d, "unseal", "needs the names of sessions");
+        expect_run(d, "seal --all anna", "needs the names of sessions");
+        expect_run(d, "seal nobody anna", "1 done, 1 failed");
+        check(client, "anna");
+        check(client, "bert");
+        test_remove("key");
+}
+END_TEST
+
+enum { MANY = 60 };
+
+/* `rotate` is killed again and again, and so is the daemon: every session can be read at any time. */
+START_TEST(a_rotation_may_be_killed)
+{
+        TEST_FREED char *config = NULL;
+        char name[16];
+        int rounds = 0;
+
+        mark();
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", here);
+        DAEMON d = daemon_start(.config = config);
+        GRAM client = connected(d);
+
+        for (int i = 0; i < MANY; i++) {
+                snprintf(name, sizeof(name), "s%d", i);
+                make(client, name);
+        }
+        new_key();
+        daemon_reload(d, config);
+        for (bool done = false; !done; rounds++) {
+                pid_t pid = fork();
+                int status;
+
+                if (pid == 0) {
+                        TEST_FREED char *program = test_format("%s/gramctl", getenv("BUILD"));
+
+                        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+                        dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+                        execl(program, "gramctl", "rotate", "--all", NULL);
+                        _exit(127);
+                }
+                usleep((useconds_t)(20000 + rounds * 20000));
+                if (rounds % 2) {
+                        daemon_kill(d);
+                        daemon_resume(d);
+                }
+                kill(pid, SIGKILL);
+                waitpid(pid, &status, 0);
+                done = rounds > 6;
+                snprintf(name, sizeof(name), "s%d", rounds * 7 % MANY);
+                check(client, name);
+        }
+        expect_run(d, "rotate --all", "60 done, 0 failed");
+        daemon_stop(d);
+        TEST_FREED char *none = command("head -n 1 key >one; mv one key; chmod 600 key");
+        (void)none;
+        daemon_resume(d);
+        for (int i = 0; i < MANY; i++) {
+                snprintf(name, sizeof(name), "s%d", i);
+                check(client, name);
+        }
+        test_remove("key");
+}
+END_TEST
+
+START_TEST(what_is_not_sealed_can_be_refused)
+{
+        TEST_FREED char *config = NULL;
+
+        mark();
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\nrequire-sealed = yes\n", here);
+        DAEMON d = daemon_start(.config = "");
+        {
+                GRAM client = connected(d);
+
+                make(client, "anna");
+        }
+        daemon_stop(d);
+        test_write_file(d->config, config, strlen(config));
+        daemon_resume(d);
+        expect_run(d, "show anna", "require-sealed is set: `gramctl seal 'anna'`");
+        expect_run(d, "seal anna", "1 done");
+        expect_run(d, "unseal anna", "so it stays sealed");
+        GRAM client = connected(d);
+        check(client, "anna");
+        test_remove("key");
+}
+END_TEST
+
+static int start_status(const char *directory, const char *key, const char *text, char **err)
+{
+        TEST_FREED char *config = test_format("[encryption]\nkey-file = %s\n", key);
+        TEST_FREED char *data = test_format("%s/data", directory);
+        TEST_FREED char *socket = test_format("%s/socket", directory);
+        const char *const arguments[] = { "--config", "conf", "--data", data, "--socket", socket, NULL };
+
+        mkdir(directory, 0700);
+        mkdir(data, 0700);
+        test_write_file("conf", config, strlen(config));
+        if (text) {
+                test_write_file(key, text, strlen(text));
+                chmod(key, 0600);
+        }
+        DAEMON_RUN run_ = daemon_run(arguments);
+        *err = strdup(run_.err);
+        test_remove("conf");
+        test_remove(directory);
+        return run_.status;
+}
+
+START_TEST(a_bad_key_file_ends_the_start)
+{
+        TEST_FREED char *err = NULL, *err2 = NULL, *err3 = NULL;
+
+        test_remove("key");
+        ck_assert_int_ne(start_status("d", "d/nothing", NULL, &err), 0);
+        ck_assert_msg(strstr(err, "d/nothing: No such file"), "%s", err);
+        ck_assert_int_ne(start_status("d", "d/key", "SECRET\n", &err2), 0);
+        ck_assert_msg(strstr(err2, "d/key:1: not `gramd-key-1`") && !strstr(err2, "SECRET"), "%s", err2);
+        mkdir("d", 0700);
+        mkdir("d/data", 0700);
+        ck_assert_int_ne(start_status("d", "d/data/key", "x\n", &err3), 0);
+        ck_assert_msg(strstr(err3, "the key file is in the data directory"), "%s", err3);
+}
+END_TEST
+
+START_TEST(nothing_on_the_disk_or_in_the_log_shows_the_key)
+{
+        TEST_FREED char *config = NULL;
+        TEST_FREED char *listed = NULL;
+        char *at;
+
+        mark();
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        config = test_format("log-level = debug\nidle-close = 0\n[encryption]\nkey-file = %s\n", here);
+        DAEMON d = daemon_start(.config = "");
+        GRAM client = connected(d);
+
+        make(client, "old"); /* in the clear */
+        daemon_stop(d);
+        test_write_file(d->config, config, strlen(config));
+        daemon_resume(d);
+        make(client, "new");
+        expect_run(d, "seal --all", "2 done");
+        check(client, "old");
+        check(client, "new");
+        daemon_kill(d);
+        daemon_resume(d);
+        check(client, "old");
+        listed = command("find '%s' -type f", d->dir);
+        for (at = strtok(listed, "\n"); at; at = strtok(NULL, "\n"))
+                ck_assert_msg(!file_shows_key(at), "%s shows the key", at);
+        test_remove("key");
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                a_key_file_grows_at_its_top,
+                sessions_are_sealed_and_unsealed,
+                a_rotation_may_be_killed,
+                what_is_not_sealed_can_be_refused,
+                a_bad_key_file_ends_the_start,
+                nothing_on_the_disk_or_in_the_log_shows_the_key,
+                NULL,
+        };
+
+        return test_program("client-lib/sealing", tests);
+}
