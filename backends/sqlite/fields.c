@@ -32,8 +32,9 @@ static bool read_number(const struct field_info *info, sqlite3_stmt *statement, 
         return *value >= info->min && *value <= info->max;
 }
 
-/* False: a value that cannot be served. */
-static bool read_cell(enum field field, sqlite3_stmt *statement, int at, struct identity *identity)
+/* False: a value that cannot be served, or no memory. */
+static bool read_cell(enum field field, sqlite3_stmt *statement, int at, struct identity *identity,
+                      bool *no_memory)
 {
         const struct field_info *info = &field_infos[field];
         int type = sqlite3_column_type(statement, at);
@@ -58,7 +59,10 @@ static bool read_cell(enum field field, sqlite3_stmt *statement, int at, struct 
                 return true;
         case FIELD_TEXT:
                 text = sqlite_text(statement, at, TEXT_MAX_BYTES);
-                return text.data && identity_set_address(identity, text);
+                if (!text.data)
+                        return false;
+                *no_memory = !identity_set_address(identity, text);
+                return !*no_memory;
         case FIELD_NUMBER:
         case FIELD_BOOL:
                 if (!read_number(info, statement, at, &number))
@@ -69,8 +73,15 @@ static bool read_cell(enum field field, sqlite3_stmt *statement, int at, struct 
         return false;
 }
 
-static int refuse_cell(const struct backend_session *session, enum field field, struct fault *fault)
+static int load_cell(const struct backend_session *session, enum field field, sqlite3_stmt *statement, int at,
+                     struct identity *identity, struct fault *fault)
 {
+        bool no_memory = false;
+
+        if (read_cell(field, statement, at, identity, &no_memory))
+                return 0;
+        if (no_memory || sqlite3_errcode(session->db) == SQLITE_NOMEM)
+                return sqlite_fault_memory(session, fault);
         return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file has an invalid %s", session->name,
                          field_infos[field].name);
 }
@@ -91,13 +102,13 @@ static int load_row(struct backend_session *session, struct identity *identity, 
                                  session->name);
         if (rc != SQLITE_ROW)
                 return sqlite_fault(session, rc, NULL, fault);
-        for (int at = 0; at < sqlite3_column_count(row); at++) {
+        for (int at = 0; !error && at < sqlite3_column_count(row); at++) {
                 enum field field = field_by_name(slice_of(sqlite3_column_name(row, at)));
 
-                if (field != FIELD_COUNT && !read_cell(field, row, at, identity))
-                        return refuse_cell(session, field, fault);
+                if (field != FIELD_COUNT)
+                        error = load_cell(session, field, row, at, identity, fault);
         }
-        return 0;
+        return error;
 }
 
 enum { EXPRESSION_BYTES = 96 };
@@ -122,12 +133,18 @@ static int load_kept(struct backend_session *session, struct identity *identity,
         for (int i = 0; !error && i < FIELD_COUNT; i++) {
                 SQLITE_STATEMENT row = NULL;
                 char now[EXPRESSION_BYTES];
+                int rc;
 
                 error = sqlite_prepare(session, &row, fault,
                                        "SELECT value FROM gramd_fields WHERE field = %Q AND was IS %s",
                                        field_infos[i].name, column_now(session, (enum field)i, "was", now));
-                if (!error && sqlite3_step(row) == SQLITE_ROW && !read_cell((enum field)i, row, 0, identity))
-                        error = refuse_cell(session, (enum field)i, fault);
+                if (error)
+                        break;
+                rc = sqlite3_step(row);
+                if (rc == SQLITE_ROW)
+                        error = load_cell(session, (enum field)i, row, 0, identity, fault);
+                else if (rc != SQLITE_DONE)
+                        error = sqlite_fault(session, rc, NULL, fault);
         }
         return error;
 }
@@ -136,10 +153,15 @@ static int load_row_zero(struct backend_session *session, struct identity *ident
 {
         SQLITE_STATEMENT row = NULL;
         int error = sqlite_prepare(session, &row, fault, "SELECT hash FROM entities WHERE id = 0");
+        bool no_memory;
+        int rc;
 
-        if (!error && sqlite3_step(row) == SQLITE_ROW)
-                read_cell(FIELD_USER_ID, row, 0, identity);
-        return error;
+        if (error)
+                return error;
+        rc = sqlite3_step(row);
+        if (rc == SQLITE_ROW)
+                read_cell(FIELD_USER_ID, row, 0, identity, &no_memory);
+        return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
 }
 
 int sqlite_load_fields(struct backend_session *session, struct identity *identity, struct fault *fault)

@@ -359,12 +359,24 @@ static void close_directory(DIR **directory)
                 closedir(*directory);
 }
 
+/* NULL: errno tells why. */
+static DIR *open_directory(const struct backend_env *env)
+{
+        int fd = openat(env->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+
+        if (!directory && fd >= 0) {
+                close(fd);
+                errno = ENOMEM; /* the only reason for a directory that is open */
+        }
+        return directory;
+}
+
 /* Sorted names of sessions after `after`. A session with several matching files is in it several times. */
 static int read_names(const struct backend_env *env, const char *const *suffixes, struct slice after,
                       struct names *names, struct fault *fault)
 {
-        int fd = openat(env->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        __attribute__((cleanup(close_directory))) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        __attribute__((cleanup(close_directory))) DIR *directory = open_directory(env);
         struct dirent *entry;
 
         if (!directory)
@@ -402,8 +414,7 @@ int sqlite_file_list(struct backend_env *env, struct slice after, stored_fn foun
 
 static void remove_half_made(const struct backend_env *env)
 {
-        int fd = openat(env->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        __attribute__((cleanup(close_directory))) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        __attribute__((cleanup(close_directory))) DIR *directory = open_directory(env);
         struct dirent *entry;
 
         while (directory && (entry = readdir(directory)))

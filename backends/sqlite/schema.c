@@ -90,6 +90,8 @@ static int find_column(struct backend_session *session, const char *table, const
                 column->numeric = is_numeric((const char *)sqlite3_column_text(statement, 0));
                 column->not_null = sqlite3_column_int(statement, 1);
                 column->key = sqlite3_column_int(statement, 2) == 1;
+                if (sqlite3_errcode(session->db) == SQLITE_NOMEM) /* the type could not be read */
+                        return sqlite_fault_memory(session, fault);
         }
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
 }
