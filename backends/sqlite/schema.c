@@ -272,7 +272,10 @@ static bool lacked_memory(const char *text)
         static const char code[] = "error code=";
         const char *at = strstr(text, code);
 
-        return at && strtol(at + sizeof(code) - 1, NULL, 10) == SQLITE_NOMEM;
+        if (at)
+                return strtol(at + sizeof(code) - 1, NULL, 10) == SQLITE_NOMEM;
+        return strstr(text,
+                      "failed to get page"); /* of the list of free pages; a wrong number reads otherwise */
 }
 
 static int check_pages(struct backend_session *session, struct fault *fault)
@@ -294,11 +297,11 @@ static int check_pages(struct backend_session *session, struct fault *fault)
         text = (const char *)sqlite3_column_text(statement, 0);
         if (text && strcmp(text, "ok") == 0)
                 return 0;
-        if (!text || lacked_memory(text))
-                return sqlite_fault_memory(session, fault);
         if (session->path && sqlite_read_failed(session->db))
                 return fault_set(fault, BACKEND_E_STORAGE, "session '%s': its file cannot be read",
                                  session->name);
+        if (!text || lacked_memory(text))
+                return sqlite_fault_memory(session, fault);
         return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is damaged", session->name);
 }
 

@@ -586,6 +586,10 @@ int main(void)
 {
         const TTest *const tests[] = { every_answer_is_true_without_memory, NULL };
 
+        if (test_memory_factor() > 1) {
+                test_skipped("allocations that fail in turn", "an allocator that is not a sanitizer's");
+                return 0;
+        }
         setvbuf(stdout, NULL, _IOLBF, 0);
         return test_program_repeated("allocations", tests, KINDS);
 }

@@ -9,6 +9,7 @@ import contextlib
 import mmap
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -187,6 +188,19 @@ def client_allocations(root: Path, seconds: float, _dice: random.Random) -> str:
     return f"a client's allocations: {at} of {counted.seen} in turn, {met} failed"
 
 
+def backend_allocations(root: Path, seconds: float, _dice: random.Random) -> str:
+    """Each allocation of a session's life in a backend, without a daemon. The short form is a test of its own."""
+    if seconds < 10 or sanitized():
+        return "a backend's allocations: in tests/backends/test_allocations"
+    program = Path(os.environ["BUILD"]) / "tests/backends/test_allocations"
+    variables = {**os.environ, "MEMORY_SECONDS": str(round(seconds)), "CK_TIMEOUT_MULTIPLIER": "100"}
+    result = subprocess.run([str(program)], cwd=root, env=variables, capture_output=True, text=True, check=False)
+    print(result.stdout, end="")
+    expect(result.returncode == 0, f"test_allocations ends with {result.returncode}: {result.stderr[-2000:]}")
+    lives = sum(int(word) for word in re.findall(r"(\d+) lives of", result.stdout))
+    return f"a backend's allocations: {lives} lives"
+
+
 def memory_max(root: Path, _seconds: float, _dice: random.Random) -> str:
     """Sessions in memory up to the limit: the rest is refused, and what is deleted makes room."""
     daemon = Daemon(root / "max", "memory-max = 8M\ncache = 1M\n")
@@ -347,7 +361,8 @@ def kernel_limit(root: Path, seconds: float, _dice: random.Random) -> str:
 
 
 PARTS: dict[str, tuple[float, Callable[[Path, float, random.Random], str]]] = {
-    "allocations": (0.5, allocations),
+    "allocations": (0.3, allocations),
+    "backend-allocations": (0.2, backend_allocations),
     "client-allocations": (0.1, client_allocations),
     "memory-max": (0.1, memory_max),
     "kernel-limit": (0.3, kernel_limit),

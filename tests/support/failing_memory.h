@@ -16,17 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MEMORY_REAL(name) __interceptor_##name
-#else
-#define MEMORY_REAL(name) __libc_##name
-#endif
-
-void *MEMORY_REAL(malloc)(size_t);
-void *MEMORY_REAL(calloc)(size_t, size_t);
-void *MEMORY_REAL(realloc)(void *, size_t);
-void MEMORY_REAL(free)(void *);
-
 enum memory_mode {
         MEMORY_ONE,  /* one allocation fails */
         MEMORY_CALL, /* and all others of the same call */
@@ -79,6 +68,14 @@ static inline bool memory_fails(void)
         return fails;
 }
 
+/* A sanitizer has an allocator of its own, which cannot be replaced: then none fail. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+void *__libc_malloc(size_t);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void __libc_free(void *);
+
 static void *memory_counted(void *block)
 {
         if (block)
@@ -90,17 +87,17 @@ static void *memory_counted(void *block)
 
 void *malloc(size_t n)
 {
-        return memory_counted(memory_fails() ? NULL : MEMORY_REAL(malloc)(n));
+        return memory_counted(memory_fails() ? NULL : __libc_malloc(n));
 }
 
 void *calloc(size_t n, size_t size)
 {
-        return memory_counted(memory_fails() ? NULL : MEMORY_REAL(calloc)(n, size));
+        return memory_counted(memory_fails() ? NULL : __libc_calloc(n, size));
 }
 
 void *realloc(void *former, size_t n)
 {
-        void *block = memory_fails() ? NULL : MEMORY_REAL(realloc)(former, n);
+        void *block = memory_fails() ? NULL : __libc_realloc(former, n);
 
         return former && block ? block : memory_counted(block);
 }
@@ -112,11 +109,11 @@ void free(void *block)
         if (!block)
                 return;
         memory_blocks--;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         memset(block, 0xdd, malloc_usable_size(block));
-#endif
-        MEMORY_REAL(free)(block);
+        __libc_free(block);
         errno = error;
 }
+
+#endif
 
 #endif
