@@ -51,7 +51,10 @@ FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuz
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 OPTIMISE := $(if $(COVERAGE),-O0,$(if $(SANITIZE),-O1,-O2))
-HARDENING := -fstack-protector-strong $(if $(SANITIZE)$(COVERAGE),,-D_FORTIFY_SOURCE=2)
+# Those that this compiler takes for this processor. Not all compilers have all.
+HARDENING := $(shell for flag in -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+		-ftrivial-auto-var-init=zero $(if $(SANITIZE)$(COVERAGE),,-D_FORTIFY_SOURCE=3); do \
+	$(CC) -Werror -O2 $$flag -include string.h -x c -S -o /dev/null /dev/null 2>/dev/null && echo $$flag; done)
 INSTRUMENT := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
 	$(if $(COVERAGE),--coverage -fprofile-update=atomic)
 
