@@ -22,7 +22,7 @@
 #define FRESH_PREFIX ".gramd-new-"
 
 enum {
-        FILE_NAME_BYTES = NAME_MAX_BYTES + 32,
+        FILE_NAME_BYTES = SQLITE_FILE_NAME_BYTES,
         MARK_AT = 68, /* of application_id in the file's header, big endian */
 };
 
@@ -42,6 +42,14 @@ static int fault_errno(const struct backend_session *session, int system, const 
 static void file_name(char text[FILE_NAME_BYTES], const char *session, const char *suffix)
 {
         snprintf(text, FILE_NAME_BYTES, "%s" SUFFIX "%s", session, suffix);
+}
+
+void sqlite_unfinished_name(struct backend_env *env, char name[SQLITE_FILE_NAME_BYTES])
+{
+        do
+                snprintf(name, SQLITE_FILE_NAME_BYTES, FRESH_PREFIX "%llu",
+                         (unsigned long long)atomic_fetch_add(&env->fresh, 1));
+        while (faccessat(env->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 /* 0 or an errno. */
@@ -213,8 +221,7 @@ static int create(struct backend_session *session, const struct library *library
 
         if (!data)
                 return BACKEND_E_STORAGE;
-        snprintf(fresh, sizeof(fresh), FRESH_PREFIX "%llu",
-                 (unsigned long long)atomic_fetch_add(&session->env->fresh, 1));
+        sqlite_unfinished_name(session->env, fresh);
         sqlite_room_share(session->env);
         error = write_file(session, fresh, data, len, fault);
         sqlite_room_done(session->env);
@@ -225,16 +232,6 @@ static int create(struct backend_session *session, const struct library *library
 }
 
 /* ---- checking ---- */
-
-static int refuse_kind(const struct backend_session *session, mode_t mode, struct fault *fault)
-{
-        const char *kind = S_ISLNK(mode)   ? "a symbolic link"
-                           : S_ISDIR(mode) ? "a directory"
-                                           : "not a regular file";
-
-        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': %s is %s; only regular files are opened",
-                         session->name, session->path, kind);
-}
 
 static int check_access(const struct backend_session *session, const char *name, struct fault *fault)
 {
@@ -264,18 +261,18 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
                 if (!library)
                         return fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s'",
                                          session->name);
-                error = create(session, library, fault);
+                error = sqlite_companions_check(session, fault);
+                if (!error)
+                        error = create(session, library, fault);
                 *created = !error;
                 return error;
         }
-        if (!S_ISREG(stat.st_mode))
-                return refuse_kind(session, stat.st_mode, fault);
-        if (stat.st_size == 0)
-                return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is empty", session->name);
-        file_name(name, session->name, "-wal");
-        session->had_wal = faccessat(session->env->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-        file_name(name, session->name, "");
-        return check_access(session, name, fault);
+        error = sqlite_companions_check(session, fault);
+        if (!error && stat.st_size == 0)
+                error = fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is empty", session->name);
+        if (!error)
+                error = check_access(session, name, fault);
+        return error ? error : sqlite_companions_try(session, fault);
 }
 
 /* ---- measuring ---- */

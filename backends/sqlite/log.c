@@ -472,9 +472,13 @@ static int open_file(sqlite3_vfs *self, const char *name, sqlite3_file *file, in
 {
         sqlite3_int64 bytes = 0;
         struct log *log;
-        int rc = own_vfs->xOpen(own_vfs, name, file, flags, out);
+        int rc;
 
         (void)self;
+        file->pMethods = NULL;
+        if (flags & SQLITE_OPEN_SUPER_JOURNAL) /* a name out of a journal: SQLite would delete that file */
+                return SQLITE_CANTOPEN;
+        rc = own_vfs->xOpen(own_vfs, name, file, flags, out);
         if (rc != SQLITE_OK)
                 return rc;
         log = log_of(file);

@@ -246,24 +246,34 @@ static int lay_out(struct backend_session *session, const struct dialect *dialec
 
 /* ---- checking the file ---- */
 
-static int check_length(struct backend_session *session, struct fault *fault)
+/* By its pages: the file and its log together may have more. */
+static int content_bytes(struct backend_session *session, int64_t *bytes, struct fault *fault)
 {
-        int64_t bytes = sqlite_file_bytes(session->env, session->name, NULL);
-        int64_t page_size = 0;
-        int64_t pages = 0;
-        int64_t expected;
+        int64_t page_size = 0, pages = 0;
         int error = sqlite_number(session, &page_size, fault, "PRAGMA page_size");
 
         if (!error)
                 error = sqlite_number(session, &pages, fault, "PRAGMA page_count");
-        expected = page_size * pages;
-        /* With a -wal the file may be shorter. SQLite itself does not notice an incomplete last page. */
-        if (!error && !session->had_wal && bytes < expected)
-                error = fault_set(
-                        fault, BACKEND_E_CORRUPT,
-                        "session '%s': its file is damaged: it has %lld bytes, its header says %lld",
-                        session->name, (long long)bytes, (long long)expected);
+        *bytes = page_size * pages;
         return error;
+}
+
+static int check_length(struct backend_session *session, int64_t expected, struct fault *fault)
+{
+        sqlite3_file *file = NULL;
+        sqlite3_int64 bytes = 0;
+        int rc;
+
+        sqlite3_file_control(session->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+        rc = file->pMethods->xFileSize(file, &bytes);
+        if (rc != SQLITE_OK)
+                return sqlite_fault(session, rc, "looking at its file", fault);
+        /* With a -wal the file may be shorter. SQLite itself does not notice an incomplete last page. */
+        if (!session->had_wal && bytes < expected)
+                return fault_set(fault, BACKEND_E_CORRUPT,
+                                 "session '%s': its file is damaged: it has %lld bytes, its header says %lld",
+                                 session->name, (long long)bytes, (long long)expected);
+        return 0;
 }
 
 /* SQLite's check calls a page damaged that it has no memory for, too. */
@@ -278,10 +288,9 @@ static bool lacked_memory(const char *text)
                       "failed to get page"); /* of the list of free pages; a wrong number reads otherwise */
 }
 
-static int check_pages(struct backend_session *session, struct fault *fault)
+static int check_pages(struct backend_session *session, int64_t bytes, struct fault *fault)
 {
         SQLITE_STATEMENT statement = NULL;
-        int64_t bytes = sqlite_file_bytes(session->env, session->name, NULL);
         const char *text;
         int error;
         int rc;
@@ -307,13 +316,16 @@ static int check_pages(struct backend_session *session, struct fault *fault)
 
 static int check_file(struct backend_session *session, struct fault *fault)
 {
-        int64_t tables = 0;
+        int64_t tables = 0, bytes = 0;
         int error = sqlite_number(session, &tables, fault, "SELECT count(*) FROM sqlite_schema");
 
-        if (!error && session->path)
-                error = check_length(session, fault);
-        if (!error && session->path)
-                error = check_pages(session, fault);
+        if (error || !session->path)
+                return error;
+        error = content_bytes(session, &bytes, fault);
+        if (!error)
+                error = check_length(session, bytes, fault);
+        if (!error)
+                error = check_pages(session, bytes, fault);
         return error;
 }
 

@@ -7,6 +7,7 @@
  *
  *     sqlite.c     the two backends: environment, open, close, remove
  *     file.c       files: creating, checking, recovering, listing
+ *     companions.c planted files are kept from SQLite, and a journal is tried on a copy
  *     connect.c    connections: locking a file, WAL mode, and the file's own journal mode again
  *     reserve.c    what is done when the disk is full
  *     log.c        the write-ahead log: few large writes; syncs and writes that fail
@@ -315,6 +316,11 @@ void sqlite_disk_full(struct backend_env *env);
 
 /* ---- file.c ---- */
 
+enum { SQLITE_FILE_NAME_BYTES = NAME_MAX_BYTES + 32 };
+
+/* A name in the data directory that nothing has. The start removes what has such a name, and -journal or
+ * -wal. */
+void sqlite_unfinished_name(struct backend_env *env, char name[SQLITE_FILE_NAME_BYTES]);
 /* Finds the session's file. Creates it if it is missing and `library` is not NULL. */
 int sqlite_file_prepare(struct backend_session *session, const struct library *library, bool *created,
                         struct fault *fault);
@@ -341,6 +347,20 @@ int sqlite_file_recover(struct backend_env *env, void (*recover)(struct backend_
                         struct fault *fault);
 int sqlite_file_list(struct backend_env *env, struct slice after, stored_fn found, void *arg,
                      struct fault *fault);
+
+/* ---- companions.c ---- */
+
+/*
+ * Before SQLite sees the session's files, and before a new one is made: each that is there is a regular file
+ * with one name, and of the daemon's uid. Tells whether there is a -wal. Changes nothing.
+ */
+int sqlite_companions_check(struct backend_session *session, struct fault *fault);
+/*
+ * After that check. If the file has a journal that SQLite would play back: refuses one that names another
+ * file, and tries the others on a copy. So a file that is no session afterwards is refused with every byte as
+ * it was. BACKEND_E_BUSY: another program is using the file.
+ */
+int sqlite_companions_try(struct backend_session *session, struct fault *fault);
 
 /* ---- schema.c ---- */
 
