@@ -426,6 +426,8 @@ static int start_backends(struct server *server)
                 log_write(server->log, LOG_ERROR, "%s", why);
                 return -1;
         }
+        if (*why)
+                log_write(server->log, LOG_WARNING, "%s", why);
         if (read_keys(server) < 0)
                 return -1;
         server->backend_config = (struct backend_config){

@@ -2,6 +2,8 @@
  * A socket file does not say whether its daemon is alive. So a daemon that binds a path holds a lock on
  * PATH.lock while it runs. With the lock held, a socket file that nobody serves belongs to a dead daemon and
  * is replaced.
+ *
+ * The data directory is looked at once, at the start.
  */
 
 #include "listener.h"
@@ -50,10 +52,16 @@ static bool is_still_there(int fd, const char *path)
 /* The descriptor; -1: errno; -2: another process has the lock. */
 static int lock_file(const char *path)
 {
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+        struct stat status;
 
         if (fd < 0)
                 return -1;
+        if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)) {
+                close(fd);
+                errno = EINVAL;
+                return -1;
+        }
         if (flock(fd, LOCK_EX | LOCK_NB) == 0 && is_still_there(fd, path))
                 return fd;
         int error = errno;
@@ -101,14 +109,62 @@ static int make_directories(const char *path)
         return result;
 }
 
+/* ---- the data directory ---- */
+
+/* Who may write to the directory may plant files in it, or take a session away. */
+static int check_rights(const char *path, char *why, size_t why_size)
+{
+        struct stat status;
+
+        if (lstat(path, &status) < 0)
+                return fail(why, why_size, "data directory %s: %s", path, strerror(errno));
+        if (status.st_mode & S_IWOTH)
+                return fail(why, why_size,
+                            "data directory %s: everybody may write to it, and so exchange sessions: chmod "
+                            "o-w %s",
+                            path, path);
+        if (status.st_uid != geteuid() && status.st_uid != 0)
+                fail(why, why_size,
+                     "data directory %s: it belongs to uid %u, who may exchange its sessions: chown %u %s",
+                     path, status.st_uid, geteuid(), path);
+        else if (status.st_mode & S_IWGRP)
+                fail(why, why_size,
+                     "data directory %s: its group may write to it, and so exchange sessions: chmod g-w %s",
+                     path, path);
+        return 0;
+}
+
+/* A directory in which everybody may exchange the next one. Without the sticky bit they may. */
+static void check_above(const char *path, char *why, size_t why_size)
+{
+        char *above = strdup(path), *slash;
+        struct stat status;
+
+        while (above && !*why && (slash = strrchr(above, '/'))) {
+                *slash = '\0';
+                if (lstat(*above ? above : "/", &status) == 0 && (status.st_mode & S_IWOTH) &&
+                    !(status.st_mode & S_ISVTX))
+                        fail(why, why_size,
+                             "data directory %s: everybody may write to %s, and so exchange the data "
+                             "directory: "
+                             "chmod o-w %s",
+                             path, *above ? above : "/", *above ? above : "/");
+        }
+        free(above);
+}
+
 int data_directory_lock(const char *path, char **resolved, char *why, size_t why_size)
 {
         char *lock_path;
         int fd;
 
+        *why = '\0';
         *resolved = NULL;
         if (make_directories(path) < 0 || !(*resolved = realpath(path, NULL)))
                 return fail(why, why_size, "data directory %s: %s", path, strerror(errno));
+        if (check_rights(*resolved, why, why_size) < 0)
+                return -1;
+        check_above(*resolved, why, why_size);
         if (asprintf(&lock_path, "%s/gramd.lock", *resolved) < 0)
                 return fail(why, why_size, "out of memory");
         fd = lock_file(lock_path);

@@ -22,7 +22,8 @@ void listener_remove(struct listener *listener);
 
 /*
  * Creates the directory (0700) if it is missing, and takes its lock. Returns the lock's descriptor, or -1 and
- * the reason. `*resolved` is the directory's path without links, malloc'ed.
+ * the reason: one is that everybody may write to the directory. With a descriptor, `why` is a warning or
+ * empty. `*resolved` is the directory's path without links, malloc'ed.
  */
 int data_directory_lock(const char *path, char **resolved, char *why, size_t why_size);
 

@@ -1,10 +1,12 @@
-/* The data directory is on the disk before sessions are stored in it. */
+/* The data directory is on the disk before sessions are stored in it, and its rights and lock are looked at.
+ */
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,8 +58,67 @@ START_TEST(a_new_data_directory_is_on_the_disk)
 }
 END_TEST
 
+/* `refused`: it is not locked. Else a text in the warning; "": there is none. */
+static void expect_said(mode_t mode, const char *path, bool refused, const char *text)
+{
+        char why[256] = "former";
+
+        ck_assert_int_eq(chmod(path, mode), 0);
+        ck_assert_int_eq(lock("data", why, sizeof(why)) < 0, refused);
+        ck_assert_msg(*text ? strstr(why, text) != NULL : !*why, "%o: %s", mode, why);
+}
+
+START_TEST(who_may_write_to_the_data_directory)
+{
+        TEST_FREED char *here = realpath(".", NULL);
+        TEST_FREED char *open_to_all = test_format("chmod o-w %s/data", here);
+        TEST_FREED char *open_to_group = test_format("chmod g-w %s/data", here);
+        TEST_FREED char *open_above = test_format("chmod o-w %s", here);
+
+        ck_assert_int_eq(mkdir("data", 0700), 0);
+        expect_said(0700, "data", false, "");
+        expect_said(0755, "data", false, "");
+        expect_said(0702, "data", true, open_to_all);
+        expect_said(01777, "data", true, open_to_all); /* they may still plant files */
+        expect_said(0770, "data", false, open_to_group);
+        expect_said(0700, "data", false, "");
+        expect_said(0703, ".", false, open_above);
+        expect_said(01703, ".", false, "");
+        expect_said(0700, ".", false, "");
+        if (geteuid() != 0) {
+                test_skipped("the data directory of another user", "only root can make one");
+        } else {
+                ck_assert_int_eq(chown("data", 65534, 65534), 0);
+                expect_said(0700, "data", false, "chown 0 ");
+        }
+        test_remove("data");
+}
+END_TEST
+
+/* No lock that holds: and opening a FIFO without a reader or writer does not wait. */
+START_TEST(a_lock_file_that_is_none)
+{
+        char why[256];
+
+        ck_assert_int_eq(mkdir("data", 0700), 0);
+        ck_assert_int_eq(mkfifo("data/gramd.lock", 0600), 0);
+        ck_assert_int_eq(lock("data", why, sizeof(why)), -1);
+        ck_assert_ptr_nonnull(strstr(why, "gramd.lock"));
+        test_remove("data");
+        ck_assert_int_eq(mkdir("data", 0700), 0);
+        ck_assert_int_eq(symlink("../elsewhere", "data/gramd.lock"), 0);
+        ck_assert_int_eq(lock("data", why, sizeof(why)), -1);
+        ck_assert_int_ne(access("elsewhere", F_OK), 0);
+        test_remove("data");
+}
+END_TEST
+
 int main(void)
 {
-        return test_program("data_directory",
-                            (const TTest *const[]){ a_new_data_directory_is_on_the_disk, NULL });
+        return test_program("data_directory", (const TTest *const[]){
+                                                      a_new_data_directory_is_on_the_disk,
+                                                      who_may_write_to_the_data_directory,
+                                                      a_lock_file_that_is_none,
+                                                      NULL,
+                                              });
 }
