@@ -5,8 +5,8 @@
  * all of them are looked at before SQLite sees one.
  *
  * SQLite opens the files by name, after the look. In a data directory of mode 0700 only the daemon's uid and
- * root could exchange them in between. gramd refuses a directory that everybody may write to, and warns of one
- * that its group may write to: that trusts the group.
+ * root could exchange them in between. gramd refuses a directory that everybody may write to, and warns of
+ * one that its group may write to: that trusts the group.
  *
  * SQLite plays a journal back before it has read a page of the file. Whether the result is a session is seen
  * only then. So that is tried on a copy first. A -wal needs none: it is only read before the file is taken.
