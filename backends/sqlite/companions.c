@@ -234,7 +234,7 @@ static int copy_all(struct backend_session *session, int file, const char *copy,
 }
 
 /* Whether the copy, after SQLite has played its journal back, is a session. */
-static int open_copy(struct backend_session *session, const char *copy, struct fault *fault)
+static int open_copy(struct backend_session *session, const char *copy, bool seal, struct fault *fault)
 {
         struct backend_session trial = { .env = session->env, .had_wal = session->had_wal };
         struct identity identity;
@@ -249,9 +249,7 @@ static int open_copy(struct backend_session *session, const char *copy, struct f
         if (!error)
                 error = sqlite_exec(&trial, fault, "PRAGMA synchronous = OFF");
         if (!error)
-                error = sqlite_recognise(&trial, fault);
-        if (!error)
-                error = sqlite_load_fields(&trial, &identity, fault);
+                error = sqlite_examine(&trial, seal, &identity, fault);
         sqlite_release(&trial, &ignored);
         identity_wipe(&identity);
         free(trial.path);
@@ -286,7 +284,7 @@ static int refuse(const struct backend_session *session, int error, struct fault
                 session->name, session->path, why);
 }
 
-int sqlite_companions_try(struct backend_session *session, struct fault *fault)
+int sqlite_companions_try(struct backend_session *session, bool seal, struct fault *fault)
 {
         char copy[SQLITE_FILE_NAME_BYTES];
         bool hot = false;
@@ -306,7 +304,7 @@ int sqlite_companions_try(struct backend_session *session, struct fault *fault)
         sqlite_room_share(session->env);
         error = copy_all(session, file, copy, fault);
         if (!error) {
-                error = open_copy(session, copy, fault);
+                error = open_copy(session, copy, seal, fault);
                 if (error)
                         error = refuse(session, error, fault);
         }

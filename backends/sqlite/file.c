@@ -270,9 +270,7 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
         error = sqlite_companions_check(session, fault);
         if (!error && stat.st_size == 0)
                 error = fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is empty", session->name);
-        if (!error)
-                error = check_access(session, name, fault);
-        return error ? error : sqlite_companions_try(session, fault);
+        return error ? error : check_access(session, name, fault);
 }
 
 /* ---- measuring ---- */

@@ -138,16 +138,21 @@ static int migrate_extras(struct backend_session *session, const struct identity
         return error && sqlite_await_room(session) ? sqlite_migrate_extras(session, identity, fault) : error;
 }
 
-/* From a connection to an open session. Nothing is written before everything has been read and checked. */
-static int session_start(struct backend_session *session, bool seal, struct opened *opened,
-                         struct fault *fault)
+int sqlite_examine(struct backend_session *session, bool seal, struct identity *identity, struct fault *fault)
 {
         int error = sqlite_recognise(session, fault);
 
         if (!error)
-                error = sqlite_load_fields(session, &opened->identity, fault);
-        if (!error)
-                error = sqlite_check_sealed(session, seal, fault);
+                error = sqlite_load_fields(session, identity, fault);
+        return error ? error : sqlite_check_sealed(session, seal, fault);
+}
+
+/* From a connection to an open session. Nothing is written before everything has been read and checked. */
+static int session_start(struct backend_session *session, bool seal, struct opened *opened,
+                         struct fault *fault)
+{
+        int error = sqlite_examine(session, seal, &opened->identity, fault);
+
         if (!error)
                 error = sqlite_take(session, fault);
         if (!error)
@@ -172,6 +177,8 @@ static int open_file(struct backend_session *session, const struct library *libr
 {
         int error = sqlite_file_prepare(session, library, &opened->created, fault);
 
+        if (!error && !opened->created)
+                error = sqlite_companions_try(session, seal, fault);
         if (!error)
                 error = sqlite_connect(session, fault);
         if (!error)

@@ -190,6 +190,12 @@ struct backend_session {
         unsigned next_kept;
 };
 
+/* ---- sqlite.c ---- */
+
+/* After sqlite_connect(): reads what decides whether it is served. `seal`: see sqlite_check_sealed(). */
+int sqlite_examine(struct backend_session *session, bool seal, struct identity *identity,
+                   struct fault *fault);
+
 /* ---- statement.c ---- */
 
 /* Fills in the fault from SQLite's last error on this session; returns the BACKEND_E_…. */
@@ -358,9 +364,9 @@ int sqlite_companions_check(struct backend_session *session, struct fault *fault
 /*
  * After that check. If the file has a journal that SQLite would play back: refuses one that names another
  * file, and tries the others on a copy. So a file that is no session afterwards is refused with every byte as
- * it was. BACKEND_E_BUSY: another program is using the file.
+ * it was. `seal`: see sqlite_check_sealed(). BACKEND_E_BUSY: another program is using the file.
  */
-int sqlite_companions_try(struct backend_session *session, struct fault *fault);
+int sqlite_companions_try(struct backend_session *session, bool seal, struct fault *fault);
 
 /* ---- schema.c ---- */
 
