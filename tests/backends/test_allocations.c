@@ -351,7 +351,9 @@ static void open_session(bool create)
 
 static void open_short(bool create)
 {
-        const struct open_options options = { slice_of("x"), create, slice_of(kind->dialect) };
+        const struct open_options options = { .name = slice_of("x"),
+                                              .create = create,
+                                              .dialect = slice_of(kind->dialect) };
         const bool is_new = create && !kind->found;
         int error;
 
