@@ -40,20 +40,21 @@ static const struct datacentre *datacentre_of(const struct identity *identity)
                                identity_has(identity, FIELD_TEST_MODE) && identity->number[FIELD_TEST_MODE]);
 }
 
-static unsigned datacentre_move_address(struct identity *identity, const struct datacentre *former,
-                                        const struct datacentre *now)
+/* False: no memory. */
+static bool datacentre_move_address(struct identity *identity, const struct datacentre *former,
+                                    const struct datacentre *now, unsigned *changed)
 {
         const char *address = identity->server_address;
 
         if (address && (!former || strcmp(address, former->address) != 0))
-                return 0;
-        if (!now) {
-                identity_set_nil(identity, FIELD_SERVER_ADDRESS);
-                return address ? FIELD_BIT(FIELD_SERVER_ADDRESS) : 0;
-        }
-        if (address && strcmp(address, now->address) == 0)
-                return 0;
-        return identity_set_address(identity, slice_of(now->address)) ? FIELD_BIT(FIELD_SERVER_ADDRESS) : 0;
+                return true;
+        if (address ? now && strcmp(address, now->address) == 0 : !now)
+                return true;
+        *changed |= FIELD_BIT(FIELD_SERVER_ADDRESS);
+        if (now)
+                return identity_set_address(identity, slice_of(now->address));
+        identity_set_nil(identity, FIELD_SERVER_ADDRESS);
+        return true;
 }
 
 static unsigned datacentre_move_port(struct identity *identity, const struct datacentre *former,
@@ -74,10 +75,11 @@ static unsigned datacentre_move_port(struct identity *identity, const struct dat
         return FIELD_BIT(FIELD_PORT);
 }
 
-unsigned datacentre_follow(struct identity *identity, const struct identity *before)
+bool datacentre_follow(struct identity *identity, const struct identity *before, unsigned *changed)
 {
         const struct datacentre *former = before ? datacentre_of(before) : NULL;
         const struct datacentre *now = datacentre_of(identity);
 
-        return datacentre_move_address(identity, former, now) | datacentre_move_port(identity, former, now);
+        *changed |= datacentre_move_port(identity, former, now);
+        return datacentre_move_address(identity, former, now, changed);
 }

@@ -21,9 +21,10 @@ const struct datacentre *datacentre_by_address(struct slice address);
 
 /*
  * Called after `dc_id` or `test_mode` changed from `before` to `identity`. An address or port that is nil or
- * the former data centre's becomes the new one's; nil, if the table does not have the new one. Returns the
- * FIELD_BITs that it changed. `before` NULL: a new session.
+ * the former data centre's becomes the new one's; nil, if the table does not have the new one. Adds the
+ * FIELD_BITs of what changes to `changed`. `before` NULL: a new session. False: no memory, and only a part
+ * may have changed.
  */
-unsigned datacentre_follow(struct identity *identity, const struct identity *before);
+bool datacentre_follow(struct identity *identity, const struct identity *before, unsigned *changed);
 
 #endif

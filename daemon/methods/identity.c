@@ -137,7 +137,7 @@ static unsigned merge(struct values *values, const struct session *session, stru
                 if (fields & FIELD_BIT(field))
                         *failed = !copy_field(next, &values->identity, field);
         if (!*failed && (fields & place) && !(fields & address) && session->keeps_address)
-                fields |= datacentre_follow(next, &before);
+                *failed = !datacentre_follow(next, &before, &fields);
         if (*failed) { /* all or nothing */
                 struct identity half = *next;
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../../proto/datacentre.h"
+#include "../support/failing_memory.h"
 
 static void check_place(struct identity *identity, const char *address, int port)
 {
@@ -19,13 +20,13 @@ static void check_place(struct identity *identity, const char *address, int port
 static unsigned move(struct identity *identity, int dc_id, bool test)
 {
         struct identity before;
-        unsigned changed;
+        unsigned changed = 0;
 
         identity_init(&before);
         ck_assert(identity_copy(&before, identity));
         identity_set_number(identity, FIELD_DC_ID, dc_id);
         identity_set_number(identity, FIELD_TEST_MODE, test);
-        changed = datacentre_follow(identity, &before);
+        ck_assert(datacentre_follow(identity, &before, &changed));
         identity_wipe(&before);
         return changed;
 }
@@ -34,9 +35,11 @@ START_TEST(addresses_follow_the_data_centre)
 {
         const unsigned both = FIELD_BIT(FIELD_SERVER_ADDRESS) | FIELD_BIT(FIELD_PORT);
         struct identity identity;
+        unsigned changed = 0;
 
         identity_init(&identity);
-        ck_assert_uint_eq(datacentre_follow(&identity, NULL), both);
+        ck_assert(datacentre_follow(&identity, NULL, &changed));
+        ck_assert_uint_eq(changed, both);
         check_place(&identity, "149.154.167.51", 443);
         ck_assert_uint_eq(move(&identity, 4, false), FIELD_BIT(FIELD_SERVER_ADDRESS));
         check_place(&identity, "149.154.167.91", 443);
@@ -68,6 +71,22 @@ START_TEST(an_address_of_ones_own_stays)
 }
 END_TEST
 
+START_TEST(without_memory_the_move_fails)
+{
+        struct identity identity;
+        unsigned changed = 0;
+        bool moved;
+
+        identity_init(&identity);
+        memory_begin(MEMORY_ONE, 0);
+        memory_arm();
+        moved = datacentre_follow(&identity, NULL, &changed);
+        memory_disarm();
+        ck_assert_int_eq(moved, memory.met == 0); /* with a sanitizer no allocation fails */
+        identity_wipe(&identity);
+}
+END_TEST
+
 START_TEST(data_centres_by_address)
 {
         ck_assert_int_eq(datacentre_by_address(slice_of("149.154.167.40"))->dc_id, 2);
@@ -89,6 +108,7 @@ int main(void)
 
         tcase_add_test(tcase, addresses_follow_the_data_centre);
         tcase_add_test(tcase, an_address_of_ones_own_stays);
+        tcase_add_test(tcase, without_memory_the_move_fails);
         tcase_add_test(tcase, data_centres_by_address);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
