@@ -76,10 +76,7 @@ static void append_field(bson_t *set, const struct identity *identity, enum fiel
         bool present = identity_has(identity, field);
 
         switch (field_infos[field].type) {
-        case FIELD_KEY:
-                bson_append_binary(set, key, -1, BSON_SUBTYPE_BINARY, identity->auth_key,
-                                   present ? AUTH_KEY_BYTES : 0);
-                return;
+        case FIELD_KEY: return;
         case FIELD_TEXT:
                 mongo_append_text(set, key, present ? slice_of(identity->server_address) : SLICE_NONE);
                 return;
@@ -97,7 +94,7 @@ static void append_field(bson_t *set, const struct identity *identity, enum fiel
 void mongo_identity_append(bson_t *set, const struct identity *identity, unsigned fields)
 {
         for (enum field field = 0; field < FIELD_COUNT; field++)
-                if (fields & FIELD_BIT(field))
+                if (fields & FIELD_BIT(field) && field != FIELD_AUTH_KEY) /* mongo_seal_append() does that */
                         append_field(set, identity, field);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "mongo.h"
+#include "sealed.h"
 
 /* ---- counts ---- */
 
@@ -89,6 +90,7 @@ int mongo_count(struct backend_session *session, struct counts *counts, struct f
         if (!use.client)
                 return BACKEND_E_UNAVAILABLE;
         counts->bytes = 0;
+        mongo_seal_describe(session, counts->sealed);
         result = count_rows(session, use.client, "peers", &counts->peers, fault);
         if (!result)
                 result = count_rows(session, use.client, "usernames", &counts->usernames, fault);

@@ -6,6 +6,7 @@
  * the proof.
  */
 
+#include "sealed.h"
 #include "session.h"
 
 int mongo_session_create(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
@@ -21,6 +22,7 @@ int mongo_session_create(struct backend_session *session, mongoc_client_t *clien
         mongo_place_append_session(document, &session->place);
         mongo_identity_append_new(document);
         BSON_APPEND_UTF8(document, MONGO_BORN, text);
+        mongo_seal_append_new(session->env, document);
         if (mongoc_collection_insert_one(collection, document, NULL, NULL, &error))
                 return 0;
         return mongo_is_duplicate(&error) ? 1 : mongo_fault(session->env, session->name, &error, fault);

@@ -16,6 +16,7 @@
  *     look.c       the sessions' documents are read again; stray.c those that name this daemon in vain
  *     session.c    one session: taken, confirmed, released, removed
  *     identity.c   its identity fields, update states and indexes
+ *     sealed.c     sealed auth keys, and which host has which key
  *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
  *     read.c       lookups and scans
  *     list.c       counts, and the list of stored sessions
@@ -42,6 +43,9 @@ enum {
 #define MONGO_FRESH "gramd_fresh"
 #define MONGO_BORN "gramd_born" /* of the session's document: differs each time that gramd creates it */
 #define MONGO_INDEXED "gramd_indexed"
+#define MONGO_SESSION_ID "gramd_id" /* random; it makes the session a sealed one */
+#define MONGO_SEALED "gramd_sealed"
+#define MONGO_KEYS "keys" /* of an instance's document */
 #define MONGO_OWN_DATABASE "gramd"
 
 struct mongo_fences;
@@ -69,8 +73,20 @@ struct backend_env {
         struct mongo_rivals *rivals;
         struct mongo_fences *fences;
         struct mongo_looks *looks;
-        atomic_bool shared_indexed; /* this start has made sure of the indexes of the shared layout */
+        atomic_bool shared_indexed;    /* this start has made sure of the indexes of the shared layout */
+        _Atomic int64_t keys_asked_ms; /* when all hosts were found to have the key of this hash */
+        _Atomic uint64_t keys_asked;
         _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment has been reached once */
+};
+
+struct mongo_seal {
+        bool on;     /* its auth key is sealed, or will be when it gets one */
+        bool is_due; /* the library's field has a key, which is to be sealed */
+        bool has_id;
+        bool has_key;  /* there is a sealed value; `by` is its key */
+        bool is_whole; /* that value looks like one */
+        uint8_t id[SESSION_ID_BYTES];
+        uint8_t by[KEY_ID_BYTES];
 };
 
 /* What a session's document says about its owner. */
@@ -81,6 +97,7 @@ struct mongo_held {
         int64_t term_ms;
         int64_t since;
         bool indexed;
+        struct mongo_seal seal;
         bool bare;     /* as gramd creates it: nobody has taken it */
         char born[25]; /* its MONGO_BORN; empty: it has none */
 };
@@ -109,6 +126,8 @@ struct backend_session {
         struct mongo_held tried_from; /* the document before it */
         int64_t row_fence; /* a row has this fence, which is above the session's; 0: none is known */
         struct mongo_looked *looked; /* look.c's; the loop reads it, too */
+        struct mongo_seal seal;
+        bool seal_wanted;      /* it is to be sealed when it is opened */
         int64_t lent_until_ms; /* of CLOCK_BOOTTIME: clients of the former start may rely on leases until then
                                 */
         bool expect_new;       /* the last batch had mostly new peers: expect the same of the next */
@@ -194,6 +213,9 @@ int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *
 
 void mongo_identity_read(const bson_t *document, struct identity *identity, bool *fresh);
 void mongo_identity_append(bson_t *set, const struct identity *identity, unsigned fields);
+/* Seals what is due. */
+int mongo_seal_at_open(struct backend_session *session, mongoc_client_t *client,
+                       const struct identity *identity, struct fault *fault);
 void mongo_identity_append_new(bson_t *document); /* as the library creates it, without its `_id` */
 int mongo_read_states(struct backend_session *session, mongoc_client_t *client, struct opened *opened,
                       struct fault *fault);

@@ -15,6 +15,7 @@
 #include "look.h"
 #include "release.h"
 #include "rival.h"
+#include "sealed.h"
 #include "session.h"
 
 enum { TAKE_ROUNDS_MAX = 8 }; /* other daemons may be taking the session at the same time */
@@ -63,7 +64,8 @@ static int look(struct backend_session *session, mongoc_client_t *client, enum r
         MONGO_BSON options =
                 BCON_NEW("projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE, BCON_INT32(1),
                          MONGO_TERM, BCON_INT32(1), MONGO_SINCE, BCON_INT32(1), MONGO_INDEXED, BCON_INT32(1),
-                         MONGO_FRESH, BCON_INT32(1), MONGO_BORN, BCON_INT32(1), "}");
+                         MONGO_FRESH, BCON_INT32(1), MONGO_BORN, BCON_INT32(1), "auth_key", BCON_INT32(1),
+                         MONGO_SESSION_ID, BCON_INT32(1), MONGO_SEALED, BCON_INT32(1), "}");
         mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
@@ -80,6 +82,7 @@ static int look(struct backend_session *session, mongoc_client_t *client, enum r
                 held->term_ms = mongo_number_of(document, MONGO_TERM, session->env->term_ms);
                 held->since = mongo_number_of(document, MONGO_SINCE, 0);
                 held->indexed = mongo_number_of(document, MONGO_INDEXED, 0) != 0;
+                held->seal = mongo_seal_of(document);
                 mongo_copy_text(document, MONGO_OWNER, held->owner, sizeof(held->owner));
                 mongo_copy_text(document, MONGO_BORN, held->born, sizeof(held->born));
                 held->bare = !held->owner[0] && !held->fence && mongo_number_of(document, MONGO_FRESH, 0);
@@ -123,7 +126,7 @@ static int begin(struct backend_session *session, mongoc_client_t *client, const
                 enter_phase(session, MONGO_OWNED);
                 session->tried_owner[0] = '\0';
                 mongo_looked_is_ours(session->env->looks, session, since_ms);
-                result = 0;
+                result = mongo_seal_read(session, document, &opened->identity, fault);
         } else if (mongoc_cursor_error(cursor, &error)) {
                 result = mongo_fault(session->env, session->name, &error, fault);
         }
@@ -231,6 +234,9 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                 opened->created = result == 0; /* if it is also taken */
                 return result ? result : 1;
         }
+        result = mongo_seal_check(session, &held.seal, session->seal_wanted, fault);
+        if (result)
+                return result;
         if (held.owner[0] && strcmp(held.owner, term.id) != 0)
                 result = contend(session, client, &held, opened, fault);
         else if (held.owner[0]) /* by an `open` that failed afterwards, or it could not be released */
@@ -294,6 +300,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         if (!fresh)
                 return mongo_no_memory(fault);
         fresh->env = env;
+        fresh->seal_wanted = options->seal;
         memcpy(fresh->name, options->name.data, options->name.len);
         mongo_place_init(&fresh->place, env->layout, env->prefix, options->name);
         fresh->looked = mongo_looked_new(env->looks, fresh->place.key);
@@ -312,6 +319,8 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         if (result == 1)
                 result = fault_set(fault, BACKEND_E_BUSY, "session '%s': other daemons are taking it",
                                    fresh->name);
+        if (!result)
+                result = mongo_seal_at_open(fresh, use.client, &opened->identity, fault);
         if (!result)
                 result = mongo_read_states(fresh, use.client, opened, fault);
         if (result) {
