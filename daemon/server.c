@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hidden.h"
 #include "base/listener.h"
 #include "handover.h"
 #include "key_source.h"
@@ -396,8 +397,8 @@ static int read_keys(struct server *server)
 {
         char text[600];
 
-        if (!server->keyring) {
-                log_write(server->log, LOG_ERROR, "out of memory");
+        if (!server->keyring || !hidden_init()) {
+                log_write(server->log, LOG_ERROR, "no memory that can be locked: see RLIMIT_MEMLOCK");
                 return -1;
         }
         if (key_source_is_below(server->config, server->data_dir)) {

@@ -86,8 +86,10 @@ void identity_set_nil(struct identity *identity, enum field field)
         assert(!field_infos[field].never_nil);
         identity->present &= ~FIELD_BIT(field);
         identity->number[field] = 0;
-        if (field == FIELD_AUTH_KEY)
+        if (field == FIELD_AUTH_KEY) {
                 explicit_bzero(identity->auth_key, sizeof(identity->auth_key));
+                identity->key_is_hidden = false;
+        }
         if (field == FIELD_SERVER_ADDRESS) {
                 free(identity->server_address);
                 identity->server_address = NULL;
@@ -104,7 +106,16 @@ void identity_set_number(struct identity *identity, enum field field, int64_t va
 void identity_set_key(struct identity *identity, const uint8_t key[AUTH_KEY_BYTES])
 {
         memmove(identity->auth_key, key, AUTH_KEY_BYTES);
+        identity->key_is_hidden = false;
         identity->present |= FIELD_BIT(FIELD_AUTH_KEY);
+}
+
+void identity_copy_key(struct identity *to, const struct identity *from)
+{
+        assert(identity_has(from, FIELD_AUTH_KEY));
+        identity_set_key(to, from->auth_key);
+        memmove(to->key_nonce, from->key_nonce, sizeof(to->key_nonce));
+        to->key_is_hidden = from->key_is_hidden;
 }
 
 bool identity_set_address(struct identity *identity, struct slice address)
@@ -126,8 +137,10 @@ bool identity_equal(const struct identity *a, const struct identity *b, enum fie
         assert(field < FIELD_COUNT);
         if (!identity_has(a, field) || !identity_has(b, field))
                 return identity_has(a, field) == identity_has(b, field);
-        if (field_infos[field].type == FIELD_KEY)
+        if (field_infos[field].type == FIELD_KEY) {
+                assert(!a->key_is_hidden && !b->key_is_hidden);
                 return memcmp(a->auth_key, b->auth_key, AUTH_KEY_BYTES) == 0;
+        }
         if (field_infos[field].type == FIELD_TEXT)
                 return strcmp(a->server_address, b->server_address) == 0;
         return a->number[field] == b->number[field];
@@ -212,6 +225,7 @@ void identity_write(const struct identity *identity, enum field field, struct bu
         case FIELD_NUMBER: pack_int(out, identity->number[field]); break;
         case FIELD_BOOL: pack_bool(out, identity->number[field]); break;
         case FIELD_KEY:
+                assert(!identity->key_is_hidden);
                 pack_bin(out, (struct slice){ (const char *)identity->auth_key, AUTH_KEY_BYTES });
                 break;
         case FIELD_TEXT: pack_cstr(out, identity->server_address); break;

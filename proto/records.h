@@ -20,6 +20,7 @@ enum {
         PEER_TYPE_MAX_BYTES = 32,
         AUTH_KEY_BYTES = 256,
         PEER_TIME_BYTES = 5,
+        HIDDEN_NONCE_BYTES = 24,
 };
 
 /* Names of sessions: 1-200 bytes of UTF-8, no '/', no control characters, no leading '.'. */
@@ -67,7 +68,9 @@ struct identity {
         unsigned present; /* FIELD_BIT of each field that is not nil */
         int64_t number[FIELD_COUNT];
         uint8_t auth_key[AUTH_KEY_BYTES];
-        char *server_address; /* owned */
+        uint8_t key_nonce[HIDDEN_NONCE_BYTES]; /* the daemon's; see its hidden.h */
+        bool key_is_hidden;                    /* only copied and wiped here */
+        char *server_address;                  /* owned */
 };
 
 void identity_init(struct identity *identity); /* the values of a new session: dc_id 2, date 0, else nil */
@@ -78,6 +81,7 @@ bool identity_copy(struct identity *to,
 void identity_set_nil(struct identity *identity, enum field field);
 void identity_set_number(struct identity *identity, enum field field, int64_t value);
 void identity_set_key(struct identity *identity, const uint8_t key[AUTH_KEY_BYTES]);
+void identity_copy_key(struct identity *to, const struct identity *from);   /* `from` has one */
 bool identity_set_address(struct identity *identity, struct slice address); /* false: no memory */
 bool identity_equal(const struct identity *a, const struct identity *b, enum field field);
 

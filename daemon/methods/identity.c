@@ -4,6 +4,7 @@
 
 #include "../../proto/datacentre.h"
 #include "../../proto/session_string.h"
+#include "../base/hidden.h"
 #include "methods.h"
 
 enum {
@@ -60,6 +61,19 @@ static bool check_fields(struct call *call, struct cursor cursor, uint32_t count
         return true;
 }
 
+static void write_field(const struct identity *identity, enum field field, struct buffer *out)
+{
+        uint8_t key[AUTH_KEY_BYTES];
+
+        if (field != FIELD_AUTH_KEY || !identity_has(identity, field)) {
+                identity_write(identity, field, out);
+                return;
+        }
+        hidden_show(identity, key);
+        pack_bin(out, (struct slice){ (const char *)key, sizeof(key) });
+        explicit_bzero(key, sizeof(key));
+}
+
 void method_get(struct call *call)
 {
         struct param *names = &call->params[0];
@@ -71,7 +85,7 @@ void method_get(struct call *call)
         out = answer_begin(&call->request);
         pack_array(out, names->count);
         for (uint32_t i = 0; i < names->count; i++)
-                identity_write(&call->session->identity, take_field(call, &names->cursor), out);
+                write_field(&call->session->identity, take_field(call, &names->cursor), out);
         answer_end(&call->request);
 }
 
@@ -109,7 +123,7 @@ static bool copy_field(struct identity *to, const struct identity *from, enum fi
         if (!identity_has(from, field))
                 identity_set_nil(to, field);
         else if (field == FIELD_AUTH_KEY)
-                identity_set_key(to, from->auth_key);
+                identity_copy_key(to, from);
         else if (field == FIELD_SERVER_ADDRESS)
                 return identity_set_address(to, slice_of(from->server_address));
         else
@@ -153,7 +167,8 @@ static unsigned prepare_values(struct op *op, struct identity *next)
         struct values *values = op->write.values;
         const struct session *session = op->lane->session;
         bool has_key = identity_has(next, FIELD_AUTH_KEY);
-        bool same_key = has_key && identity_equal(next, &values->identity, FIELD_AUTH_KEY);
+        bool same_key = has_key && identity_has(&values->identity, FIELD_AUTH_KEY) &&
+                        hidden_equal(next, &values->identity);
         const unsigned of_the_account =
                 FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT) | FIELD_BIT(FIELD_TAKEOUT_ID);
         bool failed;
@@ -179,6 +194,7 @@ static void start_values(struct call *call, struct values *values, op_answer_fn 
 {
         struct op *op = call_defer(call, OP_WRITE, 0, 0);
 
+        hidden_put(&values->identity);
         if (!op) {
                 values_free(values);
                 return;
@@ -235,11 +251,14 @@ void method_export_string(struct call *call)
 {
         const struct session_string_format *format = take_format(call, call->params[0].text);
         struct buffer text = { 0 };
+        struct identity shown;
         const char *missing;
 
         if (!format || !call_is_next(call, STRING_BYTES))
                 return;
-        if (!session_string_write(&call->session->identity, format, &text, &missing)) {
+        shown = call->session->identity; /* borrows the address */
+        hidden_take(&shown);
+        if (!session_string_write(&shown, format, &text, &missing)) {
                 answer_error(&call->request, WIRE_BAD_REQUEST,
                              "export_string: a %s string needs %s, which this session does not hold",
                              format->name, missing);
@@ -247,6 +266,7 @@ void method_export_string(struct call *call)
                 pack_str(answer_begin(&call->request), (struct slice){ (const char *)text.data, text.len });
                 answer_end(&call->request);
         }
+        explicit_bzero(&shown, sizeof(shown));
         if (text.data)
                 explicit_bzero(text.data, text.cap);
         buffer_deinit(&text);

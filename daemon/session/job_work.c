@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#include "../base/hidden.h"
+
 static bool on_match(void *arg, const struct match *match)
 {
         struct session_job *job = arg;
@@ -144,6 +146,18 @@ static void read_all(struct session_job *job)
                         fault_set(&job->read_fault, BACKEND_E_STORAGE, "the daemon is out of memory");
 }
 
+static bool stores_key(const struct session_job *job)
+{
+        for (size_t i = 0; i < job->n_changes; i++) {
+                const struct change *change = &job->changes[i];
+
+                if (change->kind == CHANGE_SEALING ||
+                    (change->kind == CHANGE_IDENTITY && change->fields & FIELD_BIT(FIELD_AUTH_KEY)))
+                        return true;
+        }
+        return false;
+}
+
 void session_job_run(struct job *base)
 {
         struct session_job *job = (struct session_job *)base;
@@ -153,8 +167,11 @@ void session_job_run(struct job *base)
         read_all(job);
         if (job->n_changes > 0) {
                 job->no_memory = false;
+                if (stores_key(job))
+                        hidden_take(&job->next);
                 job->write_error = job->backend->apply(job->task.stored, job->changes, job->n_changes,
                                                        job->durability, on_effect, job, &job->write_fault);
+                hidden_put(&job->next);
                 if (job->n_effects > 1)
                         qsort(job->effects, job->n_effects, sizeof(struct noted), by_change);
         }

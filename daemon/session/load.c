@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/hidden.h"
 #include "ending.h"
 #include "lent.h"
 #include "queue.h"
@@ -30,6 +31,7 @@ static void load_run(struct job *job)
 
         load->error = storage->backend->open(storage->env, &load->options, &load->stored, &load->opened,
                                              &load->fault);
+        hidden_put(&load->opened.identity);
 }
 
 static void load_finish(struct session_task *task)
@@ -96,6 +98,7 @@ static void confirm_run(struct job *job)
         const struct backend *backend = confirm->task.session->storage->backend;
 
         confirm->error = backend->confirm(confirm->task.stored, &confirm->opened, &confirm->fault);
+        hidden_put(&confirm->opened.identity);
 }
 
 static void confirm_finish(struct session_task *task)

@@ -308,16 +308,86 @@ START_TEST(nothing_on_the_disk_or_in_the_log_shows_the_key)
 }
 END_TEST
 
+/* How many pieces of the key are in the daemon's memory. It has to have its socket's path. */
+static int pieces_in_memory(const struct daemon *daemon)
+{
+        enum { CHUNK = 1 << 20 };
+        TEST_FREED char *maps_path = test_format("/proc/%d/maps", daemon->pid);
+        TEST_FREED char *mem_path = test_format("/proc/%d/mem", daemon->pid);
+        FILE *maps = fopen(maps_path, "re");
+        int mem = open(mem_path, O_RDONLY | O_CLOEXEC);
+        TEST_FREED char *chunk = malloc(CHUNK);
+        unsigned long from, to;
+        bool has_path = false;
+        int pieces = 0;
+        char line[512];
+
+        ck_assert(maps && mem >= 0);
+        while (fgets(line, sizeof(line), maps)) {
+                if (sscanf(line, "%lx-%lx r", &from, &to) != 2 || strstr(line, "[v"))
+                        continue;
+                for (unsigned long at = from; at < to; at += CHUNK - 16) {
+                        size_t want = to - at < CHUNK ? to - at : CHUNK;
+                        ssize_t n = pread(mem, chunk, want, (off_t)at);
+
+                        has_path |= n > 0 && memmem(chunk, (size_t)n, daemon->socket, strlen(daemon->socket));
+                        for (int piece = 0; n > 0 && piece + 16 <= KEY_BYTES; piece += 16)
+                                pieces += memmem(chunk, (size_t)n, marked + piece, 16) != NULL;
+                        if (want < CHUNK)
+                                break;
+                }
+        }
+        fclose(maps);
+        close(mem);
+        ck_assert(has_path);
+        return pieces;
+}
+
+static void await_closed(const struct daemon *d)
+{
+        for (int i = 0; i < 200; i++) {
+                TEST_FREED char *log = daemon_log(d);
+
+                if (strstr(log, " closed"))
+                        return;
+                usleep(20000);
+        }
+        ck_abort_msg("the session is not closed");
+}
+
+START_TEST(no_key_is_in_memory)
+{
+        TEST_FREED char *config = NULL;
+
+        mark();
+        if (geteuid() != 0) {
+                test_skipped("the search of the daemon's memory", "root");
+                return;
+        }
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", here);
+        DAEMON d = daemon_start(.config = config);
+        GRAM client = connected(d);
+
+        make(client, "anna");
+        check(client, "anna");
+        ck_assert_int_eq(pieces_in_memory(d), 0); /* while it is open, too */
+        await_closed(d);
+        gram_ping(client);
+        ck_assert_int_eq(pieces_in_memory(d), 0);
+        test_remove("key");
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
-                a_key_file_grows_at_its_top,
-                sessions_are_sealed_and_unsealed,
-                a_rotation_may_be_killed,
-                what_is_not_sealed_can_be_refused,
-                a_bad_key_file_ends_the_start,
-                nothing_on_the_disk_or_in_the_log_shows_the_key,
-                NULL,
+                a_key_file_grows_at_its_top,   sessions_are_sealed_and_unsealed,
+                a_rotation_may_be_killed,      what_is_not_sealed_can_be_refused,
+                a_bad_key_file_ends_the_start, nothing_on_the_disk_or_in_the_log_shows_the_key,
+                no_key_is_in_memory,           NULL,
         };
 
         return test_program("client-lib/sealing", tests);
