@@ -3,14 +3,14 @@
  * flat` (flat.py). The leaks are planted: the test must find them.
  */
 
-#include <fcntl.h>
+#include "mapped.h"
+
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -46,15 +46,11 @@ static void *tell(void *arg)
 
 __attribute__((constructor)) static void start(void)
 {
-        const char *path = getenv("FAULTS_FLAT");
-        int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC) : -1;
-        void *at = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(none), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *at = mapped("FAULTS_FLAT", sizeof(none));
         sigset_t all, former;
         pthread_t thread;
 
-        if (fd >= 0)
-                close(fd);
-        if (at == MAP_FAILED)
+        if (!at)
                 return;
         flat = at;
         sigfillset(&all); /* signals are for the daemon's threads */

@@ -5,10 +5,8 @@ must be found."""
 from __future__ import annotations
 
 import argparse
-import mmap
 import random
 import socket
-import struct
 import sys
 import tempfile
 import threading
@@ -19,6 +17,7 @@ from pathlib import Path
 import msgpack
 
 from daemon import Daemon, Failed, library, sanitized
+from mapped import Mapped
 from wire import Disconnected, Silent, Wire, WireError
 
 HERE = Path(__file__).resolve().parent
@@ -38,25 +37,14 @@ LEVELS = {
 times the length of the run; it counts if it is also more than four times its standard error."""
 
 
-class Memory:
-    """The numbers that flat.c maps too."""
+class Memory(Mapped):
+    """The numbers of flat.c."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / "flat"
-        path.write_bytes(bytes(mmap.PAGESIZE))
-        with open(path, "r+b") as file:
-            self._numbers = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        super().__init__(directory, "FAULTS_FLAT")
         self.preload = [] if sanitized() else [library(directory, HERE / "flat.c")]
         # Without the threads' own caches of freed memory, which mallinfo2() counts as allocated.
-        self.environment = {"FAULTS_FLAT": str(path), "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
-
-    def set(self, which: int, value: int) -> None:
-        struct.pack_into("Q", self._numbers, 8 * which, value)
-
-    def get(self, which: int) -> int:
-        value: int = struct.unpack_from("Q", self._numbers, 8 * which)[0]
-        return value
+        self.environment["GLIBC_TUNABLES"] = "glibc.malloc.tcache_count=0"
 
     def allocated(self) -> int:
         if not self.preload:

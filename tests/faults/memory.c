@@ -4,16 +4,13 @@
  * fail, nor those of a thread's start (in the dynamic linker): libuv ends the process then.
  */
 
+#include "mapped.h"
+
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 
@@ -28,14 +25,10 @@ static struct memory {
 
 __attribute__((constructor)) static void start(void)
 {
-        const char *path = getenv("FAULTS_MEMORY");
-        int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC) : -1;
-        void *at = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(none), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *at = mapped("FAULTS_MEMORY", sizeof(none));
 
-        if (at != MAP_FAILED)
+        if (at)
                 memory = at;
-        if (fd >= 0)
-                close(fd);
 }
 
 static int is_chosen(uint64_t number)

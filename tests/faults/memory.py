@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import mmap
 import os
 import random
 import re
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from pathlib import Path
 from daemon import Daemon, Failed, compiled, library, sanitized
 from ledger import Untrue
 from life import Life
+from mapped import Mapped
 from wire import Disconnected, Silent, Wire, WireError
 
 HERE = Path(__file__).resolve().parent
@@ -34,36 +33,27 @@ def expect(condition: bool, what: str) -> None:
         raise Failed(what)
 
 
-class Short:
-    """The numbers that memory.c maps too."""
+class Short(Mapped):
+    """The numbers of memory.c."""
 
     may_disconnect = True
 
     def __init__(self, directory: Path, preload: Path, *, at: int = 0, times: int = 0, one_in: int = 0) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / "memory"
-        path.write_bytes(bytes(mmap.PAGESIZE))
-        with open(path, "r+b") as file:
-            self._numbers = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        super().__init__(directory, "FAULTS_MEMORY")
         self.preload = [preload]
-        self.environment = {"FAULTS_MEMORY": str(path)}
         for which, value in ((AT, at), (TIMES, times), (ONE_IN, one_in), (ON, 1)):
-            struct.pack_into("Q", self._numbers, 8 * which, value)
-
-    def _get(self, which: int) -> int:
-        value: int = struct.unpack_from("Q", self._numbers, 8 * which)[0]
-        return value
+            self.set(which, value)
 
     @property
     def met(self) -> int:
-        return self._get(MET)
+        return self.get(MET)
 
     @property
     def seen(self) -> int:
-        return self._get(SEEN)
+        return self.get(SEEN)
 
     def clear(self) -> None:
-        struct.pack_into("Q", self._numbers, 8 * ON, 0)
+        self.set(ON, 0)
 
 
 CONFIG = "idle-close = 0\nworkers = 1\nfsync = no\n"

@@ -3,14 +3,14 @@
  * file with the numbers of `struct outside`, which the test changes while the daemon runs (outside.py).
  */
 
+#include "mapped.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -26,14 +26,10 @@ static struct outside {
 
 __attribute__((constructor)) static void start(void)
 {
-        const char *path = getenv("FAULTS_OUTSIDE");
-        int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC) : -1;
-        void *at = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(none), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *at = mapped("FAULTS_OUTSIDE", sizeof(none));
 
-        if (at != MAP_FAILED)
+        if (at)
                 outside = at;
-        if (fd >= 0)
-                close(fd);
 }
 
 /* ---- the clock ---- */
