@@ -56,33 +56,13 @@ class Trial:
         return f"{self.dialect}/{self.fsync}/{self.kind()}/{self.position}"
 
 
-class Broken:
-    """A rule of the shim."""
-
-    may_disconnect = False
-
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
-
-    @property
-    def met(self) -> int:
-        return self._rule.met
-
-    @property
-    def seen(self) -> int:
-        return self._rule.seen
-
-    def clear(self) -> None:
-        self._rule.clear()
-
-
 def begin(
     directory: Path, trial: Trial, counting: bool = False, objects: Sequence[str] = OBJECTS
-) -> tuple[Life, Shim, Broken]:
+) -> tuple[Life, Shim, Rule]:
     shim = Shim(directory, directory / "data")
     config = f"fsync = {trial.fsync}\nidle-close = 0\nworkers = 1\n"
     daemon = Daemon(directory, config, preload=shim.preload, environment=shim.environment)
-    rule = shim.rule(
+    broken = shim.rule(
         trial.operations(),
         objects,
         trial.action,
@@ -90,7 +70,6 @@ def begin(
         skip=1 << 40 if counting else trial.position,
         times=0 if trial.lasting else 1,
     )
-    broken = Broken(rule)
     return Life(daemon, broken, dialect=trial.dialect, lasting=trial.lasting), shim, broken
 
 

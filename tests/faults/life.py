@@ -28,8 +28,6 @@ REFUSALS = ("storage", "unavailable")
 class Fault(Protocol):
     """What fails."""
 
-    may_disconnect: bool
-
     @property
     def met(self) -> int:
         """How often it has happened."""
@@ -42,14 +40,23 @@ class Life:
     """One daemon, one session, one client. Nothing else happens."""
 
     def __init__(
-        self, daemon: Daemon, rule: Fault, *, dialect: str = "pyrogram", lasting: bool = False, patience: int = 3
+        self,
+        daemon: Daemon,
+        rule: Fault,
+        *,
+        dialect: str = "pyrogram",
+        lasting: bool = False,
+        patience: int = 3,
+        may_disconnect: bool = False,
     ) -> None:
-        """`lasting`: the fault is ended when so many requests have been refused, or one waits."""
+        """`lasting`: the fault is ended when so many requests have been refused, or one waits. `may_disconnect`: the
+        daemon may close connections because of it."""
         self.daemon = daemon
         self.rule = rule
         self.dialect = dialect
         self.lasting = lasting
         self.patience = patience
+        self.may_disconnect = may_disconnect
         self.ledger = Ledger()
         self.wire: Optional[Wire] = None
         self.handle: Optional[int] = None
@@ -130,7 +137,7 @@ class Life:
     def _cut_off(self) -> str:
         """The daemon has closed the connection. It may do that when memory is short."""
         self.daemon.expect_alive()
-        if not self.rule.may_disconnect or self.rule.met == 0:
+        if not self.may_disconnect or self.rule.met == 0:
             raise Disconnected("the daemon has closed the connection")
         assert self.wire is not None
         self.wire.close()

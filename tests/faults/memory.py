@@ -36,8 +36,6 @@ def expect(condition: bool, what: str) -> None:
 class Short(Mapped):
     """The numbers of memory.c."""
 
-    may_disconnect = True
-
     def __init__(self, directory: Path, preload: Path, *, at: int = 0, times: int = 0, one_in: int = 0) -> None:
         super().__init__(directory, "FAULTS_MEMORY")
         self.preload = [preload]
@@ -68,7 +66,7 @@ class Outcome:
 
 def one(directory: Path, short: Short, dialect: str, what: str, outcome: Outcome) -> None:
     daemon = Daemon(directory, CONFIG, preload=short.preload, environment=short.environment)
-    life = Life(daemon, short, dialect=dialect)
+    life = Life(daemon, short, dialect=dialect, may_disconnect=True)
     fault = ""
     try:
         life.live()
