@@ -22,24 +22,45 @@ static void note_name(enum operation operation, const char *name, const char *ot
         shim_note(entry, names, NULL, 0);
 }
 
-int unlinkat(int dir, const char *path, int flags)
+static int call(enum operation operation, int dir, const char *path, int other_dir, const char *other,
+                unsigned argument)
+{
+        switch (operation) {
+        case OP_UNLINK: return real_unlinkat(dir, path, (int)argument);
+        case OP_RENAME: return real_renameat2(dir, path, other_dir, other, argument);
+        case OP_LINK: return real_linkat(dir, path, other_dir, other, (int)argument);
+        default: return real_mkdirat(dir, path, argument);
+        }
+}
+
+/* `other`: the second path of a rename or a link, else NULL. `argument`: flags, or the mode of a directory.
+ */
+static int change(enum operation operation, int dir, const char *path, int other_dir, const char *other,
+                  unsigned argument)
 {
         struct verdict verdict;
-        const char *name;
+        const char *name, *other_name, *rule_name;
         int result, error;
 
         shim_start();
         name = shim_name(dir, path);
-        if (!name)
-                return real_unlinkat(dir, path, flags);
-        verdict = shim_enter(OP_UNLINK, shim_object(name), name);
+        other_name = other ? shim_name(other_dir, other) : NULL;
+        if (!name || (other && !other_name))
+                return call(operation, dir, path, other_dir, other, argument);
+        rule_name = other ? other_name : name;
+        verdict = shim_enter(operation, shim_object(rule_name), rule_name);
         result = shim_instead(&verdict);
         if (result > 0)
-                result = real_unlinkat(dir, path, flags);
+                result = call(operation, dir, path, other_dir, other, argument);
         error = errno;
-        note_name(OP_UNLINK, name, NULL, result, &verdict);
+        note_name(operation, name, other_name, result, &verdict);
         shim_leave(error);
         return result;
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+        return change(OP_UNLINK, dir, path, -1, NULL, (unsigned)flags);
 }
 
 int unlink(const char *path)
@@ -54,23 +75,7 @@ int rmdir(const char *path)
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
-        struct verdict verdict;
-        const char *name, *other;
-        int result, error;
-
-        shim_start();
-        name = shim_name(from_dir, from);
-        other = shim_name(to_dir, to);
-        if (!name || !other)
-                return real_renameat2(from_dir, from, to_dir, to, flags);
-        verdict = shim_enter(OP_RENAME, shim_object(other), other);
-        result = shim_instead(&verdict);
-        if (result > 0)
-                result = real_renameat2(from_dir, from, to_dir, to, flags);
-        error = errno;
-        note_name(OP_RENAME, name, other, result, &verdict);
-        shim_leave(error);
-        return result;
+        return change(OP_RENAME, from_dir, from, to_dir, to, flags);
 }
 
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
@@ -85,23 +90,7 @@ int rename(const char *from, const char *to)
 
 int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
 {
-        struct verdict verdict;
-        const char *name, *other;
-        int result, error;
-
-        shim_start();
-        name = shim_name(from_dir, from);
-        other = shim_name(to_dir, to);
-        if (!name || !other)
-                return real_linkat(from_dir, from, to_dir, to, flags);
-        verdict = shim_enter(OP_LINK, shim_object(other), other);
-        result = shim_instead(&verdict);
-        if (result > 0)
-                result = real_linkat(from_dir, from, to_dir, to, flags);
-        error = errno;
-        note_name(OP_LINK, name, other, result, &verdict);
-        shim_leave(error);
-        return result;
+        return change(OP_LINK, from_dir, from, to_dir, to, (unsigned)flags);
 }
 
 int link(const char *from, const char *to)
@@ -111,22 +100,7 @@ int link(const char *from, const char *to)
 
 int mkdirat(int dir, const char *path, mode_t mode)
 {
-        struct verdict verdict;
-        const char *name;
-        int result, error;
-
-        shim_start();
-        name = shim_name(dir, path);
-        if (!name)
-                return real_mkdirat(dir, path, mode);
-        verdict = shim_enter(OP_MKDIR, shim_object(name), name);
-        result = shim_instead(&verdict);
-        if (result > 0)
-                result = real_mkdirat(dir, path, mode);
-        error = errno;
-        note_name(OP_MKDIR, name, NULL, result, &verdict);
-        shim_leave(error);
-        return result;
+        return change(OP_MKDIR, dir, path, -1, NULL, mode);
 }
 
 int mkdir(const char *path, mode_t mode)
