@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -113,6 +113,17 @@ class Daemon:
                     if time.monotonic() > until:
                         raise Failed("the daemon does not become ready") from None
 
+    def __enter__(self) -> Daemon:
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
     @property
     def pid(self) -> int:
         assert self.process is not None
@@ -125,6 +136,15 @@ class Daemon:
     def expect_alive(self) -> None:
         if self.process is not None and self.process.poll() is not None:
             raise Failed(f"the daemon has ended with {self.process.returncode}; its log ends:\n{self.log()[-6000:]}")
+
+    def wait_for(self, what: str, condition: Callable[[], bool], seconds: float = READY_S) -> None:
+        """Asks again until the condition holds."""
+        until = time.monotonic() + seconds
+        while not condition():
+            self.expect_alive()
+            if time.monotonic() > until:
+                raise Failed(f"no {what} within {seconds:.0f} s")
+            time.sleep(0.005)
 
     def kill(self) -> None:
         self.expect_alive()

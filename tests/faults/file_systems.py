@@ -3,18 +3,18 @@ file systems are a tmpfs in a mount namespace of the test's own; syncs are slowe
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ledger
+import parts
 from daemon import Daemon, Failed, sanitized
 from ledger import Ledger, Untrue
 from life import REFUSALS, expect_sound
@@ -32,6 +32,18 @@ INSIDE = "FAULTS_INSIDE"
 def expect(condition: bool, what: str) -> None:
     if not condition:
         raise Failed(what)
+
+
+@contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of that size."""
+    small = directory / "small"
+    small.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", str(small)], check=True)
+    try:
+        yield small
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=False)
 
 
 class Book:
@@ -135,16 +147,14 @@ def fill(book: Book, dice: random.Random) -> int:
 
 def full(directory: Path, seconds: float, seed: int) -> str:
     dice = random.Random(seed)
-    small = directory / "small"
-    small.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "none", str(small)], check=True)
-    daemon = Daemon(directory, "idle-close = 0\n", data=small / "data")
-    daemon.start()
-    book = Book(daemon)
     rounds = refused = 0
-    ballast = small / "ballast"
-    until = time.monotonic() + seconds
-    try:
+    with (
+        small_disk(directory, str(DISK_BYTES)) as small,
+        Daemon(directory, "idle-close = 0\n", data=small / "data") as daemon,
+    ):
+        book = Book(daemon)
+        ballast = small / "ballast"
+        until = time.monotonic() + seconds
         while rounds == 0 or time.monotonic() < until:
             rounds += 1
             ballast.write_bytes(bytes(dice.randrange(1, DISK_BYTES // 4)))
@@ -193,21 +203,14 @@ def full(directory: Path, seconds: float, seed: int) -> str:
         daemon.stop()
         for path in daemon.data.glob("*.session"):
             expect_sound(path)
-    finally:
-        daemon.end()
     return f"{rounds} rounds, {refused} writes refused, {book.acknowledged} acknowledged writes checked"
 
 
 def read_only(directory: Path, _seconds: float, _seed: int) -> str:
     """The daemon does not start on it, and says why. (A file system with files that are open for writing cannot be
     remounted: a disk that becomes read-only under the daemon is EROFS of the shim, in disk.py.)"""
-    small = directory / "small"
-    small.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "none", str(small)], check=True)
-    daemon = Daemon(directory, data=small / "data")
-    daemon.start()
-    book = Book(daemon)
-    try:
+    with small_disk(directory, "8m") as small, Daemon(directory, data=small / "data") as daemon:
+        book = Book(daemon)
         for name in book.ledgers:
             book.open(name)
             book.write(name, ledger.set_fields)
@@ -231,8 +234,6 @@ def read_only(directory: Path, _seconds: float, _seed: int) -> str:
             expect(not book.write(name, ledger.put_peers), f"{name} cannot be written")
         book.check_all()
         daemon.stop()
-    finally:
-        daemon.end()
     return f"{book.acknowledged} acknowledged writes checked"
 
 
@@ -295,15 +296,11 @@ def slow(directory: Path, seconds: float, _seed: int) -> str:
     return f"{sum(counts)} writes; of {len(waits)} reads of another session 99 % take under {1000 * most:.1f} ms"
 
 
-PARTS: dict[str, Callable[[Path, float, int], str]] = {"full": full, "read-only": read_only, "slow": slow}
+PARTS: dict[str, parts.Part] = {"full": full, "read-only": read_only, "slow": slow}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=12.0, help="of all parts together")
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("parts", nargs="*")
-    options = parser.parse_args()
+    options = parts.arguments(__doc__, 12.0)
     if INSIDE not in os.environ:
         words = ["unshare", "--user", "--map-root-user", "--mount"]
         if subprocess.run([*words, "true"], check=False).returncode == 0:
@@ -311,24 +308,7 @@ def main() -> int:
             os.execvp(words[0], [*words, sys.executable, *sys.argv])
         print("\n*** SKIPPED: full and read-only file systems: no mount namespace is permitted here ***\n")
         options.parts = ["slow"]
-    chosen = options.parts or list(PARTS)
-    good = True
-    lines = []
-    for name in chosen:
-        with tempfile.TemporaryDirectory(prefix="faults.") as scratch:
-            directory = Path(scratch) / "daemon"
-            try:
-                lines.append(f"{name}: {PARTS[name](directory, options.seconds / len(chosen), options.seed)}")
-                print(f"file-systems: {lines[-1]}")
-            except (Failed, Untrue, WireError, Disconnected, Silent, AssertionError) as failure:
-                good = False
-                log = directory / "gramd.log"
-                print(f"file-systems: FAULT: {name}: {type(failure).__name__}: {failure} (seed {options.seed})")
-                print("\n".join((log.read_text() if log.exists() else "").splitlines()[-10:]))
-            finally:
-                subprocess.run(["umount", "-l", str(directory / "small")], check=False, stderr=subprocess.DEVNULL)
-    print(f"file-systems: {'; '.join(lines)}" if good else "file-systems: failed")
-    return 0 if good else 1
+    return parts.run("file-systems", PARTS, options.parts, options.seconds, options.seed)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ class Churn:
         if self.faults:
             raise Failed(self.faults[0])
         self.turns += 1
-        while self.watcher._read(0):
+        while self.watcher.drop_answers(0):
             self.watcher.notified.clear()
 
     def _guarded(self, kind: Callable[[random.Random], None], dice: random.Random) -> None:

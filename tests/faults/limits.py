@@ -3,20 +3,19 @@ goes on serving what it can, loses nothing, and works as before when that is ove
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import random
 import signal
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
 
-from clients import end_clients, start_clients
+import parts
+from clients import Child, end_clients, start_clients
 from daemon import Daemon, Failed, sanitized
 from outside import ACCEPT, ACCEPTS, CLOCK, OPEN, Outside
 from wire import Disconnected, Silent, Wire, WireError
@@ -74,12 +73,12 @@ class Known:
         self.check_all()
 
 
-def served(path: str, seconds: float) -> Optional[Wire]:
-    """A new client, if the daemon answers it in time."""
-    until = time.monotonic() + seconds
+def served(daemon: Daemon, when: str) -> Wire:
+    """A new client. The daemon must answer it soon."""
+    until = time.monotonic() + SOON_S
     while True:
         try:
-            wire = Wire(path)
+            wire = Wire(daemon.socket)
         except OSError:
             wire = None
         if wire is not None:
@@ -89,7 +88,7 @@ def served(path: str, seconds: float) -> Optional[Wire]:
             except (Disconnected, Silent):
                 wire.close()
         if time.monotonic() > until:
-            return None
+            raise Failed(f"no client is served after {when}")
         time.sleep(0.05)
 
 
@@ -135,9 +134,7 @@ def too_many_connections(daemon: Daemon, known: list[Known]) -> None:
     finally:
         for connection in crowd:
             connection.close()
-    wire = served(daemon.socket, SOON_S)
-    if wire is None:
-        raise Failed("no client is served after the descriptors have come back")
+    wire = served(daemon, "the descriptors have come back")
     expect(not wire.code("open", "another", {}), "no session is opened after the descriptors have come back")
     expect(not wire.code("delete", 1, {}), "no session is deleted after the descriptors have come back")
     wire.close()
@@ -167,12 +164,14 @@ def too_many_sessions(daemon: Daemon, known: list[Known], round_number: int) -> 
         with_crowd = fill(daemon)
         for handle in handles.values():
             wire.call("close", handle)
-        time.sleep(0.3)
+        daemon.wait_for(
+            "end of the sessions without descriptors",
+            lambda: wire.call("stats")["sessions"] == len(known),
+            SOON_S,
+        )
         for connection in with_crowd:
             connection.close()
-    other = served(daemon.socket, SOON_S)
-    if other is None:
-        raise Failed("no client is served after the sessions have been closed")
+    other = served(daemon, "the sessions have been closed")
     for name in handles:
         until = time.monotonic() + SOON_S
         while True:
@@ -200,8 +199,7 @@ def expect_plain_files(daemon: Daemon) -> None:
 
 def descriptors(directory: Path, seconds: float, _seed: int) -> str:
     daemon = Daemon(directory, "idle-close = 0\n", open_files=72 if sanitized() else 64)
-    daemon.start()
-    try:
+    with daemon:
         known = [Known(daemon, f"known{number}") for number in range(3)]
         rounds = 0
         until = time.monotonic() + seconds
@@ -216,8 +214,6 @@ def descriptors(directory: Path, seconds: float, _seed: int) -> str:
             each.wire.close()
         daemon.stop()
         expect_plain_files(daemon)
-    finally:
-        daemon.end()
     return f"{rounds} rounds, {sum(each.acknowledged for each in known)} acknowledged writes checked"
 
 
@@ -225,9 +221,8 @@ def system_descriptors(directory: Path, seconds: float, _seed: int) -> str:
     """ENFILE: nobody on the machine has one."""
     outside = Outside(directory)
     daemon = Daemon(directory, preload=outside.preload, environment=outside.environment)
-    daemon.start()
     rounds = 0
-    try:
+    with daemon:
         known = Known(daemon, "known")
         until = time.monotonic() + seconds
         while rounds == 0 or time.monotonic() < until:
@@ -246,9 +241,7 @@ def system_descriptors(directory: Path, seconds: float, _seed: int) -> str:
             outside.set(OPEN, 0)
             # The client that has waited is served, as it is or after it has connected again.
             waiting.close()
-            wire = served(daemon.socket, SOON_S)
-            if wire is None:
-                raise Failed("no client is served after the descriptors have come back")
+            wire = served(daemon, "the descriptors have come back")
             wire.call("delete", wire.open("refused"))
             wire.close()
             rounds += 1
@@ -256,8 +249,6 @@ def system_descriptors(directory: Path, seconds: float, _seed: int) -> str:
         daemon.start()
         known.again()
         daemon.stop()
-    finally:
-        daemon.end()
     return f"{rounds} rounds, {known.acknowledged} acknowledged writes checked"
 
 
@@ -275,9 +266,8 @@ def clock(directory: Path, seconds: float, seed: int) -> str:
     dice = random.Random(seed)
     outside = Outside(directory)
     daemon = Daemon(directory, "idle-close = 0\n", preload=outside.preload, environment=outside.environment)
-    daemon.start()
     jumps = 0
-    try:
+    with daemon:
         known = Known(daemon, "known")
         until = time.monotonic() + seconds
         while jumps < 12 or time.monotonic() < until:
@@ -310,26 +300,35 @@ def clock(directory: Path, seconds: float, seed: int) -> str:
                 known.again()
         wire = known.wire
         wire.call("close", known.handle)
-        until = time.monotonic() + SOON_S
-        while list(daemon.data.glob("*-wal")):
-            expect(time.monotonic() < until, "a session is not closed after its last handle")
-            time.sleep(0.02)
+        daemon.wait_for(
+            "end of a session after its last handle", lambda: not list(daemon.data.glob("*-wal")), SOON_S
+        )
         daemon.stop()
-    finally:
-        daemon.end()
     return f"{jumps} jumps, {known.acknowledged} acknowledged writes checked"
 
 
 # ---- stops ----
 
+FROZEN_S = 60.0
+"""A longer run stops nothing for longer."""
+
+
+@contextmanager
+def libraries(daemon: Daemon, seconds: float) -> Iterator[list[Child]]:
+    """A client with each library. Their timeouts are longer than these seconds."""
+    children = start_clients(daemon.socket, daemon.directory, timeout_s=2 * seconds + 30)
+    try:
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+
 
 def frozen_daemon(directory: Path, seconds: float, seed: int) -> str:
-    """SIGSTOP of the daemon under both libraries, whose timeouts are longer than that."""
+    """SIGSTOP of the daemon under both libraries."""
     dice = random.Random(seed)
-    daemon = Daemon(directory)
-    daemon.start()
-    children = start_clients(daemon.socket, directory, timeout_s=2 * seconds + 30)
-    try:
+    seconds = min(seconds, FROZEN_S)
+    with Daemon(directory) as daemon, libraries(daemon, seconds) as children:
         time.sleep(1.0)
         for part in (0.1, 0.9):
             daemon.signal(signal.SIGSTOP)
@@ -339,20 +338,14 @@ def frozen_daemon(directory: Path, seconds: float, seed: int) -> str:
         faults, calls = end_clients(children)
         expect(not faults, "\n".join(faults))
         daemon.stop()
-    finally:
-        for child in children:
-            child.kill()
-        daemon.end()
     return f"stopped for {seconds:.0f} s, {calls} calls checked"
 
 
 def frozen_clients(directory: Path, seconds: float, _seed: int) -> str:
     """Clients that read nothing for a while, with answers and notifications under way."""
-    daemon = Daemon(directory)
-    daemon.start()
-    children = start_clients(daemon.socket, directory, timeout_s=2 * seconds + 30)
-    known = Known(daemon, "known")
-    try:
+    seconds = min(seconds, FROZEN_S)
+    with Daemon(directory) as daemon, libraries(daemon, seconds) as children:
+        known = Known(daemon, "known")
         time.sleep(1.0)
         deaf = Wire(daemon.socket, "deaf")
         deaf_handle = deaf.open("together", wait=10000)
@@ -363,7 +356,7 @@ def frozen_clients(directory: Path, seconds: float, _seed: int) -> str:
         writer = Wire(daemon.socket, "writer")
         handle = writer.open("together", wait=10000)
         # Answers for the deaf one until the daemon reads no more from it.
-        deaf._socket.settimeout(0.2)
+        deaf.limit_sends(0.2)
         try:
             while requests < 200000:
                 deaf.send("scan_peers", deaf_handle, None, 200)
@@ -391,10 +384,6 @@ def frozen_clients(directory: Path, seconds: float, _seed: int) -> str:
         deaf.close()
         known.check_all()
         daemon.stop()
-    finally:
-        for child in children:
-            child.kill()
-        daemon.end()
     return f"stopped for {seconds:.0f} s, {calls} calls and {value} writes meanwhile, {more_kb} kB more"
 
 
@@ -402,12 +391,11 @@ def drain(deaf: Wire) -> bool:
     """Reads what has waited. Whether there was a `changed`."""
     until = time.monotonic() + SOON_S
     while time.monotonic() < until and not deaf.notified:
-        deaf._read(0.2)
-        deaf._answers.clear()
+        deaf.drop_answers(0.2)
     return any(message[1] == "changed" for message in deaf.notified)
 
 
-PARTS: dict[str, Callable[[Path, float, int], str]] = {
+PARTS: dict[str, parts.Part] = {
     "descriptors": descriptors,
     "system-descriptors": system_descriptors,
     "clock": clock,
@@ -417,31 +405,8 @@ PARTS: dict[str, Callable[[Path, float, int], str]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of all parts together")
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("parts", nargs="*")
-    options = parser.parse_args()
-    chosen = options.parts or list(PARTS)
-    good = True
-    lines = []
-    for name in chosen:
-        with tempfile.TemporaryDirectory(prefix="faults.") as scratch:
-            directory = Path(scratch) / "daemon"
-            # 60 s of standing still are enough.
-            seconds = options.seconds / len(chosen)
-            if name.startswith("frozen"):
-                seconds = min(seconds, 60.0)
-            try:
-                lines.append(f"{name}: {PARTS[name](directory, seconds, options.seed)}")
-                print(f"limits: {lines[-1]}")
-            except (Failed, WireError, Disconnected, Silent, AssertionError) as failure:
-                good = False
-                log = directory / "gramd.log"
-                print(f"limits: FAULT: {name}: {type(failure).__name__}: {failure} (seed {options.seed})")
-                print("\n".join((log.read_text() if log.exists() else "").splitlines()[-10:]))
-    print(f"limits: {'; '.join(lines)}" if good else "limits: failed")
-    return 0 if good else 1
+    options = parts.arguments(__doc__, 20.0)
+    return parts.run("limits", PARTS, options.parts, options.seconds, options.seed)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,16 @@ class Wire:
             (self._answers if message[0] == 1 else self.notified).append(message)
         return True
 
+    def limit_sends(self, seconds: float) -> None:
+        """A send that takes longer raises TimeoutError, and may have sent a part."""
+        self._socket.settimeout(seconds)
+
+    def drop_answers(self, seconds: float) -> bool:
+        """Reads, and keeps only notifications. Whether something arrived within that time."""
+        arrived = self._read(seconds)
+        self._answers.clear()
+        return arrived
+
     def receive(self, seconds: float = ANSWER_S) -> Optional[list[Any]]:
         """The next answer: [1, msgid, error, result]. None: there was none in that time."""
         until = time.monotonic() + seconds
