@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from daemon import Daemon, Failed
-from shim import Shim
+from shim import Rule, Shim
 from wire import Silent, Wire, WireError
 
 WRITERS = 12
@@ -33,21 +32,10 @@ def expect(found: Any, expected: Any, what: str) -> None:
 
 @contextmanager
 def disk(directory: Path, fsync: str, config: str = "") -> Iterator[tuple[Daemon, Shim]]:
-    data = directory / "data"
-    shim = Shim(directory, data)
-    daemon = Daemon(
-        directory,
-        f"fsync = {fsync}\ncache = 0\n{config}",
-        data=data,
-        preload=shim.preload,
-        environment=shim.environment,
-    )
-    daemon.start()
-    try:
+    config = f"fsync = {fsync}\ncache = 0\n{config}"
+    shim = Shim(directory, directory / "data")
+    with closing(shim), Daemon(directory, config, preload=shim.preload, environment=shim.environment) as daemon:
         yield daemon, shim
-    finally:
-        daemon.end()
-        shim.close()
 
 
 def shown(daemon: Daemon) -> str:
@@ -59,6 +47,16 @@ def peer(wire: Wire, handle: int, number: int) -> Any:
     return wire.call("get_peer_by_id", handle, number)[1]
 
 
+def expect_no_answer(daemon: Daemon, broken: Rule, wire: Wire) -> None:
+    """Two syncs fail, the first and one that was to mend it. Meanwhile the write is not answered."""
+
+    def two_have_failed() -> bool:
+        expect(wire.receive(0.02), None, "an answer although no sync has succeeded")
+        return broken.met >= 2
+
+    daemon.wait_for("second sync that fails", two_have_failed)
+
+
 def a_short_outage_is_only_a_wait(directory: Path) -> str:
     """The writes wait, reads are answered. When a sync succeeds, all is as if nothing had happened."""
     with disk(directory, "always") as (daemon, shim), Wire(daemon.socket) as first, Wire(daemon.socket) as second:
@@ -66,8 +64,7 @@ def a_short_outage_is_only_a_wait(directory: Path) -> str:
         first.call("update_peers", handle, [[1, 10, "user", None, None]])
         broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
         first.send("update_peers", handle, [[1, 11, "user", None, None]])
-        while broken.met < 2:  # the first, and one that was to mend it
-            expect(first.receive(0.02), None, "an answer although no sync has succeeded")
+        expect_no_answer(daemon, broken, first)
         expect(peer(second, other, 1), 11, "a read of what is committed")
         second.send("set", other, {"user_id": 2})
         expect(second.receive(0.5), None, "the answer to a write during an outage")
@@ -97,8 +94,7 @@ def a_repetition_in_an_outage_is_not_executed(directory: Path) -> str:
         first.call("set", handle, {"user_id": 1})
         broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
         number = first.send("set", handle, {"user_id": 2})
-        while broken.met < 2:
-            expect(first.receive(0.02), None, "an answer although no sync has succeeded")
+        expect_no_answer(daemon, broken, first)
         first.close()
         other.send("set", theirs, {"user_id": 3})
         with Wire(daemon.socket) as again:
@@ -121,8 +117,7 @@ def a_long_outage_suspends(directory: Path) -> str:
         expect("unsynced_since" in wire.call("info", handle), False, "an outage in `info`")
         broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
         wire.call("update_peers", handle, [[1, 10, "user", None, None]])  # everysec: answered before its sync
-        while broken.met == 0:
-            wire.call("ping", 0)
+        daemon.wait_for("sync that fails", lambda: broken.met > 0)
         expect(
             wire.code("update_peers", handle, [[1, 11, "user", None, None]], seconds=SUSPENDED_S),
             "unavailable",
@@ -144,8 +139,7 @@ def a_long_outage_suspends(directory: Path) -> str:
         wire.call("close", handle)  # so does closing
         handle = wire.open("anna")
         broken.clear()
-        while wire.code("set", handle, {"user_id": 3}) != "":
-            pass
+        daemon.wait_for("write that succeeds", lambda: wire.code("set", handle, {"user_id": 3}) == "")
         expect("unsynced_since" in wire.call("info", handle), False, "an outage in `info` after it")
         daemon.kill()
         daemon.start()
@@ -166,8 +160,7 @@ def a_stop_in_an_outage_says_what_may_be_lost(directory: Path) -> str:
         broken = shim.rule(("sync",), ("log", "db"), "fail", errno.EIO)
         for number in range(3):
             wire.call("update_peers", handle, [[number, 7, "user", None, None]])
-        while broken.met == 0:
-            wire.call("ping", 0)
+        daemon.wait_for("sync that fails", lambda: broken.met > 0)
         wire.send("update_peers", handle, [[9, 9, "user", None, None]])
         daemon.stop()
         expect("3 answered writes may be lost in a power cut" in daemon.log(), True, "what the log says of a stop")
@@ -186,12 +179,14 @@ def a_session_is_closed_when_it_is_on_the_disk(directory: Path) -> str:
         with Wire(daemon.socket) as wire:
             handle = wire.open("anna")
             wire.call("update_peers", handle, [[1, 7, "user", None, None]])
-        while broken.met < 3:
-            if not (daemon.data / "anna.session-wal").exists():
-                raise Failed("the session is closed, and not on the disk")
+
+        def three_have_failed() -> bool:
+            expect((daemon.data / "anna.session-wal").exists(), True, "the log of a session that is not on the disk")
+            return broken.met >= 3
+
+        daemon.wait_for("third sync that fails", three_have_failed)
         broken.clear()
-        while "session anna (file) closed" not in daemon.log():
-            daemon.expect_alive()
+        daemon.wait_for("end of the session", lambda: "session anna (file) closed" in daemon.log())
         expect((daemon.data / "anna.session-wal").exists(), False, "a log beside the closed file")
         expect(daemon.log().count("is on the disk again"), 1, "lines of the log that say so")
     return "a session closed in an outage"
@@ -287,8 +282,7 @@ def everybody_is_answered_in_an_outage(directory: Path) -> str:
         with Wire(daemon.socket) as gone:
             for _ in range(2):  # one is committed, and waits for its sync; the other waits in its lane
                 gone.send("update_peers", gone.open("anna"), [[1, 11, "user", None, None]])
-            while broken.met < 2:
-                expect(gone.receive(0.02), None, "an answer although no sync has succeeded")
+            expect_no_answer(daemon, broken, gone)
         for number in range(PIPELINED):
             many.send("update_peers", handle, [[1000 + number, number, "user", None, None]])
         with Wire(daemon.socket) as beside, Wire(daemon.socket) as other:
@@ -306,11 +300,10 @@ def everybody_is_answered_in_an_outage(directory: Path) -> str:
             expect(peer(other, exclusive, 1), 11, "a write whose client has gone")
             expect(other.code("set", exclusive, {"user_id": 2}), "unavailable", "a write of a suspended session")
             other.call("close", exclusive)
-            while broken.met < 50:  # without handles it is not closed, because it is not on the disk
-                beside.call("ping", 0)
+            # Without handles it is not closed, because it is not on the disk.
+            daemon.wait_for("many syncs that fail", lambda: broken.met >= 50)
             broken.clear()
-            while "session anna (file) closed" not in daemon.log():
-                beside.call("ping", 0)
+            daemon.wait_for("end of the session", lambda: "session anna (file) closed" in daemon.log())
         daemon.kill()
         daemon.start()
         with Wire(daemon.socket) as again:
@@ -326,8 +319,7 @@ def a_session_is_deleted_in_an_outage(directory: Path) -> str:
         writer.call("update_peers", handle, [[1, 10, "user", None, None]])
         broken = shim.rule(("sync",), ("log",), "fail", errno.EIO)
         writer.send("update_peers", handle, [[1, 11, "user", None, None]])
-        while broken.met < 2:
-            expect(writer.receive(0.02), None, "an answer although no sync has succeeded")
+        expect_no_answer(daemon, broken, writer)
         writer.send("update_peers", handle, [[1, 12, "user", None, None]])
         expect(writer.receive(0.5), None, "the answer to a write during an outage")
         expect(deleter.call("delete", other, seconds=5.0), None, "a deletion in an outage")
@@ -373,8 +365,7 @@ def a_stop_waits_for_a_sync_that_hangs(directory: Path) -> str:
         slow = shim.rule(("sync",), ("log",), "delay", SLOW_SYNC_MS, times=1)
         wire.send("update_peers", handle, [[1, 11, "user", None, None]])
         wire.send("update_peers", handle, [[2, 12, "user", None, None]])
-        while slow.met == 0:
-            pass
+        daemon.wait_for("slow sync", lambda: slow.met > 0)
         daemon.stop()
         expect(daemon.log().count("session anna (file) closed"), 1, "lines of the log about the stop")
         daemon.start()
@@ -395,9 +386,14 @@ def reads_do_not_wait_for_syncs_of_others(directory: Path) -> str:
         slow = shim.rule(("sync",), ("log",), "delay", SLOW_SYNC_MS, times=WRITERS)
         for wire, writer in zip(writers, handles):
             wire.send("update_peers", writer, [[2, 2, "user", None, None]])
-        while slow.met < WRITERS:  # all at the same time: none waits for another's
+
+        def all_have_begun() -> bool:
+            """At the same time: none waits for another's."""
             if any(wire.receive(0.0) for wire in writers):
                 raise Failed(f"a sync has ended when {slow.met} of {WRITERS} had begun")
+            return slow.met == WRITERS
+
+        daemon.wait_for("sync of each writer", all_have_begun)
         for _ in range(100):
             expect(peer(reader, handle, 1), 10, "a read")
         if any(wire.receive(0.0) for wire in writers):
@@ -433,19 +429,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="of scenarios; without any, all")
     names = parser.parse_args().names
-    directory = Path(tempfile.mkdtemp(prefix="outages."))
     failed = 0
     for scenario in SCENARIOS:
         if names and scenario.__name__ not in names:
             continue
-        try:
-            print(f"outages: {scenario(directory / scenario.__name__)}: as promised")
-        except Exception as error:
-            failed += 1
-            print(f"outages: {scenario.__name__}: {error!r}")
-            log = directory / scenario.__name__ / "gramd.log"
-            print(log.read_text()[-2000:] if log.exists() else "")
-    shutil.rmtree(directory)
+        with tempfile.TemporaryDirectory(prefix="outages.") as scratch:
+            directory = Path(scratch) / "daemon"
+            try:
+                print(f"outages: {scenario(directory)}: as promised")
+            except Exception as error:
+                failed += 1
+                print(f"outages: {scenario.__name__}: {error!r}")
+                log = directory / "gramd.log"
+                print(log.read_text()[-2000:] if log.exists() else "")
     return 1 if failed else 0
 
 
