@@ -276,6 +276,16 @@ char *daemon_log(const struct daemon *daemon)
         return test_read_file(daemon->log, NULL);
 }
 
+int daemon_log_lines(const struct daemon *daemon, const char *what)
+{
+        TEST_FREED char *log = daemon_log(daemon);
+        int n = 0;
+
+        for (const char *at = log; (at = strstr(at, what)); at++)
+                n++;
+        return n;
+}
+
 char *daemon_path(const struct daemon *daemon, const char *session)
 {
         return test_format("%s/%s.session", daemon->data, session);

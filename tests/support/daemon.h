@@ -69,6 +69,7 @@ long daemon_rss_kb(const struct daemon *daemon);
 long daemon_peak_rss_kb(const struct daemon *daemon);
 int daemon_open_files(const struct daemon *daemon);
 char *daemon_log(const struct daemon *daemon);                       /* malloc'ed */
+int daemon_log_lines(const struct daemon *daemon, const char *what); /* how often the log says it */
 char *daemon_path(const struct daemon *daemon, const char *session); /* of its file; malloc'ed */
 char *daemon_beside(const struct daemon *daemon, const char *name);  /* DIR/NAME; malloc'ed */
 

@@ -179,13 +179,3 @@ void small_await_closed(const struct small *small, const struct daemon *d)
                 usleep(1000);
         ck_assert_int_eq(daemon_log_lines(d, "not closed in order"), 0);
 }
-
-int daemon_log_lines(const struct daemon *d, const char *what)
-{
-        TEST_FREED char *log = daemon_log(d);
-        int n = 0;
-
-        for (const char *at = log; (at = strstr(at, what)); at++)
-                n++;
-        return n;
-}

@@ -46,6 +46,4 @@ void small_find_sessions(const struct daemon *d);
 /* Until no session has a log; each was closed in order. */
 void small_await_closed(const struct small *small, const struct daemon *d);
 
-int daemon_log_lines(const struct daemon *d, const char *what);
-
 #endif

@@ -9,40 +9,11 @@
 #include <unistd.h>
 
 #include "../support/program.h"
-#include "../support/session_file.h"
-#include "../support/wire.h"
+#include "../support/repeater.h"
 
-#define ID "h'000102030405060708090a0b0c0d0e0f'"
 #define OTHER_ID "h'101112131415161718191a1b1c1d1e1f'"
 
-enum { MSGID = 100000, STRANGER = 4711, STRANGERS = 4712 };
-
-/* `METHOD(session PARAMETERS)` with this msgid, and its answer. */
-#define write_as(...) write_at(__FILE__, __LINE__, __VA_ARGS__)
-
-static void write_at(const char *file, int line, struct wire *wire, uint32_t id, const char *expected,
-                     const char *method, int session, const char *parameters)
-{
-        TEST_FREED char *call = test_format("%s(%d%s)", method, session, parameters);
-        size_t len;
-        uint8_t *bytes = wire_pack(id, &len, "%s", call);
-
-        wire_raw(wire, bytes, len);
-        free(bytes);
-        if (expected)
-                wire_expect_text(file, line, wire_answer(wire, id), expected);
-}
-
-static struct wire *greet(struct wire *c, const char *id)
-{
-        expect(c, "...features: ['leave', 'lease', 'id']...", "hello({client: 'repeater', id: %s})", id);
-        return c;
-}
-
-static struct wire *connect_as(const struct daemon *d, const char *id)
-{
-        return greet(wire_connect(d), id);
-}
+enum { STRANGER = 4711, STRANGERS = 4712 };
 
 /* Another connection of the same client, which has lost the answers on this one. */
 static void reconnect(struct daemon *d, struct wire **c, int *s)
@@ -131,8 +102,7 @@ static void close_and_reconnect(struct daemon *d, struct wire **a, int *s)
 {
         wire_end(a);
         *a = wire_connect(d);
-        while (wire_number(wire_call(*a, "stats()"), "sessions") > 0)
-                usleep(1000);
+        await_closed(*a);
         reconnect(d, a, s);
 }
 
@@ -278,13 +248,12 @@ START_TEST(a_write_under_way_is_executed_once)
                 int s = wire_open(a, "'anna', {}"), u = wire_open(again, "'anna', {}");
 
                 for (uint32_t i = 0; i < PIPELINED; i++)
-                        write_as(a, MSGID + round * PIPELINED + i, NULL, "update_states", s,
-                                 ", [[7, 1, 1, 1, 1]]");
+                        send_as(a, MSGID + round * PIPELINED + i, "update_states", s, ", [[7, 1, 1, 1, 1]]");
                 if (round % 2)
                         wire_end(&a);
                 for (uint32_t i = 0; i < PIPELINED; i++)
-                        write_as(again, MSGID + round * PIPELINED + i, NULL, "update_states", u,
-                                 ", [[7, 1, 1, 1, 1]]");
+                        send_as(again, MSGID + round * PIPELINED + i, "update_states", u,
+                                ", [[7, 1, 1, 1, 1]]");
                 for (uint32_t i = 0; i < PIPELINED; i++)
                         expect_text(wire_answer(again, MSGID + round * PIPELINED + i), "nil");
                 wire_end(&a);
@@ -416,13 +385,13 @@ START_TEST(an_id_of_a_thousand_connections)
         for (int i = 0; i < CONNECTIONS; i++) {
                 TEST_FREED char *row = test_format(", [[%d, 1, 1, 1, 1]]", i);
 
-                write_as(c[i], MSGID + (uint32_t)i, NULL, "update_states", s[i], row);
+                send_as(c[i], MSGID + (uint32_t)i, "update_states", s[i], row);
         }
         for (int i = 0; i < CONNECTIONS; i++)
                 expect_text(wire_answer(c[i], MSGID + (uint32_t)i), "nil");
         for (int i = 0; i < CONNECTIONS; i++) { /* all send the same */
                 expect(c[i], "nil", "watch(%d, true)", s[i]);
-                write_as(c[i], MSGID + CONNECTIONS, NULL, "update_states", s[i], ", [[5, 1, 1, 1, 1]]");
+                send_as(c[i], MSGID + CONNECTIONS, "update_states", s[i], ", [[5, 1, 1, 1, 1]]");
         }
         for (int i = 0; i < CONNECTIONS; i++)
                 expect_text(wire_answer(c[i], MSGID + CONNECTIONS), "nil");
@@ -494,115 +463,12 @@ START_TEST(the_last_1024_closed_sessions_are_remembered)
                 write_as(a, MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 1}");
                 expect(a, "nil", "close(%d)", s);
         }
-        while (wire_number(wire_call(a, "stats()"), "sessions") > 0)
-                usleep(1000);
+        await_closed(a);
         for (int i = CLOSED - 1; i >= 0; i -= CLOSED - 1) {
                 int s = wire_open(a, "'session %d', {}", i);
 
                 write_as(a, MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 1}");
                 expect(a, i > 0 ? "[nil]" : "[1]", "get(%d, ['user_id'])", s);
-        }
-}
-END_TEST
-
-/* ---- the file ---- */
-
-/* gramd's own tables in it. */
-static void expect_tables(const char *path, const char *expected)
-{
-        TEST_FREED char *tables =
-                sql_text(path, "SELECT group_concat(name) FROM sqlite_schema WHERE name GLOB 'gramd_*'");
-
-        ck_assert_str_eq(tables, expected);
-}
-
-START_TEST(an_orderly_end_leaves_nothing_in_the_file)
-{
-        DAEMON d = daemon_start();
-        TEST_FREED char *path = daemon_path(d, "anna");
-        struct wire *a = connect_as(d, ID);
-        int s = wire_open(a, "'anna', {}");
-
-        write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
-        wire_end(&a);
-        daemon_stop(d);
-        expect_tables(path, "nil");
-        daemon_resume(d);
-}
-END_TEST
-
-/* Starts after a death keep what is needed for repetitions, but not for ever. */
-START_TEST(after_a_death_the_file_remembers_for_ten_minutes)
-{
-        DAEMON d = daemon_start(.config = "idle-close = 0\n");
-        TEST_FREED char *path = daemon_path(d, "anna");
-        struct wire *a = connect_as(d, ID), *b;
-        int s = wire_open(a, "'anna', {}");
-
-        write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
-        daemon_kill(d);
-        wire_end(&a);
-        daemon_resume(d);
-        b = wire_connect(d);
-        expect(b, "nil", "set(%d, {user_id: 2})", wire_open(b, "'anna', {}"));
-        wire_end(&b);
-        daemon_stop(d); /* closes the file in order */
-        expect_tables(path, "'gramd_remembered'");
-        daemon_resume(d);
-        a = connect_as(d, ID);
-        s = wire_open(a, "'anna', {}");
-        write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
-        expect(a, "[2]", "get(%d, ['user_id'])", s);
-        wire_end(&a);
-        daemon_stop(d);
-        sql(path, "UPDATE gramd_remembered SET at = at - 601");
-        daemon_resume(d);
-        a = connect_as(d, ID);
-        wire_open(a, "'anna', {}");
-        wire_end(&a);
-        daemon_stop(d);
-        expect_tables(path, "nil");
-        daemon_resume(d);
-}
-END_TEST
-
-/* Another program has written into gramd's table. */
-START_TEST(nonsense_in_the_file_is_ignored)
-{
-        static const char *const nonsense[] = {
-                "number = 9223372036854775807",
-                "number = -1",
-                "number = 'x'",
-                "at = 'x'",
-                "writes = 'text'",
-                "writes = zeroblob(0)",
-                "writes = zeroblob(21)",
-                "writes = zeroblob(22)",
-                "writes = zeroblob(100000)",
-                "writes = randomblob(100000)",
-                "writes = CAST(replace(hex(zeroblob(500)), '00', char(127)) AS BLOB)",
-        };
-        DAEMON d = daemon_start();
-        TEST_FREED char *path = daemon_path(d, "anna");
-        struct wire *a;
-        int s;
-
-        for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
-                a = connect_as(d, ID);
-                s = wire_open(a, "'anna', {}");
-                write_as(a, MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 1}");
-                wire_end(&a);
-                daemon_kill(d);
-                sql(path, "UPDATE gramd_remembered SET %s", nonsense[i]);
-                daemon_resume(d);
-                a = connect_as(d, ID);
-                s = wire_open(a, "'anna', {}");
-                write_as(a, 2 * MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 2}");
-                expect(a, "[2]", "get(%d, ['user_id'])", s);
-                wire_end(&a);
-                daemon_stop(d);
-                sql(path, "DROP TABLE IF EXISTS gramd_remembered");
-                daemon_resume(d);
         }
 }
 END_TEST
@@ -627,9 +493,6 @@ int main(void)
                 the_last_256_writes_are_remembered,
                 the_last_64_ids_are_remembered,
                 the_last_1024_closed_sessions_are_remembered,
-                an_orderly_end_leaves_nothing_in_the_file,
-                after_a_death_the_file_remembers_for_ten_minutes,
-                nonsense_in_the_file_is_ignored,
                 NULL,
         };
 

@@ -8,36 +8,10 @@
 #include <unistd.h>
 
 #include "../support/program.h"
+#include "../support/repeater.h"
 #include "../support/session_file.h"
-#include "../support/wire.h"
 
-#define ID "h'000102030405060708090a0b0c0d0e0f'"
-
-enum { MSGID = 100000, AT_ONCE = 256, IDS = 64 };
-
-static struct wire *connect_as(const struct daemon *d, const char *id)
-{
-        struct wire *c = wire_connect(d);
-
-        expect(c, "...", "hello({id: %s})", id);
-        return c;
-}
-
-static void send_as(struct wire *c, uint32_t id, const char *method, int s, const char *parameters)
-{
-        TEST_FREED char *call = test_format("%s(%d%s)", method, s, parameters);
-        size_t len;
-        uint8_t *bytes = wire_pack(id, &len, "%s", call);
-
-        wire_raw(c, bytes, len);
-        free(bytes);
-}
-
-static void write_as(struct wire *c, uint32_t id, const char *method, int s, const char *parameters)
-{
-        send_as(c, id, method, s, parameters);
-        expect_text(wire_answer(c, id), "nil");
-}
+enum { AT_ONCE = 256, IDS = 64 };
 
 static void kill_and_resume(struct daemon *d, struct wire **c)
 {
@@ -46,23 +20,112 @@ static void kill_and_resume(struct daemon *d, struct wire **c)
         daemon_resume(d);
 }
 
-static void await_closed(struct daemon *d)
+static void await_all_closed(const struct daemon *d)
 {
         CLIENT c = wire_connect(d);
 
-        while (wire_number(wire_call(c, "stats()"), "sessions") > 0)
-                usleep(1000);
+        await_closed(c);
 }
 
-static int lines(const struct daemon *d, const char *what)
+/* gramd's own tables in it. */
+static void expect_tables(const char *path, const char *expected)
 {
-        TEST_FREED char *log = daemon_log(d);
-        int n = 0;
+        TEST_FREED char *tables =
+                sql_text(path, "SELECT group_concat(name) FROM sqlite_schema WHERE name GLOB 'gramd_*'");
 
-        for (const char *at = log; (at = strstr(at, what)); at++)
-                n++;
-        return n;
+        ck_assert_str_eq(tables, expected);
 }
+
+START_TEST(an_orderly_end_leaves_nothing_in_the_file)
+{
+        DAEMON d = daemon_start();
+        TEST_FREED char *path = daemon_path(d, "anna");
+        struct wire *a = connect_as(d, ID);
+        int s = wire_open(a, "'anna', {}");
+
+        write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
+        wire_end(&a);
+        daemon_stop(d);
+        expect_tables(path, "nil");
+        daemon_resume(d);
+}
+END_TEST
+
+/* Starts after a death keep what is needed for repetitions, but not for ever. */
+START_TEST(after_a_death_the_file_remembers_for_ten_minutes)
+{
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+        TEST_FREED char *path = daemon_path(d, "anna");
+        struct wire *a = connect_as(d, ID), *b;
+        int s = wire_open(a, "'anna', {}");
+
+        write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
+        daemon_kill(d);
+        wire_end(&a);
+        daemon_resume(d);
+        b = wire_connect(d);
+        expect(b, "nil", "set(%d, {user_id: 2})", wire_open(b, "'anna', {}"));
+        wire_end(&b);
+        daemon_stop(d); /* closes the file in order */
+        expect_tables(path, "'gramd_remembered'");
+        daemon_resume(d);
+        a = connect_as(d, ID);
+        s = wire_open(a, "'anna', {}");
+        write_as(a, MSGID, "nil", "set", s, ", {user_id: 1}");
+        expect(a, "[2]", "get(%d, ['user_id'])", s);
+        wire_end(&a);
+        daemon_stop(d);
+        sql(path, "UPDATE gramd_remembered SET at = at - 601");
+        daemon_resume(d);
+        a = connect_as(d, ID);
+        wire_open(a, "'anna', {}");
+        wire_end(&a);
+        daemon_stop(d);
+        expect_tables(path, "nil");
+        daemon_resume(d);
+}
+END_TEST
+
+/* Another program has written into gramd's table. */
+START_TEST(nonsense_in_the_file_is_ignored)
+{
+        static const char *const nonsense[] = {
+                "number = 9223372036854775807",
+                "number = -1",
+                "number = 'x'",
+                "at = 'x'",
+                "writes = 'text'",
+                "writes = zeroblob(0)",
+                "writes = zeroblob(21)",
+                "writes = zeroblob(22)",
+                "writes = zeroblob(100000)",
+                "writes = randomblob(100000)",
+                "writes = CAST(replace(hex(zeroblob(500)), '00', char(127)) AS BLOB)",
+        };
+        DAEMON d = daemon_start();
+        TEST_FREED char *path = daemon_path(d, "anna");
+        struct wire *a;
+        int s;
+
+        for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
+                a = connect_as(d, ID);
+                s = wire_open(a, "'anna', {}");
+                write_as(a, MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 1}");
+                wire_end(&a);
+                daemon_kill(d);
+                sql(path, "UPDATE gramd_remembered SET %s", nonsense[i]);
+                daemon_resume(d);
+                a = connect_as(d, ID);
+                s = wire_open(a, "'anna', {}");
+                write_as(a, 2 * MSGID + (uint32_t)i, "nil", "set", s, ", {user_id: 2}");
+                expect(a, "[2]", "get(%d, ['user_id'])", s);
+                wire_end(&a);
+                daemon_stop(d);
+                sql(path, "DROP TABLE IF EXISTS gramd_remembered");
+                daemon_resume(d);
+        }
+}
+END_TEST
 
 /* The session is closed and opened again, within ten minutes after a death. */
 START_TEST(what_the_file_has_does_not_replace_a_newer_memory)
@@ -77,14 +140,14 @@ START_TEST(what_the_file_has_does_not_replace_a_newer_memory)
                 expect_text(wire_answer(a, MSGID + i), "nil");
         kill_and_resume(d, &a);
         a = connect_as(d, ID);
-        write_as(a, MSGID + AT_ONCE, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        write_as(a, MSGID + AT_ONCE, "nil", "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
         wire_end(&a);
-        await_closed(d);
+        await_all_closed(d);
         b = wire_connect(d);
         t = wire_open(b, "'anna', {}");
         expect(b, "nil", "set(%d, {user_id: 2})", t);
         a = connect_as(d, ID);
-        write_as(a, MSGID + AT_ONCE, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        write_as(a, MSGID + AT_ONCE, "nil", "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
         expect(b, "[2]", "get(%d, ['user_id'])", t);
         wire_end(&a);
         wire_end(&b);
@@ -116,14 +179,14 @@ START_TEST(ids_of_the_file_do_not_replace_a_newer_one)
         }
         kill_and_resume(d, &b);
         a = connect_as(d, ID);
-        write_as(a, MSGID, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        write_as(a, MSGID, "nil", "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
         wire_end(&a);
-        await_closed(d);
+        await_all_closed(d);
         b = wire_connect(d);
         t = wire_open(b, "'anna', {}");
         expect(b, "nil", "set(%d, {user_id: 2})", t);
         a = connect_as(d, ID);
-        write_as(a, MSGID, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        write_as(a, MSGID, "nil", "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
         expect(b, "[2]", "get(%d, ['user_id'])", t);
         wire_end(&a);
         wire_end(&b);
@@ -137,11 +200,9 @@ START_TEST(a_msgid_that_is_used_twice_is_refused_at_once_too)
         CLIENT a = connect_as(d, ID);
         int s = wire_open(a, "'anna', {}");
 
-        write_as(a, MSGID, "update_peers", s, ", [[7, 1, 'user', nil, nil]]");
-        send_as(a, MSGID + 1, "set", s, ", {user_id: 1}");
-        expect_text(wire_answer(a, MSGID + 1), "nil");
-        send_as(a, MSGID + 1, "update_peers", s, ", [[7, 1, 'user', nil, nil]]");
-        expect_text(wire_answer(a, MSGID + 1), "!bad_request");
+        write_as(a, MSGID, "nil", "update_peers", s, ", [[7, 1, 'user', nil, nil]]");
+        write_as(a, MSGID + 1, "nil", "set", s, ", {user_id: 1}");
+        write_as(a, MSGID + 1, "!bad_request", "update_peers", s, ", [[7, 1, 'user', nil, nil]]");
 }
 END_TEST
 
@@ -152,7 +213,7 @@ START_TEST(a_file_with_any_times_is_closed_in_order)
         TEST_FREED char *path = daemon_path(d, "anna");
         struct wire *a = connect_as(d, ID);
 
-        write_as(a, MSGID, "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
+        write_as(a, MSGID, "nil", "set", wire_open(a, "'anna', {}"), ", {user_id: 1}");
         kill_and_resume(d, &a);
         daemon_stop(d);
         sql(path, "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 600)"
@@ -160,10 +221,10 @@ START_TEST(a_file_with_any_times_is_closed_in_order)
                   " (-9223372036854775807 - 1) + (strftime('%%s', 'now') + i - 100), x'' FROM n");
         daemon_resume(d);
         a = connect_as(d, ID);
-        write_as(a, MSGID + 1, "set", wire_open(a, "'anna', {}"), ", {user_id: 2}");
+        write_as(a, MSGID + 1, "nil", "set", wire_open(a, "'anna', {}"), ", {user_id: 2}");
         wire_end(&a);
-        await_closed(d);
-        ck_assert_int_eq(lines(d, "not closed in order"), 0);
+        await_all_closed(d);
+        ck_assert_int_eq(daemon_log_lines(d, "not closed in order"), 0);
         daemon_stop(d);
         {
                 TEST_FREED char *mark =
@@ -208,23 +269,23 @@ START_TEST(other_tables_of_that_name)
                 TEST_FREED char *path = daemon_path(d, name);
                 struct wire *a = connect_as(d, ID);
 
-                write_as(a, MSGID, "set", wire_open(a, "'%s', {}", name), ", {user_id: 1}");
+                write_as(a, MSGID, "nil", "set", wire_open(a, "'%s', {}", name), ", {user_id: 1}");
                 wire_end(&a);
-                await_closed(d);
+                await_all_closed(d);
                 sql(path, "%s", tables[i].ddl);
                 a = connect_as(d, ID);
                 if (tables[i].opens) {
                         int s = wire_open(a, "'%s', {}", name);
 
-                        write_as(a, MSGID + 1, "set", s, ", {user_id: 2}");
-                        write_as(a, MSGID + 1, "set", s, ", {user_id: 2}");
+                        write_as(a, MSGID + 1, "nil", "set", s, ", {user_id: 2}");
+                        write_as(a, MSGID + 1, "nil", "set", s, ", {user_id: 2}");
                         expect(a, "[2]", "get(%d, ['user_id'])", s);
                 } else {
                         expect(a, "!corrupt", "open('%s', {})", name);
                 }
                 wire_end(&a);
-                await_closed(d);
-                ck_assert_int_eq(lines(d, "not closed in order"), 0);
+                await_all_closed(d);
+                ck_assert_int_eq(daemon_log_lines(d, "not closed in order"), 0);
         }
 }
 END_TEST
@@ -232,6 +293,9 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
+                an_orderly_end_leaves_nothing_in_the_file,
+                after_a_death_the_file_remembers_for_ten_minutes,
+                nonsense_in_the_file_is_ignored,
                 what_the_file_has_does_not_replace_a_newer_memory,
                 ids_of_the_file_do_not_replace_a_newer_one,
                 a_msgid_that_is_used_twice_is_refused_at_once_too,
