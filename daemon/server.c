@@ -248,6 +248,8 @@ static void on_adopted(struct reload *reload)
 
         cache_pool_set_budget(server->cache_pool, server->config->cache_bytes);
         handles_renew_rights(&server->sessions);
+        openings_renew_rights(&server->sessions);
+        clients_renew_rights(&server->clients);
 }
 
 /* On a backend's thread. */

@@ -41,6 +41,23 @@ void client_set_monitoring(struct client *client, bool on)
         client->monitoring = on;
 }
 
+void clients_renew_rights(struct clients *clients)
+{
+        const struct access *access = &clients->wire->config->access;
+
+        for (struct link *at = clients->list.next; at != &clients->list; at = at->next) {
+                struct client *client = LINK_OF(at, struct client, link);
+                char who[CLIENT_TEXT_BYTES];
+
+                if (!client->monitoring ||
+                    access_rights(access, &client->credentials, SLICE_NONE, NULL) & RIGHT_ADMIN)
+                        continue;
+                log_write(clients->log, LOG_INFO, "%s is no monitor any more: it has no right `admin`",
+                          client_describe(client, who));
+                client_set_monitoring(client, false);
+        }
+}
+
 /* ---- the end ---- */
 
 void client_leave(struct client *client)

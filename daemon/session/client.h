@@ -81,6 +81,8 @@ int clients_listen(struct clients *clients, int fd);
 void clients_stop_listening(struct clients *clients);
 
 void client_set_monitoring(struct client *client, bool on);
+/* The access rules have changed: who has no right `admin` any more is no monitor any more. */
+void clients_renew_rights(struct clients *clients);
 
 /*
  * Takes the client off the list. Its connection has gone, its handles are closed, and no opening refers to

@@ -68,7 +68,7 @@ struct handle *handle_find(const struct client *client, int64_t number)
 
 /* ---- handles ---- */
 
-static unsigned rights_of(const struct session *session, const struct client *client)
+unsigned handle_rights(const struct session *session, const struct client *client)
 {
         return access_rights(&session->sessions->config->access, &client->credentials, session->name,
                              session->storage->backend->name);
@@ -84,7 +84,7 @@ struct handle *handle_new(struct session *session, struct client *client)
         handle->session = session;
         handle->client = client;
         handle->since = unix_now();
-        handle->rights = rights_of(session, client);
+        handle->rights = handle_rights(session, client);
         handle->lane = lane_of(session, client);
         if (!handle->lane) {
                 free(handle);
@@ -186,15 +186,32 @@ void handles_end_of_client(struct client *client, const char *code, const char *
                         handle_end(client->handles.slots[i].handle, code, text);
 }
 
+static void renew_rights(struct handle *handle)
+{
+        unsigned least = handle->exclusive ? RIGHT_READ | RIGHT_WRITE : RIGHT_READ;
+        char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
+
+        handle->rights = handle_rights(handle->session, handle->client);
+        if ((handle->rights & least) == least)
+                return;
+        log_write(handle->session->sessions->log, LOG_INFO,
+                  "%s: the handle of %s is ended: it has no right `%s` any more",
+                  session_describe(handle->session, what), client_describe(handle->client, who),
+                  handle->rights & RIGHT_READ ? "write" : "read");
+        handle_end(handle, wire_error_names[WIRE_DENIED], "the access rules do not allow it any more");
+}
+
 void handles_renew_rights(struct sessions *sessions)
 {
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
                 struct session *session = LINK_OF(at, struct session, link);
+                struct link *of = session->handles.next;
 
-                for (struct link *of = session->handles.next; of != &session->handles; of = of->next) {
+                while (of != &session->handles) {
                         struct handle *handle = LINK_OF(of, struct handle, link);
 
-                        handle->rights = rights_of(session, handle->client);
+                        of = of->next;
+                        renew_rights(handle);
                 }
         }
 }

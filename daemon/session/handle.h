@@ -45,7 +45,12 @@ void handles_abandon(struct client *client, bool all);
 void handles_end_of_session(struct session *session, const char *code, const char *text);
 void handles_end_of_client(struct client *client, const char *code, const char *text);
 
-/* Finds the rights of all handles anew, because the access rules have changed. */
+/* What the client may do with the session now. */
+unsigned handle_rights(const struct session *session, const struct client *client);
+/*
+ * The access rules have changed: finds the rights of all handles anew. Ends those that have no `read`, and
+ * exclusive ones that have no `write`.
+ */
 void handles_renew_rights(struct sessions *sessions);
 
 #endif

@@ -16,9 +16,13 @@
 #include "held.h"
 #include "load.h"
 
+enum { READERS_MAX_MS = 5000 }; /* so long a handle without `write` holds off an exclusive one with it */
+
 static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
 static const char no_memory_text[] = "no memory to open the session";
+static const char no_rights_text[] = "the access rules do not allow this `open` any more";
+static const char outranked_text[] = "a client with the right `write` opens the session exclusively";
 static const char draining_text[] = "this host is draining: its sessions go to other hosts. Open the session "
                                     "there, or end the drain with "
                                     "`gramctl drain --off`";
@@ -32,9 +36,10 @@ struct opening {
         struct opening_options options;
         char dialect[PEER_TYPE_MAX_BYTES];
         uint64_t deadline_ms; /* of the loop's clock */
+        uint64_t press_ms;    /* the same: from then on it ends handles of readers, see presses() */
         int64_t begun_ms;     /* of CLOCK_BOOTTIME, like the lease of its client */
         struct timer timer;
-        bool may_create;
+        unsigned rights;
 };
 
 static struct opening *opening_of(const struct link *link)
@@ -73,6 +78,15 @@ struct handle *session_holder(const struct session *session)
         return first->exclusive ? first : NULL;
 }
 
+/* The first handle with the right `write`, or NULL. */
+static struct handle *first_writer(const struct session *session)
+{
+        for (const struct link *at = session->handles.next; at != &session->handles; at = at->next)
+                if (LINK_OF(at, struct handle, link)->rights & RIGHT_WRITE)
+                        return LINK_OF(at, struct handle, link);
+        return NULL;
+}
+
 static bool held_against(const struct session *session, bool exclusive)
 {
         return session_holder(session) || (exclusive && session->n_handles > 0);
@@ -96,7 +110,9 @@ static void answer_busy(struct request *request, const struct session *session)
                 answer_error(request, WIRE_BUSY, "the session is being opened or closed by others");
                 return;
         }
-        holder = LINK_OF(session->handles.next, struct handle, link);
+        holder = first_writer(session);
+        if (!holder)
+                holder = LINK_OF(session->handles.next, struct handle, link);
         pack_map(&detail, 1);
         pack_cstr(&detail, "holder");
         pack_holder(&detail, holder);
@@ -135,6 +151,11 @@ static void answer_open(struct request *request, const struct handle *handle, bo
         answer_end(request);
 }
 
+static bool suffice(unsigned rights, bool exclusive)
+{
+        return rights & RIGHT_READ && (!exclusive || rights & RIGHT_WRITE);
+}
+
 /*
  * The session is OPEN, and the open fits. It has waited for `waited_ms`: the lease that is told includes
  * that, because clients count it from when they sent the `open`.
@@ -149,9 +170,8 @@ static void grant(struct session *session, struct client *client, struct request
                 answer_error(request, WIRE_STORAGE, "no memory for another session handle");
                 return;
         }
-        if (!(handle->rights & RIGHT_READ)) {
-                answer_error(request, WIRE_DENIED, "uid %u has no rights on this session",
-                             (unsigned)client->credentials.uid);
+        if (!suffice(handle->rights, options->exclusive)) {
+                answer_error(request, WIRE_DENIED, "%s", no_rights_text);
                 handle_close(handle);
                 return;
         }
@@ -202,11 +222,14 @@ static void on_deadline(struct timer *timer)
 static bool goes_on(struct opening *opening)
 {
         struct sessions *sessions = opening->session->sessions;
+        uint64_t now = timers_now(sessions->timers), left_ms = remaining_ms(opening);
 
-        if (remaining_ms(opening) == 0 || sessions->stopping)
+        if (left_ms == 0 || sessions->stopping)
                 return false;
+        if (opening->press_ms > now && opening->press_ms - now < left_ms)
+                left_ms = opening->press_ms - now;
         if (!opening->timer.slot)
-                timer_start(sessions->timers, &opening->timer, remaining_ms(opening), on_deadline);
+                timer_start(sessions->timers, &opening->timer, left_ms, on_deadline);
         return true;
 }
 
@@ -222,16 +245,52 @@ static void refuse_all(struct session *session, enum wire_error error, const cha
                 refuse(opening_of(session->openings.next), error, text);
 }
 
+/*
+ * It is exclusive, and has waited long enough for handles that have the right `read` alone: from now on none
+ * of them is granted before it.
+ */
+static bool presses(const struct opening *opening)
+{
+        const struct sessions *sessions = opening->session->sessions;
+
+        return opening->options.exclusive && opening->client && !opening->client->connection.ending &&
+               !sessions->stopping && opening->press_ms <= timers_now(sessions->timers);
+}
+
+static bool is_pressed(const struct session *session)
+{
+        for (const struct link *at = session->openings.next; at != &session->openings; at = at->next)
+                if (presses(opening_of(at)))
+                        return true;
+        return false;
+}
+
+/* Handles with the right `read` alone are ended if they are all that the opening still waits for. */
+static void end_readers(struct session *session, const struct opening *opening)
+{
+        if (presses(opening) && session->n_handles > 0 && !first_writer(session))
+                handles_end_of_session(session, wire_error_names[WIRE_BUSY], outranked_text);
+}
+
+/* Whether it has to wait for handles, or for another opening. */
+static bool is_held_off(const struct session *session, const struct opening *opening)
+{
+        return held_against(session, opening->options.exclusive) ||
+               (!(opening->rights & RIGHT_WRITE) && is_pressed(session));
+}
+
 static void look_at(struct session *session, struct opening *opening)
 {
+        if (session_is_ours(session))
+                end_readers(session, opening);
         if (!session_is_ours(session)) { /* the term ran out: another host may have taken it */
                 if (!goes_on(opening))
                         refuse(opening, WIRE_UNAVAILABLE, unconfirmed_text);
-        } else if (fits(session, opening->options.exclusive)) {
+        } else if (!is_held_off(session, opening) && fits(session, opening->options.exclusive)) {
                 grant(session, opening->client, &opening->request, &opening->options,
                       boot_now_ms() - opening->begun_ms);
                 opening_free(opening);
-        } else if (!held_against(session, opening->options.exclusive)) {
+        } else if (!is_held_off(session, opening)) {
                 return; /* no handle excludes it: it is granted when the session is at rest */
         } else if (!goes_on(opening)) {
                 answer_busy(&opening->request, session);
@@ -254,11 +313,16 @@ void openings_grant(struct session *session)
 
 /* ---- loading for them ---- */
 
+static bool may_create(const struct opening *opening)
+{
+        return opening->rights & RIGHT_WRITE;
+}
+
 static void fail_opening(struct opening *opening, int error, const struct fault *fault)
 {
         if (error == BACKEND_E_BUSY && goes_on(opening))
                 return;
-        if (error == BACKEND_E_NOT_FOUND && opening->options.create && !opening->may_create)
+        if (error == BACKEND_E_NOT_FOUND && opening->options.create && !may_create(opening))
                 answer_error(&opening->request, WIRE_DENIED, "creating a session needs the right `write`");
         else
                 answer_fault(&opening->request, error, fault);
@@ -341,8 +405,8 @@ bool openings_load(struct session *session)
         while (!link_empty(&session->openings)) {
                 struct opening *first = opening_of(session->openings.next);
 
-                if (load_start(session, first->options.create && first->may_create, first->options.dialect,
-                               first->options.seal && first->may_create, on_loaded))
+                if (load_start(session, first->options.create && may_create(first), first->options.dialect,
+                               first->options.seal && may_create(first), on_loaded))
                         return true;
                 refuse(first, WIRE_STORAGE, no_memory_text);
         }
@@ -368,6 +432,26 @@ void openings_drained(struct session *session)
 }
 
 /* ---- their clients ---- */
+
+void openings_renew_rights(struct sessions *sessions)
+{
+        for (struct link *of = sessions->list.next; of != &sessions->list; of = of->next) {
+                struct session *session = LINK_OF(of, struct session, link);
+                struct link *at = session->openings.next;
+
+                while (at != &session->openings) {
+                        struct opening *opening = opening_of(at);
+
+                        at = at->next;
+                        if (!opening->client)
+                                continue;
+                        opening->rights = handle_rights(session, opening->client);
+                        if (!suffice(opening->rights, opening->options.exclusive))
+                                refuse(opening, WIRE_DENIED, no_rights_text);
+                }
+                session_wake(session);
+        }
+}
 
 void openings_end_of_client(struct client *client)
 {
@@ -400,24 +484,24 @@ void openings_abandon(struct client *client)
 
 /* False: it is refused, and the request is answered. */
 static bool permitted(struct client *client, struct request *request, const struct sessions *sessions,
-                      const struct storage *storage, struct slice name, bool exclusive, bool *may_create)
+                      const struct storage *storage, struct slice name, bool exclusive, unsigned *rights)
 {
-        unsigned rights =
-                access_rights(&sessions->config->access, &client->credentials, name, storage->backend->name);
         char text[QUOTE_BYTES];
 
-        *may_create = rights & RIGHT_WRITE;
-        if (rights & RIGHT_READ && (!exclusive || rights & RIGHT_WRITE))
+        *rights =
+                access_rights(&sessions->config->access, &client->credentials, name, storage->backend->name);
+        if (suffice(*rights, exclusive))
                 return true;
         answer_error(request, WIRE_DENIED, "uid %u may not open session %s%s",
                      (unsigned)client->credentials.uid, quote(name, text),
-                     rights & RIGHT_READ ? " exclusively: that needs the right `write`" : "");
+                     *rights & RIGHT_READ ? " exclusively: that needs the right `write`" : "");
         return false;
 }
 
 static void wait_for(struct session *session, struct client *client, struct request *request,
-                     const struct opening_options *options, bool may_create)
+                     const struct opening_options *options, unsigned rights)
 {
+        uint64_t press_after_ms = options->wait_ms < READERS_MAX_MS ? options->wait_ms : READERS_MAX_MS;
         struct opening *opening = calloc(1, sizeof(*opening));
 
         if (!opening || !timers_reserve(session->sessions->timers, 1)) {
@@ -428,12 +512,13 @@ static void wait_for(struct session *session, struct client *client, struct requ
         opening->session = session;
         opening->client = client;
         opening->options = *options;
-        opening->may_create = may_create;
+        opening->rights = rights;
         if (options->dialect.data) {
                 memcpy(opening->dialect, options->dialect.data, options->dialect.len);
                 opening->options.dialect.data = opening->dialect;
         }
         opening->deadline_ms = timers_now(session->sessions->timers) + options->wait_ms;
+        opening->press_ms = timers_now(session->sessions->timers) + press_after_ms;
         opening->begun_ms = boot_now_ms();
         request_defer(request, &opening->request, sizeof(*opening));
         link_append(&session->openings, &opening->link);
@@ -446,9 +531,9 @@ void opening_start(struct client *client, struct request *request, struct sessio
                    struct storage *storage, struct slice name, const struct opening_options *options)
 {
         struct session *session = sessions_find(sessions, storage, name);
-        bool may_create;
+        unsigned rights;
 
-        if (!permitted(client, request, sessions, storage, name, options->exclusive, &may_create))
+        if (!permitted(client, request, sessions, storage, name, options->exclusive, &rights))
                 return;
         if (storage_is_drained(sessions, storage)) {
                 answer_error(request, WIRE_UNAVAILABLE, "%s", draining_text);
@@ -479,7 +564,7 @@ void opening_start(struct client *client, struct request *request, struct sessio
                 answer_error(request, WIRE_STORAGE, "%s", no_memory_text);
                 return;
         }
-        wait_for(session, client, request, options, may_create);
+        wait_for(session, client, request, options, rights);
         if (session->state == SESSION_OPEN)
                 openings_grant(session); /* now: a `close` after this open does not count */
 }

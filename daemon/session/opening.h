@@ -6,6 +6,9 @@
  *
  * Openings of one session are looked at in the order they came. One that fits the open handles is granted
  * even if an earlier one keeps waiting.
+ *
+ * Handles with the right `read` alone do not hold off an exclusive open for long: when its wait is over,
+ * after five seconds at most, they are ended with `busy`.
  */
 
 #include "handle.h"
@@ -33,6 +36,9 @@ bool openings_load(struct session *session);
 void openings_overdue(struct session *session);
 /* Refuses all, because of a drain. A load under way goes on: the session is closed again after it. */
 void openings_drained(struct session *session);
+
+/* Finds the rights of all openings anew, and refuses those that are not allowed any more. */
+void openings_renew_rights(struct sessions *sessions);
 
 /*
  * The client's connection is ending: those of its openings that wait for other handles are refused; those

@@ -9,7 +9,7 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-enum { STRANGER = 54321, GROUP = 54322 };
+enum { STRANGER = 54321, GROUP = 54322, WRITER = 54323 };
 
 static bool can_be_others(void)
 {
@@ -19,16 +19,21 @@ static bool can_be_others(void)
         return false;
 }
 
-static struct wire *stranger(struct daemon *d)
+static struct wire *connect_as(struct daemon *d, uid_t uid)
 {
         struct wire *c;
 
         /* Lets strangers connect: the rules are tested here, not the socket's mode. */
         ck_assert_int_eq(chmod(d->dir, 0711), 0);
         ck_assert_int_eq(chmod(d->socket, 0666), 0);
-        c = wire_connect_as(d, STRANGER, GROUP);
+        c = wire_connect_as(d, uid, GROUP);
         ck_assert_ptr_nonnull(c);
         return c;
+}
+
+static struct wire *stranger(struct daemon *d)
+{
+        return connect_as(d, STRANGER);
 }
 
 static const struct {
@@ -172,9 +177,123 @@ START_TEST(rules_are_reloaded)
         expect(c, "nil", "set(%d, {dc_id: 4})", s);
         expect(c, "!denied", "open('private', {})");
         daemon_reload(d, "[access]\nuser 54321 = read on private\n");
-        expect(c, "!denied", "set(%d, {dc_id: 5})", s);
+        expect_text(wire_told(c), "ended(1, 'denied', '...')");
+        expect(c, "!bad_session", "set(%d, {dc_id: 5})", s);
         expect(c, "!denied", "open('pub-2', {})");
         wire_open(c, "'private', {}");
+}
+END_TEST
+
+START_TEST(a_handle_without_its_right_ends)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = "[access]\nuser 54321 = write on pub-*\n");
+        CLIENT own = wire_connect(d);
+        CLIENT c = NULL;
+        int reader, holder, s;
+
+        prepare(d);
+        c = stranger(d);
+        reader = wire_open(c, "'pub-1', {}");
+        holder = wire_open(c, "'pub-2', {mode: 'exclusive'}");
+        s = wire_open(own, "'pub-1', {}");
+        expect(c, "nil", "watch(%d, true)", reader);
+        daemon_reload(d, "[access]\nuser 54321 = read on pub-*\n");
+        expect_text(wire_told(c), "ended(2, 'denied', '...')");
+        expect(c, "!bad_session", "info(%d)", holder);
+        expect(own, "nil", "update_peers(%d, [[8, 80, 'user', 'secret', '12345']])", s);
+        expect_text(wire_told(c), "changed(1, {...'secret'...})");
+        daemon_reload(d, "[access]\nuser 54321 = read on pub-2\n");
+        expect_text(wire_told(c), "ended(1, 'denied', '...')");
+        expect(own, "nil", "update_peers(%d, [[8, 80, 'user', 'hidden', '67890']])", s);
+        expect(own, "nil", "close(%d)", s);
+        wire_open(own, "'pub-1', {mode: 'exclusive'}");
+        wire_not_told(c);
+}
+END_TEST
+
+START_TEST(an_open_that_waits_without_its_right_is_refused)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = "[access]\nuser 54321 = write on pub-*\n");
+        CLIENT own = wire_connect(d);
+        CLIENT c = NULL;
+        uint32_t shared, exclusive;
+        int s;
+
+        prepare(d);
+        c = stranger(d);
+        s = wire_open(own, "'pub-1', {mode: 'exclusive'}");
+        exclusive = wire_send(c, "open('pub-1', {mode: 'exclusive', wait: 86400000})");
+        shared = wire_send(c, "open('pub-1', {wait: 86400000})");
+        expect(c, "1", "ping(1)");
+        daemon_reload(d, "[access]\nuser 54321 = read on pub-*\n");
+        expect_text(wire_answer(c, exclusive), "!denied");
+        expect(own, "nil", "close(%d)", s);
+        expect_text(wire_answer(c, shared), "{...}");
+        wire_open(own, "'pub-2', {mode: 'exclusive'}");
+        shared = wire_send(c, "open('pub-2', {wait: 86400000})");
+        expect(c, "1", "ping(1)");
+        daemon_reload(d, "[access]\nuser 54321 = read on private\n");
+        expect_text(wire_answer(c, shared), "!denied");
+}
+END_TEST
+
+START_TEST(a_monitor_without_its_right_is_told_nothing)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = "[access]\nuser 54321 = admin\n");
+        CLIENT own = wire_connect(d);
+        CLIENT c = stranger(d);
+
+        expect(c, "nil", "monitor(true)");
+        wire_forget(c);
+        expect(own, "1", "ping(1)");
+        expect_text(wire_told(c), "request({...'ping'...})");
+        daemon_reload(d, "[access]\nuser 54321 = read\n");
+        wire_forget(c);
+        expect(own, "1", "ping(1)");
+        expect(c, "!denied", "monitor(true)");
+        wire_not_told(c);
+}
+END_TEST
+
+START_TEST(readers_do_not_hold_off_a_writer)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = "[access]\nuser 54321 = read on pub-*\n"
+                                          "user 54323 = write on pub-*\n");
+        CLIENT reader = NULL;
+        CLIENT writer = NULL;
+        CLIENT other = NULL;
+        uint32_t waits;
+        int s, kept;
+
+        prepare(d);
+        reader = stranger(d);
+        writer = connect_as(d, WRITER);
+        other = connect_as(d, WRITER);
+        s = wire_open(reader, "'pub-1', {}");
+        kept = wire_open(other, "'pub-1', {}");
+        /* held off by one with `write`: the reader stays */
+        expect(writer, "!busy", "open('pub-1', {mode: 'exclusive'})");
+        expect_text(wire_error_detail(writer), "{holder: {...uid: 54323}}");
+        expect(reader, "...", "info(%d)", s);
+        wire_not_told(reader);
+        expect(other, "nil", "close(%d)", kept);
+        kept = wire_open(writer, "'pub-1', {mode: 'exclusive'}");
+        expect_text(wire_told(reader), "ended(1, 'busy', '...')");
+        expect(reader, "!busy", "open('pub-1', {})");
+        expect(writer, "nil", "close(%d)", kept);
+        /* one that would wait longer than a reader may hold it off */
+        wire_open(reader, "'pub-1', {}");
+        waits = wire_send(writer, "open('pub-1', {mode: 'exclusive', wait: 86400000})");
+        expect_text(wire_told(reader), "ended(..., 'busy', '...')");
+        expect_text(wire_answer(writer, waits), "{...}");
 }
 END_TEST
 
@@ -213,6 +332,10 @@ int main(void)
                 readers_read,
                 rules_add_up,
                 rules_are_reloaded,
+                a_handle_without_its_right_ends,
+                an_open_that_waits_without_its_right_is_refused,
+                a_monitor_without_its_right_is_told_nothing,
+                readers_do_not_hold_off_a_writer,
                 the_sockets_mode_keeps_strangers_out,
                 files_are_private_to_their_owner,
                 NULL,
