@@ -306,7 +306,6 @@ static int start_loop(struct server *server)
         if (uv_loop_init(&server->loop) < 0)
                 return -1;
         timers_init(&server->timers, &server->loop);
-        store_init(&server->store, &server->loop);
         uv_prepare_init(&server->loop, &server->turn);
         uv_idle_init(&server->loop, &server->reap);
         uv_timer_init(&server->loop, &server->watchdog);
@@ -423,6 +422,7 @@ static int start_backends(struct server *server)
         const struct config *config = server->config;
         unsigned workers = (unsigned)config->workers;
         char why[600];
+        int error;
 
         server->data_lock = data_directory_lock(config->data, &server->data_dir, why, sizeof(why));
         if (server->data_lock < 0) {
@@ -447,7 +447,12 @@ static int start_backends(struct server *server)
         };
         if (storages_start(&server->storages, config, &server->backend_config, server->log, &workers) < 0)
                 return -1;
-        store_set_workers(workers);
+        error = store_start(&server->store, &server->loop, workers);
+        if (error < 0) {
+                log_write(server->log, LOG_ERROR, "cannot start %u worker threads: %s", workers,
+                          uv_strerror(error));
+                return -1;
+        }
         sessions_watch_doubt(&server->sessions);
         if (storages_find(&server->storages, slice_of(config->backend)))
                 return 0;
@@ -499,6 +504,7 @@ static int start(struct server *server)
 /* Frees what start() made. */
 static void take_apart(struct server *server)
 {
+        store_stop(&server->store);
         uv_walk(&server->loop, close_handle, NULL);
         uv_run(&server->loop, UV_RUN_DEFAULT);
         uv_loop_close(&server->loop);

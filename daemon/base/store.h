@@ -3,59 +3,83 @@
 
 /*
  * Jobs on worker threads; no other part of the daemon knows threads. `run` is called once on a worker, then
- * `done` once on the loop. A job owns everything that `run` uses; meanwhile no other code uses it.
+ * `done` once on the loop. A job owns everything that `run` uses; meanwhile no other code uses it. The
+ * functions below belong to the loop's thread.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "../../proto/link.h"
+
+enum { STORE_TURNS = 64 };
 
 struct job;
 typedef void (*job_fn)(struct job *job);
 
 /*
- * Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. With
- * `brisk`, jobs that use a processor are limited further, so that the loop finds one free: a worker waits
- * before it runs the job. A job that has run for some milliseconds counts as waiting for the disk, and lets
- * the next one begin.
+ * Jobs that wait. Their keys are served in turn: one job of each. The jobs of one key keep their order. Keys
+ * that are equal modulo STORE_TURNS share a turn.
+ */
+struct job_queue {
+        struct link turns; /* those that have jobs; the next one first */
+        struct turn {
+                struct link link; /* `turns` */
+                struct link jobs;
+        } turn[STORE_TURNS];
+};
+
+/*
+ * Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. Jobs of a
+ * gate with `aside` leave one processor to the loop, if there are two.
  */
 struct gate {
-        unsigned max;   /* 0: no limit */
-        unsigned brisk; /* jobs in `running`; 0: no limit besides `max` */
+        unsigned max; /* 0: no limit */
+        bool aside;
         unsigned n;
-        struct link waiting; /* jobs; initialised by store_gate() */
-
-        /* Workers, if `brisk`. */
-        uv_mutex_t mutex;
-        uv_cond_t ended;
-        struct link running; /* jobs that count against `brisk`, the oldest first */
-        unsigned n_running;
+        struct job_queue waiting; /* initialised by store_gate() */
 };
 
 struct job {
-        uv_work_t work;
         struct store *store;
-        struct gate *gate;   /* NULL: none */
-        struct link link;    /* gate->waiting */
-        struct link running; /* gate->running */
-        uint64_t running_ns; /* since when */
-        uint64_t begun_ms;   /* of the loop's clock: when it left the gate; 0: it has not */
+        struct gate *gate; /* NULL: none */
+        uint64_t key;
+        struct link link;  /* in a queue, or store->ended */
+        uint64_t begun_ms; /* of the loop's clock: when it left the gate; 0: it has not */
         job_fn run;
         job_fn done;
 };
 
+/* Zero-initialised: not started. */
 struct store {
         uv_loop_t *loop;
-        size_t pending; /* jobs whose `done` has not been called */
+        size_t pending; /* jobs whose `done` has not been called; they keep the loop running */
+        uv_thread_t *threads;
+        unsigned n_threads;
+        uv_sem_t todo;    /* one for each job in `queue` */
+        int ended_fd;     /* an eventfd: `ended` is not empty */
+        uv_poll_t polled; /* ended_fd */
+
+        /* Loop and workers, under `mutex`, which is held for some instructions only. */
+        uv_mutex_t mutex;
+        struct job_queue queue;
+        struct link ended; /* jobs whose `run` has returned */
+        bool stopping;
 };
 
-/* The number of threads that libuv starts. Called before the first job of the process. */
-void store_set_workers(unsigned workers);
+/* Starts the threads. Returns 0 or a negative code of libuv. */
+int store_start(struct store *store, uv_loop_t *loop, unsigned workers);
 
-void store_init(struct store *store, uv_loop_t *loop);
-void store_gate(struct gate *gate, unsigned max, unsigned brisk);
-void store_gate_deinit(struct gate *gate); /* after the last job */
-void store_submit(struct store *store, struct gate *gate, struct job *job, job_fn run, job_fn done);
+/*
+ * After the last job, also if it has not been started: joins the threads and closes the handle, if that is
+ * still open. The loop has to run once more.
+ */
+void store_stop(struct store *store);
+
+void store_gate(struct gate *gate, unsigned max, bool aside);
+void store_submit(struct store *store, struct gate *gate, uint64_t key, struct job *job, job_fn run,
+                  job_fn done);
 
 #endif

@@ -251,6 +251,6 @@ void method_sessions(struct call *call)
                 return;
         }
         request_defer(&call->request, &listing->request, sizeof(*listing) + listing->limit * ROW_BYTES);
-        store_submit(call->context->store, slow_gate(call->context->storages), &listing->job, listing_run,
+        store_submit(call->context->store, slow_gate(call->context->storages), 0, &listing->job, listing_run,
                      listing_done);
 }

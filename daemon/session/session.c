@@ -243,7 +243,7 @@ static struct gate *gate_of(const struct session *session, const struct session_
 
         if (session->state == SESSION_LOADING)
                 return &storage->opens;
-        if (session->state == SESSION_CLOSING && storage->opens.brisk)
+        if (session->state == SESSION_CLOSING && storage->opens.aside)
                 return &storage->opens;
         return task->writes && storage->writes.max ? &storage->writes : &storage->jobs;
 }
@@ -263,5 +263,5 @@ void session_start_task(struct session *session, struct session_task *task, job_
         if (deadline_ms)
                 timer_start(sessions->timers, &session->deadline,
                             since_ms + deadline_ms > now ? since_ms + deadline_ms - now : 0, on_deadline);
-        store_submit(sessions->store, gate_of(session, task), &task->job, run, on_done);
+        store_submit(sessions->store, gate_of(session, task), 0, &task->job, run, on_done);
 }

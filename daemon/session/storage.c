@@ -8,16 +8,6 @@
 #include "../base/log.h"
 #include "../config/config.h"
 
-/* Opening and closing files uses a processor. Half of them are left to the loop and to clients. */
-static unsigned brisk_opens(const struct backend *backend)
-{
-        unsigned half = uv_available_parallelism() / 2;
-
-        if (!backend->max_opens || backend->lease) /* a server does the work */
-                return 0;
-        return half ? half : 1;
-}
-
 int storages_start(struct storages *storages, const struct config *config,
                    const struct backend_config *backend_config, struct log *log, unsigned *workers)
 {
@@ -43,9 +33,11 @@ int storages_start(struct storages *storages, const struct config *config,
                                   fault.text);
                         return -1;
                 }
-                store_gate(&storage->jobs, storage->backend->max_jobs, 0);
-                store_gate(&storage->opens, storage->backend->max_opens, brisk_opens(storage->backend));
-                store_gate(&storage->writes, storage->backend->max_writes, 0);
+                store_gate(&storage->jobs, storage->backend->max_jobs, false);
+                /* Opening and closing a file uses a processor. With a lease, a server does the work. */
+                store_gate(&storage->opens, storage->backend->max_opens,
+                           storage->backend->max_opens && !storage->backend->lease);
+                store_gate(&storage->writes, storage->backend->max_writes, false);
                 if (storage->env)
                         *workers += storage->backend->max_jobs + storage->backend->max_opens +
                                     storage->backend->max_writes;
@@ -55,11 +47,9 @@ int storages_start(struct storages *storages, const struct config *config,
 
 void storages_stop(struct storages *storages)
 {
-        for (size_t i = 0; i < storages->n; i++) {
+        for (size_t i = 0; i < storages->n; i++)
                 if (storages->all[i].env)
                         storages->all[i].backend->stop(storages->all[i].env);
-                store_gate_deinit(&storages->all[i].opens);
-        }
         free(storages->all);
         *storages = (struct storages){ 0 };
 }

@@ -14,8 +14,8 @@ struct storage {
         struct backend_env *env; /* NULL: not set up */
         struct gate jobs;
         /*
-         * Of its own: a thousand opens are not to delay requests on open sessions. If it is brisk, sessions
-         * are closed through it too.
+         * Of its own: a thousand opens are not to delay requests on open sessions. If its jobs run aside,
+         * sessions are closed through it too.
          */
         struct gate opens;
         struct gate writes; /* of its own: syncs are not to delay reads */

@@ -1,7 +1,7 @@
 /*
  * Preloaded into a daemon or a client: its allocations fail, one, or some by chance. $FAULTS_MEMORY is a file
  * with the numbers of `struct memory`, which the test changes meanwhile (memory.py). Those of libuv never
- * fail, nor those of a thread's start (in the dynamic linker): libuv ends the process then.
+ * fail, because it ends the process then, nor those of the dynamic linker, at a thread's start.
  */
 
 #include "mapped.h"
