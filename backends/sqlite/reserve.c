@@ -89,6 +89,14 @@ static int64_t fitting_bytes(const struct backend_env *env)
         return bytes < RESERVE_MIN_BYTES ? 0 : (int64_t)bytes;
 }
 
+/* What a new reserve would have, if that is much more than the present one; else 0. */
+static int64_t better_bytes(const struct backend_env *env)
+{
+        int64_t bytes = fitting_bytes(env);
+
+        return bytes > MUCH_MORE * atomic_load(&env->reserved) ? bytes : 0;
+}
+
 static void make(struct backend_env *env, int64_t bytes)
 {
         bool made;
@@ -152,11 +160,13 @@ void sqlite_reserve_keep(struct backend_env *env)
 
         if (!sqlite_is_time(&env->reserve_looked, full ? LOOK_FULL_MS : LOOK_MS))
                 return;
-        pthread_rwlock_wrlock(&env->room);
-        bytes = fitting_bytes(env);
-        if (bytes > MUCH_MORE * atomic_load(&env->reserved))
-                make(env, bytes);
-        pthread_rwlock_unlock(&env->room);
+        if (better_bytes(env)) { /* else all writers would wait here for the slowest sync */
+                pthread_rwlock_wrlock(&env->room);
+                bytes = better_bytes(env);
+                if (bytes)
+                        make(env, bytes);
+                pthread_rwlock_unlock(&env->room);
+        }
         if (full && atomic_load(&env->reserved) &&
             sqlite_now_ms() - atomic_load(&env->full_found) >= ROOM_AGAIN_MS &&
             atomic_exchange(&env->full, false))
