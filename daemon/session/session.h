@@ -94,6 +94,7 @@ struct session {
         size_t n_unsynced;    /* writes that are committed, and maybe not on the disk */
         uint64_t unsynced_ms; /* when the first of them was made, by the loop's clock */
         int64_t outage_since; /* unix seconds: since when they cannot be synced; 0: no outage */
+        uint64_t outage_ms;   /* the same, by the loop's clock */
         char *outage_why;     /* NULL: no memory */
         bool suspended;       /* writes are refused */
         size_t n_refused;     /* for that */

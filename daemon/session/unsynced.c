@@ -90,6 +90,7 @@ static void outage_begin(struct session *session, const struct fault *fault)
         char what[SESSION_TEXT_BYTES];
 
         session->outage_since = unix_now();
+        session->outage_ms = timers_now(session->sessions->timers);
         session->outage_why = strdup(fault->text);
         log_write(session->sessions->log, LOG_ERROR,
                   "%s: %s. Its writes wait until that succeeds, for %d s at most; reads go on",
@@ -110,10 +111,11 @@ static void forget(struct session *session)
 static void outage_end(struct session *session)
 {
         char what[SESSION_TEXT_BYTES];
+        uint64_t lasted_ms = timers_now(session->sessions->timers) - session->outage_ms;
 
         log_write(session->sessions->log, LOG_WARNING,
-                  "%s: its file is on the disk again after %lld s; nothing was lost, %zu writes were refused",
-                  session_describe(session, what), (long long)(unix_now() - session->outage_since),
+                  "%s: its file is on the disk again after %llu s; nothing was lost, %zu writes were refused",
+                  session_describe(session, what), (unsigned long long)(lasted_ms / 1000),
                   session->n_refused);
         forget(session);
         while (!link_empty(&session->late))
