@@ -309,7 +309,9 @@ static const struct option file_options[] = {
         OPTION("page-cache", OPTION_SIZE, { .number = 64 * MIB }, 0, BUDGET_MAX,
                "Memory for SQLite's page caches of all open sessions together.", NULL),
         OPTION("log-max", OPTION_SIZE, { .number = 256 * MIB }, MIB, BUDGET_MAX,
-               "Disk space for the write-ahead logs (-wal files) of all open sessions together.", NULL),
+               "Disk space for the write-ahead logs (-wal files) of all open sessions together, and at most "
+               "a quarter of what is free.",
+               NULL),
         { .name = NULL },
 };
 
