@@ -218,18 +218,25 @@ static void on_reap(uv_idle_t *idle)
                 uv_idle_stop(idle);
 }
 
+static void send_answers(struct server *server)
+{
+        do {
+                sessions_advance(&server->sessions);
+                wire_flush(&server->wire);
+        } while (!link_empty(&server->sessions.woken));
+}
+
 /*
- * Before the loop sleeps: advances the sessions that were woken, sends the answers, and checks whether the
- * daemon can stop.
+ * Before the loop sleeps: advances the sessions that were woken, sends the answers, serves connections that
+ * have waited for their next turn, and checks whether the daemon can stop.
  */
 static void on_turn(uv_prepare_t *prepare)
 {
         struct server *server = prepare->data;
 
-        do {
-                sessions_advance(&server->sessions);
-                wire_flush(&server->wire);
-        } while (!link_empty(&server->sessions.woken));
+        send_answers(server);
+        if (wire_next_turn(&server->wire))
+                send_answers(server);
         if (cache_pool_has_surplus(server->cache_pool))
                 uv_idle_start(&server->reap, on_reap);
         if (server->stopping && !server->stopped)

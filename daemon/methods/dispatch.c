@@ -92,6 +92,17 @@ static bool take(struct cursor *params, char letter, struct param *param)
                                               : cursor_map(&param->cursor, &param->count);
 }
 
+/* What the parameters list costs of the connection's turn. */
+static void use_turn(struct call *call)
+{
+        size_t rows = 0;
+
+        for (int i = 0; i < CALL_PARAMS_MAX; i++)
+                rows += call->params[i].count;
+        if (rows > 0)
+                request_use(&call->request, rows, 0);
+}
+
 static const char *letter_name(char letter)
 {
         switch (letter | 0x20) {
@@ -211,6 +222,7 @@ static void run_method(struct call *call, const struct message *message)
                              (unsigned long long)call->context->config->max_in_flight);
                 return;
         }
+        use_turn(call);
         handlers[call->request.method - methods](call);
 }
 

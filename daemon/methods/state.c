@@ -185,6 +185,7 @@ static void answer_states(struct call *call, const int64_t *ids, size_t n_ids)
                 if (state)
                         states[n++] = *state;
         }
+        request_use(&call->request, most, 0);
         pack_states(answer_begin(&call->request), states, n);
         answer_end(&call->request);
         free(states);

@@ -140,6 +140,7 @@ void answer_end(struct request *request)
 
         assert(request->is_open);
         out->limit = 0;
+        request_use(request, 0, out->len - request->answer_at); /* a dropped answer costs as much */
         if (out->full && !lost) {
                 buffer_truncate(out, request->answer_at);
                 answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
@@ -155,6 +156,12 @@ void answer_cancel(struct request *request)
         out->limit = 0;
         if (out != &request->wire->sink && (out->full || !out->failed))
                 buffer_truncate(out, request->answer_at);
+}
+
+void request_use(struct request *request, size_t rows, size_t bytes)
+{
+        if (request->connection)
+                connection_use(request->connection, rows, bytes);
 }
 
 bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row)

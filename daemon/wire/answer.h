@@ -53,6 +53,9 @@ void answer_cancel(struct request *request); /* instead of answer_end(): the req
 bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row);
 void answer_nil(struct request *request);
 
+/* It has taken so much of its connection's turn: rows that it looked at, bytes of its answer. */
+void request_use(struct request *request, size_t rows, size_t bytes);
+
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 /* Answers that the daemon has no memory for the request. */

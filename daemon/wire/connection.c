@@ -1,7 +1,8 @@
 /*
  * A read fills the wire's shared buffer. Whole messages in it are dispatched in place. Only the rest is
  * copied into the connection: an incomplete message, or messages that must wait because the client does not
- * read its answers. Answers collect in `out`. What the kernel does not take at once waits in an `outgoing`.
+ * read its answers, or because the connection has used up its turn. Answers collect in `out`. What the kernel
+ * does not take at once waits in an `outgoing`.
  */
 
 #include "connection.h"
@@ -47,6 +48,7 @@ static void close_now(struct connection *connection)
         assert(!connection->closing);
         connection->ending = connection->closing = true;
         link_remove(&connection->unflushed);
+        link_remove(&connection->waiting);
         uv_close((uv_handle_t *)&connection->pipe, on_closed);
 }
 
@@ -194,6 +196,47 @@ static void flush(struct connection *connection)
                 go_on(connection);
 }
 
+/* ---- turns ---- */
+
+static void begin_turn(struct connection *connection)
+{
+        if (connection->used.number == connection->wire->turn)
+                return;
+        connection->used.number = connection->wire->turn;
+        connection->used.messages = connection->used.bytes = connection->used.rows = 0;
+}
+
+void connection_use(struct connection *connection, size_t rows, size_t bytes)
+{
+        begin_turn(connection);
+        connection->used.rows += rows;
+        connection->used.bytes += bytes;
+}
+
+static bool has_used_turn(const struct connection *connection)
+{
+        return connection->used.number == connection->wire->turn &&
+               (connection->used.messages >= TURN_MESSAGES || connection->used.bytes >= TURN_BYTES ||
+                connection->used.rows >= TURN_ROWS);
+}
+
+/* The loop polls without sleeping while this runs. */
+static void on_awake(uv_idle_t *awake)
+{
+        (void)awake;
+}
+
+static void wait_for_turn(struct connection *connection)
+{
+        struct wire *wire = connection->wire;
+
+        if (!link_empty(&connection->waiting))
+                return;
+        counters_add(wire->counters, COUNT_TURNS_USED_UP, 1);
+        link_append(&wire->waiting, &connection->waiting);
+        uv_idle_start(&wire->awake, on_awake);
+}
+
 /* ---- in ---- */
 
 static bool too_much(const struct connection *connection)
@@ -210,17 +253,33 @@ static enum frame_result scan(struct connection *connection, const uint8_t *data
                                              .depth = LIMIT_DEPTH };
 
         frame->data = (const char *)data;
+        frame->len = 0;
         return len ? frame_scan(&connection->frame, &limits, data, len, &frame->len) : FRAME_MORE;
 }
 
-/* Dispatches whole messages from `data` and returns how many bytes they took. */
+/* The first message of `data`, which may have been scanned before. */
+static enum frame_result scan_first(struct connection *connection, const uint8_t *data, size_t len,
+                                    struct slice *frame)
+{
+        if (!connection->whole)
+                return scan(connection, data, len, frame);
+        *frame = (struct slice){ (const char *)data, connection->whole };
+        connection->whole = 0;
+        return FRAME_WHOLE;
+}
+
+/*
+ * Dispatches whole messages from `data`, as long as the connection's turn lasts, and returns how many bytes
+ * they took. The rest is in `in` next time.
+ */
 static size_t take_messages(struct connection *connection, const uint8_t *data, size_t len)
 {
         const struct wire_events *events = connection->wire->events;
         struct slice frame, next;
-        enum frame_result result = scan(connection, data, len, &frame);
+        enum frame_result result = scan_first(connection, data, len, &frame);
         size_t done = 0;
 
+        begin_turn(connection);
         connection->dispatching = true;
         while (result != FRAME_MORE && !connection->ending) {
                 if (result != FRAME_WHOLE) {
@@ -228,9 +287,12 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
                         connection_end(connection);
                         break;
                 }
-                if (too_much(connection))
+                if (too_much(connection) || has_used_turn(connection)) {
+                        connection->whole = frame.len;
                         break;
+                }
                 done += frame.len;
+                connection->used.messages++;
                 result = scan(connection, data + done, len - done, &next);
                 if (!events->message(connection, frame, result == FRAME_WHOLE ? next : SLICE_NONE))
                         connection_end(connection);
@@ -265,7 +327,9 @@ static void on_room(uv_handle_t *uv, size_t suggested, uv_buf_t *room)
                 return;
         }
         uint8_t *at = buffer_reserve(&connection->in, IN_STEP);
-        *room = uv_buf_init((char *)at, at ? (unsigned)(connection->in.cap - connection->in.len) : 0);
+        size_t left = connection->in.cap - connection->in.len;
+
+        *room = uv_buf_init((char *)at, at ? (unsigned)(left < WIRE_READ_BYTES ? left : WIRE_READ_BYTES) : 0);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
@@ -283,6 +347,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
                 return;
         }
         counters_add(wire->counters, COUNT_BYTES_IN, (uint64_t)n);
+        connection_use(connection, 0, (size_t)n);
         if (room->base == wire->read_buffer) {
                 size_t done = take_messages(connection, (uint8_t *)room->base, (size_t)n);
 
@@ -314,19 +379,25 @@ static void set_reading(struct connection *connection, bool reading)
                 uv_read_stop((uv_stream_t *)&connection->pipe);
 }
 
-/* Called after any change: dispatches held messages, starts or stops reading, or closes. */
+/*
+ * Called after any change: dispatches held messages, starts or stops reading, has the connection wait for its
+ * next turn, or closes it.
+ */
 static void go_on(struct connection *connection)
 {
         if (connection->closing || connection->dispatching)
                 return;
-        if (!connection->ending && connection->in.len > 0 && !too_much(connection))
+        if (!connection->ending && connection->in.len > 0 && !too_much(connection) &&
+            link_empty(&connection->waiting) && !has_used_turn(connection))
                 take_held(connection);
         if (connection->ending) {
                 connection->wire->events->emptying(connection);
                 close_when_done(connection);
-        } else {
-                set_reading(connection, !too_much(connection));
+                return;
         }
+        if (has_used_turn(connection))
+                wait_for_turn(connection);
+        set_reading(connection, link_empty(&connection->waiting) && !too_much(connection));
 }
 
 /* ---- the beginning ---- */
@@ -335,6 +406,7 @@ int connection_init(struct connection *connection, struct wire *wire)
 {
         connection->wire = wire;
         link_init(&connection->unflushed);
+        link_init(&connection->waiting);
         link_init(&connection->deferred);
         connection->pipe.data = connection;
         return uv_pipe_init(wire->loop, &connection->pipe, 0);
@@ -360,6 +432,9 @@ void connection_refuse(struct connection *connection, enum wire_error error, con
 void wire_init(struct wire *wire)
 {
         link_init(&wire->unflushed);
+        link_init(&wire->waiting);
+        wire->turn = 1;
+        uv_idle_init(wire->loop, &wire->awake);
 }
 
 void wire_deinit(struct wire *wire)
@@ -372,4 +447,20 @@ void wire_flush(struct wire *wire)
 {
         while (!link_empty(&wire->unflushed))
                 flush(LINK_OF(wire->unflushed.next, struct connection, unflushed));
+}
+
+bool wire_next_turn(struct wire *wire)
+{
+        bool waited = !link_empty(&wire->waiting);
+
+        wire->turn++;
+        for (int n = 0; n < TURN_WAITING && !link_empty(&wire->waiting); n++) {
+                struct connection *connection = LINK_OF(wire->waiting.next, struct connection, waiting);
+
+                link_remove(&connection->waiting);
+                go_on(connection);
+        }
+        if (link_empty(&wire->waiting))
+                uv_idle_stop(&wire->awake);
+        return waited;
 }

@@ -10,6 +10,10 @@
  *
  * All answers of one turn of the loop leave in one write, when the turn ends.
  *
+ * A connection has a budget for each turn (wire.h: TURN_…). When it is used up, nothing more is read or
+ * dispatched; the connection waits in a queue for its next turn, so that every other one is served in
+ * between.
+ *
  *     started ──► ending (takes no messages; answers what it has) ──► closing (uv_close) ──► closed
  */
 
@@ -21,10 +25,18 @@ struct connection {
         uv_pipe_t pipe;
         struct wire *wire;
         struct link unflushed; /* wire->unflushed */
+        struct link waiting;   /* wire->waiting */
+        struct {
+                uint64_t number; /* wire->turn; if it is another one, nothing is used yet */
+                size_t messages;
+                size_t bytes;
+                size_t rows;
+        } used;
 
         struct frame frame;
-        struct buffer in;         /* received and not yet dispatched; mostly empty */
-        struct buffer out;        /* answers not yet given to the kernel */
+        struct buffer in;  /* received and not yet dispatched; mostly empty */
+        size_t whole;      /* bytes of the first message in `in`; 0: it has not been scanned to its end */
+        struct buffer out; /* answers not yet given to the kernel */
         struct outgoing *writing; /* what the kernel did not take at once */
 
         struct link deferred; /* requests that will be answered later */
@@ -59,6 +71,9 @@ struct buffer *connection_out(struct connection *connection);
 
 /* Whether the client leaves more than `client-buffer` unread: then it gets no notifications. */
 bool connection_is_congested(const struct connection *connection);
+
+/* Its requests have looked at so many rows, or their answers have so many bytes. */
+void connection_use(struct connection *connection, size_t rows, size_t bytes);
 
 /* Takes no more messages, answers those it has dispatched, then closes. */
 void connection_end(struct connection *connection);

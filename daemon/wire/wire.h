@@ -19,6 +19,17 @@ struct wire;
 
 enum { WIRE_READ_BYTES = 64 * 1024 };
 
+/*
+ * What one connection may use of a turn of the loop. The message that exceeds it is still executed; the
+ * others wait for the connection's next turn.
+ */
+enum {
+        TURN_MESSAGES = 128,
+        TURN_BYTES = WIRE_READ_BYTES, /* received, or of answers, also of those that are dropped */
+        TURN_ROWS = 512,              /* that its requests looked at */
+        TURN_WAITING = 4,             /* connections that have waited are served in one turn of the loop */
+};
+
 /* In the order of a connection's life. */
 struct wire_events {
         /*
@@ -52,15 +63,24 @@ struct wire {
         void *owner; /* for the events */
         bool monitored;
         struct link unflushed; /* connections with answers of this turn */
+        struct link waiting;   /* connections that have used up their turn; the first is served next */
+        uint64_t turn;         /* of the loop, counted */
+        uv_idle_t awake;       /* active while connections wait: the loop does not sleep */
         struct buffer sink;    /* for answers that are dropped */
         /* Reads go here. Bytes that are not dispatched at once are copied to their connection. */
         char read_buffer[WIRE_READ_BYTES];
 };
 
-void wire_init(struct wire *wire);
+void wire_init(struct wire *wire); /* `loop` is set */
 void wire_deinit(struct wire *wire);
 
 /* Sends all answers. Called when the loop's turn ends. */
 void wire_flush(struct wire *wire);
+
+/*
+ * A new turn begins. Serves the connections that have waited longest; their answers are to be sent then.
+ * Called once a turn, after wire_flush(): so answers do not wait for it. False: none has waited.
+ */
+bool wire_next_turn(struct wire *wire);
 
 #endif

@@ -1,0 +1,175 @@
+/*
+ * Nobody holds the loop: a client that sends very many requests at once, or a very long one, is served in
+ * turns. Another client's request, sent later, is answered before.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../support/program.h"
+#include "../support/wire.h"
+
+enum { STATES = 65536, PART = 8192 };
+
+/* ---- long messages ---- */
+
+struct bytes {
+        uint8_t *data;
+        size_t len, cap;
+};
+
+#define BYTES __attribute__((cleanup(bytes_end))) struct bytes
+
+static void bytes_end(struct bytes *bytes)
+{
+        free(bytes->data);
+}
+
+static void add(struct bytes *bytes, const void *data, size_t len)
+{
+        if (bytes->len + len > bytes->cap) {
+                bytes->cap = 2 * (bytes->len + len);
+                bytes->data = realloc(bytes->data, bytes->cap);
+                ck_assert_ptr_nonnull(bytes->data);
+        }
+        memcpy(bytes->data + bytes->len, data, len);
+        bytes->len += len;
+}
+
+static void add_int(struct bytes *bytes, uint32_t value)
+{
+        const uint8_t packed[] = { 0xce, (uint8_t)(value >> 24), (uint8_t)(value >> 16),
+                                   (uint8_t)(value >> 8), (uint8_t)value };
+
+        add(bytes, packed, sizeof(packed));
+}
+
+/* The beginning of a request (`id` not 0) or notification with two parameters: handle and a list of `n`. */
+static void add_head(struct bytes *bytes, uint32_t id, const char *method, int s, uint32_t n)
+{
+        const uint8_t request[] = { 0x94, 0x00 }, notification[] = { 0x93, 0x02 };
+        const uint8_t text[] = { (uint8_t)(0xa0 | strlen(method)) }, two[] = { 0x92, (uint8_t)s, 0xdd };
+
+        add(bytes, id ? request : notification, 2);
+        if (id)
+                add_int(bytes, id);
+        add(bytes, text, 1);
+        add(bytes, method, strlen(method));
+        add(bytes, two, sizeof(two));
+        add_int(bytes, n);
+        memmove(bytes->data + bytes->len - 5, bytes->data + bytes->len - 4,
+                4); /* the count without its type */
+        bytes->len--;
+}
+
+static void fill_states(struct wire *c, int s)
+{
+        for (uint32_t from = 0; from < STATES; from += PART) {
+                BYTES message = { 0 };
+
+                add_head(&message, 77, "update_states", s, PART);
+                for (uint32_t id = from; id < from + PART; id++) {
+                        add(&message, "\x95", 1);
+                        add_int(&message, id);
+                        add(&message, "\x01\x02\x03\x04", 4);
+                }
+                wire_raw(c, message.data, message.len);
+                expect_text(wire_answer(c, 77), "nil");
+        }
+}
+
+/* ---- tests ---- */
+
+/* `c` has sent more than the daemon works off at once: `other` is answered while `c` waits for answer `last`.
+ */
+static void expect_served_before(struct wire *other, int s, struct wire *c, uint32_t last)
+{
+        for (int i = 0; i < 5; i++)
+                expect(other, "[[1, 1, 2, 3, 4]]", "get_states(%d, [1])", s);
+        ck_assert_msg(!wire_readable(c, 0), "the others were served after the flood");
+        (void)last;
+}
+
+/* 60 kB in one write: 4,000 times all states, and nobody reads the answers because there are none. */
+START_TEST(a_flood_of_notifications_is_served_in_turns)
+{
+        enum { NOTIFICATIONS = 4000 };
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(c, "'anna', {}"), t = wire_open(other, "'anna', {}");
+        const uint8_t notification[] = "\x93\x02\xaaget_states\x91\x01";
+        const uint8_t ping[] = "\x94\x00\x09\xa4ping\x91\xc0";
+        BYTES flood = { 0 };
+
+        ck_assert_int_eq(s, 1);
+        fill_states(c, s);
+        for (int i = 0; i < NOTIFICATIONS; i++)
+                add(&flood, notification, sizeof(notification) - 1);
+        add(&flood, ping, sizeof(ping) - 1);
+        wire_raw(c, flood.data, flood.len);
+        expect_served_before(other, t, c, 9);
+        ck_assert_int_gt(wire_number(wire_call(other, "stats()"), "turns_used_up_total"), 0);
+}
+END_TEST
+
+/* Cheap requests, but more than a turn takes: every turn of the loop serves the other one, too. */
+START_TEST(a_flood_of_reads_is_served_in_turns)
+{
+        enum { READS = 200000 };
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
+        CLIENT c = wire_connect(d);
+        long long turns;
+        BYTES flood = { 0 };
+        int s = wire_open(c, "'anna', {}");
+
+        expect(c, "nil", "update_peers(%d, [[1, 1, 'user', nil, nil]])", s);
+        for (int i = 0; i < READS; i++)
+                add(&flood, "\x93\x02\xaeget_peer_by_id\x92\x01\x01", 20);
+        turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total");
+        wire_raw(c, flood.data, flood.len);
+        turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total") - turns;
+        ck_assert_int_ge(turns, READS / 128 - 1);
+}
+END_TEST
+
+/* What is cut by the end of a turn is executed later, in the order sent, also if the client has closed its
+ * end. */
+START_TEST(what_a_turn_leaves_is_executed_in_order)
+{
+        enum { WRITES = 1000 };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(c, "'anna', {}"), t = wire_open(other, "'anna', {}");
+        BYTES flood = { 0 };
+
+        for (uint32_t i = 0; i < WRITES; i++) { /* of one id: the last one counts */
+                add_head(&flood, 0, "update_states", s, 1);
+                add(&flood, "\x95\x07", 2);
+                add_int(&flood, i);
+                add(&flood, "\xc0\xc0\xc0", 3);
+                if (i % 100 == 99) /* no more than 256 may be in flight */
+                        add_head(&flood, i, "get_states", s, 0);
+                if (i % 100 == 99) {
+                        wire_raw(c, flood.data, flood.len);
+                        flood.len = 0;
+                        expect_text(wire_answer(c, i), "[]");
+                }
+        }
+        wire_end(&c);
+        expect(other, "[[7, 999, nil, nil, nil]]", "get_states(%d, [7])", t);
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                a_flood_of_notifications_is_served_in_turns,
+                a_flood_of_reads_is_served_in_turns,
+                what_a_turn_leaves_is_executed_in_order,
+                NULL,
+        };
+
+        return test_program("turns", tests);
+}
