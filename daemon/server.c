@@ -57,6 +57,7 @@ struct server {
 
         uv_prepare_t turn; /* before the loop sleeps */
         uv_idle_t reap;    /* runs while dropped cache entries are to be freed */
+        uv_idle_t slice;   /* runs while sessions wait for their turn */
         uv_signal_t signals[3];
         uv_poll_t news;         /* of backends */
         int news_fd;            /* an eventfd, which outlives their threads */
@@ -226,6 +227,14 @@ static void send_answers(struct server *server)
         } while (!link_empty(&server->sessions.woken));
 }
 
+static void on_slice(uv_idle_t *idle)
+{
+        struct server *server = idle->data;
+
+        if (!sessions_next_turn(&server->sessions))
+                uv_idle_stop(idle);
+}
+
 /*
  * Before the loop sleeps: advances the sessions that were woken, sends the answers, serves connections that
  * have waited for their next turn, and checks whether the daemon can stop.
@@ -237,6 +246,8 @@ static void on_turn(uv_prepare_t *prepare)
         send_answers(server);
         if (wire_next_turn(&server->wire))
                 send_answers(server);
+        if (!link_empty(&server->sessions.turns))
+                uv_idle_start(&server->slice, on_slice);
         if (cache_pool_has_surplus(server->cache_pool))
                 uv_idle_start(&server->reap, on_reap);
         if (server->stopping && !server->stopped)
@@ -316,7 +327,8 @@ static int start_loop(struct server *server)
         uv_prepare_init(&server->loop, &server->turn);
         uv_idle_init(&server->loop, &server->reap);
         uv_timer_init(&server->loop, &server->watchdog);
-        server->turn.data = server->reap.data = server;
+        uv_idle_init(&server->loop, &server->slice);
+        server->turn.data = server->reap.data = server->slice.data = server;
         for (int i = 0; i < 3; i++) {
                 uv_signal_init(&server->loop, &server->signals[i]);
                 server->signals[i].data = server;

@@ -61,7 +61,16 @@ static const struct method *find_method(const struct method_index *index, struct
 
 /* ---- parameters ---- */
 
-static bool take(struct cursor *params, char letter, struct param *param)
+static struct slice slice_between(const struct cursor *cursor)
+{
+        return (struct slice){ (const char *)cursor->at, (size_t)(cursor->end - cursor->at) };
+}
+
+/*
+ * Reads a parameter that `behind` others follow. The last one ends where the frame ends: it is not skipped to
+ * find that out. Nor is a list in a long frame: the parameters after it stay unread.
+ */
+static bool take(struct call *call, struct cursor *params, char letter, struct param *param, uint32_t behind)
 {
         bool optional = letter < 'a';
 
@@ -72,7 +81,11 @@ static bool take(struct cursor *params, char letter, struct param *param)
         case 'i': return cursor_int(params, &param->integer);
         case 's': return cursor_str(params, SIZE_MAX, &param->text);
         case 'b': return cursor_bool(params, &param->boolean);
-        case 'x': cursor_skip(params, &param->text); return true;
+        case 'x':
+                param->text = slice_between(params);
+                if (behind > 0)
+                        cursor_skip(params, &param->text);
+                return true;
         case 'a':
                 if (cursor_peek(params) != CURSOR_ARRAY)
                         return false;
@@ -83,11 +96,15 @@ static bool take(struct cursor *params, char letter, struct param *param)
                 break;
         default: assert(false);
         }
-        struct slice whole;
+        param->cursor = *params;
+        if (behind > 0 && call->frame.len <= LONG_FRAME_BYTES) {
+                struct slice whole;
 
-        cursor_skip(params, &whole);
-        param->cursor =
-                (struct cursor){ (const uint8_t *)whole.data, (const uint8_t *)whole.data + whole.len };
+                cursor_skip(params, &whole);
+                param->cursor.end = (const uint8_t *)whole.data + whole.len;
+        } else {
+                call->n_unread = behind;
+        }
         return letter == 'a' || letter == 'A' ? cursor_array(&param->cursor, &param->count)
                                               : cursor_map(&param->cursor, &param->count);
 }
@@ -166,13 +183,13 @@ static bool take_params(struct call *call, const struct message *message)
         if (wrong_count(call, index->least[method - methods], index->most[method - methods],
                         message->n_params))
                 return false;
-        for (uint32_t taken = 1; taken <= message->n_params; letter++) {
+        for (uint32_t taken = 1; taken <= message->n_params && call->n_unread == 0; letter++) {
                 if (*letter == '|')
                         continue;
                 if (*letter == 'h') {
                         if (!take_handle(call, &params))
                                 return false;
-                } else if (!take(&params, *letter, param++)) {
+                } else if (!take(call, &params, *letter, param++, message->n_params - taken)) {
                         answer_error(&call->request, WIRE_BAD_REQUEST, "%s: parameter %u must be %s%s",
                                      method->name, taken, letter_name(*letter),
                                      *letter < 'a' ? " or nil" : "");
@@ -343,6 +360,39 @@ struct op *call_defer(struct call *call, enum op_kind kind, size_t extra, size_t
         return op_new(call->lane, call->handle->number, &call->request, call->frame, kind, extra, answer);
 }
 
+struct cursor call_list(struct op *op, const struct call *call, const struct param *param)
+{
+        const char *begin = op->bytes + ((const char *)param->cursor.at - call->frame.data);
+
+        return (struct cursor){ (const uint8_t *)begin, (const uint8_t *)op->bytes + op->n_bytes };
+}
+
+void call_read_later(struct call *call, const struct param *param, size_t memory,
+                     bool (*read)(struct op_reading *reading))
+{
+        struct op *op = call_defer(call, OP_WRITE, 0, memory);
+
+        if (op)
+                reading_start(op, call_list(op, call, param), param->count, read);
+}
+
+void call_look_later(struct call *call, const struct param *param, size_t answer, op_look_fn run)
+{
+        struct op *op = call_defer(call, OP_LOOK, 0, answer);
+
+        if (!op)
+                return;
+        op->look.run = run;
+        op->look.all = !param->given;
+        if (param->given)
+                op->look.list = call_list(op, call, param);
+        op->look.n = param->count;
+        op->look.rights = call->handle->rights;
+        op->look.packed.limit = call->context->config->max_message_bytes;
+        op->answer = op_answer_look;
+        op_start(op);
+}
+
 /* No write is before the op any more: its method runs again on the op's copy of the frame. */
 static void run_again(void *arg, struct request *request, struct slice frame)
 {
@@ -365,7 +415,8 @@ bool call_is_next(struct call *call, size_t answer)
 {
         struct op *op;
 
-        if ((call->lane->n_writes == 0 && !call->session->in_doubt) || call->lane->at_front)
+        if ((call->lane->n_writes == 0 && !call->session->in_doubt && !call->session->settling) ||
+            call->lane->at_front)
                 return true;
         op = call_defer(call, OP_AGAIN, 0, answer);
         if (!op)

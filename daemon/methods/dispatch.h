@@ -7,9 +7,14 @@
  */
 
 #include "../session/handle.h"
+#include "../session/reading.h"
 #include "context.h"
 
-enum { CALL_PARAMS_MAX = 4 };
+enum {
+        CALL_PARAMS_MAX = 4,
+        LIST_MAX = 1000,             /* of what is answered at once; of what the loop works off in one go */
+        LONG_FRAME_BYTES = 16 * 1024 /* a longer one may take the loop a millisecond to read */
+};
 
 struct param {
         bool given; /* there, and not nil */
@@ -33,6 +38,7 @@ struct call {
         struct session *session;
         struct lane *lane;
         struct param params[CALL_PARAMS_MAX]; /* those after the handle */
+        uint32_t n_unread; /* parameters after a list in a long frame; they follow its last element */
 };
 
 void method_index_init(struct method_index *index);
@@ -50,11 +56,23 @@ void dispatch_read_end(struct context *context);
 void dispatch_violation(struct context *context, struct client *client, uint32_t id, int frame_error);
 
 /*
- * True: the call may be answered now. False: writes of its lane come first, or the session is in doubt. Then
- * the request has been deferred (or, without memory, refused), and the method runs again later. `answer` as
- * in op_new().
+ * True: the call may be answered now. False: writes of its lane come first, or the session is in doubt or
+ * settling. Then the request has been deferred (or, without memory, refused), and the method runs again
+ * later. `answer` as in op_new().
  */
 bool call_is_next(struct call *call, size_t answer);
+
+/* The list of `param` in the op's copy of the frame, up to its end. */
+struct cursor call_list(struct op *op, const struct call *call, const struct param *param);
+
+/*
+ * For a write with a long list: reading_start() with the list of `param` in the op's own copy. `memory` is
+ * about how many bytes `read` allocates.
+ */
+void call_read_later(struct call *call, const struct param *param, size_t memory,
+                     bool (*read)(struct op_reading *reading));
+/* For a read that looks at much of what is loaded: an OP_LOOK with the list of `param`, or all. */
+void call_look_later(struct call *call, const struct param *param, size_t answer, op_look_fn run);
 
 /* op_new() for the call's request. */
 struct op *call_defer(struct call *call, enum op_kind kind, size_t extra, size_t answer);

@@ -74,11 +74,38 @@ static void write_field(const struct identity *identity, enum field field, struc
         explicit_bzero(key, sizeof(key));
 }
 
+/* On a worker: the same for a list that names each field many times. */
+static void look_at_fields(struct op *op)
+{
+        struct cursor *list = &op->look.list;
+
+        op->look.error = WIRE_BAD_REQUEST;
+        pack_array(&op->look.packed, op->look.n);
+        for (uint32_t i = 0; i < op->look.n && !op->look.wrong; i++) {
+                struct slice name;
+                enum field field = cursor_str(list, SIZE_MAX, &name) ? field_by_name(name) : FIELD_COUNT;
+
+                if (field == FIELD_COUNT) {
+                        op->look.wrong = "one of the names is no field's";
+                } else if (field == FIELD_AUTH_KEY && !(op->look.rights & RIGHT_WRITE)) {
+                        op->look.error = WIRE_DENIED;
+                        op->look.wrong = "`auth_key` needs the right `write`";
+                } else {
+                        write_field(&op->lane->session->identity, field, &op->look.packed);
+                }
+        }
+}
+
 void method_get(struct call *call)
 {
         struct param *names = &call->params[0];
         struct buffer *out;
 
+        if (names->count > LIST_MAX) {
+                if (call_is_next(call, names->count * FIELD_BYTES))
+                        call_look_later(call, names, names->count * FIELD_BYTES, look_at_fields);
+                return;
+        }
         if (!check_fields(call, names->cursor, names->count) ||
             !call_is_next(call, names->count * FIELD_BYTES))
                 return;

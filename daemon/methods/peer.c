@@ -1,11 +1,12 @@
 /* Peers: lookups, scans, upserts. A lookup is answered from the cache, or by an op that asks the backend. */
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../base/clock.h"
 #include "methods.h"
 
-enum { MAX_AGE_DEFAULT_S = 8 * 60 * 60, LIST_MAX = 1000 };
+enum { MAX_AGE_DEFAULT_S = 8 * 60 * 60 };
 
 /* ---- lookups ---- */
 
@@ -285,10 +286,51 @@ struct incoming {
         uint32_t n_timed; /* these repeat what is stored, but their time has to be stored */
 };
 
+#define WRONG_PEER                                                                                           \
+        "row %u is not [id, access_hash, type, username, phone_number(, last_update_on)] or [id, "           \
+        "access_hash, "                                                                                      \
+        "type, phone_number]"
+
+/* Returns the place of the first row that is wrong; `n`: none. */
+static uint32_t read_peers(struct cursor *list, uint32_t n, struct peer *rows)
+{
+        int64_t now = unix_now();
+        uint32_t i = 0;
+
+        while (i < n && peer_read(list, now, &rows[i]))
+                i++;
+        return i;
+}
+
+/* On a worker. Without a look at the cache: all rows count as new. */
+static bool read_long_peers(struct op_reading *reading)
+{
+        struct op *op = reading->op;
+        struct peer *rows = malloc(reading->n * sizeof(*rows));
+        uint32_t wrong;
+
+        if (!rows) {
+                reading->no_memory = true;
+                return false;
+        }
+        op->write.values = rows;
+        op->write.free_values = free;
+        wrong = read_peers(&reading->list, reading->n, rows);
+        if (wrong < reading->n) {
+                reading->error = WIRE_BAD_REQUEST;
+                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_PEER, wrong);
+                return false;
+        }
+        op->write.change = (struct change){ .kind = CHANGE_PEERS, .peers = rows, .n = reading->n };
+        op->write.has_change = true;
+        op->write.n_told = reading->n;
+        return true;
+}
+
 static bool read_rows(struct call *call, struct incoming *incoming)
 {
         struct param *list = &call->params[0];
-        int64_t now = unix_now();
+        uint32_t wrong;
 
         incoming->n = list->count;
         incoming->rows = list->count <= FEW_ROWS ? incoming->few : calloc(list->count, sizeof(struct peer));
@@ -296,16 +338,10 @@ static bool read_rows(struct call *call, struct incoming *incoming)
                 answer_no_memory(&call->request);
                 return false;
         }
-        for (uint32_t i = 0; i < list->count; i++) {
-                if (peer_read(&list->cursor, now, &incoming->rows[i]))
-                        continue;
-                answer_error(&call->request, WIRE_BAD_REQUEST,
-                             "update_peers: row %u is not [id, access_hash, type, username, phone_number"
-                             "(, last_update_on)] or [id, access_hash, type, phone_number]",
-                             i);
-                return false;
-        }
-        return true;
+        wrong = read_peers(&list->cursor, list->count, incoming->rows);
+        if (wrong < list->count)
+                answer_error(&call->request, WIRE_BAD_REQUEST, "update_peers: " WRONG_PEER, wrong);
+        return wrong == list->count;
 }
 
 static void incoming_deinit(struct incoming *incoming)
@@ -391,8 +427,8 @@ static void fill_op(struct call *call, struct op *op, const struct incoming *inc
 static void store_rows(struct call *call, struct incoming *incoming, uint8_t *kinds)
 {
         /* Else an op before it may change what is cached, or it may have been refused. */
-        bool may_compare =
-                call->lane->n_ops == 0 && !remembered_has(call->session, call->client, &call->request);
+        bool may_compare = call->lane->n_ops == 0 && !call->session->settling &&
+                           !remembered_has(call->session, call->client, &call->request);
         struct op *op;
 
         if (!may_compare) {
@@ -425,6 +461,11 @@ void method_update_peers(struct call *call)
         uint8_t few[FEW_ROWS];
         uint8_t *kinds = few;
 
+        if (call->params[0].count > LIST_MAX) {
+                call_read_later(call, &call->params[0], call->params[0].count * sizeof(struct peer),
+                                read_long_peers);
+                return;
+        }
         incoming.n_new = incoming.n_timed = 0;
         if (read_rows(call, &incoming)) {
                 if (incoming.n > FEW_ROWS)

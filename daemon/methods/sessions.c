@@ -7,8 +7,6 @@
 #include "../session/opening.h"
 #include "methods.h"
 
-enum { LIST_MAX = 1000 };
-
 struct row {
         struct slice name;
         struct storage *storage;

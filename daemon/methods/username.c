@@ -1,5 +1,6 @@
 /* The usernames table: further names that lead to a peer. */
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../base/clock.h"
@@ -7,14 +8,13 @@
 
 /* ---- update_usernames ---- */
 
-/* Checks the list and counts its names. False: a row is wrong, and the request is answered. */
-static bool check(struct call *call, size_t *n_names)
-{
-        struct param *list = &call->params[0];
-        struct cursor cursor = list->cursor;
+#define WRONG_ROW "row %u is not [peer_id, [username, ...](, last_update_on)]"
 
+/* Checks the list and counts its names. Returns the place of the first row that is wrong; `n`: none. */
+static uint32_t check(struct cursor cursor, uint32_t n, size_t *n_names)
+{
         *n_names = 0;
-        for (uint32_t i = 0; i < list->count; i++) {
+        for (uint32_t i = 0; i < n; i++) {
                 uint32_t parts, names;
                 int64_t number;
                 struct slice name;
@@ -25,16 +25,11 @@ static bool check(struct call *call, size_t *n_names)
                         valid = cursor_str(&cursor, TEXT_MAX_BYTES, &name);
                 if (valid && parts == 3)
                         valid = cursor_nil(&cursor) || cursor_int(&cursor, &number);
-                if (!valid) {
-                        answer_error(&call->request, WIRE_BAD_REQUEST,
-                                     "update_usernames: row %u is not [peer_id, [username, ...](, "
-                                     "last_update_on)]",
-                                     i);
-                        return false;
-                }
+                if (!valid)
+                        return i;
                 *n_names += names;
         }
-        return true;
+        return n;
 }
 
 static int by_name(const void *a, const void *b)
@@ -54,23 +49,18 @@ static size_t unique_names(struct slice *names, size_t n)
         return kept;
 }
 
-/* Reads what check() has checked. Names point into the op's copy. */
-static void read_names(struct call *call, struct op *op, struct peer_names *rows, struct slice *names)
+/* Reads what check() has checked. */
+static void read_names(struct cursor cursor, uint32_t n, struct peer_names *rows, struct slice *names)
 {
-        struct param *list = &call->params[0];
-        struct cursor cursor = list->cursor;
-
-        for (uint32_t i = 0; i < list->count; i++) {
+        for (uint32_t i = 0; i < n; i++) {
                 uint32_t parts, count;
 
                 rows[i] = (struct peer_names){ .names = names, .last_update_on = unix_now() };
                 cursor_array(&cursor, &parts);
                 cursor_int(&cursor, &rows[i].peer_id);
                 cursor_array(&cursor, &count);
-                for (uint32_t k = 0; k < count; k++) {
+                for (uint32_t k = 0; k < count; k++)
                         cursor_str(&cursor, TEXT_MAX_BYTES, &names[k]);
-                        names[k] = op_slice(op, call->frame, names[k]);
-                }
                 rows[i].n_names = unique_names(names, count);
                 names += count;
                 if (parts == 3 && !cursor_nil(&cursor))
@@ -116,7 +106,7 @@ static size_t last_of_each(struct peer_names *rows, struct numbered *order, size
         return kept;
 }
 
-/* What lies in the extra bytes of the op, in this order. `order` is for sorting only. */
+/* What lies in the op's extra bytes or `values`, in this order. `order` is for sorting only. */
 struct layout {
         struct peer_names *rows;
         struct slice *names;
@@ -148,26 +138,62 @@ static unsigned prepare_names(struct op *op, struct identity *next)
         return OP_ANSWERED;
 }
 
-void method_update_usernames(struct call *call)
+/* `list`: in the op's copy of the frame. */
+static void set_names(struct op *op, struct cursor list, uint32_t n, size_t n_names, void *memory)
 {
-        uint32_t n = call->params[0].count;
-        bool may_compare = call->lane->n_ops == 0; /* else an op before it may change what is cached */
-        struct layout layout;
-        size_t n_names;
-        struct op *op;
+        struct layout layout = { .rows = memory };
 
-        if (!check(call, &n_names))
-                return;
-        op = call_defer(call, OP_WRITE, layout_size(n, n_names), 0);
-        if (!op)
-                return;
-        layout.rows = op_extra(op);
         layout.names = (struct slice *)(layout.rows + n);
         layout.order = (struct numbered *)(layout.names + n_names);
-        read_names(call, op, layout.rows, layout.names);
+        read_names(list, n, layout.rows, layout.names);
         op->write.change = (struct change){ .kind = CHANGE_NAMES, .names = layout.rows };
         op->write.change.n = last_of_each(layout.rows, layout.order, n);
         op->write.has_change = op->write.change.n > 0;
+}
+
+/* On a worker. Without a look at the cache: all rows count as new. */
+static bool read_long_names(struct op_reading *reading)
+{
+        struct op *op = reading->op;
+        size_t n_names;
+        uint32_t wrong = check(reading->list, reading->n, &n_names);
+
+        if (wrong < reading->n) {
+                reading->error = WIRE_BAD_REQUEST;
+                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_ROW, wrong);
+                return false;
+        }
+        op->write.values = malloc(layout_size(reading->n, n_names) + 1);
+        if (!op->write.values) {
+                reading->no_memory = true;
+                return false;
+        }
+        op->write.free_values = free;
+        set_names(op, reading->list, reading->n, n_names, op->write.values);
+        return true;
+}
+
+void method_update_usernames(struct call *call)
+{
+        const struct param *list = &call->params[0];
+        bool may_compare = call->lane->n_ops == 0; /* else an op before it may change what is cached */
+        uint32_t wrong;
+        size_t n_names;
+        struct op *op;
+
+        if (call->frame.len > LONG_FRAME_BYTES) {
+                call_read_later(call, list, call->frame.len / 2 * sizeof(struct slice), read_long_names);
+                return;
+        }
+        wrong = check(list->cursor, list->count, &n_names);
+        if (wrong < list->count) {
+                answer_error(&call->request, WIRE_BAD_REQUEST, "update_usernames: " WRONG_ROW, wrong);
+                return;
+        }
+        op = call_defer(call, OP_WRITE, layout_size(list->count, n_names), 0);
+        if (!op)
+                return;
+        set_names(op, call_list(op, call, list), list->count, n_names, op_extra(op));
         op->write.prepare = may_compare ? prepare_names : NULL;
         op_start(op);
 }
@@ -203,8 +229,9 @@ void method_scan_usernames(struct call *call)
         int64_t id = 0;
         struct op *op;
 
-        if (after->given && (after->count != 2 || !cursor_str(&after->cursor, TEXT_MAX_BYTES, &name) ||
-                             !cursor_int(&after->cursor, &id))) {
+        if (after->given &&
+            (call->n_unread > 0 || after->count != 2 || !cursor_str(&after->cursor, TEXT_MAX_BYTES, &name) ||
+             !cursor_int(&after->cursor, &id))) {
                 answer_error(&call->request, WIRE_BAD_REQUEST,
                              "scan_usernames: the first parameter after the session must be [username, "
                              "peer_id] or nil");

@@ -11,7 +11,10 @@
 #include "tidy.h"
 #include "unsynced.h"
 
-enum { CONFIRM_MS = 250 };
+enum {
+        CONFIRM_MS = 250,
+        READ_AT_ONCE = 1, /* long lists, so that their number does not take all workers */
+};
 
 /* ---- an open session ---- */
 
@@ -141,6 +144,8 @@ void sessions_init(struct sessions *sessions)
 {
         link_init(&sessions->list);
         link_init(&sessions->woken);
+        link_init(&sessions->turns);
+        store_gate(&sessions->reads, READ_AT_ONCE, 0);
         link_init(&sessions->held);
         link_init(&sessions->untidy);
         remembered_closed_init(&sessions->remembered);
@@ -167,5 +172,6 @@ void sessions_deinit(struct sessions *sessions)
         timer_stop(sessions->timers, &sessions->tidy);
         while (!link_empty(&sessions->list))
                 session_free(LINK_OF(sessions->list.next, struct session, link));
+        store_gate_deinit(&sessions->reads);
         remembered_closed_deinit(&sessions->remembered);
 }

@@ -121,6 +121,8 @@ void handle_close(struct handle *handle)
 
         assert(session->n_handles > 0 && handle->lane->n_handles > 0);
         handle_set_watching(handle, false);
+        if (session->told == &handle->link)
+                session->told = handle->link.next;
         link_remove(&handle->link);
         session->n_handles--;
         give_number_back(&handle->client->handles, (uint32_t)handle->number);

@@ -9,6 +9,7 @@
 
 #include "../base/arena.h"
 #include "op.h"
+#include "watch.h"
 
 /* An effect as the backend reported it, with a copy of its text. */
 struct noted {
@@ -52,6 +53,19 @@ struct session_job {
         size_t n_stored;   /* writes that are committed */
         uint64_t since_ms; /* when the first of its requests came */
 
+        /* On the loop again: how far the outcome is worked off. */
+        bool is_settling;
+        size_t n_settled; /* matches of lookups that have been answered */
+        size_t n_effects_taken;
+        struct settling {
+                bool begun;
+                size_t n_effects; /* of the op, up to this place among all effects */
+                size_t n_rows;    /* of its change, that cache and states have */
+                size_t n_repeats; /* that the cache has */
+                bool telling;     /* the rows are done: the watchers are being told */
+                struct changed changed;
+        } settling; /* of the write that is first in `writes` */
+
         int dirty_error, read_error, write_error, sync_error, delete_error;
         struct fault dirty_fault, read_fault, write_fault, sync_fault, delete_fault;
 };
@@ -73,6 +87,7 @@ bool session_job_submit(struct session_job *job);
 void session_job_overdue(struct session_job *job, const char *text);
 
 void session_job_run(struct job *job);              /* job_work.c, on a worker */
-void session_job_finish(struct session_task *task); /* job_result.c, on the loop */
+bool session_job_settle(struct session_task *task); /* job_result.c, on the loop, in slices */
+void session_job_finish(struct session_task *task); /* then */
 
 #endif

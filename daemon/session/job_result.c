@@ -1,6 +1,9 @@
 /*
  * The outcome of a job goes into the cache and the session first, then to the watchers, then to the writers.
  * When a writer has its answer, all watchers have been told.
+ *
+ * The loop works off a slice a turn. Until the last one the session is `settling`: what comes for it waits,
+ * so nobody sees a part of a write.
  */
 
 #include "job.h"
@@ -27,111 +30,171 @@ void session_job_overdue(struct session_job *job, const char *text)
                 answer_error(&job->delete->request, WIRE_UNAVAILABLE, "%s", text);
 }
 
-static void answer_reads(struct session_job *job)
-{
-        size_t match = 0;
+/* ---- slices ---- */
 
-        while (!link_empty(&job->reads)) {
+/* Rows that the loop works off in one turn: much less than a millisecond. */
+enum { SLICE_ROWS = 256 };
+
+/* Takes up to `wanted` of what is left of a slice. */
+static size_t take_slice(size_t *left, size_t wanted)
+{
+        size_t n = wanted < *left ? wanted : *left;
+
+        *left -= n;
+        return n;
+}
+
+/* An op that has been answered costs more than its rows. */
+static void end_op(size_t *left, size_t rows)
+{
+        take_slice(left, rows + 1);
+}
+
+static void answer_read(struct session_job *job, struct op *op, struct found *found)
+{
+        if (op->kind == OP_FIND) {
+                size_t end = op->first_match + op->find.n_lookups;
+                size_t *match = &job->n_settled;
+
+                found->matches = &job->matches[*match];
+                for (; *match < job->n_found && job->matches[*match].lookup < end; ++*match, found->n++)
+                        job->matches[*match].lookup -= op->first_match;
+        } else if (op->kind == OP_SCAN_PEERS) {
+                found->matches = &job->matches[op->first_match];
+                found->n = op->n_found;
+        } else if (op->kind == OP_SCAN_USERNAMES) {
+                found->usernames = &job->usernames[op->first_match];
+                found->n = op->n_found;
+        }
+        op->answer(op, found);
+}
+
+static void answer_reads(struct session_job *job, size_t *left)
+{
+        while (!link_empty(&job->reads) && *left > 0) {
                 struct op *op = LINK_OF(job->reads.next, struct op, link);
                 struct found found = { .counts = op->counts };
+                size_t lookups = op->kind == OP_FIND ? op->find.n_lookups : 0;
 
-                if (!op->request.is_open || job->read_error) {
-                        if (op->request.is_open)
-                                answer_fault(&op->request, job->read_error, &job->read_fault);
-                        op_free(op);
-                        continue;
-                }
-                if (op->kind == OP_FIND) {
-                        size_t end = op->first_match + op->find.n_lookups;
-
-                        found.matches = &job->matches[match];
-                        for (; match < job->n_found && job->matches[match].lookup < end; match++, found.n++)
-                                job->matches[match].lookup -= op->first_match;
-                } else if (op->kind == OP_SCAN_PEERS) {
-                        found.matches = &job->matches[op->first_match];
-                        found.n = op->n_found;
-                } else if (op->kind == OP_SCAN_USERNAMES) {
-                        found.usernames = &job->usernames[op->first_match];
-                        found.n = op->n_found;
-                }
-                op->answer(op, &found);
+                if (op->request.is_open && job->read_error)
+                        answer_fault(&op->request, job->read_error, &job->read_fault);
+                else if (op->request.is_open)
+                        answer_read(job, op, &found);
+                end_op(left, found.n > lookups ? found.n : lookups);
                 op_free(op);
         }
 }
 
-/* The effects of the op's change: drops names and numbers from the cache, and lists them for the watchers. */
-static void take_effects(struct session_job *job, struct op *op, size_t *at, struct changed *changed)
+/* Room to list the names and numbers of the op's change for the watchers, and where its effects end. */
+static void begin_effects(struct session_job *job, const struct op *op)
 {
-        struct cache *cache = job->task.session->cache;
+        struct settling *settling = &job->settling;
+        size_t n, end = job->n_effects_taken;
         struct slice *texts;
-        size_t end = *at;
 
         while (end < job->n_effects && job->effects[end].effect.change == op->first_match)
                 end++;
-        texts = arena_alloc(&job->arena, (end - *at) * sizeof(struct slice) + 1);
-        changed->all = !texts;
-        for (int phones = 0; phones < 2; phones++) {
-                size_t n = 0;
-
-                for (size_t i = *at; i < end; i++) {
-                        const struct noted *noted = &job->effects[i];
-
-                        if (noted->effect.kind != (phones ? EFFECT_PHONE : EFFECT_USERNAME))
-                                continue;
-                        if (phones)
-                                cache_forget_phone(cache, noted->text);
-                        else
-                                cache_forget_username(cache, noted->text);
-                        if (texts)
-                                texts[n++] = noted->text;
-                }
-                if (phones) {
-                        changed->phones = texts;
-                        changed->n_phones = n;
-                } else {
-                        changed->usernames = texts;
-                        changed->n_usernames = n;
-                        texts = texts ? texts + n : NULL;
-                }
-        }
-        for (; *at < end; ++*at)
-                if (job->effects[*at].effect.kind == EFFECT_OWNER)
-                        cache_forget_names(cache, job->effects[*at].effect.peer_id);
+        settling->n_effects = end;
+        n = end - job->n_effects_taken;
+        texts = n <= WATCH_LISTED ? arena_alloc(&job->arena, 2 * n * sizeof(struct slice) + 1) : NULL;
+        settling->changed.all = !texts;
+        settling->changed.usernames = texts;
+        settling->changed.phones = texts ? texts + n : NULL;
 }
 
-/* The op's own rows: puts them into cache and states, and lists them for the watchers. */
-static void take_change(struct session *session, const struct op *op, struct changed *changed)
+/* Lists a text for the watchers. */
+static void note(const struct slice *texts, size_t *n, struct slice text)
+{
+        if (texts)
+                ((struct slice *)texts)[(*n)++] = text;
+}
+
+/* The effects of the op's change: drops names and numbers from the cache, and lists them for the watchers. */
+static void take_effects(struct session_job *job, size_t *left)
+{
+        struct cache *cache = job->task.session->cache;
+        struct settling *settling = &job->settling;
+        struct changed *changed = &settling->changed;
+        size_t n = take_slice(left, settling->n_effects - job->n_effects_taken);
+
+        for (; n > 0; n--) {
+                const struct noted *noted = &job->effects[job->n_effects_taken++];
+
+                switch (noted->effect.kind) {
+                case EFFECT_USERNAME:
+                        cache_forget_username(cache, noted->text);
+                        note(changed->usernames, &changed->n_usernames, noted->text);
+                        break;
+                case EFFECT_PHONE:
+                        cache_forget_phone(cache, noted->text);
+                        note(changed->phones, &changed->n_phones, noted->text);
+                        break;
+                case EFFECT_OWNER: cache_forget_names(cache, noted->effect.peer_id); break;
+                }
+        }
+}
+
+/* Rows `from` up to `to` of the op's change: puts them into cache and states. */
+static void take_rows(struct session *session, const struct change *change, size_t from, size_t to)
+{
+        switch (change->kind) {
+        case CHANGE_PEERS:
+                for (size_t i = from; i < to; i++)
+                        cache_stored_peer(session->cache, &change->peers[i]);
+                break;
+        case CHANGE_NAMES:
+                for (size_t i = from; i < to; i++)
+                        cache_stored_names(session->cache, &change->names[i]);
+                break;
+        case CHANGE_STATES: states_put(&session->states, change->states, change->n); break;
+        case CHANGE_STATES_GONE: states_drop(&session->states, change->ids + from, to - from); break;
+        default: break;
+        }
+}
+
+/* States are put at once: each moves the others. Gone ones are found by halves: many are a slice. */
+enum { IDS_A_ROW = 64 };
+
+static void take_change(struct session_job *job, const struct op *op, size_t *left)
+{
+        struct session *session = job->task.session;
+        struct settling *settling = &job->settling;
+        const struct change *change = &op->write.change;
+        size_t rows = change->n - settling->n_rows, n = rows;
+
+        if (change->kind == CHANGE_STATES)
+                take_slice(left, rows / IDS_A_ROW);
+        else if (change->kind == CHANGE_STATES_GONE)
+                n = take_slice(left, rows / IDS_A_ROW + 1) * IDS_A_ROW;
+        else
+                n = take_slice(left, rows);
+        if (n > rows)
+                n = rows;
+        if (n > 0)
+                take_rows(session, change, settling->n_rows, settling->n_rows + n);
+        settling->n_rows += n;
+        for (n = take_slice(left, op->write.n_repeats - settling->n_repeats); n > 0; n--) {
+                const struct row_time *row = &op->write.repeats[settling->n_repeats++];
+
+                cache_touch_peer(session->cache, row->id, row->last_update_on);
+        }
+}
+
+/* Lists the op's own rows for the watchers. */
+static void list_change(const struct op *op, struct changed *changed)
 {
         const struct change *change = &op->write.change;
 
-        switch (change->kind) {
-        case CHANGE_PEERS:
-                for (size_t i = 0; i < change->n; i++)
-                        cache_stored_peer(session->cache, &change->peers[i]);
+        if (change->kind == CHANGE_PEERS) {
                 changed->peers = change->peers;
                 changed->n_peers = op->write.n_told;
-                break;
-        case CHANGE_NAMES:
-                for (size_t i = 0; i < change->n; i++)
-                        cache_stored_names(session->cache, &change->names[i]);
-                break;
-        case CHANGE_STATES:
-                states_put(&session->states, change->states, change->n);
+        } else if (change->kind == CHANGE_STATES) {
                 changed->states = change->states;
                 changed->n_states = change->n;
-                break;
-        case CHANGE_STATES_GONE:
-                states_drop(&session->states, change->ids, change->n);
+        } else if (change->kind == CHANGE_STATES_GONE) {
                 changed->states_gone = change->ids;
                 changed->n_states = change->n;
-                break;
-        default: break;
         }
-        counters_add(session->sessions->counters, COUNT_ROWS_STORED, change->n);
-        for (size_t i = 0; i < op->write.n_repeats; i++)
-                cache_touch_peer(session->cache, op->write.repeats[i].id,
-                                 op->write.repeats[i].last_update_on);
-        counters_add(session->sessions->counters, COUNT_ROWS_REPEATED, op->write.n_repeats);
 }
 
 static void take_identity(struct session_job *job)
@@ -154,38 +217,6 @@ static bool is_deleted(const struct session_job *job)
 static bool is_stored(const struct session_job *job)
 {
         return !job->write_error || job->write_error == BACKEND_E_UNSYNCED;
-}
-
-static void answer_writes(struct session_job *job)
-{
-        struct session *session = job->task.session;
-        size_t effect = 0;
-
-        if (is_stored(job))
-                take_identity(job);
-        while (!link_empty(&job->writes)) {
-                struct op *op = LINK_OF(job->writes.next, struct op, link);
-                struct changed changed = { .fields = op->write.fields };
-
-                counters_add(session->sessions->counters, COUNT_WRITES, 1);
-                if (!is_stored(job)) {
-                        if (op->request.is_open)
-                                answer_fault(&op->request, job->write_error, &job->write_fault);
-                        op_free(op);
-                        continue;
-                }
-                job->n_stored++;
-                op->stored = true;
-                if (op->write.has_change) {
-                        take_effects(job, op, &effect, &changed);
-                        take_change(session, op, &changed);
-                }
-                watch_tell(session, op->lane, op->handle_number, &changed);
-                if (job->write_error)
-                        unsynced_add(session, op);
-                else
-                        op_answer_stored(op);
-        }
 }
 
 static void log_fault(const struct session *session, enum log_level level, const char *what, const char *why)
@@ -229,6 +260,97 @@ static void count_job(const struct session_job *job)
         counters_add(counters, COUNT_JOBS, 1);
         counters_add(counters, COUNT_COMMITS, job->n_changes > 0 && is_stored(job));
         counters_add(counters, COUNT_SYNCS, job->sync && !job->sync_error);
+}
+
+static void begin_write(struct session_job *job, struct op *op)
+{
+        struct counters *counters = job->task.session->sessions->counters;
+
+        job->settling = (struct settling){ .begun = true, .changed.fields = op->write.fields };
+        counters_add(counters, COUNT_WRITES, 1);
+        if (!is_stored(job))
+                return;
+        job->n_stored++;
+        op->stored = true;
+        if (!op->write.has_change)
+                return;
+        begin_effects(job, op);
+        counters_add(counters, COUNT_ROWS_STORED, op->write.change.n);
+        counters_add(counters, COUNT_ROWS_REPEATED, op->write.n_repeats);
+}
+
+/* Cache and states have the whole change. */
+static bool is_taken(const struct session_job *job, const struct op *op)
+{
+        const struct settling *settling = &job->settling;
+
+        return !op->write.has_change ||
+               (job->n_effects_taken == settling->n_effects && settling->n_rows == op->write.change.n &&
+                settling->n_repeats == op->write.n_repeats);
+}
+
+/* A slice of the first write. True: it is stored, and all watchers have been told. */
+static bool settle_write(struct session_job *job, struct op *op, size_t *left)
+{
+        struct session *session = job->task.session;
+        struct settling *settling = &job->settling;
+
+        if (!is_taken(job, op)) {
+                take_effects(job, left);
+                take_change(job, op, left);
+                if (!is_taken(job, op))
+                        return false;
+        }
+        if (!settling->telling) {
+                settling->telling = true;
+                if (op->write.has_change)
+                        list_change(op, &settling->changed);
+                watch_begin(session);
+        }
+        return watch_tell(session, op->lane, op->handle_number, &settling->changed, left);
+}
+
+static void answer_writes(struct session_job *job, size_t *left)
+{
+        struct session *session = job->task.session;
+
+        while (!link_empty(&job->writes) && *left > 0) {
+                struct op *op = LINK_OF(job->writes.next, struct op, link);
+
+                if (!job->settling.begun)
+                        begin_write(job, op);
+                if (!is_stored(job)) {
+                        if (op->request.is_open)
+                                answer_fault(&op->request, job->write_error, &job->write_fault);
+                        op_free(op);
+                } else if (!settle_write(job, op, left)) {
+                        return;
+                } else if (job->write_error) {
+                        unsynced_add(session, op);
+                } else {
+                        op_answer_stored(op);
+                }
+                job->settling.begun = false;
+                end_op(left, 0);
+        }
+}
+
+bool session_job_settle(struct session_task *task)
+{
+        struct session_job *job = (struct session_job *)task;
+        size_t left = SLICE_ROWS;
+
+        assert(task->session->state == SESSION_OPEN && task->session->job == job);
+        if (!job->is_settling) {
+                job->is_settling = true;
+                count_job(job);
+                log_faults(job);
+                if (is_stored(job))
+                        take_identity(job);
+        }
+        answer_reads(job, &left);
+        answer_writes(job, &left);
+        return link_empty(&job->reads) && link_empty(&job->writes);
 }
 
 /* A failed write may have happened in part, or may still happen: the cache cannot be trusted. */
@@ -291,10 +413,6 @@ void session_job_finish(struct session_task *task)
 
         assert(session->state == SESSION_OPEN && session->job == job);
         session->job = NULL;
-        count_job(job);
-        log_faults(job);
-        answer_reads(job);
-        answer_writes(job);
         unsynced_take(job);
         if (job->tidy)
                 tidy_end(session);

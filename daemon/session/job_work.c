@@ -125,6 +125,7 @@ static int scan(struct session_job *job, struct op *op)
                                                      op->scan.limit, on_username, job, fault);
                 op->n_found = job->n_usernames - op->first_match;
                 return error;
+        case OP_LOOK: op->look.run(op); return 0;
         case OP_COUNT: return job->backend->count(job->task.stored, &op->counts, fault);
         default: return 0;
         }

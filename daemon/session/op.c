@@ -2,6 +2,7 @@
 
 #include "op.h"
 #include "client.h"
+#include "reading.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -145,12 +146,41 @@ void op_free(struct op *op)
         link_remove(&op->link);
         lane->n_ops--;
         lane->n_writes -= op_changes(op);
+        if (op->reading)
+                reading_abandon(op);
+        else
+                op_free_memory(op);
+        lane_release(lane);
+}
+
+void op_free_memory(struct op *op)
+{
+        if (op->kind == OP_LOOK)
+                buffer_deinit(&op->look.packed);
         if (op->kind == OP_WRITE && op->write.free_values)
                 op->write.free_values(op->write.values);
         if (op->secret)
                 explicit_bzero(op->bytes, op->n_bytes);
         free(op);
-        lane_release(lane);
+}
+
+void op_answer_look(struct op *op, const struct found *found)
+{
+        struct buffer *packed = &op->look.packed;
+
+        (void)found;
+        if (op->look.wrong) {
+                answer_error(&op->request, op->look.error, "%s: %s", op->request.method->name,
+                             op->look.wrong);
+        } else if (packed->failed && !packed->full) {
+                answer_no_memory(&op->request);
+        } else {
+                struct buffer *out = answer_begin(&op->request);
+
+                buffer_append(out, packed->data, packed->len);
+                out->full |= packed->full;
+                answer_end(&op->request);
+        }
 }
 
 void op_answer_stored(struct op *op)

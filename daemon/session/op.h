@@ -33,6 +33,7 @@ enum op_kind {
         OP_SCAN_PEERS,
         OP_SCAN_USERNAMES,
         OP_COUNT,
+        OP_LOOK, /* looks at much of what is loaded: on the worker, not on the loop */
         OP_WRITE,
         OP_DELETE, /* alone in its job */
 };
@@ -66,13 +67,20 @@ typedef unsigned (*op_prepare_fn)(struct op *op, struct identity *next);
 /* OP_AGAIN: takes the request. `frame` is the op's copy of it. */
 typedef void (*op_again_fn)(void *arg, struct request *request, struct slice frame);
 
+/*
+ * OP_LOOK, on the worker: packs the answer from the session's identity and states, which do not change while
+ * it is busy; or sets `wrong`.
+ */
+typedef void (*op_look_fn)(struct op *op);
+
 struct op {
         struct link link;
         struct lane *lane;
         int64_t handle_number;
         struct request request;
         enum op_kind kind;
-        bool secret; /* holds key material: wiped when it is freed */
+        struct op_reading *reading; /* its list is being read: it cannot join a job yet; reading.h */
+        bool secret;                /* holds key material: wiped when it is freed */
         op_answer_fn answer;
         union {
                 struct {
@@ -84,6 +92,16 @@ struct op {
                         size_t n_lookups;
                         int64_t max_age;
                 } find;
+                struct {
+                        op_look_fn run;
+                        struct cursor list; /* n elements */
+                        uint32_t n;
+                        bool all; /* instead of a list */
+                        unsigned rights;
+                        struct buffer packed;
+                        enum wire_error error;
+                        const char *wrong; /* NULL: nothing */
+                } look;
                 struct {
                         bool from_start;
                         int64_t after_id;
@@ -144,9 +162,13 @@ struct op *op_new(struct lane *lane, int64_t handle_number, struct request *requ
 void *op_extra(struct op *op);
 /* The slice of the op's copy that is at the same place as `slice` in `frame`. An absent one stays absent. */
 struct slice op_slice(struct op *op, struct slice frame, struct slice slice);
-/* Frees it. Its request is answered. */
+/* Frees it (while its list is being read: afterwards). Its request is answered. */
 void op_free(struct op *op);
 bool op_changes(const struct op *op);
+void op_free_memory(struct op *op); /* of one that op_free() has left, because a worker was using it */
+
+/* An OP_LOOK's `answer`: what was packed, or what was wrong. */
+void op_answer_look(struct op *op, const struct found *found);
 
 /* Answers a write that is done, and frees it. */
 void op_answer_stored(struct op *op);

@@ -27,8 +27,13 @@ static void run_again(struct lane *lane)
         op_free(op);
 }
 
-/* Takes the lane's leading reads, then the writes that follow them. */
-static void take_from_lane(struct lane *lane, struct session_job *job)
+enum { AGAIN_BYTES = 8192 }; /* of the frames of the methods that run again in one turn */
+
+/*
+ * Takes the lane's leading reads, then the writes that follow them. `left`: bytes of the frames whose methods
+ * may still run again in this turn.
+ */
+static void take_from_lane(struct lane *lane, struct session_job *job, size_t *left)
 {
         bool wrote = false;
 
@@ -36,9 +41,12 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
                 struct op *op = LINK_OF(lane->ops.next, struct op, link);
                 bool is_change;
 
+                if (op->reading)
+                        return;
                 if (op->kind == OP_AGAIN) {
-                        if (wrote)
+                        if (wrote || *left == 0)
                                 return;
+                        *left -= op->n_bytes < *left ? op->n_bytes : *left;
                         run_again(lane);
                         continue;
                 }
@@ -61,19 +69,28 @@ static void take_from_lane(struct lane *lane, struct session_job *job)
         }
 }
 
-static void take_from_lanes(struct session *session, struct session_job *job)
+/* False: the turn was over before. The lanes that were not reached are first next time. */
+static bool take_from_lanes(struct session *session, struct session_job *job)
 {
         struct link *at = session->lanes.next;
+        size_t left = AGAIN_BYTES;
 
-        while (at != &session->lanes) {
+        while (at != &session->lanes && left > 0) {
                 struct lane *lane = LINK_OF(at, struct lane, link);
 
                 lane->n_holds++;
-                take_from_lane(lane, job);
+                take_from_lane(lane, job, &left);
                 at = at->next;
                 lane->n_holds--;
                 lane_release(lane);
         }
+        if (left > 0)
+                return true;
+        if (at != &session->lanes) {
+                link_remove(&session->lanes);
+                link_insert_after(at->prev, &session->lanes);
+        }
+        return false;
 }
 
 static bool has_work(const struct session *session)
@@ -85,6 +102,7 @@ static bool has_work(const struct session *session)
 bool queue_run(struct session *session)
 {
         struct session_job *job;
+        bool took_all;
 
         assert(session->state == SESSION_OPEN && !session->busy && !session->in_doubt);
         if (!has_work(session))
@@ -95,14 +113,20 @@ bool queue_run(struct session *session)
                 return true;
         }
         session->busy = true; /* so that an op that starts now joins its lane and does not wake the session */
-        take_from_lanes(session, job);
+        took_all = take_from_lanes(session, job);
         session->busy = false;
         if (session_job_submit(job))
                 return true;
+        if (!took_all) {
+                session_wait_turn(session);
+                return true;
+        }
         if (session->outage_since)
                 return true; /* the next sync wakes it */
         if (lanes_empty(session))
                 return false;
+        if (session->n_unread > 0)
+                return true;         /* the end of the reading wakes it */
         session_wake_later(session); /* memory was short: some ops could not be taken */
         return true;
 }

@@ -49,7 +49,9 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         session->name = (struct slice){ copy, name.len };
         identity_init(&session->identity);
         link_init(&session->woken);
+        link_init(&session->turn);
         link_init(&session->handles);
+        session->told = &session->handles;
         link_init(&session->openings);
         link_init(&session->held);
         link_init(&session->untidy);
@@ -111,6 +113,7 @@ void session_free(struct session *session)
         tdelete(session, &sessions->tree, compare);
         link_remove(&session->link);
         link_remove(&session->woken);
+        link_remove(&session->turn);
         link_remove(&session->untidy);
         sessions->count--;
         free((char *)session->name.data);
@@ -223,18 +226,51 @@ static void on_deadline(struct timer *timer)
         session_wake(session);
 }
 
-static void on_done(struct job *job)
+static void settle(struct session_task *task)
 {
-        struct session_task *task = (struct session_task *)job;
         struct session *session = task->session;
         struct sessions *sessions = session->sessions;
 
-        timer_stop(sessions->timers, &session->deadline);
-        session->busy = session->overdue = session->overdue_told = false;
+        session->settling = task->settle && !task->settle(task);
+        if (session->settling) {
+                session_wait_turn(session);
+                return;
+        }
+        session->busy = false;
         session->task = NULL;
         session_wake(session);
         task->finish(task);
         sessions->advance(sessions);
+}
+
+static void on_done(struct job *job)
+{
+        struct session_task *task = (struct session_task *)job;
+        struct session *session = task->session;
+
+        timer_stop(session->sessions->timers, &session->deadline);
+        session->overdue = session->overdue_told = false;
+        settle(task);
+}
+
+void session_wait_turn(struct session *session)
+{
+        if (link_empty(&session->turn))
+                link_append(&session->sessions->turns, &session->turn);
+}
+
+bool sessions_next_turn(struct sessions *sessions)
+{
+        if (!link_empty(&sessions->turns)) {
+                struct session *session = LINK_OF(sessions->turns.next, struct session, turn);
+
+                link_remove(&session->turn);
+                if (session->settling)
+                        settle(session->task);
+                else
+                        session_wake(session);
+        }
+        return !link_empty(&sessions->turns);
 }
 
 static struct gate *gate_of(const struct session *session, const struct session_task *task)

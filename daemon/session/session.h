@@ -50,12 +50,15 @@ struct session {
         struct sessions *sessions;
         struct link link;  /* sessions->list */
         struct link woken; /* sessions->woken */
+        struct link turn;  /* sessions->turns */
         struct storage *storage;
         struct slice name; /* owned */
         enum session_state state;
 
         struct backend_session *stored; /* a worker's while `busy` */
         bool busy;
+        bool settling; /* busy: the job is back, and the loop works off its outcome in slices. What is cached
+                          is committed, but only in part the newest: nothing is answered from it */
         bool close_wanted;   /* it has no handles: it is closed when nothing is left to do */
         bool in_doubt;       /* content and owner must be confirmed before the next use */
         bool confirm_wanted; /* confirm now, even if no request waits for it */
@@ -78,6 +81,7 @@ struct session {
         struct link handles;
         size_t n_handles;
         size_t n_watching;
+        struct link *told;      /* watch.c's: the handle that is told next */
         struct link openings;   /* opening.c's */
         struct link held;       /* sessions->held */
         struct link untidy;     /* sessions->untidy */
@@ -86,6 +90,7 @@ struct session {
         uint64_t lent_until_ms; /* lent.c: of the loop's clock. Until then, clients that are not watched may
                                    rely on it */
         struct link lanes;      /* op.h */
+        size_t n_unread;        /* ops in them whose lists are being read: reading.c */
         struct row_time *dirty[2]; /* times that the cache gave up, to be stored: of peers, of names */
         size_t n_dirty[2];
         size_t dirty_cap[2];
@@ -127,6 +132,8 @@ struct sessions {
         size_t count;
         struct remembered_closed remembered; /* of sessions that are closed */
         struct link woken;                   /* sessions for sessions_advance() */
+        struct link turns;                   /* sessions that go on in a later turn of the loop */
+        struct gate reads;                   /* reading.c's */
         struct link held;                    /* those that others hold: held.c */
         struct link untidy;                  /* those that the round of tidy.c has still to reach */
         size_t n_tidying;                    /* sessions */
@@ -148,6 +155,13 @@ void session_move(struct session *session, enum session_state state);
 
 /* What it waits for may have changed. */
 void session_wake(struct session *session);
+/* Goes on in a later turn of the loop, so that others are served before. */
+void session_wait_turn(struct session *session);
+/*
+ * Called once a turn: the session that has waited longest settles a slice of its job, or is woken. False:
+ * none waits any more.
+ */
+bool sessions_next_turn(struct sessions *sessions);
 /* Wakes it after a moment: memory was short. */
 void session_wake_later(struct session *session);
 
@@ -173,6 +187,11 @@ struct session_task {
         struct session *session;
         struct backend_session *stored;
         bool writes; /* it may wait for the disk: reads of other sessions are not to wait behind it */
+        /*
+         * NULL, or: works off a slice of the outcome while the session is still busy. True: nothing is left;
+         * `finish` is called. Else it is called again in a later turn.
+         */
+        bool (*settle)(struct session_task *task);
         void (*finish)(struct session_task *task);
 };
 

@@ -4,7 +4,7 @@
 
 #include "../../proto/message.h"
 
-enum { TOLD_ONE_BY_ONE = 4096 }; /* more than this in one change: `all` */
+enum { TOLD_TO_ALL = 65536 }; /* more than this in one change, counted for each watcher: `all` */
 
 static const struct changed everything = { .all = true };
 
@@ -66,31 +66,48 @@ static void tell_or_owe(struct handle *handle, const struct changed *changed)
                 tell(handle, changed);
 }
 
-static void tell_all_but(struct session *session, const struct lane *lane, int64_t number,
-                         const struct changed *changed)
-{
-        if (session->n_watching == 0)
-                return;
-        for (struct link *at = session->handles.next; at != &session->handles; at = at->next) {
-                struct handle *handle = LINK_OF(at, struct handle, link);
+/* The bytes of a long notification cost as much as many short ones. */
+enum { TOLD_A_ROW = 16 };
 
-                if (handle->watching && (handle->lane != lane || handle->number != number))
-                        tell_or_owe(handle, changed);
-        }
+void watch_begin(struct session *session)
+{
+        session->told = session->n_watching > 0 ? session->handles.next : &session->handles;
 }
 
-void watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
-                const struct changed *changed)
+static bool tell_all_but(struct session *session, const struct lane *lane, int64_t number,
+                         const struct changed *changed, size_t *left)
 {
-        if (changed->all || told(changed) > TOLD_ONE_BY_ONE)
-                tell_all_but(session, writer_lane, writer_number, &everything);
-        else if (told(changed) > 0 || changed->fields)
-                tell_all_but(session, writer_lane, writer_number, changed);
+        size_t cost = 1 + told(changed) / TOLD_A_ROW;
+
+        while (session->told != &session->handles && *left > 0) {
+                struct handle *handle = LINK_OF(session->told, struct handle, link);
+
+                session->told = session->told->next;
+                if (handle->watching && (handle->lane != lane || handle->number != number))
+                        tell_or_owe(handle, changed);
+                *left -= cost < *left ? cost : *left;
+        }
+        return session->told == &session->handles;
+}
+
+bool watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
+                const struct changed *changed, size_t *left)
+{
+        size_t n = told(changed);
+
+        if (!changed->all && n == 0 && !changed->fields)
+                return true;
+        if (changed->all || n > WATCH_LISTED || n * session->n_watching > TOLD_TO_ALL)
+                changed = &everything;
+        return tell_all_but(session, writer_lane, writer_number, changed, left);
 }
 
 void watch_tell_all(struct session *session)
 {
-        tell_all_but(session, NULL, 0, &everything);
+        size_t left = SIZE_MAX;
+
+        watch_begin(session);
+        tell_all_but(session, NULL, 0, &everything, &left);
 }
 
 void watch_catch_up(struct client *client)

@@ -24,9 +24,16 @@ struct changed {
         bool all;        /* more has changed than is listed here */
 };
 
-/* Tells every watching handle but the writer's. That one may be closed by now. */
-void watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
-                const struct changed *changed);
+enum { WATCH_LISTED = 4096 }; /* more than this in one change: `all` */
+
+/*
+ * Tells every watching handle but the writer's. That one may be closed by now. Each call goes on where the
+ * last one since watch_begin() has ended, and takes from `left` for each handle that it looks at. True: all
+ * have been told.
+ */
+void watch_begin(struct session *session);
+bool watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
+                const struct changed *changed, size_t *left);
 
 /* Tells every watching handle to forget everything. */
 void watch_tell_all(struct session *session);

@@ -80,35 +80,32 @@ static void fill_states(struct wire *c, int s)
 
 /* ---- tests ---- */
 
-/* `c` has sent more than the daemon works off at once: `other` is answered while `c` waits for answer `last`.
+/*
+ * 60 kB in one write: 4,000 times all states, and nobody reads the answers because there are none. The write
+ * among them is answered after those that were sent before it.
  */
-static void expect_served_before(struct wire *other, int s, struct wire *c, uint32_t last)
-{
-        for (int i = 0; i < 5; i++)
-                expect(other, "[[1, 1, 2, 3, 4]]", "get_states(%d, [1])", s);
-        ck_assert_msg(!wire_readable(c, 0), "the others were served after the flood");
-        (void)last;
-}
-
-/* 60 kB in one write: 4,000 times all states, and nobody reads the answers because there are none. */
 START_TEST(a_flood_of_notifications_is_served_in_turns)
 {
-        enum { NOTIFICATIONS = 4000 };
+        enum { NOTIFICATIONS = 4000, BEFORE = 250 };
         DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
         CLIENT c = wire_connect(d);
         CLIENT other = wire_connect(d);
         int s = wire_open(c, "'anna', {}"), t = wire_open(other, "'anna', {}");
         const uint8_t notification[] = "\x93\x02\xaaget_states\x91\x01";
-        const uint8_t ping[] = "\x94\x00\x09\xa4ping\x91\xc0";
         BYTES flood = { 0 };
 
         ck_assert_int_eq(s, 1);
         fill_states(c, s);
-        for (int i = 0; i < NOTIFICATIONS; i++)
+        for (int i = 0; i < NOTIFICATIONS; i++) {
                 add(&flood, notification, sizeof(notification) - 1);
-        add(&flood, ping, sizeof(ping) - 1);
+                if (i == BEFORE)
+                        add_head(&flood, 9, "remove_states", s, 0);
+        }
         wire_raw(c, flood.data, flood.len);
-        expect_served_before(other, t, c, 9);
+        for (int i = 0; i < 5; i++)
+                expect(other, "[[1, 1, 2, 3, 4]]", "get_states(%d, [1])", t);
+        ck_assert_msg(!wire_readable(c, 0), "the other one was served after the flood");
+        expect_text(wire_answer(c, 9), "nil");
         ck_assert_int_gt(wire_number(wire_call(other, "stats()"), "turns_used_up_total"), 0);
 }
 END_TEST
@@ -162,12 +159,116 @@ START_TEST(what_a_turn_leaves_is_executed_in_order)
 }
 END_TEST
 
+/* ---- the longest lists ---- */
+
+enum { LIST_BYTES = 4 * 1024 * 1024 - 64 };
+
+/* A message as long as one may be: a request of id 5 with as many of these rows as fit. Returns their number.
+ */
+static uint32_t longest(struct bytes *message, const char *method, int s, const void *row, size_t len)
+{
+        uint32_t n = (uint32_t)(LIST_BYTES / len);
+
+        add_head(message, 5, method, s, n);
+        for (uint32_t i = 0; i < n; i++) {
+                size_t at = message->len;
+
+                add(message, row, len);
+                for (int b = 0; b < 4; b++) /* each row has its own id where it has one of four bytes */
+                        if (memchr(row, 0xce, len))
+                                message->data[at +
+                                              (size_t)((const uint8_t *)memchr(row, 0xce, len) -
+                                                       (const uint8_t *)row) +
+                                              1 + (size_t)b] = (uint8_t)(i >> (24 - 8 * b));
+        }
+        return n;
+}
+
+/*
+ * Sends it, and counts the requests of `other` that are answered before it. `other` has a session of its own.
+ */
+static int served_meanwhile(struct wire *c, const struct bytes *message, struct wire *other, int t)
+{
+        size_t sent = 0;
+        int n = 0;
+
+        while (!wire_readable(c, 0)) {
+                if (sent < message->len)
+                        sent += wire_raw_some(c, message->data + sent, message->len - sent);
+                expect(other, "[[1, ...]]", "get_peers(%d, [1])", t);
+                if (sent == message->len)
+                        n++;
+        }
+        return n;
+}
+
+static void fill_peer(struct wire *c, int s)
+{
+        expect(c, "nil", "update_peers(%d, [[1, 1, 'user', nil, nil]])", s);
+}
+
+/* The daemon takes long for each of these; it answers others meanwhile, many times. */
+START_TEST(the_longest_lists_do_not_hold_the_loop)
+{
+        static const struct {
+                const char *method;
+                const char *row;
+                size_t len;
+                int least; /* requests of the other client */
+                const char *answer;
+        } lists[] = {
+                { "update_peers", "\x95\xce....\x01\xa1u\xc0\xc0", 11, 50, "nil" },
+                { "update_peers", "\x95\xce....\x02\xa1u\xc0\xc0", 11, 50, "nil" },
+                { "update_peers", "\x95\xce....\x02\xa1u\xc0\x05", 11, 1, "!bad_request" },
+                { "update_states", "\x95\xce....\x01\x02\x03\x04", 10, 1, "!too_large" },
+                { "update_states", "\x95\x07\x01\x02\x03\x04", 6, 1, "nil" },
+                { "update_states", "\x95\x07\x01\x02\x03\xa0", 6, 1, "!bad_request" },
+                { "update_usernames", "\x92\xce....\x91\xa1u", 9, 50, "nil" },
+                { "get_states", "\x07", 1, 1, "[[7, 1, 2, 3, 4]]" },
+                { "get_states", "\xce....", 5, 1, "[[7, 1, 2, 3, 4]]" },
+                { "get_states", "\xc0", 1, 1, "!bad_request" },
+                { "get_peers", "\x07", 1, 0, "!too_large" },
+                { "get",
+                  "\xa5"
+                  "dc_id",
+                  6, 1, "[...]" },
+                { "get",
+                  "\xa5"
+                  "dc-id",
+                  6, 1, "!bad_request" },
+                { "remove_states", "\xce....", 5, 20, "nil" },
+                { "remove_states", "\x07", 1, 1, "nil" },
+                { "remove_states", "\xc0", 1, 1, "!bad_request" },
+        };
+        DAEMON d = daemon_start(.config = "cache = 64M\nclient-buffer = 1G\n");
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(c, "'anna', {}"), t = wire_open(other, "'berta', {}");
+
+        fill_peer(other, t);
+        for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+                BYTES message = { 0 };
+                const char *answer;
+                int n;
+
+                longest(&message, lists[i].method, s, lists[i].row, lists[i].len);
+                n = served_meanwhile(c, &message, other, t);
+                answer = wire_answer(c, 5);
+                expect_text(answer, lists[i].answer);
+                ck_assert_msg(n >= lists[i].least, "%s (%zu bytes a row): %d requests were served meanwhile",
+                              lists[i].method, lists[i].len, n);
+        }
+        expect(c, "[]", "get_states(%d)", s);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
                 a_flood_of_notifications_is_served_in_turns,
                 a_flood_of_reads_is_served_in_turns,
                 what_a_turn_leaves_is_executed_in_order,
+                the_longest_lists_do_not_hold_the_loop,
                 NULL,
         };
 
