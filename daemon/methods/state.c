@@ -289,6 +289,7 @@ enum {
 
 static void pack_states(struct buffer *out, struct state *states, size_t n)
 {
+        /* cppcheck-suppress uninitvar ; the first n are initialised */
         qsort(states, n, sizeof(*states), state_by_date);
         pack_array(out, (uint32_t)n);
         for (size_t i = 0; i < n; i++)

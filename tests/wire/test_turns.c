@@ -86,7 +86,7 @@ static void fill_states(struct wire *c, int s)
  */
 START_TEST(a_flood_of_notifications_is_served_in_turns)
 {
-        enum { NOTIFICATIONS = 4000, BEFORE = 250 };
+        enum { NOTIFICATIONS = 4000, BEFORE = 20 };
         DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
         CLIENT c = wire_connect(d);
         CLIENT other = wire_connect(d);
