@@ -438,6 +438,7 @@ static uint64_t *number_of(const struct config_option *option, const struct conf
 static void check_rows(void)
 {
         struct config_option option, same;
+        const char *section = NULL; /* once there is one, no row above the first section follows */
 
         assert(own_options[BEFORE_BACKENDS - 1].row.type == OPTION_BACKEND);
         for (size_t i = 0; config_option_at(i, &option); i++) {
@@ -445,10 +446,13 @@ static void check_rows(void)
 
                 assert(config_option_find(slice_of(row->name), &same) && same.number == i);
                 assert((row->type == OPTION_CHOICE) == (row->choices != NULL));
+                assert(option.section || !section);
+                section = option.section;
                 assert(!types[row->type].name ||
                        (row->fallback.number >= row->min && row->fallback.number <= row->max));
         }
         (void)same;
+        (void)section;
 }
 
 bool config_values_init(struct config *config)
