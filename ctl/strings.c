@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -141,16 +143,76 @@ static ssize_t read_all(int fd, char *to, size_t size)
         return (ssize_t)len;
 }
 
+/* Whether the path leads over a link of another user, who is not root. `*is_link`: the path itself is a link.
+ */
+static bool has_foreign_link(const char *file, bool *is_link)
+{
+        char *path = strdup(file);
+        bool foreign = !path;
+
+        *is_link = false;
+        for (char *at = path; at && *at && !foreign;) {
+                struct stat stat;
+                char *slash = strchr(at + 1, '/');
+
+                if (slash)
+                        *slash = '\0';
+                *is_link = lstat(path, &stat) == 0 && S_ISLNK(stat.st_mode);
+                foreign = *is_link && stat.st_uid != 0 && stat.st_uid != geteuid();
+                if (!slash)
+                        break;
+                *slash = '/';
+                at = slash;
+        }
+        free(path);
+        return foreign;
+}
+
+/*
+ * Opens a file that may be in another user's directory, for root too. That user must not make the reader wait
+ * for a FIFO, nor lead him to a file of his own by a link. The reader's own pipes are read: a shell makes
+ * them for
+ * `<(command)`. Returns the descriptor, or -1 and why.
+ */
+static int open_careful(const char *file, const char **why)
+{
+        struct stat stat;
+        bool is_link;
+        int fd;
+
+        *why = "a link of another user leads to it";
+        if (has_foreign_link(file, &is_link))
+                return -1;
+        fd = open(file, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (is_link ? 0 : O_NOFOLLOW));
+        *why = strerror(errno);
+        if (fd < 0)
+                return -1;
+        *why = NULL;
+        if (fstat(fd, &stat) != 0)
+                *why = strerror(errno);
+        else if (S_ISFIFO(stat.st_mode) && stat.st_uid == geteuid())
+                poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1); /* until somebody writes */
+        else if (!S_ISREG(stat.st_mode))
+                *why = "it is not a regular file";
+        else if (stat.st_nlink > 1)
+                *why = "it has other names, too (hard links)";
+        if (!*why && fcntl(fd, F_SETFL, 0) == 0)
+                return fd;
+        close(fd);
+        return -1;
+}
+
 /* Reads the string into `text` and trims white space around it. Returns an exit code. */
 static int string_read(const char *file, char text[STRING_MAX + 1])
 {
         bool from_stdin = !file || strcmp(file, "-") == 0;
-        int fd = from_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+        const char *why = NULL;
+        int fd = from_stdin ? STDIN_FILENO : open_careful(file, &why);
         size_t start;
         ssize_t n;
 
         if (fd < 0)
-                return ctl_fail(EXIT_FAILED, "cannot read %s: %s", file, strerror(errno));
+                return ctl_fail(EXIT_FAILED, "cannot read %s: %s", file, why ? why : strerror(errno));
         n = from_stdin && isatty(fd) ? read_hidden(text, STRING_MAX) : read_all(fd, text, STRING_MAX);
         if (!from_stdin)
                 close(fd);

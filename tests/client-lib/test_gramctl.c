@@ -366,6 +366,55 @@ START_TEST(never_quotes_a_string_it_refuses)
 }
 END_TEST
 
+/* A user must not choose what root reads, nor have him wait. One's own links and pipes are in order. */
+START_TEST(reads_no_file_that_another_user_has_chosen)
+{
+        DAEMON daemon = started();
+        char *string = make_session("anna");
+
+        test_write_file("string", string, strlen(string));
+        ck_assert_int_eq(symlink("string", "link"), 0);
+        ck_assert_int_eq(mkdir("folder", 0700), 0);
+        ck_assert_int_eq(symlink("..", "folder/up"), 0);
+        ck_assert_int_eq(mkfifo("pipe", 0600), 0);
+        {
+                RUN linked = gramctl("", "import", "b", "link");
+                RUN over = gramctl("", "import", "c", "folder/up/string");
+                RUN piped = gramctl(string, "import", "d", "/dev/stdin");
+                RUN folder = gramctl("", "import", "e", "folder");
+
+                expect_done(&linked);
+                expect_done(&over);
+                expect_done(&piped);
+                expect_failed(&folder, 1, "not a regular file");
+        }
+        ck_assert_int_eq(link("string", "second"), 0);
+        RUN second = gramctl("", "import", "e", "second");
+        expect_failed(&second, 1, "hard links");
+        unlink("second");
+        if (geteuid() != 0) {
+                test_skipped("links and pipes of another user", "only root can make some");
+        } else {
+                ck_assert_int_eq(lchown("link", 65534, 65534), 0);
+                ck_assert_int_eq(lchown("folder/up", 65534, 65534), 0);
+                ck_assert_int_eq(chown("pipe", 65534, 65534), 0);
+                RUN linked = gramctl("", "import", "e", "link");
+                RUN over = gramctl("", "import", "e", "folder/up/string");
+                RUN pipe = gramctl("", "import", "e", "pipe");
+                expect_failed(&linked, 1, "link of another user");
+                expect_failed(&over, 1, "link of another user");
+                expect_failed(&pipe, 1, "not a regular file");
+        }
+        RUN listed = gramctl("", "list", "--json");
+        expect_not_in(listed.out, "\"e\"");
+        test_remove("folder");
+        unlink("string");
+        unlink("link");
+        unlink("pipe");
+        gram_free(string);
+}
+END_TEST
+
 START_TEST(keeps_another_key_unless_told)
 {
         DAEMON daemon = started();
@@ -527,7 +576,8 @@ int main(void)
                                     pings, lists_all_sessions, shows_a_session_without_its_key,
                                     names_who_holds_a_session, prints_statistics, moves_a_session,
                                     imports_other_formats, never_quotes_a_string_it_refuses,
-                                    keeps_another_key_unless_told, writes_a_file_that_only_its_owner_reads,
+                                    reads_no_file_that_another_user_has_chosen, keeps_another_key_unless_told,
+                                    writes_a_file_that_only_its_owner_reads,
                                     a_file_that_is_not_on_the_disk_is_not_written,
                                     does_not_show_a_string_on_a_terminal, examples_run, NULL });
 }
