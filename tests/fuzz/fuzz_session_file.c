@@ -1,17 +1,21 @@
 /*
- * Damaged and hostile session files. The first input byte chooses a dialect; the others are edits to a file
- * of it, of three bytes each: two for the place, one for the value. Either the file is refused and stays as
- * it is, byte for byte, with no file beside it; or it is served: read, changed, and closed to one plain file.
+ * Damaged and hostile session files. The first input byte chooses a dialect and what is beside the file:
+ * nothing, a journal, one that names another file, a log. The other bytes are edits, of three bytes each: two
+ * for the place, one for the value. The highest bit of a place chooses what is beside the file. Either the
+ * file is refused and all stays as it is, byte for byte; or it is served: read, changed, and closed to one
+ * plain file. The file that a journal names is never touched.
  */
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../backends/backend.h"
+#include "../support/no_fsync.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,16 +28,25 @@ static const char *const dialects[] = { "pyrogram", "hydrogram", "electrogram", 
                                         "kurigram", "irenogram", "telethon" };
 enum { DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
 
+enum beside { NOTHING, JOURNAL, SUPER_JOURNAL, LOG, BESIDES };
+
+static const char *const suffixes[] = { "", "-journal", "-journal", "-wal" };
+
+struct bytes {
+        uint8_t bytes[FILE_MAX_BYTES];
+        size_t len;
+};
+
 static struct world {
         char dir[64];
         char path[80];
+        char other[80]; /* the file that a journal names */
         struct backend_env *env;
         struct backend_config config;
         union option_value values[2];
         struct {
-                uint8_t bytes[FILE_MAX_BYTES];
-                size_t len;
-        } whole[DIALECTS];
+                struct bytes file, beside;
+        } whole[DIALECTS][BESIDES];
 } world;
 
 static void require(bool holds)
@@ -100,7 +113,7 @@ static void change_all(struct backend_session *session, struct identity *identit
         const struct peer_names names = { 7, &name, 1, 2 };
         const struct state state = { 0, 1u << STATE_PTS, { 5 } };
         const struct change changes[] = {
-                { .kind = CHANGE_IDENTITY, { { FIELD_BIT(FIELD_USER_ID), identity } } },
+                { .kind = CHANGE_IDENTITY, .fields = FIELD_BIT(FIELD_USER_ID), .identity = identity },
                 { .kind = CHANGE_PEERS, .peers = &peer, .n = 1 },
                 { .kind = CHANGE_NAMES, .names = &names, .n = 1 },
                 { .kind = CHANGE_STATES, .states = &state, .n = 1 },
@@ -137,23 +150,40 @@ static int serve(const char *dialect, bool create)
         return result;
 }
 
-static size_t read_file(uint8_t *bytes)
+static void name_file(char path[96], enum beside beside)
 {
-        FILE *file = fopen(world.path, "re");
-        size_t len;
-
-        require(file);
-        len = fread(bytes, 1, FILE_MAX_BYTES, file);
-        fclose(file);
-        return len;
+        snprintf(path, 96, "%s%s", world.path, suffixes[beside]);
 }
 
-static void write_file(const uint8_t *bytes, size_t len)
+static void read_file(enum beside beside, struct bytes *into)
 {
-        int fd = open(world.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        char path[96];
+        FILE *file;
 
-        require(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
+        name_file(path, beside);
+        file = fopen(path, "re");
+        require(file);
+        into->len = fread(into->bytes, 1, FILE_MAX_BYTES, file);
+        fclose(file);
+}
+
+static void write_file(enum beside beside, const struct bytes *from)
+{
+        char path[96];
+        int fd;
+
+        name_file(path, beside);
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        require(fd >= 0 && write(fd, from->bytes, from->len) == (ssize_t)from->len);
         close(fd);
+}
+
+static bool is_as_before(enum beside beside, const struct bytes *before)
+{
+        static struct bytes after;
+
+        read_file(beside, &after);
+        return after.len == before->len && memcmp(before->bytes, after.bytes, after.len) == 0;
 }
 
 /* Removes all files of a run and returns how many there were. */
@@ -176,8 +206,102 @@ static int clear(void)
 static void leave(void)
 {
         clear();
+        unlink(world.other);
         backend_file.stop(world.env);
         rmdir(world.dir);
+}
+
+/* ---- what is beside a file ---- */
+
+static void put32(struct bytes *to, uint32_t number)
+{
+        for (int i = 3; i >= 0; i--)
+                to->bytes[to->len++] = (uint8_t)(number >> 8 * i);
+}
+
+static void put(struct bytes *to, const void *bytes, size_t n)
+{
+        memcpy(to->bytes + to->len, bytes, n);
+        to->len += n;
+}
+
+static const uint8_t journal_magic[] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
+
+/* The journal with which SQLite makes the file what it is. */
+static void make_journal(const struct bytes *file, struct bytes *journal)
+{
+        enum { SECTOR_BYTES = 512, SUM_STEP = 200 };
+        const uint32_t page_bytes = (uint32_t)file->bytes[16] << 8 | file->bytes[17];
+        const uint32_t pages = (uint32_t)file->len / page_bytes;
+
+        journal->len = 0;
+        put(journal, journal_magic, sizeof(journal_magic));
+        put32(journal, pages);
+        put32(journal, 0); /* where sums begin */
+        put32(journal, pages);
+        put32(journal, SECTOR_BYTES);
+        put32(journal, page_bytes);
+        memset(journal->bytes + journal->len, 0, SECTOR_BYTES - journal->len);
+        journal->len = SECTOR_BYTES;
+        for (uint32_t page = 0; page < pages; page++) {
+                const uint8_t *bytes = file->bytes + (size_t)page * page_bytes;
+                uint32_t sum = 0;
+
+                for (uint32_t i = page_bytes - SUM_STEP; i < page_bytes; i -= SUM_STEP)
+                        sum += i ? bytes[i] : 0;
+                put32(journal, page + 1);
+                put(journal, bytes, page_bytes);
+                put32(journal, sum);
+        }
+}
+
+static void name_other(struct bytes *journal)
+{
+        const uint32_t len = (uint32_t)strlen(world.other);
+        uint32_t sum = 0;
+
+        for (uint32_t i = 0; i < len; i++)
+                sum += (uint8_t)world.other[i];
+        put32(journal, 0);
+        put(journal, world.other, len);
+        put32(journal, len);
+        put32(journal, sum);
+        put(journal, journal_magic, sizeof(journal_magic));
+}
+
+/* As the crash of a library in WAL mode leaves the two. */
+static void make_log(struct bytes *file, struct bytes *log)
+{
+        sqlite3 *db;
+
+        require(sqlite3_open(world.path, &db) == SQLITE_OK);
+        require(sqlite3_exec(db, "PRAGMA journal_mode = WAL; UPDATE sessions SET dc_id = 3", NULL, NULL,
+                             NULL) == SQLITE_OK);
+        read_file(NOTHING, file);
+        read_file(LOG, log);
+        sqlite3_close(db);
+}
+
+static void make_whole(size_t dialect)
+{
+        struct bytes *file = &world.whole[dialect][NOTHING].file;
+
+        require(serve(dialects[dialect], true) == 0);
+        read_file(NOTHING, file);
+        for (enum beside beside = JOURNAL; beside <= SUPER_JOURNAL; beside++) {
+                world.whole[dialect][beside].file = *file;
+                make_journal(file, &world.whole[dialect][beside].beside);
+        }
+        name_other(&world.whole[dialect][SUPER_JOURNAL].beside);
+        make_log(&world.whole[dialect][LOG].file, &world.whole[dialect][LOG].beside);
+        require(clear() == 1);
+        for (enum beside beside = NOTHING; beside < BESIDES; beside++) {
+                write_file(NOTHING, &world.whole[dialect][beside].file);
+                if (beside != NOTHING)
+                        write_file(beside, &world.whole[dialect][beside].beside);
+                require((serve(NULL, false) == 0) == (beside != SUPER_JOURNAL));
+                clear();
+        }
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -192,26 +316,43 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         world.config = (struct backend_config){ .data_dir = world.dir, .log = ignore_log };
         world.values[0].number = world.values[1].number = 1 << 20;
         require(backend_file.start(&world.config, world.values, &world.env, &fault) == 0);
-        for (size_t i = 0; i < DIALECTS; i++) {
-                require(serve(dialects[i], true) == 0);
-                world.whole[i].len = read_file(world.whole[i].bytes);
-                require(clear() == 1);
-        }
+        snprintf(world.other, sizeof(world.other), "%s/other", world.dir);
+        require(mknod(world.other, S_IFREG | 0600, 0) == 0);
+        for (size_t i = 0; i < DIALECTS; i++)
+                make_whole(i);
         atexit(leave);
         return 0;
 }
 
+static void edit(struct bytes *of, size_t place, uint8_t value)
+{
+        if (of->len)
+                of->bytes[place % of->len] = value;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-        static uint8_t before[FILE_MAX_BYTES], after[FILE_MAX_BYTES];
-        size_t dialect = size ? data[0] % DIALECTS : 0, len = world.whole[dialect].len;
+        static struct bytes file, other;
+        const size_t dialect = size ? data[0] % DIALECTS : 0;
+        const enum beside beside = size ? data[0] / DIALECTS % BESIDES : NOTHING;
 
-        memcpy(before, world.whole[dialect].bytes, len);
+        file = world.whole[dialect][beside].file;
+        other = world.whole[dialect][beside].beside;
         for (size_t at = 1; at + 3 <= size; at += 3)
-                before[((size_t)data[at] << 8 | data[at + 1]) % len] = data[at + 2];
-        write_file(before, len);
-        if (serve(NULL, false) != 0)
-                require(read_file(after) == len && memcmp(before, after, len) == 0);
-        require(clear() == 1);
+                edit(beside != NOTHING && data[at] & 0x80 ? &other : &file,
+                     ((size_t)data[at] << 8 | data[at + 1]) & (beside == NOTHING ? 0xffff : 0x7fff),
+                     data[at + 2]);
+        write_file(NOTHING, &file);
+        if (beside != NOTHING)
+                write_file(beside, &other);
+        if (serve(NULL, false) != 0) {
+                require(is_as_before(NOTHING, &file));
+                require(beside == NOTHING || is_as_before(beside, &other));
+                require(clear() == (beside == NOTHING ? 1 : 2));
+        } else {
+                require(access(world.path, F_OK) == 0);
+                clear(); /* a journal that begins with a zero stays, and is never read */
+        }
+        require(access(world.other, F_OK) == 0);
         return 0;
 }
