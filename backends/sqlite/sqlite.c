@@ -142,6 +142,11 @@ int sqlite_examine(struct backend_session *session, bool seal, struct identity *
 {
         int error = sqlite_recognise(session, fault);
 
+        if (!error && session->path && sqlite3_db_readonly(session->db, "main") != 0)
+                error = fault_set(fault, BACKEND_E_STORAGE,
+                                  "session '%s': its file cannot be written: its header or its file system "
+                                  "forbids it",
+                                  session->name);
         if (!error)
                 error = sqlite_load_fields(session, identity, fault);
         return error ? error : sqlite_check_sealed(session, seal, fault);

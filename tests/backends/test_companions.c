@@ -236,6 +236,21 @@ FILE_TEST(a_journal_beside_what_is_no_session)
         expect_bytes(&planted);
 }
 
+/* It can be read, but not taken: its header says that later versions of SQLite alone may write to it. */
+FILE_TEST(a_journal_beside_what_must_not_be_written)
+{
+        session_file_make(session_file("pyrogram-3"), PATH);
+        BYTES file = take_bytes(PATH);
+        file.data[18] = 11;
+        put_bytes(&file);
+        test_write_file(JOURNAL, "nonsense", 8);
+        BYTES planted = take_bytes(JOURNAL);
+
+        expect_refused(BACKEND_E_STORAGE, "x.session-journal");
+        expect_bytes(&file);
+        expect_bytes(&planted);
+}
+
 /* A crash in the middle of a transaction: pages of it are in the file, the former ones in the journal. */
 static void crash_in_transaction(void)
 {
@@ -516,6 +531,7 @@ int main(void)
         tcase_add_test(tcase, a_journal_that_makes_it_no_session);
         tcase_add_test(tcase, a_journal_that_makes_it_another_database);
         tcase_add_test(tcase, a_journal_beside_what_is_no_session);
+        tcase_add_test(tcase, a_journal_beside_what_must_not_be_written);
         tcase_add_test(tcase, the_journal_of_a_crash_is_played_back);
         tcase_add_test(tcase, the_journal_of_a_running_program);
         tcase_add_test(tcase, copies_that_a_crash_left_are_removed);
