@@ -9,9 +9,10 @@
 
 enum {
         SEALED_KEY_BYTES = AUTH_KEY_BYTES + SEALED_EXTRA_BYTES,
-        HOSTS_MAX = 16,     /* that lack the key, and are watched */
-        ASK_MS = 100,       /* between two looks at them */
-        TRUSTED_MS = 30000, /* hosts are not asked again so soon */
+        HOSTS_MAX = 16,      /* that lack the key, and are watched */
+        ASK_MS = 100,        /* between two looks at them */
+        WATCH_MAX_MS = 8000, /* before the request's deadline */
+        TRUSTED_MS = 30000,  /* hosts are not asked again so soon */
 };
 
 static const char field_name[] = "auth_key";
@@ -257,6 +258,16 @@ static int64_t longest_ms(const struct lacking *hosts, size_t n)
         return longest;
 }
 
+static int lacks_key(const struct backend_session *session, const char *host, const char *key,
+                     struct fault *fault)
+{
+        return fault_set(
+                fault, BACKEND_E_STORAGE,
+                "session '%s': host %s does not have key %s, and could not open it: give it the key, "
+                "and reload its daemon",
+                session->name, host, key);
+}
+
 /*
  * A host that crashed leaves its document. Only one whose counter rises is alive: it does so every third of a
  * term. Several documents may be of one host.
@@ -267,21 +278,21 @@ static int ask_hosts(struct backend_session *session, mongoc_client_t *client, c
         struct lacking before[HOSTS_MAX], now[HOSTS_MAX];
         const struct timespec pause = { .tv_nsec = ASK_MS * 1000000L };
         size_t n_before, n;
-        int64_t start = mongo_boot_ms(), wait;
+        int64_t start = mongo_boot_ms(), half_term, wait;
         const struct lacking *alive;
         int result = find_lacking(session, client, key, before, &n_before, fault);
 
-        wait = longest_ms(before, n_before) * 2 / 3;
+        half_term = longest_ms(before, n_before) / 2;
+        wait = half_term < WATCH_MAX_MS ? half_term : WATCH_MAX_MS;
         while (!result && n_before > 0 && mongo_boot_ms() - start < wait) {
                 nanosleep(&pause, NULL);
                 result = find_lacking(session, client, key, now, &n, fault);
                 alive = result ? NULL : find_alive(before, n_before, now, n);
                 if (alive)
-                        return fault_set(fault, BACKEND_E_STORAGE,
-                                         "session '%s': host %s does not have key %s, and could not open it: "
-                                         "give it the key, and reload its daemon",
-                                         session->name, alive->host, key);
+                        return lacks_key(session, alive->host, key, fault);
         }
+        if (!result && n_before > 0 && wait < half_term) /* its term is too long to see whether it lives */
+                return lacks_key(session, before[0].host, key, fault);
         return result;
 }
 

@@ -374,10 +374,20 @@ static int apply_once(struct backend_session *session, const struct change *chan
         return error;
 }
 
+/* Other writes of the batch are committed: only a request to seal is told that the rest of it has failed. */
+static bool only_seals(const struct change *changes, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                if (changes[i].kind != CHANGE_SEALING && changes[i].kind != CHANGE_REMEMBERED)
+                        return false;
+        return true;
+}
+
 int sqlite_apply(struct backend_session *session, const struct change *changes, size_t n,
                  enum durability durability, effect_fn effect, void *arg, struct fault *fault)
 {
         const struct effects effects = { .tell = effect, .arg = arg };
+        int purge_error;
         int error;
 
         assert(session->phase == PHASE_TAKEN);
@@ -388,8 +398,7 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         for (int i = 0; error && i < 3 && sqlite_await_room(session); i++)
                 error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_trim(session);
-        if (!error)
-                error = sqlite_purge(session, fault);
+        purge_error = error ? 0 : sqlite_purge(session, fault);
         if (!error && durability == DURABLE_DISK)
                 error = sqlite_sync(session, fault);
         else if (error == BACKEND_E_STORAGE && session->path && sqlite_log_failed(session->db))
@@ -398,5 +407,5 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
                                   "was not stored",
                                   session->name);
         sqlite_checkpoint_if_due(session);
-        return error;
+        return !error && only_seals(changes, n) ? purge_error : error;
 }

@@ -226,15 +226,26 @@ static int purge_once(struct backend_session *session, struct fault *fault)
 
 int sqlite_purge(struct backend_session *session, struct fault *fault)
 {
+        const struct backend_config *config = session->env->config;
+        struct fault why;
         int error;
 
         if (!session->path || !session->seal.purge)
                 return 0;
         session->seal.purge = false;
-        error = purge_once(session, fault);
+        error = purge_once(session, &why);
         if (error && sqlite_await_room(session))
-                error = purge_once(session, fault);
+                error = purge_once(session, &why);
         session->unsynced = true;
+        if (!error)
+                return 0;
+        fault_set(fault, error,
+                  "session '%s': that is done, but its file may still have the key in the clear, in free "
+                  "parts: "
+                  "it could not be copied. `gramctl seal '%s'` tries that again",
+                  session->name, session->name);
+        if (config->log)
+                config->log(config->log_arg, LOG_WARNING, fault->text);
         return error;
 }
 
@@ -258,7 +269,9 @@ int sqlite_seal_at_open(struct backend_session *session, bool wanted, const stru
         }
         error = sqlite_end(session, error, fault);
         session->seal.is_due = false;
-        return error ? error : sqlite_purge(session, fault);
+        if (!error)
+                sqlite_purge(session, fault); /* it has told of a failure itself */
+        return error;
 }
 
 int sqlite_check_sealed(struct backend_session *session, bool wanted, struct fault *fault)

@@ -414,7 +414,7 @@ int sqlite_store_sealed(struct backend_session *session, const struct identity *
 /* Inside a transaction; sqlite_purge() follows it. */
 int sqlite_change_sealing(struct backend_session *session, enum sealing sealing,
                           const struct identity *identity, struct fault *fault);
-/* Removes what was stored in the clear from the file and its log. */
+/* Removes what was stored in the clear from the file and its log. A failure is logged, and undoes nothing. */
 int sqlite_purge(struct backend_session *session, struct fault *fault);
 /* Makes a new file's session a sealed one, if there is a key. Inside a transaction. */
 int sqlite_seal_new(struct backend_session *session, struct fault *fault);

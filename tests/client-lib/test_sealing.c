@@ -355,6 +355,46 @@ static void await_closed(const struct daemon *d)
         ck_abort_msg("the session is not closed");
 }
 
+/* The peak of memory and the copy are bounded by the file: a large one is sealed, too. */
+START_TEST(a_large_file_is_sealed)
+{
+        TEST_FREED char *config = NULL;
+        struct gram_peer peers[1000];
+        struct gram_session *session;
+
+        mark();
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        config = test_format("[encryption]\nkey-file = %s\n", here);
+        DAEMON d = daemon_start(.config = "");
+        GRAM client = connected(d);
+
+        make(client, "anna");
+        ck_assert_int_eq(gram_open(client, "anna", NULL, &session), 0);
+        for (int i = 0; i < 30; i++) {
+                for (int j = 0; j < 1000; j++)
+                        peers[j] = (struct gram_peer){ .id = i * 1000 + j + 1,
+                                                       .access_hash = j,
+                                                       .has_access_hash = true,
+                                                       .type = "user" };
+                ck_assert_int_eq(gram_update_peers(session, peers, 1000), 0);
+        }
+        gram_close(session);
+        daemon_reload(d, config);
+        expect_run(d, "seal anna", "1 done, 0 failed");
+        check(client, "anna");
+        expect_run(d, "show anna", "30000");
+        TEST_FREED char *path = daemon_path(d, "anna");
+        ck_assert(!file_shows_key(path));
+        daemon_kill(d);
+        daemon_resume(d);
+        check(client, "anna");
+        expect_run(d, "show anna", "30000");
+        test_remove("key");
+}
+END_TEST
+
 START_TEST(no_key_is_in_memory)
 {
         TEST_FREED char *config = NULL;
