@@ -145,7 +145,7 @@ void sessions_init(struct sessions *sessions)
         link_init(&sessions->list);
         link_init(&sessions->woken);
         link_init(&sessions->turns);
-        store_gate(&sessions->reads, READ_AT_ONCE, 0);
+        store_gate(&sessions->reads, READ_AT_ONCE, false);
         link_init(&sessions->held);
         link_init(&sessions->untidy);
         remembered_closed_init(&sessions->remembered);
@@ -172,6 +172,5 @@ void sessions_deinit(struct sessions *sessions)
         timer_stop(sessions->timers, &sessions->tidy);
         while (!link_empty(&sessions->list))
                 session_free(LINK_OF(sessions->list.next, struct session, link));
-        store_gate_deinit(&sessions->reads);
         remembered_closed_deinit(&sessions->remembered);
 }

@@ -61,7 +61,7 @@ void reading_start(struct op *op, struct cursor list, uint32_t n, bool (*read)(s
         reading->read = read;
         op->reading = reading;
         session->n_unread++;
-        store_submit(session->sessions->store, &session->sessions->reads, &reading->job, run, done);
+        store_submit(session->sessions->store, &session->sessions->reads, 0, &reading->job, run, done);
         op_start(op); /* may free it */
 }
 
