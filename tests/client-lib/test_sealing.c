@@ -424,10 +424,15 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
-                a_key_file_grows_at_its_top,   sessions_are_sealed_and_unsealed,
-                a_rotation_may_be_killed,      what_is_not_sealed_can_be_refused,
-                a_bad_key_file_ends_the_start, nothing_on_the_disk_or_in_the_log_shows_the_key,
-                no_key_is_in_memory,           NULL,
+                a_key_file_grows_at_its_top,
+                sessions_are_sealed_and_unsealed,
+                a_rotation_may_be_killed,
+                what_is_not_sealed_can_be_refused,
+                a_bad_key_file_ends_the_start,
+                nothing_on_the_disk_or_in_the_log_shows_the_key,
+                no_key_is_in_memory,
+                a_large_file_is_sealed,
+                NULL,
         };
 
         return test_program("client-lib/sealing", tests);
