@@ -145,7 +145,7 @@ void sessions_init(struct sessions *sessions)
         link_init(&sessions->list);
         link_init(&sessions->woken);
         link_init(&sessions->turns);
-        store_gate(&sessions->reads, READ_AT_ONCE, false);
+        store_gate(&sessions->reads, READ_AT_ONCE, true);
         link_init(&sessions->held);
         link_init(&sessions->untidy);
         remembered_closed_init(&sessions->remembered);
