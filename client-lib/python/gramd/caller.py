@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Optional, Union, cast
 from weakref import WeakSet, WeakValueDictionary
 
-from . import errors, limits
+from . import answers, errors, limits
 from .boottime import Timers
 from .connection import Connection, Encoder
 from .features import FEATURES, ID, of_daemon
@@ -278,13 +278,18 @@ class Caller:
     # ---- messages ----
 
     def on_message(self, message: list[Any]) -> None:
-        kind = message[0]
-        if kind == 1:
+        answers.check_message(message)
+        if message[0] == 1:
             self._on_response(message[1], message[2], message[3])
-        elif kind == 2:
-            self._on_notification(message[1], message[2])
         else:
-            raise ValueError(f"a message of kind {kind} from the daemon")
+            self._on_notification(message[1], message[2])
+
+    def on_invalid(self, error: errors.ProtocolError) -> None:
+        """Nobody knows which answer it should have been."""
+        for request in list(self._requests.values()):
+            if not request.internal:
+                self._fail(request, error.copy())
+        self._drop_unsent()
 
     def _on_response(self, identifier: int, error: Any, result: Any) -> None:
         request = self._requests.pop(identifier, None)
@@ -292,13 +297,13 @@ class Caller:
             if error is not None:
                 log.warning("gramd: %s", errors.from_wire(error))
             return
-        self._delay = FIRST_DELAY
         session, future = request.session, request.future
         if session is not None:
             session.lane.in_flight -= 1
             for each in list(session.lane.blocked) if session.lane.blocked else ():
                 self.pump(each)
         if error is not None:
+            self._delay = FIRST_DELAY
             exception = errors.from_wire(error)
             if isinstance(exception, errors.BadRequest) and request.take_older():
                 self._requests[request.id] = request
@@ -308,14 +313,18 @@ class Caller:
                 session.end(exception)
             self._fail(request, exception)
             return
-        if request.on_result is not None:
-            try:
+        try:
+            answers.check_result(request.method, result)
+            if request.on_result is not None:
                 result = request.on_result(result)
-            except Exception as failure:
-                self._fail(
-                    request, errors.Error(f"{request.method}: the answer is not understood: {failure!r}")
-                )
-                return
+        except errors.ProtocolError as failure:
+            self._fail(request, failure)
+            raise failure.copy() from None
+        except Exception as failure:
+            unclear = errors.ProtocolError(f"{request.method}: the answer is not understood: {failure!r}")
+            self._fail(request, unclear)
+            raise unclear.copy() from failure
+        self._delay = FIRST_DELAY
         if not future.done():
             future.set_result(result)
 
@@ -324,7 +333,9 @@ class Caller:
             if self._monitor is not None:
                 run_callback(self._monitor, params[0])
             return
-        session = self._handles.get(params[0]) if params else None
+        if method not in answers.NOTIFICATIONS:
+            return
+        session = self._handles.get(params[0])
         if session is None:
             return
         if method == "changed":
@@ -367,6 +378,9 @@ class Caller:
             self._connection = connection
             self._connected()
             return
+        self._connect_later()
+
+    def _connect_later(self) -> None:
         self._retry = self._loop.call_later(self._delay, weakly(self._connect_again))
         self._delay = min(self._delay * 2, LAST_DELAY)
 
@@ -391,8 +405,10 @@ class Caller:
     def _on_hello(self, hello: dict[str, Any]) -> dict[str, Any]:
         self.server = hello
         self.features = of_daemon(hello)
-        self._max_message = int(hello.get("max_message", limits.MESSAGE_BYTES))
-        self._max_in_flight = int(hello.get("max_in_flight", limits.IN_FLIGHT))
+        self._max_message = hello.get("max_message", limits.MESSAGE_BYTES)
+        self._max_in_flight = hello.get("max_in_flight", limits.IN_FLIGHT)
+        if self._connection is not None:
+            self._connection.expect(self._max_message)
         if ID in self.features:
             self._max_in_flight = min(self._max_in_flight, limits.REMEMBERED)
         return hello
@@ -422,12 +438,18 @@ class Caller:
                 request.session.unsent.append(request)
             elif request.body_again is not None:
                 request.body = request.body_again
-        self._connect()
+        if connection.invalid and not self._closed:
+            self._connect_later()
+        else:
+            self._connect()
 
     # ---- for sessions ----
 
     def lane(self, name: str) -> Lane:
         return self._lanes.setdefault(name, Lane())
+
+    def is_free(self, handle: int) -> bool:
+        return handle not in self._handles
 
     def session_opened(self, session: OnSession, handle: int) -> None:
         self._sessions[session] = None

@@ -17,15 +17,26 @@ from typing import Any, Callable, Optional, Protocol, cast
 
 import msgpack
 
-log = logging.getLogger(__name__)
+from . import errors, limits
 
-LARGEST_MESSAGE = 1 << 30
-"""Bytes: the largest `max_message` that a daemon can be configured with."""
+log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 16
 
-LONGEST_ARRAY = 1 << 24
-"""msgpack allocates an array before its elements have arrived, so its size needs a bound."""
+
+def unpacker(largest: int) -> msgpack.Unpacker:
+    """For messages of at most `largest` bytes. Each element takes at least one byte, so sizes that are told
+    before their elements have arrived have the same bound."""
+    return msgpack.Unpacker(
+        raw=False,
+        strict_map_key=False,
+        max_buffer_size=largest + READ_BYTES,
+        max_str_len=largest,
+        max_bin_len=largest,
+        max_ext_len=largest,
+        max_array_len=largest,
+        max_map_len=largest // 2,
+    )
 
 
 class Encoder:
@@ -55,6 +66,9 @@ class Receiver(Protocol):
 
     def on_message(self, message: list[Any]) -> None: ...
 
+    def on_invalid(self, error: errors.ProtocolError) -> None:
+        """What has arrived is not the protocol. The connection is lost in a moment."""
+
     def on_connection_lost(self, connection: Connection) -> None: ...
 
 
@@ -69,17 +83,23 @@ class Connection(asyncio.BufferedProtocol):
         self._receiver = weakref.ref(receiver)
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
-        self._unpacker = msgpack.Unpacker(
-            raw=False,
-            strict_map_key=False,
-            max_buffer_size=2 * LARGEST_MESSAGE,
-            max_array_len=LONGEST_ARRAY,
-            max_map_len=LONGEST_ARRAY,
-        )
+        self.invalid = False  # something has arrived that is not the protocol
+        self._largest = limits.MESSAGE_BYTES
+        self._unpacker = unpacker(self._largest)
+        self._partial = 0  # bytes read since the last one that ended a message
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._outgoing: list[bytes] = []
         self._flushing = False
         self._paused = False
+
+    def expect(self, largest: int) -> None:
+        """The daemon's messages have at most so many bytes. May be called while one of them is handled."""
+        if largest == self._largest:
+            return
+        rest = self._unpacker.read_bytes(READ_BYTES)  # at most one read: a message has just ended
+        self._largest = largest
+        self._unpacker = unpacker(largest)
+        self._unpacker.feed(rest)
 
     def write(self, data: bytes, at_once: bool = False) -> None:
         if at_once and not self._flushing and not self._paused and self._transport is not None:
@@ -166,11 +186,31 @@ class Connection(asyncio.BufferedProtocol):
         if receiver is None:
             self.abort()
             return
+        if self.invalid:
+            return
         try:
-            self._unpacker.feed(self._buffer[:nbytes])
-            for message in self._unpacker:
+            self._read(receiver, nbytes)
+        except errors.ProtocolError as error:
+            self._end(receiver, error)
+        except Exception as error:  # of msgpack; or a defect of this package, which must not go unseen either
+            log.debug("from gramd", exc_info=True)
+            self._end(receiver, errors.ProtocolError(f"invalid bytes: {error!r}"))
+
+    def _read(self, receiver: Receiver, nbytes: int) -> None:
+        self._unpacker.feed(self._buffer[:nbytes])
+        self._partial += nbytes
+        used = None
+        while used is not self._unpacker:  # `expect` replaces it
+            used = self._unpacker
+            for message in used:
+                self._partial = nbytes  # what follows this message has arrived with it
                 receiver.on_message(message)
-        except Exception:
-            # The bytes are not MessagePack or not this protocol, so the next message's start is unknown.
-            log.exception("gramd sent an invalid message; reconnecting")
-            self.abort()
+        if self._partial > self._largest + READ_BYTES:
+            raise errors.ProtocolError(f"a message has more than {self._largest} bytes")
+
+    def _end(self, receiver: Receiver, error: errors.ProtocolError) -> None:
+        """The start of the next message is unknown, so the connection ends."""
+        self.invalid = True
+        log.warning("gramd sent an invalid message: %s; reconnecting", error)
+        self.abort()
+        receiver.on_invalid(error)

@@ -128,6 +128,13 @@ class Disconnected(Error, ConnectionError):
     code = "disconnected"
 
 
+class ProtocolError(Error):
+    """The daemon sent what is not this protocol, or a message over its own limit. The connection is ended,
+    and a new one made. A write may or may not have happened."""
+
+    code = "protocol"
+
+
 BY_CODE: dict[str, type[Error]] = {
     kind.code: kind
     for kind in (
@@ -154,7 +161,7 @@ def from_code(code: str, message: str, detail: Optional[dict[str, Any]] = None) 
 
 
 def from_wire(error: Any) -> Error:
-    """The exception for the `error` of a response, whatever its shape is."""
+    """The exception for the `error` of a response."""
     if isinstance(error, (list, tuple)) and len(error) == 3:
         code, message, detail = error
         return from_code(str(code), str(message), detail if isinstance(detail, dict) else None)

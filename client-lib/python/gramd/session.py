@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Optional, Union, cast
 
-from . import errors
+from . import answers, errors
 from .boottime import Timers, boottime
 from .cache import Cache
 from .caller import Caller
@@ -152,7 +152,9 @@ class Session:
         return True
 
     def _opened(self, sent: float, result: dict[str, Any]) -> Session:
-        handle = int(result["session"])
+        handle = result["session"]
+        if not self.client.is_free(handle):
+            raise errors.ProtocolError(f"open: the handle {handle} is another session's")
         if self._abandoned or self._error is not None or self.handle is not None:
             ignore(self.client.call("close", handle, internal=True))
             return self
@@ -410,12 +412,12 @@ class Session:
 
     def _fetch(self, fields: list[str]) -> asyncio.Future[Any]:
         cache = self.cache
-        if cache is None:
-            return self._call("get", fields)
-        mark = cache.mark()
+        mark = 0 if cache is None else cache.mark()
 
         def learn(values: list[Any]) -> list[Any]:
-            cache.learn_fields(fields, values, mark)
+            answers.check_fields(fields, values)
+            if cache is not None:
+                cache.learn_fields(fields, values, mark)
             return values
 
         return self._call("get", fields, on_result=learn)
@@ -454,9 +456,7 @@ class Session:
         `[id, access_hash, type, phone_number]`."""
         await self.send_peers(list(rows))
 
-    def send_peers(
-        self, rows: list[Sequence[Any]], outcome: Optional[Outcome] = None
-    ) -> asyncio.Future[Any]:
+    def send_peers(self, rows: list[Sequence[Any]], outcome: Optional[Outcome] = None) -> asyncio.Future[Any]:
         cache = self.cache
         if cache is None:
             return self._call("update_peers", rows, outcome=outcome)
@@ -543,6 +543,7 @@ class Session:
             mark = cache.mark()
 
         def learn(rows: list[Any]) -> list[Optional[Peer]]:
+            answers.check_count("get_peers", peer_ids, rows)
             peers = [None if row is None else Peer(*row) for row in rows]
             for peer in peers:
                 if cache is not None and peer is not None:

@@ -508,6 +508,8 @@ async def test_invalid_bytes_from_the_daemon(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.ping()
         fake.connections[0].transport.write(b"\xc1\xc1\xc1")
+        with pytest.raises(gramd.ProtocolError):
+            await client.ping(4)
         assert await client.ping(5) == 5
 
 
