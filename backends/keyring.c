@@ -21,6 +21,7 @@ enum {
         BASE64_BYTES = sodium_base64_ENCODED_LEN(KEY_BYTES, sodium_base64_VARIANT_ORIGINAL),
         FILE_MAX_BYTES = 64 * 1024,
         FIELD_NAME_MAX = 32,
+        STACK_BYTES = 4096, /* below a call, where the cipher leaves what it has worked on */
         VERSION = 1,
         AT_ID = 1,
         AT_NONCE = AT_ID + KEY_ID_BYTES,
@@ -357,6 +358,7 @@ int keyring_seal(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES
                                                                    sealed + AT_NONCE, key->bytes);
         }
         pthread_rwlock_unlock(&keyring->lock);
+        sodium_stackzero(STACK_BYTES);
         return error;
 }
 
@@ -400,5 +402,6 @@ int keyring_open(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES
         pthread_rwlock_rdlock(&keyring->lock);
         error = open_with(keyring, sealed, len, &bound, value);
         pthread_rwlock_unlock(&keyring->lock);
+        sodium_stackzero(STACK_BYTES);
         return error;
 }
