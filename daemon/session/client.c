@@ -15,6 +15,7 @@
 
 #include "../base/clock.h"
 #include "../base/log.h"
+#include "../base/share.h"
 #include "../base/timers.h"
 
 enum {
@@ -66,6 +67,8 @@ void client_leave(struct client *client)
         client_set_monitoring(client, false);
         link_remove(&client->link);
         client->clients->n--;
+        user_unref(client->user);
+        client->user = NULL;
 }
 
 void client_free(struct client *client)
@@ -97,11 +100,23 @@ static struct client *client_new(struct clients *clients)
         return client;
 }
 
+static void refuse(struct client *client, const char *why, const char *text)
+{
+        struct clients *clients = client->clients;
+
+        counters_add(clients->wire->counters, COUNT_CONNECTIONS_REFUSED, 1);
+        log_write(clients->log, LOG_WARNING, "refused a client with pid %d, uid %u: %s",
+                  (int)client->credentials.pid, (unsigned)client->credentials.uid, why);
+        connection_refuse(&client->connection, WIRE_OVERLOADED, text);
+}
+
 /* False: the client has been refused. */
 static bool admit(struct client *client)
 {
         struct clients *clients = client->clients;
         const uint64_t max = clients->wire->config->max_clients;
+        struct user *user;
+        char why[160];
         uv_os_fd_t fd;
 
         if (uv_fileno((uv_handle_t *)&client->connection.pipe, &fd) < 0 ||
@@ -109,13 +124,26 @@ static bool admit(struct client *client)
                 connection_refuse(&client->connection, WIRE_DENIED, NULL);
                 return false;
         }
-        if (clients->n < max)
+        user = user_ref(&clients->users, client->credentials.uid);
+        if (!user) {
+                refuse(client, "out of memory", "the daemon is out of memory; try again later");
+                return false;
+        }
+        if (share_allows(max, clients->users.n, clients->n, user->n_clients - 1, 1)) {
+                client->user = user;
                 return true;
-        counters_add(clients->wire->counters, COUNT_CONNECTIONS_REFUSED, 1);
-        log_write(clients->log, LOG_WARNING, "refused a client with pid %d, uid %u: max-clients is %llu",
-                  (int)client->credentials.pid, (unsigned)client->credentials.uid, (unsigned long long)max);
-        connection_refuse(&client->connection, WIRE_OVERLOADED,
-                          "the daemon serves as many clients as max-clients allows; try again later");
+        }
+        if (clients->n >= max) {
+                snprintf(why, sizeof(why), "max-clients is %llu", (unsigned long long)max);
+                refuse(client, why,
+                       "the daemon serves as many clients as max-clients allows; try again later");
+        } else {
+                snprintf(why, sizeof(why), "it has %zu clients, its share of max-clients %llu",
+                         user->n_clients - 1, (unsigned long long)max);
+                refuse(client, why,
+                       "your user has its share of the clients that max-clients allows; end some of them");
+        }
+        user_unref(user);
         return false;
 }
 

@@ -10,6 +10,7 @@
 #include "../config/access.h"
 #include "../wire/connection.h"
 #include "remembered.h"
+#include "user.h"
 
 struct handle;
 struct log;
@@ -36,7 +37,8 @@ struct client {
         uint64_t id;
         int64_t since;
         struct credentials credentials;
-        char *name; /* from `hello`, or NULL */
+        struct user *user; /* NULL until it is admitted, and after client_leave() */
+        char *name;        /* from `hello`, or NULL */
         uint64_t n_requests;
 
         struct handle_table handles;
@@ -62,6 +64,7 @@ struct clients {
         struct link list;
         size_t n;
         size_t n_monitoring;
+        struct users users;
         uint64_t last_id;
         struct timer retry; /* descriptors or memory are short: clients wait to be accepted */
         bool stopping;
@@ -73,9 +76,9 @@ static inline struct client *client_of(struct connection *connection)
 }
 
 /*
- * Clients are accepted from `fd`, a listening socket, which is taken. Beyond `max-clients` they get an error
- * and are closed. If descriptors or memory are short they wait. Returns 0 or a negative code of libuv, and
- * then has not taken it.
+ * Clients are accepted from `fd`, a listening socket, which is taken. Beyond `max-clients`, and beyond their
+ * user's share of it, they get an error and are closed. If descriptors or memory are short they wait. Returns
+ * 0 or a negative code of libuv, and then has not taken it.
  */
 int clients_listen(struct clients *clients, int fd);
 void clients_stop_listening(struct clients *clients);
