@@ -286,6 +286,22 @@ SEALED_TEST(a_plain_session_is_sealed_and_unsealed)
         ck_assert(has_key(marked));
 }
 
+/* A library's SQLite may leave former values in the file's free parts. */
+SEALED_TEST(former_values_leave_the_file)
+{
+        make("x");
+        sql(PATH,
+            "PRAGMA secure_delete = OFF; CREATE TABLE former (value); INSERT INTO former VALUES ('%s');"
+            "DROP TABLE former",
+            marked);
+        ck_assert(file_shows_key(PATH));
+        storage_open(&at, "x", NULL);
+        change_sealing(SEALING_ON);
+        ck_assert(!file_shows_key(PATH));
+        storage_close(&at);
+        ck_assert(!file_shows_key(PATH));
+}
+
 SEALED_TEST(it_is_sealed_with_a_new_key)
 {
         char new[KEY_LINE_BYTES], by[KEY_ID_TEXT_BYTES];
@@ -335,6 +351,7 @@ int main(void)
                 a_key_of_the_library_wins_and_is_sealed,
                 a_plain_session_is_sealed_and_unsealed,
                 it_is_sealed_with_a_new_key,
+                former_values_leave_the_file,
                 unsealed_sessions_can_be_refused,
                 NULL,
         };
