@@ -395,8 +395,8 @@ static void go_on(struct connection *connection)
                 close_when_done(connection);
                 return;
         }
-        if (has_used_turn(connection))
-                wait_for_turn(connection);
+        if (has_used_turn(connection) && (connection->in.len > 0 || connection->used.bytes >= TURN_BYTES))
+                wait_for_turn(connection); /* else nothing is left to wait, and one turn has one read */
         set_reading(connection, link_empty(&connection->waiting) && !too_much(connection));
 }
 

@@ -24,7 +24,7 @@ enum { WIRE_READ_BYTES = 64 * 1024 };
  * others wait for the connection's next turn.
  */
 enum {
-        TURN_MESSAGES = 128,
+        TURN_MESSAGES = 256,
         TURN_BYTES = WIRE_READ_BYTES, /* received, or of answers, also of those that are dropped */
         TURN_ROWS = 512,              /* that its requests looked at */
         TURN_WAITING = 4,             /* connections that have waited are served in one turn of the loop */

@@ -126,7 +126,7 @@ START_TEST(a_flood_of_reads_is_served_in_turns)
         turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total");
         wire_raw(c, flood.data, flood.len);
         turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total") - turns;
-        ck_assert_int_ge(turns, READS / 128 - 1);
+        ck_assert_int_ge(turns, READS / 256 - 1);
 }
 END_TEST
 
