@@ -33,7 +33,7 @@ void session_job_overdue(struct session_job *job, const char *text)
 /* ---- slices ---- */
 
 /* Rows that the loop works off in one turn: much less than a millisecond. */
-enum { SLICE_ROWS = 256 };
+enum { SLICE_ROWS = 256, BYTES_A_ROW = 4096 /* of the frame of a write, whose memory is freed */ };
 
 /* Takes up to `wanted` of what is left of a slice. */
 static size_t take_slice(size_t *left, size_t wanted)
@@ -92,6 +92,8 @@ static void begin_effects(struct session_job *job, const struct op *op)
         size_t n, end = job->n_effects_taken;
         struct slice *texts;
 
+        if (end < job->n_effects && job->effects[job->n_effects - 1].effect.change == op->first_match)
+                end = job->n_effects; /* mostly: without a look at each */
         while (end < job->n_effects && job->effects[end].effect.change == op->first_match)
                 end++;
         settling->n_effects = end;
@@ -316,6 +318,7 @@ static void answer_writes(struct session_job *job, size_t *left)
 
         while (!link_empty(&job->writes) && *left > 0) {
                 struct op *op = LINK_OF(job->writes.next, struct op, link);
+                size_t size = op->n_bytes;
 
                 if (!job->settling.begun)
                         begin_write(job, op);
@@ -331,7 +334,7 @@ static void answer_writes(struct session_job *job, size_t *left)
                         op_answer_stored(op);
                 }
                 job->settling.begun = false;
-                end_op(left, 0);
+                end_op(left, size / BYTES_A_ROW);
         }
 }
 
@@ -350,7 +353,8 @@ bool session_job_settle(struct session_task *task)
         }
         answer_reads(job, &left);
         answer_writes(job, &left);
-        return link_empty(&job->reads) && link_empty(&job->writes);
+        /* To free what a long list took is work, too: the job is freed in a turn of its own. */
+        return link_empty(&job->reads) && link_empty(&job->writes) && left > 0;
 }
 
 /* A failed write may have happened in part, or may still happen: the cache cannot be trusted. */
