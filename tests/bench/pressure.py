@@ -38,6 +38,8 @@ SESSIONS, CONNECTIONS = 2_000, 5_000
 CHURNERS = 4
 ON_MONGO, OPENING = 16, 4
 WRITERS, SYNC_MS = 12, 500
+FLIGHT = 4096
+STATES, LARGEST = 30_000, 4_000_000  # states of a session; ids of one request
 WARM = 0.3  # seconds of a run that are not measured
 DISTURBED = 0.1  # share of the cores; if other programs took more, the run is repeated
 CALM_WAIT = 10  # seconds; for others to be quiet
@@ -288,6 +290,33 @@ class Place:
         self.done.setdefault(operation, []).append((await figures_of(others))["rate"])
 
     @contextlib.asynccontextmanager
+    async def flood(self) -> AsyncIterator[None]:
+        """One client always has many cached reads under way."""
+        options = {"socket": self.path, "operation": "get_id", "name": "own", "peers": PEERS}
+        flooder = await start("load", connections=1, flight=FLIGHT, seconds=3600, **options)
+        await asyncio.sleep(0.5)
+        yield
+        flooder.kill()
+        await flooder.wait()
+
+    @contextlib.asynccontextmanager
+    async def largest(self) -> AsyncIterator[None]:
+        """One client sends the longest request for states again and again."""
+        client = await mongo_lab.Client.connect(self.path)
+        session = (await client.call("open", "states", {}))["session"]
+        await client.call("update_states", session, [[n, n, n, n, n] for n in range(STATES)])
+        ids = [n % 128 for n in range(LARGEST)]
+
+        async def ask() -> None:
+            while True:
+                await client.call("get_states", session, ids)
+
+        asking = asyncio.create_task(ask())
+        yield
+        asking.cancel()
+        client.close()
+
+    @contextlib.asynccontextmanager
     async def all(self) -> AsyncIterator[None]:
         async with self.held(), self.dead("hangs"), self.churn("open"), self.churn("create"):
             yield
@@ -300,6 +329,8 @@ class Place:
             "MongoDB cannot be reached": self.dead("refused"),
             f"{CHURNERS} clients open and close": self.churn("open"),
             f"{CHURNERS} clients create and delete": self.churn("create"),
+            "one client floods with reads": self.flood(),
+            "one client sends largest requests": self.largest(),
             "all of them": self.all(),
         }
 
