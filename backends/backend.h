@@ -81,10 +81,14 @@ struct backend_config {
         bool require_sealed; /* stored sessions that are not sealed are refused */
 };
 
+/* Of the text that names a session's owner: `user` or `user:group`. */
+enum { OWNER_TEXT_BYTES = 256 };
+
 struct open_options {
         struct slice name; /* already session_name_valid() */
         bool create;
         struct slice dialect; /* for a new session; absent: the backend's default */
+        struct slice owner;   /* of a new session, for a backend that `owns`; absent: none */
         bool seal;            /* seal it if it is not */
 };
 
@@ -96,6 +100,7 @@ struct opened {
         bool created;
         const char *dialect; /* static; the group's name, as `open` reports it */
         int version;
+        char owner[OWNER_TEXT_BYTES]; /* as it is stored; empty: none */
         int64_t fence;
         int64_t lent_ms; /* clients of this daemon's former start may rely on leases for so long; 0: there are
                             none */
@@ -210,6 +215,7 @@ struct backend {
          * when the session is opened after the death of the daemon. False: it gets no such change.
          */
         bool remembers;
+        bool owns;                    /* it stores the owners of sessions */
         const struct option *options; /* ends with a row whose name is NULL. NULL: it has none */
 
         /*

@@ -164,6 +164,39 @@ static int load_row_zero(struct backend_session *session, struct identity *ident
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
 }
 
+int sqlite_load_owner(struct backend_session *session, char text[OWNER_TEXT_BYTES], struct fault *fault)
+{
+        SQLITE_STATEMENT row = NULL;
+        struct slice owner;
+        int error;
+        int rc;
+
+        text[0] = '\0';
+        if (!sqlite_has_extra(session, EXTRA_FIELDS))
+                return 0;
+        error = sqlite_prepare(session, &row, fault, "SELECT value FROM gramd_fields WHERE field = 'owner'");
+        if (error)
+                return error;
+        rc = sqlite3_step(row);
+        if (rc != SQLITE_ROW)
+                return rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
+        owner = sqlite_text(row, 0, OWNER_TEXT_BYTES - 1);
+        if (!owner.len || memchr(owner.data, '\0', owner.len)) /* it cannot be read: nobody is the owner */
+                owner = slice_of(":");
+        memcpy(text, owner.data, owner.len);
+        text[owner.len] = '\0';
+        return 0;
+}
+
+int sqlite_put_owner(struct backend_session *session, struct fault *fault)
+{
+        if (!session->new_owner.len)
+                return 0;
+        return sqlite_exec(
+                session, fault, "%s; INSERT INTO gramd_fields (field, value) VALUES ('owner', %.*Q)",
+                extra_tables[EXTRA_FIELDS].ddl, (int)session->new_owner.len, session->new_owner.data);
+}
+
 int sqlite_load_fields(struct backend_session *session, struct identity *identity, struct fault *fault)
 {
         int error = load_row(session, identity, fault);

@@ -83,7 +83,7 @@ static int write_all(int fd, const unsigned char *data, size_t len)
 static unsigned char *make_image(const struct backend_session *session, const struct library *library,
                                  size_t *len, struct fault *fault)
 {
-        struct backend_session image = { .env = session->env };
+        struct backend_session image = { .env = session->env, .new_owner = session->new_owner };
         unsigned char *data = NULL;
         sqlite3_int64 size = 0;
         int error;

@@ -32,6 +32,8 @@ int sqlite_create(struct backend_session *session, const struct library *library
         }
         if (!error)
                 error = sqlite_seal_new(session, fault);
+        if (!error)
+                error = sqlite_put_owner(session, fault);
         return error ? error : sqlite_exec(session, fault, "COMMIT");
 }
 

@@ -159,6 +159,8 @@ static int session_start(struct backend_session *session, bool seal, struct open
         int error = sqlite_examine(session, seal, &opened->identity, fault);
 
         if (!error)
+                error = sqlite_load_owner(session, opened->owner, fault);
+        if (!error)
                 error = sqlite_take(session, fault);
         if (!error)
                 error = migrate_extras(session, &opened->identity, fault);
@@ -222,6 +224,7 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
                 return BACKEND_E_STORAGE;
         if (!options->create)
                 library = NULL;
+        fresh->new_owner = options->owner;
         error = env->memory ? open_memory(fresh, library, opened, fault)
                             : open_file(fresh, library, options->seal, opened, fault);
         if (error) {
@@ -231,6 +234,7 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
                 opened->created = false;
                 return error;
         }
+        fresh->new_owner = SLICE_NONE;
         *session = fresh;
         return 0;
 }
@@ -350,6 +354,7 @@ static int file_start(const struct backend_config *config, const union option_va
 extern const struct backend backend_file;
 const struct backend backend_file = {
         .name = "file",
+        .owns = true,
         .remembers = true,
         .options = file_options,
         .max_opens = FILE_OPENS_MAX,
@@ -399,6 +404,7 @@ static int memory_list(struct backend_env *env, struct slice after, stored_fn fo
 extern const struct backend backend_memory;
 const struct backend backend_memory = {
         .name = "memory",
+        .owns = true,
         .ephemeral = true,
         .options = memory_options,
         .start = memory_start,

@@ -135,7 +135,8 @@ struct backend_session {
         enum sqlite_phase phase;
         sqlite3 *db;
         char name[NAME_MAX_BYTES + 1];
-        char *path; /* NULL in memory */
+        char *path;             /* NULL in memory */
+        struct slice new_owner; /* while it is created: its owner */
 
         const struct dialect *dialect;
         int version;
@@ -395,6 +396,11 @@ static inline bool sqlite_has_extra(const struct backend_session *session, enum 
 }
 
 /* ---- fields.c ---- */
+
+/* The row `owner` of gramd_fields: `text` is empty if there is none. */
+int sqlite_load_owner(struct backend_session *session, char text[OWNER_TEXT_BYTES], struct fault *fault);
+/* Stores `new_owner` in a new file. Inside a transaction. */
+int sqlite_put_owner(struct backend_session *session, struct fault *fault);
 
 int sqlite_load_fields(struct backend_session *session, struct identity *identity, struct fault *fault);
 /* Inside a transaction. */

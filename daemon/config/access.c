@@ -340,13 +340,18 @@ static bool is_on(const struct access_rule *rule, struct slice session, uint32_t
         return rule->n_globs == 0;
 }
 
+bool access_has_all(const struct credentials *credentials)
+{
+        return credentials->uid == 0 || credentials->uid == geteuid();
+}
+
 unsigned access_rights(const struct access *access, const struct credentials *credentials,
                        struct slice session, const char *backend)
 {
         uint32_t bit = backend ? backend_bit(slice_of(backend)) : 0;
         unsigned rights = RIGHT_NONE;
 
-        if (credentials->uid == 0 || credentials->uid == geteuid())
+        if (access_has_all(credentials))
                 return RIGHT_READ | RIGHT_WRITE | RIGHT_ADMIN;
         if (!access->n_rules)
                 return session.data ? RIGHT_READ | RIGHT_WRITE : RIGHT_NONE;

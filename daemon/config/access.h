@@ -52,7 +52,11 @@ void access_deinit(struct access *access);
 void access_each(const struct access *access, void (*rule)(void *arg, const char *who, const char *text),
                  void *arg);
 
-/* The rights on a session. For `admin`, which does not depend on a session, `session` may be absent. */
+/* The daemon's own uid and root. */
+bool access_has_all(const struct credentials *credentials);
+
+/* The rights that the rules give on a session. For `admin`, which does not depend on a session, `session` may
+ * be absent. */
 unsigned access_rights(const struct access *access, const struct credentials *credentials,
                        struct slice session, const char *backend);
 

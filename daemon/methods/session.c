@@ -237,7 +237,8 @@ static void answer_info(struct op *op, const struct found *found)
         const struct session *session = op->lane->session;
         struct buffer *out = answer_begin(&op->request);
 
-        pack_map(out, 10u + (session->outage_since ? 1 : 0) + (*found->counts.sealed ? 1 : 0));
+        pack_map(out, 10u + (session->outage_since ? 1 : 0) + (*found->counts.sealed ? 1 : 0) +
+                              (*session->owner.text ? 1 : 0));
         pack_cstr(out, "name");
         pack_str(out, session->name);
         pack_cstr(out, "backend");
@@ -265,6 +266,10 @@ static void answer_info(struct op *op, const struct found *found)
         if (*found->counts.sealed) {
                 pack_cstr(out, "sealed");
                 pack_cstr(out, found->counts.sealed);
+        }
+        if (*session->owner.text) {
+                pack_cstr(out, "owner");
+                pack_cstr(out, session->owner.text);
         }
         answer_end(&op->request);
 }

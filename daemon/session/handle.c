@@ -70,8 +70,8 @@ struct handle *handle_find(const struct client *client, int64_t number)
 
 unsigned handle_rights(const struct session *session, const struct client *client)
 {
-        return access_rights(&session->sessions->config->access, &client->credentials, session->name,
-                             session->storage->backend->name);
+        return owner_rights(&session->sessions->config->access, &client->credentials, session->name,
+                            session->storage->backend->name, &session->owner);
 }
 
 struct handle *handle_new(struct session *session, struct client *client)

@@ -19,19 +19,44 @@ struct load {
         char dialect[PEER_TYPE_MAX_BYTES];
         struct backend_session *stored;
         struct opened opened;
+        uid_t uid;
+        struct owner owner;
         int error;
         struct fault fault;
         loaded_fn loaded;
 };
+
+static void open_stored(struct load *load, const struct storage *storage)
+{
+        load->error = storage->backend->open(storage->env, &load->options, &load->stored, &load->opened,
+                                             &load->fault);
+}
 
 static void load_run(struct job *job)
 {
         struct load *load = (struct load *)job;
         const struct storage *storage = load->task.session->storage;
 
-        load->error = storage->backend->open(storage->env, &load->options, &load->stored, &load->opened,
-                                             &load->fault);
+        bool creates = load->options.create;
+
+        if (!storage->backend->owns || !creates) {
+                open_stored(load, storage);
+        } else {
+                /* The user's name is looked up only for a session that is made: that may take long. */
+                load->options.create = false;
+                open_stored(load, storage);
+                if (load->error == BACKEND_E_NOT_FOUND) {
+                        load->options.create = true;
+                        owner_name(load->uid, load->owner.text);
+                        load->options.owner = slice_of(load->owner.text);
+                        open_stored(load, storage);
+                }
+        }
         hidden_put(&load->opened.identity);
+        if (load->error)
+                return;
+        memcpy(load->owner.text, load->opened.owner, sizeof(load->owner.text));
+        owner_look_up(&load->owner);
 }
 
 static void load_finish(struct session_task *task)
@@ -45,6 +70,7 @@ static void load_finish(struct session_task *task)
                 session->stored = load->stored;
                 session->created_untold = load->opened.created;
                 session_take(session, &load->opened);
+                session->owner = load->owner;
                 remembered_load(session, &load->opened);
                 lent_keep_all(session, load->opened.lent_ms);
                 session_move(session, SESSION_OPEN);
@@ -57,7 +83,8 @@ static void load_finish(struct session_task *task)
         free(load);
 }
 
-bool load_start(struct session *session, bool create, struct slice dialect, bool seal, loaded_fn loaded)
+bool load_start(struct session *session, bool create, struct slice dialect, uid_t uid, bool seal,
+                loaded_fn loaded)
 {
         struct load *load = calloc(1, sizeof(*load));
         struct cache *cache = cache_new(session->sessions->cache_pool, queue_dirty, session);
@@ -76,6 +103,7 @@ bool load_start(struct session *session, bool create, struct slice dialect, bool
                 load->options.dialect = (struct slice){ load->dialect, dialect.len };
         }
         load->loaded = loaded;
+        load->uid = uid;
         identity_init(&load->opened.identity);
         session_move(session, SESSION_LOADING);
         session_start_task(session, &load->task, load_run, load_finish,

@@ -9,10 +9,12 @@
 typedef void (*loaded_fn)(struct session *session, int error, const struct fault *fault);
 
 /*
- * Loads a CLOSED session from its storage. `dialect` is for a new one; with `seal` it is sealed. On success
+ * Loads a CLOSED session from its storage. `dialect` is for a new one, which belongs to the
+ * user `uid`; with `seal` it is sealed. On success
  * it is OPEN when `loaded` is called, else CLOSED. False: no memory.
  */
-bool load_start(struct session *session, bool create, struct slice dialect, bool seal, loaded_fn loaded);
+bool load_start(struct session *session, bool create, struct slice dialect, uid_t uid, bool seal,
+                loaded_fn loaded);
 
 /*
  * Asks the backend whether this host still owns a session in doubt, and loads it again. If another host owns

@@ -21,7 +21,7 @@ enum { READERS_MAX_MS = 5000 }; /* so long a handle without `write` holds off an
 static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
 static const char no_memory_text[] = "no memory to open the session";
-static const char no_rights_text[] = "the access rules do not allow this `open` any more";
+static const char no_rights_text[] = "the access rules and the owner of the session do not allow this `open`";
 static const char outranked_text[] = "a client with the right `write` opens the session exclusively";
 static const char draining_text[] = "this host is draining: its sessions go to other hosts. Open the session "
                                     "there, or end the drain with "
@@ -39,7 +39,8 @@ struct opening {
         uint64_t press_ms;    /* the same: from then on it ends handles of readers, see presses() */
         int64_t begun_ms;     /* of CLOCK_BOOTTIME, like the lease of its client */
         struct timer timer;
-        unsigned rights;
+        unsigned rights; /* before the session is loaded: without those of an owner */
+        uid_t uid;
 };
 
 static struct opening *opening_of(const struct link *link)
@@ -85,6 +86,13 @@ static struct handle *first_writer(const struct session *session)
                 if (LINK_OF(at, struct handle, link)->rights & RIGHT_WRITE)
                         return LINK_OF(at, struct handle, link);
         return NULL;
+}
+
+/* Whether it is known who the owner is. */
+static bool is_known(const struct session *session)
+{
+        return !session->storage->backend->owns || session->state == SESSION_OPEN ||
+               session->state == SESSION_ENDING;
 }
 
 static bool held_against(const struct session *session, bool exclusive)
@@ -322,7 +330,9 @@ static void fail_opening(struct opening *opening, int error, const struct fault 
 {
         if (error == BACKEND_E_BUSY && goes_on(opening))
                 return;
-        if (error == BACKEND_E_NOT_FOUND && opening->options.create && !may_create(opening))
+        if (error == BACKEND_E_NOT_FOUND && !(opening->rights & RIGHT_READ))
+                answer_error(&opening->request, WIRE_DENIED, "%s", no_rights_text);
+        else if (error == BACKEND_E_NOT_FOUND && opening->options.create && !may_create(opening))
                 answer_error(&opening->request, WIRE_DENIED, "creating a session needs the right `write`");
         else
                 answer_fault(&opening->request, error, fault);
@@ -361,6 +371,23 @@ static void load_failed(struct session *session, int error, const struct fault *
                 refuse_all(session, WIRE_STORAGE, no_memory_text);
 }
 
+/* Refuses those that are not allowed, or not any more. */
+static void renew_rights(struct session *session)
+{
+        struct link *at = session->openings.next;
+
+        while (at != &session->openings) {
+                struct opening *opening = opening_of(at);
+
+                at = at->next;
+                if (!opening->client)
+                        continue;
+                opening->rights = handle_rights(session, opening->client);
+                if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
+                        refuse(opening, WIRE_DENIED, no_rights_text);
+        }
+}
+
 static void log_load(const struct session *session)
 {
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
@@ -376,6 +403,7 @@ static void on_loaded(struct session *session, int error, const struct fault *fa
                 load_failed(session, error, fault);
                 return;
         }
+        renew_rights(session);
         log_load(session);
         openings_grant(session);
 }
@@ -406,7 +434,7 @@ bool openings_load(struct session *session)
                 struct opening *first = opening_of(session->openings.next);
 
                 if (load_start(session, first->options.create && may_create(first), first->options.dialect,
-                               first->options.seal && may_create(first), on_loaded))
+                               first->uid, first->options.seal && may_create(first), on_loaded))
                         return true;
                 refuse(first, WIRE_STORAGE, no_memory_text);
         }
@@ -437,18 +465,8 @@ void openings_renew_rights(struct sessions *sessions)
 {
         for (struct link *of = sessions->list.next; of != &sessions->list; of = of->next) {
                 struct session *session = LINK_OF(of, struct session, link);
-                struct link *at = session->openings.next;
 
-                while (at != &session->openings) {
-                        struct opening *opening = opening_of(at);
-
-                        at = at->next;
-                        if (!opening->client)
-                                continue;
-                        opening->rights = handle_rights(session, opening->client);
-                        if (!suffice(opening->rights, opening->options.exclusive))
-                                refuse(opening, WIRE_DENIED, no_rights_text);
-                }
+                renew_rights(session);
                 session_wake(session);
         }
 }
@@ -483,15 +501,21 @@ void openings_abandon(struct client *client)
 /* ---- a new open ---- */
 
 /* False: it is refused, and the request is answered. */
-static bool permitted(struct client *client, struct request *request, const struct sessions *sessions,
+static bool permitted(struct client *client, struct request *request, struct sessions *sessions,
                       const struct storage *storage, struct slice name, bool exclusive, unsigned *rights)
 {
+        const struct session *session = sessions_find(sessions, storage, name);
         char text[QUOTE_BYTES];
 
-        *rights =
-                access_rights(&sessions->config->access, &client->credentials, name, storage->backend->name);
+        if (session)
+                *rights = handle_rights(session, client);
+        else
+                *rights = access_rights(&sessions->config->access, &client->credentials, name,
+                                        storage->backend->name);
         if (suffice(*rights, exclusive))
                 return true;
+        if (storage->backend->owns && !(session && is_known(session)))
+                return true; /* he may be the owner: that is known when it is loaded */
         answer_error(request, WIRE_DENIED, "uid %u may not open session %s%s",
                      (unsigned)client->credentials.uid, quote(name, text),
                      *rights & RIGHT_READ ? " exclusively: that needs the right `write`" : "");
@@ -513,6 +537,7 @@ static void wait_for(struct session *session, struct client *client, struct requ
         opening->client = client;
         opening->options = *options;
         opening->rights = rights;
+        opening->uid = client->credentials.uid;
         if (options->dialect.data) {
                 memcpy(opening->dialect, options->dialect.data, options->dialect.len);
                 opening->options.dialect.data = opening->dialect;

@@ -99,6 +99,7 @@ static void unload(struct session *session)
         free(session->outage_why);
         session->outage_why = NULL;
         session->linger_ms = 0;
+        session->owner = (struct owner){ .has_user = false };
 }
 
 void session_free(struct session *session)

@@ -29,6 +29,7 @@
 #include "../base/timers.h"
 #include "../cache/cache.h"
 #include "../config/config.h"
+#include "../config/owner.h"
 #include "remembered.h"
 #include "states.h"
 #include "storage.h"
@@ -71,6 +72,7 @@ struct session {
         /* Committed values. */
         struct identity identity;
         struct states states;
+        struct owner owner;
         const char *dialect;
         int version;
         int64_t fence;

@@ -77,7 +77,7 @@ static bool ignore_effect(void *arg, const struct effect *effect)
 
 static bool open_here(void)
 {
-        const struct open_options options = { slice_of("x"), true, SLICE_NONE, false };
+        const struct open_options options = { .name = slice_of("x"), .create = true };
 
         at.opened = (struct opened){ 0 };
         identity_init(&at.opened.identity);

@@ -286,7 +286,7 @@ static const char *use_session(const char *name, int64_t id)
         struct opened opened = { 0 };
         struct fault fault;
         struct peer peer = storage_peer(id, id, "user", "n", NULL, id);
-        const struct open_options options = { slice_of(name), true, SLICE_NONE, false };
+        const struct open_options options = { .name = slice_of(name), .create = true };
         const struct change change = { .kind = CHANGE_PEERS, .peers = &peer, .n = 1 };
         struct counts counts;
         const char *wrong = NULL;

@@ -128,7 +128,9 @@ static void change_all(struct backend_session *session, struct identity *identit
 
 static int serve(const char *dialect, bool create)
 {
-        const struct open_options options = { slice_of("x"), create, slice_of(dialect), false };
+        const struct open_options options = { .name = slice_of("x"),
+                                              .create = create,
+                                              .dialect = slice_of(dialect) };
         struct backend_session *session;
         struct opened opened = { 0 };
         struct fault fault = { 0 };

@@ -163,8 +163,10 @@ void storage_stop(struct storage *storage)
 
 int storage_try(struct storage *storage, const char *name, const char *dialect, bool create)
 {
-        const struct open_options options = { slice_of(name), create,
-                                              slice_of(dialect ? dialect : storage->dialect), storage->seal };
+        const struct open_options options = { .name = slice_of(name),
+                                              .create = create,
+                                              .dialect = slice_of(dialect ? dialect : storage->dialect),
+                                              .seal = storage->seal };
         int error;
 
         forget_opened(storage);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../support/program.h"
+#include "../support/session_file.h"
 #include "../support/wire.h"
 
 enum { STRANGER = 54321, GROUP = 54322, WRITER = 54323 };
@@ -297,6 +298,98 @@ START_TEST(readers_do_not_hold_off_a_writer)
 }
 END_TEST
 
+START_TEST(a_session_belongs_to_who_made_it)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start();
+        CLIENT own = wire_connect(d);
+        CLIENT c = stranger(d);
+        CLIENT other = connect_as(d, WRITER);
+        int s = wire_open(c, "'mine', {}");
+
+        expect(c, "{...owner: '#54321'...}", "info(%d)", s);
+        expect(c, "nil", "set(%d, {auth_key: h'07'*256})", s);
+        expect(c, "[h'07...]", "get(%d, ['auth_key'])", s);
+        wire_open(c, "'fleeting', {backend: 'memory'}");
+        expect(other, "!denied", "open('mine', {})");
+        expect(other, "!denied", "open('mine', {mode: 'exclusive', wait: 86400000})");
+        expect(other, "!denied", "open('fleeting', {backend: 'memory'})");
+        wire_open(own, "'mine', {}");
+        daemon_stop(d);
+        daemon_resume(d);
+        wire_end(&own);
+        wire_end(&c);
+        wire_end(&other);
+        own = wire_connect(d);
+        other = connect_as(d, WRITER);
+        expect(other, "!denied", "open('mine', {create: false})");
+        expect(other, "!not_found", "open('nobodys', {create: false})");
+        c = stranger(d);
+        s = wire_open(c, "'mine', {mode: 'exclusive'}");
+        expect(c, "nil", "delete(%d, {})", s);
+        s = wire_open(other, "'mine', {}");
+        expect(other, "{...owner: '#54323'...}", "info(%d)", s);
+        s = wire_open(own, "'the-daemons', {}");
+        expect(own, "{...owner: 'root'...}", "info(%d)", s);
+        expect(other, "!denied", "open('the-daemons', {})");
+}
+END_TEST
+
+START_TEST(rules_only_add_to_what_an_owner_may)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write on *-new\n");
+        CLIENT c = stranger(d);
+        CLIENT other = connect_as(d, WRITER);
+        int s = wire_open(c, "'a-new', {}");
+
+        expect(c, "nil", "set(%d, {dc_id: 4})", s);
+        expect(other, "{...}", "open('a-new', {})"); /* a rule lets him */
+        daemon_reload(d, "[access]\nuser 54323 = read on a-new\n");
+        expect(c, "nil", "set(%d, {dc_id: 5})", s);
+        wire_not_told(c);
+        expect(c, "!denied", "open('b-new', {})");
+        expect(c, "!denied", "open('b-new', {create: false})");
+        expect(c, "nil", "close(%d)", s);
+        daemon_reload(d, "[access]\nuser 99999 = read\n");
+        expect_text(wire_told(other), "ended(1, 'denied', '...')");
+        expect(other, "!denied", "open('a-new', {create: false})");
+        daemon_stop(d);
+        daemon_resume(d);
+        wire_end(&c);
+        wire_end(&other);
+        other = connect_as(d, WRITER);
+        expect(other, "!denied", "open('a-new', {create: false})");
+        c = stranger(d);
+        s = wire_open(c, "'a-new', {mode: 'exclusive'}");
+        expect(c, "nil", "set(%d, {dc_id: 3})", s);
+}
+END_TEST
+
+/* An older version has made it, or a library. */
+START_TEST(sessions_without_an_owner_keep_the_rules)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start();
+        CLIENT c = stranger(d);
+        TEST_FREED char *path = daemon_path(d, "old");
+        int s = wire_open(c, "'old', {}");
+
+        expect(c, "nil", "close(%d)", s);
+        wire_end(&c);
+        daemon_stop(d);
+        sql(path, "DROP TABLE gramd_fields");
+        daemon_resume(d);
+        c = connect_as(d, WRITER);
+        s = wire_open(c, "'old', {create: false}");
+        expect(c, "nil", "set(%d, {dc_id: 3})", s);
+        ck_assert_ptr_null(strstr(wire_call(c, "info(%d)", s), "owner"));
+}
+END_TEST
+
 /* A socket at another path than the system's is for the daemon's own user alone. */
 START_TEST(the_sockets_mode_keeps_strangers_out)
 {
@@ -336,6 +429,9 @@ int main(void)
                 an_open_that_waits_without_its_right_is_refused,
                 a_monitor_without_its_right_is_told_nothing,
                 readers_do_not_hold_off_a_writer,
+                a_session_belongs_to_who_made_it,
+                rules_only_add_to_what_an_owner_may,
+                sessions_without_an_owner_keep_the_rules,
                 the_sockets_mode_keeps_strangers_out,
                 files_are_private_to_their_owner,
                 NULL,

@@ -1,0 +1,117 @@
+/* Names of users are looked up when a session is made, ids of names when it is loaded. */
+
+#include "owner.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOKUP_BYTES = 64 << 10 }; /* of an entry with all its members; a longer one is not found */
+
+static bool number_of(const char *text, id_t *id)
+{
+        unsigned long long number;
+
+        if (!*text || text[strspn(text, "0123456789")] || strlen(text) > 10)
+                return false;
+        number = strtoull(text, NULL, 10);
+        *id = (id_t)number;
+        return number < UINT32_MAX;
+}
+
+static bool find_user(const char *name, uid_t *uid, char *buffer)
+{
+        struct passwd passwd, *found = NULL;
+
+        if (name[0] == '#')
+                return number_of(name + 1, uid);
+        if (getpwnam_r(name, &passwd, buffer, LOOKUP_BYTES, &found) != 0 || !found)
+                return false;
+        *uid = found->pw_uid;
+        return true;
+}
+
+static bool find_group(const char *name, gid_t *gid, char *buffer)
+{
+        struct group group, *found = NULL;
+
+        if (name[0] == '#')
+                return number_of(name + 1, gid);
+        if (getgrnam_r(name, &group, buffer, LOOKUP_BYTES, &found) != 0 || !found)
+                return false;
+        *gid = found->gr_gid;
+        return true;
+}
+
+/* Whether the name can be stored, and leads back to this user. */
+static bool names_user(const char *name, uid_t uid)
+{
+        char *buffer = malloc(LOOKUP_BYTES);
+        uid_t found = 0;
+        bool ok = buffer && *name && strlen(name) < OWNER_TEXT_BYTES && !strpbrk(name, ":#") &&
+                  find_user(name, &found, buffer) && found == uid;
+
+        free(buffer);
+        return ok;
+}
+
+void owner_name(uid_t uid, char text[OWNER_TEXT_BYTES])
+{
+        char *buffer = malloc(LOOKUP_BYTES);
+        struct passwd passwd, *found = NULL;
+
+        text[0] = '\0';
+        if (uid != OVERFLOW_UID) {
+                if (buffer && getpwuid_r(uid, &passwd, buffer, LOOKUP_BYTES, &found) == 0 && found &&
+                    names_user(found->pw_name, uid))
+                        snprintf(text, OWNER_TEXT_BYTES, "%s", found->pw_name);
+                else
+                        snprintf(text, OWNER_TEXT_BYTES, "#%u", (unsigned)uid);
+        }
+        free(buffer);
+}
+
+void owner_look_up(struct owner *owner)
+{
+        char *buffer = malloc(LOOKUP_BYTES);
+        char user[OWNER_TEXT_BYTES];
+        char *group;
+
+        owner->has_user = owner->has_group = false;
+        if (buffer && owner->text[0]) {
+                snprintf(user, sizeof(user), "%s", owner->text);
+                group = strchr(user, ':');
+                if (group)
+                        *group++ = '\0';
+                owner->has_user = find_user(user, &owner->uid, buffer);
+                owner->has_group = group && find_group(group, &owner->gid, buffer);
+        }
+        free(buffer);
+}
+
+static bool is_owners(const struct owner *owner, const struct credentials *credentials)
+{
+        if (credentials->uid == OVERFLOW_UID)
+                return false;
+        if (owner->has_user && owner->uid == credentials->uid)
+                return true;
+        for (size_t i = 0; owner->has_group && i < credentials->n_gids; i++)
+                if (credentials->gids[i] == owner->gid)
+                        return true;
+        return false;
+}
+
+unsigned owner_rights(const struct access *access, const struct credentials *credentials,
+                      struct slice session, const char *backend, const struct owner *owner)
+{
+        unsigned rights = access_rights(access, credentials, session, backend);
+
+        if (!owner->text[0] || access_has_all(credentials))
+                return rights;
+        if (!access->n_rules)
+                rights = RIGHT_NONE;
+        return is_owners(owner, credentials) ? rights | RIGHT_READ | RIGHT_WRITE : rights;
+}

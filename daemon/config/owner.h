@@ -1,0 +1,36 @@
+#ifndef GRAMD_DAEMON_CONFIG_OWNER_H
+#define GRAMD_DAEMON_CONFIG_OWNER_H
+
+/*
+ * The owner of a session, and what he may do: `user` or `user:group`. Stored by name, because a number of
+ * another host means nothing here; a user without a name is `#uid`. The user, and the members of the group,
+ * may read and write the session whatever the rules of [access] say.
+ *
+ * A session without an owner is one that an older version has made: the rules alone say who may use it, and
+ * without rules everyone may.
+ */
+
+#include "../../backends/backend.h"
+#include "access.h"
+
+/* What all users are that a user namespace does not map. It owns nothing. */
+enum { OVERFLOW_UID = 65534 };
+
+struct owner {
+        char text[OWNER_TEXT_BYTES]; /* empty: none */
+        bool has_user, has_group;    /* of `text`, those that this system knows */
+        uid_t uid;
+        gid_t gid;
+};
+
+/* The owner that a session of this user gets. Empty: none. May block: not on the loop. */
+void owner_name(uid_t uid, char text[OWNER_TEXT_BYTES]);
+
+/* Finds user and group of `text`. May block: not on the loop. */
+void owner_look_up(struct owner *owner);
+
+/* access_rights() on a session that has this owner, or none. */
+unsigned owner_rights(const struct access *access, const struct credentials *credentials,
+                      struct slice session, const char *backend, const struct owner *owner);
+
+#endif
