@@ -14,7 +14,8 @@
  *     checkpoint.c when the logs go back to the files, and how long all of them get
  *     schema.c     creating a library's schema, checking a file, recognising its dialect
  *     extras.c     gramd's own tables and indexes in a file, and their rows when a library migrates the file
- *     statement.c  statements from templates, errors, small helpers
+ *     template.c   SQL that differs between dialects
+ *     statement.c  statements, transactions, errors, small helpers
  *     fields.c     the identity fields
  *     sealed.c     sealed auth keys
  *     read.c       lookups, scans, counts, states
@@ -196,6 +197,11 @@ struct backend_session {
 /* After sqlite_connect(): reads what decides whether it is served. `seal`: see sqlite_check_sealed(). */
 int sqlite_examine(struct backend_session *session, bool seal, struct identity *identity,
                    struct fault *fault);
+
+/* ---- template.c ---- */
+
+/* The statement's SQL for this session's file; sqlite3_free() frees it. NULL: no memory. */
+char *sqlite_template(const struct backend_session *session, enum statement which);
 
 /* ---- statement.c ---- */
 
