@@ -121,6 +121,7 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
         client->epoll_fd = client->timer_fd = client->socket_fd = -1;
         client->on_event = options->on_event;
         client->event_arg = options->event_arg;
+        client->server_uid = options->server_uid;
         client->limits = (struct frame_limits){ LIMIT_MESSAGE_BYTES, LIMIT_DEPTH };
         client->max_message = LIMIT_MESSAGE_BYTES;
         client->max_in_flight = LIMIT_IN_FLIGHT;
@@ -208,9 +209,10 @@ GRAM_API int gram_connect(struct gram_client *client)
         if (!connection_up(client))
                 connection_try(client, now_ms());
         client->connect_wanted = false;
-        if (client->connect_error && client->connect_error != EAGAIN) {
+        if (client->untrusted || (client->connect_error && client->connect_error != EAGAIN)) {
                 client->blocking = false;
-                return client_fail(client, GRAM_E_UNREACHABLE, "%s", client->trouble);
+                return client_fail(client, client->untrusted ? GRAM_E_UNTRUSTED : GRAM_E_UNREACHABLE, "%s",
+                                   client->trouble);
         }
         return waiter_finish(&waiter, gram_async_ping(client, waiter_done, &waiter));
 }
@@ -231,6 +233,8 @@ static int64_t run_timers(struct gram_client *client)
 
         if (!connection_up(client))
                 connection_try(client, now);
+        if (client->untrusted)
+                requests_refuse(client);
         sessions_tick(client, now);
         requests_expire(client, now);
         return now;

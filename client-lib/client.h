@@ -97,6 +97,8 @@ struct gram_client {
         bool without_features; /* the daemon refused a `hello` with features on this connection */
         bool greeted;          /* `hello` has been answered on this connection */
         bool ever_greeted;     /* on any */
+        int64_t server_uid;    /* trusted too; 0: $GRAMD_SERVER_UID */
+        bool untrusted;        /* who listened at the last try to connect */
         int connect_error;     /* errno of the last try to connect; 0: it succeeded */
         int verdict;           /* why to disconnect after this message: a code or VERDICT_RETRY; 0: stay */
         bool connect_wanted;   /* by gram_connect(), though no request needs a connection */
@@ -257,6 +259,8 @@ void requests_expire(struct gram_client *client, int64_t now);
 void requests_call_back(struct gram_client *client);
 /* Completes all requests with GRAM_E_CANCELLED. */
 void requests_cancel(struct gram_client *client);
+/* Completes all requests with GRAM_E_UNTRUSTED. The sessions that have been open stay. */
+void requests_refuse(struct gram_client *client);
 
 /* Takes a random id. False: the system has none. */
 bool client_take_id(struct gram_client *client);

@@ -22,6 +22,7 @@
 #include "../proto/message.h"
 #include "cache.h"
 #include "client.h"
+#include "trust.h"
 
 enum {
         READ_BYTES = 64 * 1024,
@@ -225,10 +226,18 @@ void connection_try(struct gram_client *client, int64_t now)
         if (!connection_wanted(client) || now < client->retry_at_ms)
                 return;
         connection_choose_path(client);
+        client->untrusted = false;
+        client->connect_error = 0;
         fd = socket_connect(client->path);
         if (fd < 0) {
                 trouble_set(client, "cannot connect to gramd", -fd);
                 client->connect_error = -fd;
+                back_off(client, now);
+                return;
+        }
+        if (!trust_server(fd, client->server_uid, client->path, client->trouble, sizeof(client->trouble))) {
+                close(fd);
+                client->untrusted = true;
                 back_off(client, now);
                 return;
         }
@@ -239,7 +248,6 @@ void connection_try(struct gram_client *client, int64_t now)
                 return;
         }
         client->socket_fd = fd;
-        client->connect_error = 0;
         client->waits_to_write = false;
         client->verdict = 0;
         client->frame = (struct frame){ 0 };

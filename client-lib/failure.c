@@ -38,6 +38,7 @@ static const struct {
         { GRAM_E_NOMEM, "no_memory" },
         { GRAM_E_CANCELLED, "cancelled" },
         { GRAM_E_MISUSE, "misuse" },
+        { GRAM_E_UNTRUSTED, "untrusted" },
 };
 
 GRAM_API const char *gram_code_name(int code)

@@ -84,6 +84,7 @@ enum gram_code {
         GRAM_E_NOMEM = -35,
         GRAM_E_CANCELLED = -36, /* the client was freed before the answer came */
         GRAM_E_MISUSE = -37,    /* a blocking call inside a callback; a session that is being closed */
+        GRAM_E_UNTRUSTED = -38, /* a user who is not trusted listens at the socket: nothing was sent */
 };
 
 /* Who holds a busy session. Unknown values are 0 or NULL. */
@@ -372,7 +373,15 @@ struct gram_options {
         int64_t timeout_ms; /* of each request, with reconnecting and repeating; 0: 30 s; negative: none */
         gram_event_fn *on_event; /* NULL: events are dropped */
         void *event_arg;
+        int64_t server_uid; /* trusted too, see below; 0: $GRAMD_SERVER_UID, if it is set */
 };
+
+/*
+ * Who listens at the socket is looked at on each connection, before a byte is sent. Trusted are root, the
+ * program's own effective uid, the user `gramd`, and the uid that `server_uid` or $GRAMD_SERVER_UID names.
+ * With any other, requests fail at once with GRAM_E_UNTRUSTED; the next request tries again. Users of another
+ * user namespace all have the overflow uid, 65534: it is trusted only if it is named.
+ */
 
 /* Connects when first used. Copies `options`; NULL: all defaults. Returns NULL and sets errno on failure. */
 GRAM_API struct gram_client *gram_client_new(const struct gram_options *options);

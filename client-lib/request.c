@@ -548,24 +548,42 @@ void requests_expire(struct gram_client *client, int64_t now)
         }
 }
 
-static void lane_cancel(struct lane *lane)
+static void lane_end(struct lane *lane, int outcome)
 {
         struct link *lists[] = { &lane->sent, &lane->waiting };
 
         for (size_t i = 0; i < 2; i++) {
                 while (!link_empty(lists[i]))
-                        request_complete(LINK_OF(lists[i]->next, struct request, lane), GRAM_E_CANCELLED);
+                        request_complete(LINK_OF(lists[i]->next, struct request, lane), outcome);
         }
 }
 
 void requests_cancel(struct gram_client *client)
 {
-        lane_cancel(&client->lane);
+        lane_end(&client->lane, GRAM_E_CANCELLED);
         for (struct link *link = client->sessions.next; link != &client->sessions; link = link->next) {
                 struct gram_session *session = LINK_OF(link, struct gram_session, all);
 
-                lane_cancel(&session->lane);
+                lane_end(&session->lane, GRAM_E_CANCELLED);
                 if (session->opener)
                         request_complete(session->opener, GRAM_E_CANCELLED);
+        }
+}
+
+void requests_refuse(struct gram_client *client)
+{
+        struct link *link = client->sessions.next;
+
+        lane_end(&client->lane, GRAM_E_UNTRUSTED);
+        while (link != &client->sessions) {
+                struct gram_session *session = LINK_OF(link, struct gram_session, all);
+
+                link = link->next;
+                lane_end(&session->lane, GRAM_E_UNTRUSTED);
+                if (session->opener) {
+                        request_complete(session->opener, GRAM_E_UNTRUSTED);
+                        session_give_up_opening(session);
+                } else
+                        session_complete_waiting(session);
         }
 }
