@@ -25,6 +25,7 @@ from .errors import (
     TooLarge,
     Unavailable,
     UnknownMethod,
+    Untrusted,
 )
 from .records import Peer, State, Username
 from .session import Session
@@ -57,5 +58,6 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "UnknownMethod",
+    "Untrusted",
     "Username",
 ]

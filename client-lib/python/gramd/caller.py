@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket as socket_module
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from .connection import Connection, Encoder
 from .features import FEATURES, ID, of_daemon
 from .paths import socket_path
 from .request import Lane, OnSession, Outcome, Request, Result, ignore, run_callback, weakly
+from .trust import check_server
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,10 @@ class Caller:
         *,
         name: Optional[str] = None,
         timeout: float = 30.0,
+        server_uid: Optional[int] = None,
     ) -> None:
         self.socket = socket_path(socket)
+        self.server_uid = server_uid
         self.name = name or _program_name()
         self.timeout = timeout
         self.server: dict[str, Any] = {}  # the last answer to `hello`
@@ -64,7 +68,7 @@ class Caller:
         self._connection: Optional[Connection] = None
         self._connecting: Optional[asyncio.Task[None]] = None
         self._retry: Optional[asyncio.TimerHandle] = None
-        self._connect_error: Optional[OSError] = None
+        self._connect_error: Optional[Exception] = None
         self._delay = FIRST_DELAY
         self._requests: dict[int, Request] = {}  # unanswered, by msgid, in the order of their calls
         self._id = os.urandom(limits.ID_BYTES)  # the daemon knows a repeated write by this and its msgid
@@ -286,6 +290,9 @@ class Caller:
 
     def on_invalid(self, error: errors.ProtocolError) -> None:
         """Nobody knows which answer it should have been."""
+        self._fail_all(error)
+
+    def _fail_all(self, error: errors.Error) -> None:
         for request in list(self._requests.values()):
             if not request.internal:
                 self._fail(request, error.copy())
@@ -363,11 +370,12 @@ class Caller:
     async def _try_to_connect(self) -> None:
         connection = None
         try:
-            transport, connection = await self._loop.create_unix_connection(
-                lambda: Connection(self), self.socket
-            )
-            if transport.is_closing():
-                connection = None
+            connection = await self._open_connection()
+        except errors.Untrusted as error:
+            if self._connect_error is None:
+                log.warning("%s", error)
+            self._connect_error = error
+            self._fail_all(error)
         except OSError as error:
             if self._connect_error is None:
                 log.warning("cannot connect to gramd at %s, retrying: %s", self.socket, error)
@@ -379,6 +387,21 @@ class Caller:
             self._connected()
             return
         self._connect_later()
+
+    async def _open_connection(self) -> Optional[Connection]:
+        """None if it is lost already."""
+        unchecked = socket_module.socket(socket_module.AF_UNIX, socket_module.SOCK_STREAM)
+        try:
+            unchecked.setblocking(False)
+            await self._loop.sock_connect(unchecked, self.socket)
+            check_server(unchecked, self.socket, self.server_uid)
+            transport, connection = await self._loop.create_unix_connection(
+                lambda: Connection(self), sock=unchecked
+            )
+        except BaseException:
+            unchecked.close()
+            raise
+        return None if transport.is_closing() else connection
 
     def _connect_later(self) -> None:
         self._retry = self._loop.call_later(self._delay, weakly(self._connect_again))

@@ -135,6 +135,12 @@ class ProtocolError(Error):
     code = "protocol"
 
 
+class Untrusted(Error):
+    """A user who is not trusted listens at the socket. Nothing was sent."""
+
+    code = "untrusted"
+
+
 BY_CODE: dict[str, type[Error]] = {
     kind.code: kind
     for kind in (

@@ -121,9 +121,10 @@ class Storage:
         timeout: float = 30,
         on_lost: Optional[OnLost] = None,
         on_leave: Optional[OnLeave] = None,
+        server_uid: Optional[int] = None,
     ) -> None:
         self.name = name
-        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
+        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout, server_uid)
         self._cached = cache
         self._on_lost = with_reason(on_lost)
         self._on_leave = with_reason(on_leave)

@@ -11,9 +11,9 @@ from .client import Client
 from .paths import socket_path
 from .session import Session
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, SharedClient]] = (
-    WeakKeyDictionary()
-)
+_clients: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, Optional[int]], SharedClient]
+] = WeakKeyDictionary()
 
 
 class SharedClient(Client):
@@ -22,13 +22,15 @@ class SharedClient(Client):
     users = 0
 
 
-def acquire(socket: Optional[Union[str, os.PathLike[str]]] = None) -> SharedClient:
+def acquire(
+    socket: Optional[Union[str, os.PathLike[str]]] = None, server_uid: Optional[int] = None
+) -> SharedClient:
     """The client for that socket in the running event loop. The caller must `release` it."""
     path = socket_path(socket)
     clients = _clients.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-    client = clients.get(path)
+    client = clients.get((path, server_uid))
     if client is None or client.closed:
-        client = clients[path] = SharedClient(path)
+        client = clients[path, server_uid] = SharedClient(path, server_uid=server_uid)
     client.users += 1
     return client
 

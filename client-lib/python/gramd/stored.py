@@ -20,6 +20,7 @@ class Stored(NamedTuple):
     wait: float
     session_string: Optional[str]
     timeout: float
+    server_uid: Optional[int]
 
     def __repr__(self) -> str:
         return f"Stored({self.name!r})"  # a session string is a password
@@ -29,7 +30,7 @@ class Stored(NamedTuple):
     ) -> tuple[SharedClient, Session]:
         """`dialect` is for a new file. A session without a key imports the session string. The caller must
         close both with `shared.close`."""
-        client = acquire(self.socket)
+        client = acquire(self.socket, self.server_uid)
         try:
             session = await client.open(
                 self.name,
@@ -56,7 +57,7 @@ class Stored(NamedTuple):
     async def delete(self) -> bool:
         """False if there was no session. Opens the session to delete it: libraries call this after
         `close`."""
-        client = acquire(self.socket)
+        client = acquire(self.socket, self.server_uid)
         try:
             session = await client.open(
                 self.name,

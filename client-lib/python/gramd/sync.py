@@ -188,9 +188,10 @@ class SyncClient:
         *,
         name: Optional[str] = None,
         timeout: float = 30.0,
+        server_uid: Optional[int] = None,
     ) -> None:
         async def make() -> Client:
-            return Client(socket, name=name, timeout=timeout)
+            return Client(socket, name=name, timeout=timeout, server_uid=server_uid)
 
         self._client = run(make())
 

@@ -74,11 +74,12 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         timeout: float = 30,
         on_lost: Optional[OnLost] = None,
         on_leave: Optional[OnLeave] = None,
+        server_uid: Optional[int] = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.save_entities = True
-        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout)
+        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout, server_uid)
         self._cached = cache
         self._on_lost = with_reason(on_lost)
         self._on_leave = with_reason(on_leave)
