@@ -457,6 +457,8 @@ bool wire_next_turn(struct wire *wire)
         for (int n = 0; n < TURN_WAITING && !link_empty(&wire->waiting); n++) {
                 struct connection *connection = LINK_OF(wire->waiting.next, struct connection, waiting);
 
+                if (connection->used.number == wire->turn)
+                        break; /* it has had this turn, and waits for the next one */
                 link_remove(&connection->waiting);
                 go_on(connection);
         }

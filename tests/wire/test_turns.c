@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "../support/program.h"
 #include "../support/wire.h"
@@ -159,6 +160,62 @@ START_TEST(what_a_turn_leaves_is_executed_in_order)
 }
 END_TEST
 
+/*
+ * The client sends a flood, closes its writing end, and reads only then: every request is answered, in order.
+ */
+START_TEST(a_client_that_half_closes_gets_every_answer)
+{
+        enum { REQUESTS = 20000 };
+        static const uint8_t from_cache[] = "\xaeget_peer_by_id\x92\x01\x01";
+        DAEMON d = daemon_start(.config = "client-buffer = 64K\n");
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        BYTES flood = { 0 };
+        size_t sent = 0;
+
+        expect(c, "nil", "update_peers(%d, [[1, 1, 'user', nil, nil]])", s);
+        for (uint32_t i = 0; i < REQUESTS; i++) {
+                add(&flood, "\x94\x00", 2);
+                add_int(&flood, 1000 + i);
+                add(&flood, from_cache, sizeof(from_cache) - 1);
+        }
+        /* What the daemon does not take, because nobody reads its answers, is sent while they are read. */
+        for (uint32_t i = 0; i < REQUESTS; i++) {
+                if (sent < flood.len) {
+                        sent += wire_raw_some(c, flood.data + sent, flood.len - sent);
+                        if (sent == flood.len)
+                                ck_assert_int_eq(shutdown(wire_fd(c), SHUT_WR), 0);
+                }
+                while (sent < flood.len && !wire_readable(c, 0)) {
+                        sent += wire_raw_some(c, flood.data + sent, flood.len - sent);
+                        if (sent == flood.len)
+                                ck_assert_int_eq(shutdown(wire_fd(c), SHUT_WR), 0);
+                }
+                expect_text(wire_answer(c, 1000 + i), "[1, ...]");
+        }
+}
+END_TEST
+
+/* One turn of a connection is counted once, though others may be served in the same turn of the loop. */
+START_TEST(a_turn_is_counted_once)
+{
+        enum { READS = 100000 };
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
+        CLIENT c = wire_connect(d);
+        long long turns;
+        BYTES flood = { 0 };
+
+        wire_open(c, "'anna', {}");
+        for (int i = 0; i < READS; i++)
+                add(&flood, "\x93\x02\xa4ping\x91\x01", 9);
+        turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total");
+        wire_raw(c, flood.data, flood.len);
+        turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total") - turns;
+        ck_assert_int_ge(turns, READS / 128 - 1);
+        ck_assert_int_le(turns, READS / 128 + (long long)flood.len / 4096);
+}
+END_TEST
+
 /* ---- the longest lists ---- */
 
 enum { LIST_BYTES = 4 * 1024 * 1024 - 64 };
@@ -268,6 +325,8 @@ int main(void)
                 a_flood_of_notifications_is_served_in_turns,
                 a_flood_of_reads_is_served_in_turns,
                 what_a_turn_leaves_is_executed_in_order,
+                a_client_that_half_closes_gets_every_answer,
+                a_turn_is_counted_once,
                 the_longest_lists_do_not_hold_the_loop,
                 NULL,
         };
