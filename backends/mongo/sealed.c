@@ -125,7 +125,7 @@ void mongo_seal_describe(const struct backend_session *session, char text[KEY_ID
         uint8_t id[KEY_ID_BYTES];
 
         *text = '\0';
-        if (!session->seal.on)
+        if (!session->seal.on || session->seal.is_due)
                 return;
         memcpy(id, session->seal.by, sizeof(id));
         if (!session->seal.has_key)
@@ -320,6 +320,7 @@ static int check_hosts(struct backend_session *session, mongoc_client_t *client,
 int mongo_seal_change(struct backend_session *session, mongoc_client_t *client, enum sealing sealing,
                       struct mongo_seal *seal, struct fault *fault)
 {
+        bool is_plain = !seal->on || seal->is_due;
         bool is_current = seal->has_key && keyring_is_current(keyring_of(session), seal->by);
 
         if (sealing != SEALING_OFF && !can_seal(session->env))
@@ -329,7 +330,9 @@ int mongo_seal_change(struct backend_session *session, mongoc_client_t *client, 
         if (sealing == SEALING_OFF && session->env->config->require_sealed)
                 return fault_set(fault, BACKEND_E_OPTION,
                                  "session '%s': require-sealed is set, so it stays sealed", session->name);
-        if (sealing == SEALING_OFF ? !seal->on : sealing == SEALING_ON ? seal->on : !seal->on || is_current)
+        if (sealing == SEALING_OFF  ? !seal->on
+            : sealing == SEALING_ON ? !is_plain
+                                    : !seal->on || (is_current && !seal->is_due))
                 return 1;
         if (sealing == SEALING_OFF) {
                 *seal = (struct mongo_seal){ 0 };

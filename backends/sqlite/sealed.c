@@ -125,6 +125,7 @@ int sqlite_store_sealed(struct backend_session *session, const struct identity *
 {
         uint8_t sealed[SEALED_KEY_BYTES];
 
+        session->seal.is_due = false; /* the caller empties the column */
         session->seal.has_key = identity_has(identity, FIELD_AUTH_KEY);
         if (!session->seal.has_key)
                 return put(session, field_name, NULL, 0, fault);
@@ -177,13 +178,13 @@ int sqlite_change_sealing(struct backend_session *session, enum sealing sealing,
         if (sealing == SEALING_OFF && session->env->config->require_sealed)
                 return fault_set(fault, BACKEND_E_OPTION,
                                  "session '%s': require-sealed is set, so it stays sealed", session->name);
-        if (sealing == SEALING_ANEW &&
+        if (sealing == SEALING_ANEW && !seal->is_due &&
             (!seal->on || !seal->has_key || keyring_is_current(session->env->keyring, seal->by)))
                 return 0;
         seal->purge = true;
-        if (sealing == SEALING_ON && seal->on)
+        if (sealing == SEALING_ON && seal->on && !seal->is_due)
                 return 0;
-        if (sealing == SEALING_ON)
+        if (sealing == SEALING_ON && !seal->on)
                 error = begin_sealing(session, fault);
         else if (sealing == SEALING_OFF && seal->on)
                 error = end_sealing(session, fault);
@@ -268,7 +269,6 @@ int sqlite_seal_at_open(struct backend_session *session, bool wanted, const stru
                 error = sqlite_change_sealing(session, SEALING_ON, identity, fault);
         }
         error = sqlite_end(session, error, fault);
-        session->seal.is_due = false;
         if (!error)
                 sqlite_purge(session, fault); /* it has told of a failure itself */
         return error;
@@ -290,7 +290,7 @@ void sqlite_describe_seal(const struct backend_session *session, char text[KEY_I
         uint8_t id[KEY_ID_BYTES];
 
         *text = '\0';
-        if (!session->path || !session->seal.on)
+        if (!session->path || !session->seal.on || session->seal.is_due)
                 return;
         memcpy(id, session->seal.by, sizeof(id));
         if (!session->seal.has_key)

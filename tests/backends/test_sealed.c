@@ -251,6 +251,43 @@ SEALED_TEST(a_key_of_the_library_wins_and_is_sealed)
         }
 }
 
+static void start_with_empty_ring(void)
+{
+        at.backend->stop(at.env);
+        keyring_free(ring);
+        ring = keyring_new();
+        at.config.keyring = ring;
+        ck_assert_int_eq(at.backend->start(&at.config, at.values, &at.env, &at.fault), 0);
+}
+
+/* The library has logged in anew, and the daemon gets its keys only when the session is open. */
+SEALED_TEST(a_key_of_the_library_is_sealed_on_request)
+{
+        static const enum sealing requests[] = { SEALING_ON, SEALING_ANEW };
+
+        for (int i = 0; i < 2; i++) {
+                have_keys(old_line, "");
+                make("x");
+                TEST_FREED char *text =
+                        test_format("UPDATE sessions SET auth_key = CAST('%s' AS BLOB)", marked);
+                sql(PATH, "%s", text);
+                start_with_empty_ring();
+                storage_open(&at, "x", NULL);
+                ck_assert(has_key(marked));
+                ck_assert_str_eq(described(), "");
+                ck_assert(file_shows_key(PATH));
+                have_keys(old_line, "");
+                change_sealing(requests[i]);
+                ck_assert_str_ne(described(), "");
+                ck_assert(!file_shows_key(PATH));
+                storage_close(&at);
+                ck_assert(!file_shows_key(PATH));
+                storage_open(&at, "x", NULL);
+                ck_assert(has_key(marked));
+                storage_close(&at);
+        }
+}
+
 SEALED_TEST(a_plain_session_is_sealed_and_unsealed)
 {
         static const char tables[] = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'gramd%'";
@@ -349,6 +386,7 @@ int main(void)
                 a_copied_value_is_refused,
                 it_may_be_renamed_and_moved,
                 a_key_of_the_library_wins_and_is_sealed,
+                a_key_of_the_library_is_sealed_on_request,
                 a_plain_session_is_sealed_and_unsealed,
                 it_is_sealed_with_a_new_key,
                 former_values_leave_the_file,

@@ -121,6 +121,45 @@ SEALED_TEST(a_key_of_the_library_wins_and_is_sealed)
         has_key(d, session, "[h'6b6b...']");
 }
 
+/* The library has logged in anew, and the daemon gets its keys only when the session is open. */
+SEALED_TEST(a_key_of_the_library_is_sealed_on_request)
+{
+        static const char *const requests[] = { "seal", "rotate" };
+        TEST_FREED char *config = keys("key");
+
+        for (int i = 0; i < 2; i++) {
+                DAEMON sealing = START(config, NULL);
+
+                {
+                        CLIENT c = wire_connect(sealing);
+                        int s = wire_open(c, "'%s', {}", session);
+
+                        expect(c, "nil", "set(%d, {auth_key: h'61'*256})", s);
+                        expect(c, "nil", "close(%d)", s);
+                }
+                daemon_stop(sealing);
+                free(mongo_python(server,
+                                  "c, f = document(names[0])\n"
+                                  "c.update_one(f, {'$set': {'auth_key': b'k' * 256}})\n",
+                                  session, NULL));
+                DAEMON d = START("", NULL);
+                CLIENT c = wire_connect(d);
+                int s = wire_open(c, "'%s', {}", session);
+
+                expect(c, "[h'6b6b...']", "get(%d, ['auth_key'])", s);
+                ck_assert_ptr_null(strstr(wire_call(c, "info(%d)", s), " sealed: "));
+                daemon_reload(d, config);
+                expect(c, "nil", "%s(%d)", requests[i], s);
+                TEST_FREED char *text = mongo_python(server,
+                                                     "c, f = document(names[0])\n"
+                                                     "print(c.find_one(f)['auth_key'])\n",
+                                                     session, NULL);
+                ck_assert_str_eq(text, "b''\n");
+                expect(c, "nil", "close(%d)", s);
+                has_key(d, session, "[h'6b6b...']");
+        }
+}
+
 SEALED_TEST(a_plain_session_is_sealed_and_unsealed)
 {
         TEST_FREED char *config = keys("key");
@@ -206,6 +245,7 @@ int main(void)
         suite_add_tcase(suite, tcase);
         tcase_add_loop_test(tcase, a_new_session_is_sealed, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_key_of_the_library_wins_and_is_sealed, 0, 2 * MONGO_KINDS);
+        tcase_add_loop_test(tcase, a_key_of_the_library_is_sealed_on_request, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_plain_session_is_sealed_and_unsealed, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_host_without_the_key_stops_a_rotation, 0, 2 * MONGO_KINDS);
         srunner_run_all(runner, CK_ENV);
