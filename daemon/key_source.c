@@ -26,28 +26,34 @@ static bool find(const struct config *config, char path[SOURCE_BYTES], enum key_
         return access(path, F_OK) == 0;
 }
 
-bool key_source_read(struct keyring *keyring, const struct config *config, char *why, size_t why_size)
+static bool is_below(const char *path, const char *directory)
+{
+        char real[PATH_MAX];
+        size_t len = strlen(directory);
+
+        return realpath(path, real) && strncmp(real, directory, len) == 0 && real[len] == '/';
+}
+
+bool key_source_read(struct keyring *keyring, const struct config *config, const char *data_dir, char *why,
+                     size_t why_size)
 {
         char path[SOURCE_BYTES];
         enum key_file kind;
         uint8_t id[KEY_ID_BYTES];
+        bool found = find(config, path, &kind);
 
-        if (find(config, path, &kind))
+        if (found && is_below(path, data_dir)) {
+                snprintf(why, why_size,
+                         "the key file is in the data directory %s, beside what it seals: move it elsewhere",
+                         data_dir);
+                return false;
+        }
+        if (found)
                 return keyring_read(keyring, path, kind, why, why_size);
         if (!config->require_sealed || keyring_id(keyring, 0, id))
                 return true;
         snprintf(why, why_size, "require-sealed needs a key: set key-file, or give the credential gramd.key");
         return false;
-}
-
-bool key_source_is_below(const struct config *config, const char *directory)
-{
-        char path[SOURCE_BYTES], real[PATH_MAX];
-        enum key_file kind;
-        size_t len = strlen(directory);
-
-        return find(config, path, &kind) && realpath(path, real) && strncmp(real, directory, len) == 0 &&
-               real[len] == '/';
 }
 
 bool key_source_describe(struct keyring *keyring, char *text, size_t size)

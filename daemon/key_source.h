@@ -7,13 +7,11 @@
 #include "config/config.h"
 
 /*
- * Reads the keys; where there is neither file nor credential, the keyring stays as it is. Blocks. False:
- * `why`.
+ * Reads the keys, if their file is not below `data_dir`. Where there is neither file nor credential, the
+ * keyring stays as it is. Blocks. False: `why`.
  */
-bool key_source_read(struct keyring *keyring, const struct config *config, char *why, size_t why_size);
-
-/* The file is in this directory, or below it. */
-bool key_source_is_below(const struct config *config, const char *directory);
+bool key_source_read(struct keyring *keyring, const struct config *config, const char *data_dir, char *why,
+                     size_t why_size);
 
 /* For people: which keys there are. False: none. */
 bool key_source_describe(struct keyring *keyring, char *text, size_t size);

@@ -23,7 +23,8 @@ static void run(struct job *base)
 
         job->failed = config_reload(reload->config, reload->argc, reload->argv, &job->fresh, &job->error);
         if (!job->failed &&
-            !key_source_read(reload->keyring, &job->fresh, job->error.text, sizeof(job->error.text)))
+            !key_source_read(reload->keyring, &job->fresh, reload->data_dir, job->error.text,
+                             sizeof(job->error.text)))
                 job->failed = -1;
 }
 

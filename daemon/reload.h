@@ -14,6 +14,7 @@
 struct reload {
         struct config *config;   /* the running configuration: changed in place */
         struct keyring *keyring; /* its file is read again, too */
+        const char *data_dir;    /* where that must not be */
         struct log *log;
         struct store *store;
         int argc; /* the flags: part of the configuration */

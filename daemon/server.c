@@ -422,13 +422,7 @@ static int read_keys(struct server *server)
                 log_write(server->log, LOG_ERROR, "no memory that can be locked: see RLIMIT_MEMLOCK");
                 return -1;
         }
-        if (key_source_is_below(server->config, server->data_dir)) {
-                log_write(server->log, LOG_ERROR,
-                          "the key file is in the data directory %s, beside what it seals: move it elsewhere",
-                          server->data_dir);
-                return -1;
-        }
-        if (!key_source_read(server->keyring, server->config, text, sizeof(text))) {
+        if (!key_source_read(server->keyring, server->config, server->data_dir, text, sizeof(text))) {
                 log_write(server->log, LOG_ERROR, "%s", text);
                 return -1;
         }
@@ -451,6 +445,7 @@ static int start_backends(struct server *server)
         }
         if (*why)
                 log_write(server->log, LOG_WARNING, "%s", why);
+        server->reload.data_dir = server->data_dir;
         if (read_keys(server) < 0)
                 return -1;
         server->backend_config = (struct backend_config){

@@ -276,6 +276,41 @@ START_TEST(a_bad_key_file_ends_the_start)
 }
 END_TEST
 
+/* Else the next start would fail. Also a FIFO, which nobody waits for, and one that others may read. */
+START_TEST(a_bad_key_file_leaves_a_reload_without_effect)
+{
+        mark();
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        TEST_FREED char *config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", here);
+        DAEMON d = daemon_start(.config = config);
+        const struct {
+                const char *command, *name, *why;
+        } bad[] = {
+                { "cp key $D/key && chmod 600 $D/key", "data/key", "is in the data directory" },
+                { "rm $D/key; ln -s $PWD/key $D/key", "data/key", "a symbolic link" },
+                { "rm $D/key; mkfifo -m 600 $D/../fifo", "fifo", "not a regular file" },
+                { "rm $D/../fifo; cp key $D/../open && chmod 640 $D/../open", "open", "others may read" },
+                { "rm $D/../open; : >$D/../none; chmod 600 $D/../none", "none", "holds no key" },
+        };
+        TEST_FREED char *data = daemon_beside(d, "data");
+
+        for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+                TEST_FREED char *path = daemon_beside(d, bad[i].name);
+                TEST_FREED char *reloaded = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", path);
+
+                free(command("D='%s'; %s", data, bad[i].command));
+                daemon_reload(d, reloaded);
+                ck_assert_msg(daemon_log_lines(d, bad[i].why) == 1, "%s", bad[i].why);
+                GRAM client = connected(d);
+                make(client, "anna");
+                check(client, "anna");
+        }
+        test_remove("key");
+}
+END_TEST
+
 START_TEST(nothing_on_the_disk_or_in_the_log_shows_the_key)
 {
         TEST_FREED char *config = NULL;
@@ -429,6 +464,7 @@ int main(void)
                 a_rotation_may_be_killed,
                 what_is_not_sealed_can_be_refused,
                 a_bad_key_file_ends_the_start,
+                a_bad_key_file_leaves_a_reload_without_effect,
                 nothing_on_the_disk_or_in_the_log_shows_the_key,
                 no_key_is_in_memory,
                 a_large_file_is_sealed,
