@@ -175,6 +175,26 @@ void sqlite_reserve_keep(struct backend_env *env)
 
 /* ---- full ---- */
 
+/* Files are missing, not bytes. A file system without a bound of files has 0 of them. */
+static bool has_no_inodes(const struct backend_env *env)
+{
+        struct statvfs disk;
+
+        return fstatvfs(env->dir, &disk) == 0 && disk.f_files > 0 && disk.f_favail == 0;
+}
+
+static void tell_full(const struct backend_env *env)
+{
+        tell(env, LOG_ERROR,
+             has_no_inodes(env)
+                     ? "the file system of %s has no inodes left: no file can be created, so sessions "
+                       "cannot be opened. Nothing is lost. Remove some files; sessions that are open can "
+                       "still be read, written, closed and deleted"
+                     : "the disk of %s is full: the logs of all sessions are written back to make room. "
+                       "Writes that find none are refused, nothing else is lost. Free some space; sessions "
+                       "can still be read, closed and deleted");
+}
+
 void sqlite_disk_full(struct backend_env *env)
 {
         const struct backend_config *config = env->config;
@@ -182,10 +202,7 @@ void sqlite_disk_full(struct backend_env *env)
         atomic_fetch_add(&env->n_full, 1);
         atomic_store(&env->full_found, sqlite_now_ms());
         if (!atomic_exchange(&env->full, true))
-                tell(env, LOG_ERROR,
-                     "the disk of %s is full: the logs of all sessions are written back to make room. "
-                     "Writes that find none are refused, nothing else is lost. Free some space; sessions "
-                     "can still be read, closed and deleted");
+                tell_full(env);
         if (!sqlite_is_time(&env->full_asked, atomic_load(&env->full_freed) == atomic_load(&env->n_freed)
                                                       ? ASK_AGAIN_MS
                                                       : ASK_MS))

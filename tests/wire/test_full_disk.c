@@ -13,6 +13,21 @@
 
 #include "../support/small_disk.h"
 
+/* Takes all that are left, with empty files. */
+static void small_take_inodes(const struct small *small)
+{
+        for (int i = 0;; i++) {
+                TEST_FREED char *path = test_format("%s/inode%d-%lld", small->data, i, test_now_ms());
+                int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+                if (fd < 0) {
+                        ck_assert_int_eq(errno, ENOSPC);
+                        return;
+                }
+                close(fd);
+        }
+}
+
 /* ---- tests ---- */
 
 /* What they hold is 600 KiB; they write ten times what the disk has room for. */
@@ -229,13 +244,50 @@ START_TEST(sessions_are_deleted_on_a_full_disk)
 }
 END_TEST
 
+/* A file system has a bound of files too. Sessions that are open have theirs. */
+START_TEST(missing_inodes_are_told_as_such)
+{
+        SMALL small = small_begin(SMALL_6M ",nr_inodes=64");
+
+        if (!small.mounted)
+                return;
+        {
+                DAEMON d = daemon_start(.data = small.data, .config = "idle-close = 0\n");
+                CLIENT c = wire_connect(d);
+                int s = wire_open(c, "'old', {}"), gone = wire_open(c, "'gone', {}");
+                long long start = test_now_ms();
+
+                small_put(c, s, 0);
+                small_take_inodes(&small);
+                expect(c, "!storage", "open('new', {})");
+                ck_assert_int_eq(daemon_log_lines(d, "has no inodes left: "), 1);
+                ck_assert_int_eq(daemon_log_lines(d, "is full: "), 0);
+                small_put(c, s, SMALL_PEERS);
+                small_expect(c, s, 0);
+                small_expect(c, s, SMALL_PEERS);
+                expect(c, "nil", "close(%d)", s);
+                while (small_has(&small, "old.session-wal") && test_time_left(start, "its end") > 0)
+                        usleep(1000);
+                small_take_inodes(&small);
+                expect(c, "!storage", "open('old', {create: false})");
+                expect(c, "nil", "delete(%d)", gone);
+                small_expect(c, wire_open(c, "'old', {}"), 0);
+        }
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
-                small_sessions_do_not_fill_the_disk,   writes_go_on_when_another_program_fills_the_disk,
-                idle_sessions_give_back_their_logs,    sessions_close_on_a_full_disk,
-                sessions_are_recovered_on_a_full_disk, one_recovered_session_makes_room_for_others,
-                sessions_are_deleted_on_a_full_disk,   NULL,
+                small_sessions_do_not_fill_the_disk,
+                writes_go_on_when_another_program_fills_the_disk,
+                idle_sessions_give_back_their_logs,
+                sessions_close_on_a_full_disk,
+                sessions_are_recovered_on_a_full_disk,
+                one_recovered_session_makes_room_for_others,
+                sessions_are_deleted_on_a_full_disk,
+                missing_inodes_are_told_as_such,
+                NULL,
         };
 
         return test_program("full_disk", tests);
