@@ -22,9 +22,8 @@ static void run(struct job *base)
         const struct reload *reload = job->reload;
 
         job->failed = config_reload(reload->config, reload->argc, reload->argv, &job->fresh, &job->error);
-        if (!job->failed &&
-            !key_source_read(reload->keyring, &job->fresh, reload->data_dir, job->error.text,
-                             sizeof(job->error.text)))
+        if (!job->failed && !key_source_read(reload->keyring, &job->fresh, reload->data_dir, job->error.text,
+                                             sizeof(job->error.text)))
                 job->failed = -1;
 }
 

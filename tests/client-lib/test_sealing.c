@@ -298,7 +298,8 @@ START_TEST(a_bad_key_file_leaves_a_reload_without_effect)
 
         for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
                 TEST_FREED char *path = daemon_beside(d, bad[i].name);
-                TEST_FREED char *reloaded = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", path);
+                TEST_FREED char *reloaded =
+                        test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", path);
 
                 free(command("D='%s'; %s", data, bad[i].command));
                 daemon_reload(d, reloaded);
