@@ -8,12 +8,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +61,9 @@ void log_init(struct log *log, enum log_level level, bool json)
         atomic_init(&log->level, (int)level);
         log->json = json;
         log->fd = STDERR_FILENO;
+        log->lost = 0;
+        log->torn = false;
+        pthread_mutex_init(&log->writing, NULL);
         log->journal = is_journal(log->fd);
 }
 
@@ -176,19 +182,37 @@ static void add_head(struct line *line, const struct log *log, enum log_level le
         add(line, head);
 }
 
-/* A line that cannot be written is dropped: there is no place to report it. */
-static void put(int fd, const char *bytes, size_t len)
+/*
+ * Like write(2), but never waits. O_NONBLOCK is not set: other processes have the same pipe or terminal. For
+ * a pipe of an older kernel and for a terminal, poll(2) tells whether a line has room.
+ */
+static ssize_t write_now(int fd, const char *bytes, size_t len)
 {
-        while (len) {
-                ssize_t n = write(fd, bytes, len);
+        struct iovec part = { (char *)bytes, len };
+        struct pollfd room = { .fd = fd, .events = POLLOUT };
+        ssize_t n = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return;
-                bytes += n;
-                len -= (size_t)n;
-        }
+        if (n >= 0 || errno != ENOTSOCK)
+                return n;
+        n = pwritev2(fd, &part, 1, -1, RWF_NOWAIT);
+        if (n >= 0 || errno == EPIPE || errno == EBADF)
+                return n;
+        if (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT))
+                return -1;
+        return write(fd, bytes, len);
+}
+
+/* False: the line is lost. */
+static bool put(struct log *log, const struct line *line)
+{
+        ssize_t n;
+
+        if (log->torn && write_now(log->fd, "\n", 1) != 1)
+                return false;
+        log->torn = false;
+        n = write_now(log->fd, line->bytes, line->len);
+        log->torn = n > 0 && (size_t)n < line->len;
+        return n > 0;
 }
 
 /* Removes an incomplete character from the end of a text that was cut. */
@@ -199,11 +223,38 @@ static size_t whole_characters(const char *text, size_t len)
         return len && ((unsigned char)text[len - 1] & 0x80) ? len - 1 : len;
 }
 
+/* `cut`: the text goes on. */
+static void line_make(struct line *line, const struct log *log, enum log_level level, const char *text,
+                      size_t len, bool cut)
+{
+        line->len = 0;
+        add_head(line, log, level);
+        add_text(line, text, len, log->json, cut);
+        add(line, log->json ? "\"}\n" : "\n");
+}
+
+/* Whether there is room for a line. Tells first how many are lost. */
+static bool tell_lost(struct log *log)
+{
+        struct line line;
+        char text[80];
+
+        if (!log->lost)
+                return true;
+        snprintf(text, sizeof(text), "%llu lines of this log are lost: nobody read it",
+                 (unsigned long long)log->lost);
+        line_make(&line, log, LOG_WARNING, text, strlen(text), false);
+        if (!put(log, &line))
+                return false;
+        log->lost = 0;
+        return true;
+}
+
 void log_write(struct log *log, enum log_level level, const char *format, ...)
 {
         int saved_errno = errno;
         char text[TEXT_MAX_BYTES];
-        struct line line = { .len = 0 };
+        struct line line;
         va_list args;
         int len;
         bool cut;
@@ -217,9 +268,10 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
         if (len < 0)
                 return;
         cut = (size_t)len >= sizeof(text);
-        add_head(&line, log, level);
-        add_text(&line, text, cut ? whole_characters(text, sizeof(text) - 1) : (size_t)len, log->json, cut);
-        add(&line, log->json ? "\"}\n" : "\n");
-        put(log->fd, line.bytes, line.len);
+        line_make(&line, log, level, text, cut ? whole_characters(text, sizeof(text) - 1) : (size_t)len, cut);
+        pthread_mutex_lock(&log->writing);
+        if (!tell_lost(log) || !put(log, &line))
+                log->lost++;
+        pthread_mutex_unlock(&log->writing);
         errno = saved_errno;
 }

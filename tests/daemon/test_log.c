@@ -2,9 +2,11 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -215,7 +217,72 @@ START_TEST(full_pipe)
         while (read(pipe_fds[0], line, sizeof(line)) > 0)
                 continue;
         log_write(&log, LOG_ERROR, "seen");
-        ck_assert_str_eq(written(), "<3>seen\n");
+        ck_assert_str_eq(written(), "<4>1 lines of this log are lost: nobody read it\n<3>seen\n");
+}
+END_TEST
+
+/* A log that blocks and that nobody reads: logging returns, and the number of lost lines is told once. */
+static void nobody_reads(int writer, int reader)
+{
+        struct log log = log_of(false, true);
+        unsigned lost = 0, seen = 0;
+        char whole[1 << 10], *end = whole;
+        ssize_t n;
+
+        log.fd = writer;
+        alarm(20);
+        for (int i = 0; i < 20000; i++)
+                log_write(&log, LOG_INFO, "line %d %0100d", i, 0);
+        alarm(0);
+        ck_assert_int_eq(fcntl(reader, F_SETFL, O_NONBLOCK), 0);
+        while ((n = read(reader, line, sizeof(line))) > 0)
+                for (ssize_t i = 0; i < n; i++)
+                        seen += line[i] == '\n';
+        ck_assert_uint_gt(seen, 0);
+        ck_assert_uint_lt(seen, 20000);
+        log_write(&log, LOG_INFO, "it goes on");
+        log_write(&log, LOG_INFO, "and on");
+        while ((n = read(reader, end, (size_t)(whole + sizeof(whole) - 1 - end))) > 0)
+                end += n;
+        *end = '\0';
+        ck_assert_msg(sscanf(whole, "<4>%u lines", &lost) == 1, "%s", whole);
+        ck_assert_uint_eq(lost, 20000 - seen);
+        ck_assert_msg(strstr(whole, "nobody read it\n<6>it goes on\n<6>and on\n"), "%s", whole);
+        ck_assert_int_eq(fcntl(writer, F_GETFL) & O_NONBLOCK, 0); /* it is not the daemon's alone */
+}
+
+START_TEST(a_pipe_that_nobody_reads)
+{
+        int fds[2];
+
+        ck_assert_int_eq(pipe(fds), 0);
+        nobody_reads(fds[1], fds[0]);
+        close(fds[0]);
+        close(fds[1]);
+}
+END_TEST
+
+START_TEST(a_journal_that_is_stopped)
+{
+        int fds[2];
+
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        nobody_reads(fds[1], fds[0]);
+        close(fds[0]);
+        close(fds[1]);
+}
+END_TEST
+
+START_TEST(a_closed_log)
+{
+        struct log log = log_of(false, true);
+
+        signal(SIGPIPE, SIG_IGN);
+        close(pipe_fds[0]);
+        log_write(&log, LOG_ERROR, "lost");
+        log.fd = -1;
+        log_write(&log, LOG_ERROR, "lost");
+        ck_assert_uint_eq(log.lost, 2);
 }
 END_TEST
 
@@ -236,6 +303,9 @@ int main(void)
         tcase_add_test(tcase, escapes_do_not_pass_the_bound);
         tcase_add_test(tcase, journal_is_recognised_by_device_and_inode);
         tcase_add_test(tcase, full_pipe);
+        tcase_add_test(tcase, a_pipe_that_nobody_reads);
+        tcase_add_test(tcase, a_journal_that_is_stopped);
+        tcase_add_test(tcase, a_closed_log);
         suite_add_tcase(suite, tcase);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);
