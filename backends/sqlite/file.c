@@ -52,14 +52,25 @@ void sqlite_unfinished_name(struct backend_env *env, char name[SQLITE_FILE_NAME_
         while (faccessat(env->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
-/* 0 or an errno. */
+static bool is_directory_unsynced(struct backend_env *env)
+{
+        return atomic_load(&env->dir_made_up) != atomic_load(&env->dir_failures);
+}
+
+/* 0 or an errno. A success makes up for the failures before it: the names are written again. */
 static int sync_directory(struct backend_env *env)
 {
-        int failed = fsync(env->dir) == 0 ? 0 : errno;
+        size_t failures = atomic_load(&env->dir_failures), made_up = atomic_load(&env->dir_made_up);
 
-        if (failed)
-                atomic_store(&env->dir_unsynced, true);
-        return failed;
+        if (fsync(env->dir) != 0) {
+                int failed = errno;
+
+                atomic_fetch_add(&env->dir_failures, 1);
+                return failed;
+        }
+        while (made_up < failures && !atomic_compare_exchange_weak(&env->dir_made_up, &made_up, failures))
+                ;
+        return 0;
 }
 
 /* ---- a new file's bytes ---- */
@@ -140,7 +151,9 @@ int sqlite_file_remove_beside(struct backend_session *session, struct fault *fau
         size_t removed;
         int failed = remove_beside(session, &removed);
 
-        if (!unsynced && removed > 0)
+        if (removed > 0 && unsynced) /* a sync meanwhile has not covered these */
+                atomic_fetch_add(&session->env->dir_failures, 1);
+        else if (removed > 0)
                 unsynced = sync_directory(session->env);
         if (failed)
                 return fault_set(fault, BACKEND_E_UNSYNCED,
@@ -182,7 +195,7 @@ static int clear_way(const struct backend_session *session, struct fault *fault)
         size_t removed;
         int failed = remove_beside(session, &removed);
 
-        if (!failed && (removed > 0 || atomic_load(&session->env->dir_unsynced)))
+        if (!failed && (removed > 0 || is_directory_unsynced(session->env)))
                 failed = sync_directory(session->env);
         return failed ? fault_errno(session, failed, "removing a former file's journal", fault) : 0;
 }

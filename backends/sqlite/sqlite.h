@@ -69,7 +69,10 @@ struct backend_env {
 
         struct recovery recovery;
         atomic_uint_fast64_t fresh; /* the number of the next temporary file for a new session */
-        atomic_bool dir_unsynced; /* a sync of it has failed: what was removed may come back in a power cut */
+
+        /* file.c. The two differ: what was removed from the directory may come back in a power cut. */
+        atomic_size_t dir_failures; /* how often a sync of it has failed */
+        atomic_size_t dir_made_up;  /* as many had failed when a sync began that has succeeded */
 };
 
 enum peer_part { PART_HASH, PART_TYPE, PART_USERNAME, PART_PHONE, PEER_PARTS };
