@@ -1,6 +1,4 @@
-/* What all sessions remember is bounded: above the bound, a session that gets a new caller keeps only some.
- */
-* /
+/* What all sessions remember is bounded: above the bound, a new caller leaves its session only few. */
 
 #include <check.h>
 #include <stdlib.h>
@@ -13,13 +11,14 @@
 #include "../../daemon/wire/answer.h"
 #include "../support/program.h"
 
-        enum { CALLERS = 64, /* of a session */
-               CALLERS_SHORT = 4,
-               WRITES = LIMIT_REMEMBERED, /* of each */
-               WRITE_BYTES = 12,          /* at least, in memory */
-               BOUND = 64 << 20,
-               SESSIONS = 2 * BOUND / (CALLERS * WRITES * WRITE_BYTES),
-        };
+enum {
+        CALLERS = 64, /* of a session */
+        CALLERS_SHORT = 4,
+        WRITES = LIMIT_REMEMBERED, /* of each */
+        WRITE_BYTES = 12,          /* at least, in memory */
+        BOUND = 64 << 20,
+        SESSIONS = 2 * BOUND / (CALLERS * WRITES * WRITE_BYTES),
+};
 
 static struct sessions sessions;
 static struct session all[SESSIONS];
