@@ -40,7 +40,7 @@ struct key {
 
 struct keyring {
         pthread_rwlock_t lock;
-        struct key *keys; /* of sodium_allocarray(): locked, not in core dumps, wiped when it is freed */
+        struct key *keys; /* of sodium_allocarray(): not in core dumps, wiped when it is freed */
         size_t n;
 };
 
@@ -121,7 +121,7 @@ static char *read_file(const char *path, enum key_file kind, struct why why)
         if (!check_file(&stat, kind, path, why))
                 return NULL;
         if (!text) {
-                fail(why, "key file %s: no memory that can be locked (RLIMIT_MEMLOCK)", path);
+                fail(why, "key file %s: no memory", path);
                 return NULL;
         }
         while ((n = read(fd, text + len, FILE_MAX_BYTES - len)) > 0)
@@ -235,7 +235,7 @@ bool keyring_read(struct keyring *keyring, const char *path, enum key_file kind,
                 return false;
         keys = sodium_allocarray(KEYRING_MAX, sizeof(*keys));
         if (!keys)
-                return fail(reason, "key file %s: no memory that can be locked (RLIMIT_MEMLOCK)", path);
+                return fail(reason, "key file %s: no memory", path);
         if (!parse(text, path, keys, &n, reason)) {
                 sodium_free(keys);
                 return false;
@@ -280,6 +280,19 @@ bool keyring_has(struct keyring *keyring, const uint8_t id[KEY_ID_BYTES])
         there = has_id(keyring->keys, keyring->n, id);
         pthread_rwlock_unlock(&keyring->lock);
         return there;
+}
+
+/* sodium_malloc() does not tell. Locking twice does no harm. */
+bool keyring_is_locked(struct keyring *keyring)
+{
+        bool locked;
+
+        if (!keyring)
+                return true;
+        pthread_rwlock_rdlock(&keyring->lock);
+        locked = keyring->n == 0 || sodium_mlock(keyring->keys, keyring->n * sizeof(*keyring->keys)) == 0;
+        pthread_rwlock_unlock(&keyring->lock);
+        return locked;
 }
 
 bool keyring_is_current(struct keyring *keyring, const uint8_t id[KEY_ID_BYTES])

@@ -15,8 +15,9 @@
  * Version, session id, name of the field and id of the key are authenticated with it: copied to another
  * session or field it does not open.
  *
- * Any thread may use a keyring; reading a file into it replaces all its keys at once. Keys are in locked
- * memory that is in no core dump. No text that is returned has key material.
+ * Any thread may use a keyring; reading a file into it replaces all its keys at once. Keys are in memory
+ * that is in no core dump, and locked as far as RLIMIT_MEMLOCK allows. No text that is returned has key
+ * material.
  */
 
 #include <stdbool.h>
@@ -51,6 +52,7 @@ bool keyring_make_random(struct keyring *keyring);
  */
 bool keyring_id(struct keyring *keyring, size_t number, uint8_t id[KEY_ID_BYTES]);
 bool keyring_has(struct keyring *keyring, const uint8_t id[KEY_ID_BYTES]);
+bool keyring_is_locked(struct keyring *keyring); /* false: its keys may be swapped out */
 bool keyring_is_current(struct keyring *keyring, const uint8_t id[KEY_ID_BYTES]);
 void key_id_text(const uint8_t id[KEY_ID_BYTES], char text[KEY_ID_TEXT_BYTES]);
 

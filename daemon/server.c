@@ -419,13 +419,17 @@ static int read_keys(struct server *server)
         char text[600];
 
         if (!server->keyring || !hidden_init()) {
-                log_write(server->log, LOG_ERROR, "no memory that can be locked: see RLIMIT_MEMLOCK");
+                log_write(server->log, LOG_ERROR, "no memory for the keys");
                 return -1;
         }
         if (!key_source_read(server->keyring, server->config, server->data_dir, text, sizeof(text))) {
                 log_write(server->log, LOG_ERROR, "%s", text);
                 return -1;
         }
+        if (!hidden_is_locked() || !keyring_is_locked(server->keyring))
+                log_write(server->log, LOG_WARNING,
+                          "the memory of the keys is not locked, so they may be swapped out: raise "
+                          "RLIMIT_MEMLOCK (LimitMEMLOCK= of the unit)");
         if (key_source_describe(server->keyring, text, sizeof(text)))
                 log_write(server->log, LOG_INFO, "%s", text);
         return 0;

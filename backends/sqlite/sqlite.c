@@ -49,7 +49,7 @@ static struct backend_env *env_new(const struct backend_config *config, const un
         if (memory && (!env->keyring || !keyring_make_random(env->keyring))) {
                 keyring_free(env->keyring);
                 free(env);
-                fault_set(fault, BACKEND_E_STORAGE, "no memory that can be locked (RLIMIT_MEMLOCK)");
+                fault_set(fault, BACKEND_E_STORAGE, "no memory for the keys");
                 return NULL;
         }
         env->dir = -1;

@@ -31,6 +31,12 @@ bool hidden_init(void)
         return true;
 }
 
+/* sodium_malloc() does not tell. Locking twice does no harm. */
+bool hidden_is_locked(void)
+{
+        return sodium_mlock((void *)process_key, crypto_stream_xchacha20_KEYBYTES) == 0;
+}
+
 static void apply(const struct identity *identity, uint8_t key[AUTH_KEY_BYTES])
 {
         assert(process_key);

@@ -9,8 +9,10 @@
 
 #include "../../proto/records.h"
 
-/* Before all others, once. False: no memory that can be locked. */
+/* Before all others, once. False: no memory. */
 bool hidden_init(void);
+/* False: RLIMIT_MEMLOCK does not allow it, so the process's key may be swapped out. */
+bool hidden_is_locked(void);
 
 /* Encrypts the identity's auth key, if it has one that is not hidden. */
 void hidden_put(struct identity *identity);

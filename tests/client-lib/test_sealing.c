@@ -4,10 +4,13 @@
  */
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -312,6 +315,34 @@ START_TEST(a_bad_key_file_leaves_a_reload_without_effect)
 }
 END_TEST
 
+START_TEST(keys_that_cannot_be_locked_are_told_of)
+{
+        const struct rlimit none = { 0, 0 };
+        static const char text[] = "the memory of the keys is not locked";
+
+        mark();
+        test_remove("key");
+        new_key();
+        TEST_FREED char *here = realpath("key", NULL);
+        TEST_FREED char *config = test_format("[encryption]\nkey-file = %s\n", here);
+        {
+                DAEMON d = daemon_start(.config = config);
+
+                ck_assert_int_eq(daemon_log_lines(d, text), 0);
+        }
+        ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+        if (geteuid() == 0)
+                ck_assert_int_eq(prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK), 0);
+        DAEMON d = daemon_start(.config = config);
+        GRAM client = connected(d);
+
+        ck_assert_int_eq(daemon_log_lines(d, text), 1);
+        make(client, "anna");
+        check(client, "anna");
+        test_remove("key");
+}
+END_TEST
+
 START_TEST(nothing_on_the_disk_or_in_the_log_shows_the_key)
 {
         TEST_FREED char *config = NULL;
@@ -466,6 +497,7 @@ int main(void)
                 what_is_not_sealed_can_be_refused,
                 a_bad_key_file_ends_the_start,
                 a_bad_key_file_leaves_a_reload_without_effect,
+                keys_that_cannot_be_locked_are_told_of,
                 nothing_on_the_disk_or_in_the_log_shows_the_key,
                 no_key_is_in_memory,
                 a_large_file_is_sealed,
