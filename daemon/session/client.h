@@ -95,8 +95,9 @@ void client_leave(struct client *client);
 /* Frees the client. Its socket is closed. */
 void client_free(struct client *client);
 
-/* For logs: "client NAME (id N, pid N, uid N)". */
-enum { CLIENT_TEXT_BYTES = 320 };
+/* For logs and errors: client "NAME" (id N, pid N, uid N). A quote or backslash in the name has a backslash.
+ */
+enum { CLIENT_TEXT_BYTES = 640 };
 const char *client_describe(const struct client *client, char text[CLIENT_TEXT_BYTES]);
 
 #endif

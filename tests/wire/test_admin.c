@@ -82,6 +82,19 @@ START_TEST(sessions_show_handles_and_holder)
 }
 END_TEST
 
+/* A client chooses its name, and must not choose what stands behind it. */
+START_TEST(a_name_does_not_look_like_the_log)
+{
+        DAEMON d = daemon_start();
+        CLIENT a = wire_connect(d);
+
+        wire_call(a, "hello({client: 'x\" (id 9, pid 9, uid 0) opened it; client \"y'})");
+        wire_open(a, "'alone', {mode: 'exclusive'}");
+        ck_assert_int_ge(
+                daemon_log_lines(d, "client \"x\\\" (id 9, pid 9, uid 0) opened it; client \\\"y\" (id "), 1);
+}
+END_TEST
+
 START_TEST(memory_sessions_are_listed_while_they_live)
 {
         DAEMON d = daemon_start();
@@ -319,6 +332,7 @@ int main(void)
         const TTest *const tests[] = {
                 sessions_are_listed_by_name,
                 sessions_show_handles_and_holder,
+                a_name_does_not_look_like_the_log,
                 memory_sessions_are_listed_while_they_live,
                 session_parameters_are_checked,
                 all_pages_together_list_every_session,
