@@ -12,6 +12,7 @@
 #include "../support/mongo_proxy.h"
 #include "../support/no_memory.h"
 #include "../support/program.h"
+#include "../support/repeater.h"
 #include "../support/wire.h"
 
 #define TERM "1.2"
@@ -260,6 +261,48 @@ START_TEST(an_outage_longer_than_the_term)
 END_TEST
 
 /* The first confirmation swaps and gets no further; the swap of the second does not arrive. */
+/* Nothing of it counted. So its repetition is a first try, when the host owns the session again. */
+START_TEST(a_repeated_fenced_write_is_executed)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *name = mongo_name("fenced");
+        TEST_FREED char *uri = NULL;
+        const char *opened;
+        long long start = test_now_ms();
+        int s, t;
+
+        if (!server || !mongo_server_is_ours(server, "a fenced write"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=60000");
+        TWO_HOSTS(uri, server->uri, TERM);
+
+        greet(ca, ID);
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        expect(ca, "nil", "update_peers(%d, [[1, 1, 'user', 'first', nil]])", s);
+        mongo_proxy_hold_at(proxy, "second");
+        send_as(ca, MSGID, "update_peers", s, ", [[1, 2, 'user', 'second', nil]]");
+        mongo_proxy_await(proxy);
+        t = open_waiting(cb, name);
+        expect(cb, "nil", "update_peers(%d, [[1, 3, 'user', 'third', nil]])", t);
+        mongo_proxy_let_go(proxy);
+        expect_text(wire_answer(ca, MSGID), "!fenced");
+        expect(cb, "[1, 3, 'user', 'third', ...]", "get_peer_by_id(%d, 1)", t);
+        expect(cb, "nil", "close(%d)", t);
+        do /* its connections to the server end with the hold */
+                opened = wire_call(ca, "open('%s', {backend: 'mongo', wait: 60000})", name);
+        while (strncmp(opened, "!unavailable", 12) == 0 && test_time_left(start, "a's server") > 0);
+        s = (int)wire_number(opened, "session");
+        expect(ca, "[1, 3, 'user', 'third', ...]", "get_peer_by_id(%d, 1)", s);
+        write_as(ca, MSGID, "nil", "update_peers", s, ", [[1, 2, 'user', 'second', nil]]");
+        expect(ca, "[1, 2, 'user', 'second', ...]", "get_peer_by_id(%d, 1)", s);
+        expect(ca, "nil", "update_peers(%d, [[1, 4, 'user', 'fourth', nil]])", s);
+        write_as(ca, MSGID, "nil", "update_peers", s, ", [[1, 2, 'user', 'second', nil]]"); /* not again */
+        expect(ca, "[1, 4, 'user', 'fourth', ...]", "get_peer_by_id(%d, 1)", s);
+}
+END_TEST
+
 START_TEST(confirmations_that_fail_do_not_lose_the_session)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -347,6 +390,7 @@ int main(void)
         tcase_add_test(tcase, closing_a_lost_session_is_retried_when_memory_was_short);
         tcase_add_loop_test(tcase, an_outage_longer_than_the_term, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_write_that_lands_late);
+        tcase_add_test(tcase, a_repeated_fenced_write_is_executed);
         tcase_add_test(tcase, confirmations_that_fail_do_not_lose_the_session);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
