@@ -211,8 +211,8 @@ START_TEST(a_turn_is_counted_once)
         turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total");
         wire_raw(c, flood.data, flood.len);
         turns = wire_number(wire_call(c, "stats()"), "turns_used_up_total") - turns;
-        ck_assert_int_ge(turns, READS / 128 - 1);
-        ck_assert_int_le(turns, READS / 128 + (long long)flood.len / 4096);
+        ck_assert_int_ge(turns, READS / 256 - 1);
+        ck_assert_int_le(turns, READS / 256 + (long long)flood.len / 4096);
 }
 END_TEST
 
