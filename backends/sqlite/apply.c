@@ -374,6 +374,18 @@ static int apply_once(struct backend_session *session, const struct change *chan
         return error;
 }
 
+/* The pages and statements that have the auth key in memory. */
+static void release_keys(struct backend_session *session, const struct change *changes, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                if (changes[i].kind != CHANGE_IDENTITY)
+                        continue;
+                sqlite_forget_statements(session);
+                sqlite3_db_release_memory(session->db);
+                return;
+        }
+}
+
 /* Other writes of the batch are committed: only a request to seal is told that the rest of it has failed. */
 static bool only_seals(const struct change *changes, size_t n)
 {
@@ -398,6 +410,8 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         for (int i = 0; error && i < 3 && sqlite_await_room(session); i++)
                 error = apply_once(session, changes, n, effects, fault);
         sqlite_budget_trim(session);
+        if (session->has_key)
+                release_keys(session, changes, n);
         purge_error = error ? 0 : sqlite_purge(session, fault);
         if (!error && durability == DURABLE_DISK)
                 error = sqlite_sync(session, fault);

@@ -149,6 +149,8 @@ static int checkpoint(struct backend_session *session, int mode, struct fault *f
         int rc;
 
         session->disk_full = false;
+        if (session->log.shows_key && mode == SQLITE_CHECKPOINT_TRUNCATE)
+                sqlite_log_wipe(session->db);
         rc = sqlite3_wal_checkpoint_v2(session->db, "main", mode, NULL, NULL);
         if (rc != SQLITE_OK)
                 error = sqlite_fault(session, rc, "writing its -wal back to the file", fault);
@@ -157,6 +159,8 @@ static int checkpoint(struct backend_session *session, int mode, struct fault *f
                 failed(session, fault);
         else
                 succeeded(session);
+        if (!error && mode == SQLITE_CHECKPOINT_TRUNCATE)
+                session->log.shows_key = false;
         if (session->log.bytes < before)
                 atomic_fetch_add(&session->env->n_freed, 1);
         return error;
@@ -217,6 +221,7 @@ void sqlite_checkpoint_if_due(struct backend_session *session)
         over = is_over_all(session);
         if (over && config->tidy)
                 config->tidy(config->tidy_arg);
+        over |= log->shows_key;
         if ((!over && log->pages <= log->limit) || sqlite_is_backing_off(session))
                 return;
         over |= is_much_longer(session);

@@ -68,7 +68,7 @@ int sqlite_connect(struct backend_session *session, struct fault *fault)
         sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, session->had_wal, NULL);
         return sqlite_exec(session, fault,
                            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;"
-                           "PRAGMA temp_store = MEMORY");
+                           "PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON");
 }
 
 static int journal_mode(struct backend_session *session, const char *to, bool *wal, struct fault *fault)

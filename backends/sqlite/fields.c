@@ -205,6 +205,7 @@ int sqlite_load_fields(struct backend_session *session, struct identity *identit
                 error = load_row_zero(session, identity, fault);
         if (!error && sqlite_has_extra(session, EXTRA_FIELDS))
                 error = load_kept(session, identity, fault);
+        session->has_key = identity_has(identity, FIELD_AUTH_KEY);
         return error ? error : sqlite_load_sealed(session, identity, fault);
 }
 
@@ -239,6 +240,22 @@ static bool bind_nil(const struct backend_session *session, sqlite3_stmt *statem
         else
                 sqlite3_bind_int64(statement, 1, 0);
         return refuses;
+}
+
+/*
+ * A value of another length: else SQLite would keep the former cell in the memory where it builds cells. The
+ * next checkpoint clears the log.
+ */
+static int overwrite_key(struct backend_session *session, struct fault *fault)
+{
+        sqlite3_stmt *update = NULL;
+        int error = sqlite_keep(session, &update, fault, "UPDATE sessions SET auth_key = zeroblob(?1)");
+
+        if (error)
+                return error;
+        session->log.shows_key = session->path;
+        sqlite3_bind_int(update, 1, AUTH_KEY_BYTES + 64);
+        return sqlite_run(session, update, fault);
 }
 
 /* Writes the library's column. `*keep`: it does not hold the exact value. */
@@ -296,9 +313,13 @@ static int store_field(struct backend_session *session, enum field field, const 
         sqlite3_stmt *drop = NULL;
         int error = 0;
 
-        if (field == FIELD_AUTH_KEY && session->seal.on)
+        if (field == FIELD_AUTH_KEY && session->has_key && has_column(session, field))
+                error = overwrite_key(session, fault);
+        if (!error && field == FIELD_AUTH_KEY && session->seal.on)
                 return store_sealed(session, identity, fault);
-        if (has_column(session, field))
+        if (field == FIELD_AUTH_KEY)
+                session->has_key |= identity_has(identity, field);
+        if (!error && has_column(session, field))
                 error = store_column(session, field, identity, &keep, fault);
         if (error)
                 return error;

@@ -145,9 +145,17 @@ int sqlite_file_remove(struct backend_session *session, struct fault *fault)
         return 0;
 }
 
-int sqlite_file_remove_beside(struct backend_session *session, struct fault *fault)
+int sqlite_file_overwrite(struct backend_session *session)
 {
-        int unsynced = sync_directory(session->env);
+        int failed = sync_directory(session->env);
+
+        if (!failed)
+                sqlite_overwrite(session->db);
+        return failed;
+}
+
+int sqlite_file_remove_beside(struct backend_session *session, int unsynced, struct fault *fault)
+{
         size_t removed;
         int failed = remove_beside(session, &removed);
 
@@ -174,7 +182,8 @@ int sqlite_file_unmake(struct backend_session *session, int error, struct fault 
         char cause[sizeof(fault->text)];
         struct fault why;
 
-        if (sqlite_file_remove(session, &why) == 0 && sqlite_file_remove_beside(session, &why) == 0)
+        if (sqlite_file_remove(session, &why) == 0 &&
+            sqlite_file_remove_beside(session, sync_directory(session->env), &why) == 0)
                 return error;
         snprintf(cause, sizeof(cause), "%s", fault->text);
         return fault_set(

@@ -85,6 +85,7 @@ struct log {
         bool commits;    /* its page completes the transaction */
         bool listed;     /* the directory has been synced since the file was opened */
         bool failed;     /* the last sync */
+        bool wipes;      /* the next truncation overwrites it */
         bool unreadable; /* a read has failed; of any file */
 };
 
@@ -134,10 +135,12 @@ static struct chunk *chunk_new(void)
         return chunk ? chunk : malloc(sizeof(*chunk) + CHUNK_BYTES);
 }
 
-static void chunk_free(struct chunk *chunk)
+/* The first `n` bytes were in use: they may hold an auth key. */
+static void chunk_free(struct chunk *chunk, size_t n)
 {
         bool kept = false;
 
+        explicit_bzero(chunk->bytes, n);
         pthread_mutex_lock(&spares_lock);
         if (chunk->size == CHUNK_BYTES && n_spares < SPARES_MAX) {
                 chunk->next = spares;
@@ -158,10 +161,12 @@ static void trim(struct log *log)
         struct chunk *trimmed = NULL;
 
         if (atomic_load(&all_bytes) > UNSYNCED_MAX_BYTES_ALL / 4)
-                trimmed = realloc(chunk, sizeof(*chunk) + chunk->n);
+                trimmed = malloc(sizeof(*chunk) + chunk->n);
         if (!trimmed)
                 return;
+        memcpy(trimmed, chunk, sizeof(*chunk) + chunk->n);
         trimmed->size = trimmed->n;
+        chunk_free(chunk, chunk->n);
         log->unsynced = trimmed;
         log->bytes -= unused;
         atomic_fetch_sub(&all_bytes, unused);
@@ -175,15 +180,18 @@ static void forget_from(struct log *log, sqlite3_int64 offset)
         log->waiting = 0;
         log->end = 0;
         while ((chunk = *at)) {
-                if (chunk->offset + (sqlite3_int64)chunk->n > offset)
+                size_t n = chunk->n;
+
+                if (chunk->offset + (sqlite3_int64)n > offset)
                         chunk->n = chunk->offset < offset ? (size_t)(offset - chunk->offset) : 0;
                 if (chunk->n == 0) {
                         *at = chunk->next;
                         log->bytes -= chunk->size;
                         atomic_fetch_sub(&all_bytes, chunk->size);
-                        chunk_free(chunk);
+                        chunk_free(chunk, n);
                         continue;
                 }
+                explicit_bzero(chunk->bytes + chunk->n, n - chunk->n);
                 if (chunk->offset + (sqlite3_int64)chunk->n > log->end)
                         log->end = chunk->offset + (sqlite3_int64)chunk->n;
                 at = &chunk->next;
@@ -450,11 +458,48 @@ static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offse
         return rc;
 }
 
+static int write_zeros(sqlite3_file *file, sqlite3_int64 from, sqlite3_int64 to)
+{
+        static const char zeros[64 << 10];
+        const sqlite3_io_methods *own = log_of(file)->own;
+        int rc = SQLITE_OK;
+
+        while (from < to && rc == SQLITE_OK) {
+                sqlite3_int64 n =
+                        to - from < (sqlite3_int64)sizeof(zeros) ? to - from : (sqlite3_int64)sizeof(zeros);
+
+                rc = own->xWrite(file, zeros, (int)n, from);
+                from += n;
+        }
+        return rc == SQLITE_OK ? own->xSync(file, SQLITE_SYNC_NORMAL) : rc;
+}
+
+/*
+ * Overwrites the file, so that no block that it gives up shows what it was. The start of it goes first: a log
+ * with a whole header and half of its pages would be taken for an older one.
+ */
+static int overwrite(sqlite3_file *file)
+{
+        enum { START_BYTES = 512 };
+        sqlite3_int64 bytes = 0;
+        sqlite3_int64 start;
+        int rc = log_of(file)->own->xFileSize(file, &bytes);
+
+        start = bytes < START_BYTES ? bytes : START_BYTES;
+        if (rc == SQLITE_OK && bytes > 0)
+                rc = write_zeros(file, 0, start);
+        return rc == SQLITE_OK && bytes > start ? write_zeros(file, start, bytes) : rc;
+}
+
 /* SQLite has copied all pages to the database, and synced that. */
 static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
         struct log *log = log_of(file);
+        int rc = log->wipes && size == 0 ? overwrite(file) : SQLITE_OK;
 
+        if (rc != SQLITE_OK)
+                return rc;
+        log->wipes = false;
         forget_from(log, size);
         if (log->transaction != TORN || size <= log->begin)
                 move(log, IDLE);
@@ -519,6 +564,25 @@ void sqlite_log_attach(sqlite3 *db, int dir)
 
         if (log)
                 log->dir = dir;
+}
+
+void sqlite_log_wipe(sqlite3 *db)
+{
+        struct log *log = log_of_db(db);
+
+        if (log)
+                log->wipes = true;
+}
+
+void sqlite_overwrite(sqlite3 *db)
+{
+        sqlite3_file *wal = file_of_db(db), *file = NULL;
+
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+        if (file && file->pMethods)
+                overwrite(file);
+        if (wal)
+                overwrite(wal);
 }
 
 void sqlite_log_committed(sqlite3 *db)

@@ -29,6 +29,8 @@ static void configure_sqlite(void)
 {
         sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
         sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+        sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0); /* its slots would be used again without being wiped */
+        sqlite_heap_register();
 }
 
 /* `values`: the first is the backend's budget in bytes. */
@@ -251,6 +253,7 @@ static int sqlite_remove(struct backend_session *session, bool remove_peers, str
 {
         struct fault ignored;
         int error = 0;
+        int unsynced;
 
         (void)remove_peers; /* peers are in the session's file */
         if (session->path)
@@ -258,9 +261,10 @@ static int sqlite_remove(struct backend_session *session, bool remove_peers, str
         if (error)
                 return error;
         sqlite_enter_phase(session, PHASE_UNLINKED);
+        unsynced = session->path ? sqlite_file_overwrite(session) : 0;
         sqlite_release(session, &ignored);
         if (session->path)
-                error = sqlite_file_remove_beside(session, fault);
+                error = sqlite_file_remove_beside(session, unsynced, fault);
         session_free(session);
         return error;
 }

@@ -165,6 +165,7 @@ struct backend_session {
                 uint8_t by[KEY_ID_BYTES];
         } seal, committed_seal; /* the latter: when the transaction began */
 
+        bool has_key;    /* its file has had an auth key in the clear since it was opened */
         bool had_wal;    /* there was a -wal file before the file was opened */
         bool rollback;   /* the file came with a rollback journal, and gets it back */
         bool marked;     /* the file's header says so: SQLITE_MARK */
@@ -182,6 +183,7 @@ struct backend_session {
                 int64_t retry_at; /* of the monotonic clock, in ms */
                 size_t freed;     /* n_freed of the environment, when it last looked for room */
                 size_t retry_freed;  /* the same, when the checkpoint failed */
+                bool shows_key;      /* a former auth key: it is overwritten and truncated */
                 bool told;           /* the operator, that it failed */
                 bool in_vain;        /* it failed although it had the room of the reserve */
                 unsigned full_round; /* of the environment, that it has taken part in */
@@ -205,6 +207,11 @@ int sqlite_examine(struct backend_session *session, bool seal, struct identity *
 
 /* The statement's SQL for this session's file; sqlite3_free() frees it. NULL: no memory. */
 char *sqlite_template(const struct backend_session *session, enum statement which);
+
+/* ---- heap.c ---- */
+
+/* Before SQLite is used. */
+void sqlite_heap_register(void);
 
 /* ---- statement.c ---- */
 
@@ -276,6 +283,10 @@ void sqlite_log_attach(sqlite3 *db, int dir);
 /* SQLite has committed a transaction, or has rolled one back: what the log has of that is cut off. */
 void sqlite_log_committed(sqlite3 *db);
 void sqlite_log_rolled_back(sqlite3 *db);
+/* Its next truncation to nothing overwrites it first. */
+void sqlite_log_wipe(sqlite3 *db);
+/* Overwrites the connection's file and log, which are unlinked. What fails is not reported. */
+void sqlite_overwrite(sqlite3 *db);
 /* Its last sync failed: nothing is stored before a sync succeeds. */
 bool sqlite_log_failed(sqlite3 *db);
 /* Whether a read of the session's file or of its log has failed since it was opened. */
@@ -343,11 +354,16 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
 /* Unlinks the file. The connection can use it until it closes. */
 int sqlite_file_remove(struct backend_session *session, struct fault *fault);
 /*
- * After the connection has closed: unlinks -wal and journal of a file that was unlinked. Before and after, it
- * syncs the directory: a power cut leaves the whole session or nothing. BACKEND_E_UNSYNCED: one of these has
- * failed, all have been tried.
+ * Before the connection closes: syncs the directory, then overwrites the unlinked file and its log. If the
+ * sync fails a power cut may bring them back, so they stay as they are. Returns 0 or the sync's errno.
  */
-int sqlite_file_remove_beside(struct backend_session *session, struct fault *fault);
+int sqlite_file_overwrite(struct backend_session *session);
+/*
+ * After the connection has closed, and the directory was synced (`unsynced`: 0, or why that failed): unlinks
+ * -wal and journal of a file that was unlinked, and syncs again. So a power cut leaves the whole session or
+ * nothing. BACKEND_E_UNSYNCED: one of these has failed, all have been tried.
+ */
+int sqlite_file_remove_beside(struct backend_session *session, int unsynced, struct fault *fault);
 /*
  * Removes a new file for which there is no connection, because of `error`, which the fault describes. Returns
  * `error`, or BACKEND_E_UNAVAILABLE if the file may still be there, or may be there again after a power cut.

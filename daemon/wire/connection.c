@@ -353,6 +353,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
 
                 if (!connection->ending && done < (size_t)n) {
                         buffer_append(&connection->in, room->base + done, (size_t)n - done);
+                        connection->secret_in = true; /* for all that is known of a part of a message */
                         if (connection->in.failed)
                                 connection_drop(connection);
                 }
