@@ -121,7 +121,6 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
         client->epoll_fd = client->timer_fd = client->socket_fd = -1;
         client->on_event = options->on_event;
         client->event_arg = options->event_arg;
-        client->server_uid = options->server_uid;
         client->limits = (struct frame_limits){ LIMIT_MESSAGE_BYTES, LIMIT_DEPTH };
         client->max_message = LIMIT_MESSAGE_BYTES;
         client->max_in_flight = LIMIT_IN_FLIGHT;
@@ -165,6 +164,11 @@ GRAM_API void gram_client_free(struct gram_client *client)
                 client->doomed = true; /* called in a callback: freed at the end of the step */
         else if (client)
                 client_free_now(client);
+}
+
+GRAM_API void gram_client_trust(struct gram_client *client, int64_t uid)
+{
+        client->server_uid = uid;
 }
 
 GRAM_API void gram_client_set_timeout(struct gram_client *client, int64_t timeout_ms)

@@ -173,7 +173,7 @@ struct gram_session {
         char *name;
         char *backend;
         char *wanted_dialect;
-        enum gram_mode mode;
+        bool exclusive;
         bool must_exist;
         bool seal;
         int64_t wait_until_ms;

@@ -373,15 +373,7 @@ struct gram_options {
         int64_t timeout_ms; /* of each request, with reconnecting and repeating; 0: 30 s; negative: none */
         gram_event_fn *on_event; /* NULL: events are dropped */
         void *event_arg;
-        int64_t server_uid; /* trusted too, see below; 0: $GRAMD_SERVER_UID, if it is set */
 };
-
-/*
- * Who listens at the socket is looked at on each connection, before a byte is sent. Trusted are root, the
- * program's own effective uid, the user `gramd`, and the uid that `server_uid` or $GRAMD_SERVER_UID names.
- * With any other, requests fail at once with GRAM_E_UNTRUSTED; the next request tries again. Users of another
- * user namespace all have the overflow uid, 65534: it is trusted only if it is named.
- */
 
 /* Connects when first used. Copies `options`; NULL: all defaults. Returns NULL and sets errno on failure. */
 GRAM_API struct gram_client *gram_client_new(const struct gram_options *options);
@@ -391,6 +383,15 @@ GRAM_API struct gram_client *gram_client_new(const struct gram_options *options)
  * with GRAM_E_CANCELLED first. NULL is allowed.
  */
 GRAM_API void gram_client_free(struct gram_client *client);
+
+/*
+ * Who listens at the socket is looked at on each connection, before a byte is sent. Trusted are root, the
+ * program's own effective uid, the user `gramd`, and one uid more: that of this call, else the one that
+ * $GRAMD_SERVER_UID names. With any other, requests fail at once with GRAM_E_UNTRUSTED; the next request
+ * tries again. Users of another user namespace all have the overflow uid, 65534: it is trusted only if it is
+ * named.
+ */
+GRAM_API void gram_client_trust(struct gram_client *client, int64_t uid);
 
 /*
  * Connects now. Fails at once with GRAM_E_UNREACHABLE if no daemon listens; every other call waits for one
@@ -476,6 +477,7 @@ typedef void gram_callback(void *arg, struct gram_reply *reply);
 enum gram_mode {
         GRAM_SHARED = 0,    /* any number of handles may be open */
         GRAM_EXCLUSIVE = 1, /* the only handle: GRAM_E_BUSY if another is open, and for others later */
+        GRAM_SEAL = 2,      /* added to one of the above: seal it if nobody has it open; see gram_seal() */
 };
 
 struct gram_open_options {
@@ -486,7 +488,6 @@ struct gram_open_options {
         int64_t wait_ms;  /* for a busy session, added to the timeout */
         int64_t linger_s; /* memory sessions: how long they live after their last handle is closed */
         void *data;       /* for gram_session_data() */
-        bool seal;        /* seal it if nobody has it open; see gram_seal() */
 };
 
 /* The daemon's answer when the session was last opened. */

@@ -114,9 +114,9 @@ static struct gram_session *session_new(struct gram_client *client, const char *
                 return NULL;
         session->refs = 1;
         session->client = client;
-        session->mode = options->mode;
+        session->exclusive = options->mode & GRAM_EXCLUSIVE;
         session->must_exist = options->must_exist;
-        session->seal = options->seal;
+        session->seal = options->mode & GRAM_SEAL;
         session->linger_s = options->linger_s;
         session->data = options->data;
         session->wait_until_ms = later_ms(now_ms(), options->wait_ms);
@@ -211,7 +211,7 @@ static void session_ask(struct gram_session *session, int64_t now)
                               (session->seal ? 1 : 0));
         pack_cstr(out, "create");
         pack_bool(out, !session->must_exist && !session->ever_open);
-        pack_option(out, "mode", session->mode == GRAM_EXCLUSIVE ? "exclusive" : "shared");
+        pack_option(out, "mode", session->exclusive ? "exclusive" : "shared");
         pack_cstr(out, "wait");
         pack_int(out, wait_left_ms(session, now));
         if (session->backend)

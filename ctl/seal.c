@@ -20,7 +20,7 @@
 
 struct sealing {
         int (*change)(struct gram_session *session);
-        bool seal; /* open it although require-sealed refuses it as it is */
+        enum gram_mode mode; /* with GRAM_SEAL also what require-sealed refuses as it is */
         int64_t n_done;
         int64_t n_failed;
 };
@@ -28,8 +28,8 @@ struct sealing {
 static void change_one(struct ctl *ctl, struct sealing *sealing, const char *name, const char *backend)
 {
         const struct gram_open_options options = { .backend = backend,
-                                                   .must_exist = true,
-                                                   .seal = sealing->seal };
+                                                   .mode = sealing->mode,
+                                                   .must_exist = true };
         struct gram_session *session;
 
         if (gram_open(ctl->client, name, &options, &session)) {
@@ -97,7 +97,7 @@ static int change(struct ctl *ctl, const char *command, struct sealing sealing)
 
 int ctl_seal(struct ctl *ctl)
 {
-        return change(ctl, "seal", (struct sealing){ .change = gram_seal, .seal = true });
+        return change(ctl, "seal", (struct sealing){ .change = gram_seal, .mode = GRAM_SEAL });
 }
 
 int ctl_unseal(struct ctl *ctl)

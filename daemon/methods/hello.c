@@ -25,7 +25,7 @@ static const char *take_features(struct cursor *value, struct client *client)
 {
         uint32_t count;
         struct slice feature;
-        bool leaves = false, takes_lease = false;
+        bool leaves = false, takes_lease = false, takes_owner = false;
 
         if (!cursor_array(value, &count))
                 return "an array of str";
@@ -34,9 +34,11 @@ static const char *take_features(struct cursor *value, struct client *client)
                         return "an array of str";
                 leaves = leaves || slice_is(feature, "leave");
                 takes_lease = takes_lease || slice_is(feature, "lease");
+                takes_owner = takes_owner || slice_is(feature, "owner");
         }
         client->leaves = leaves;
         client->takes_lease = takes_lease;
+        client->takes_owner = takes_owner;
         return NULL;
 }
 
@@ -127,10 +129,11 @@ void method_hello(struct call *call)
         pack_cstr(out, "default_backend");
         pack_cstr(out, config->backend);
         pack_cstr(out, "features");
-        pack_array(out, 3);
+        pack_array(out, 4);
         pack_cstr(out, "leave");
         pack_cstr(out, "lease");
         pack_cstr(out, "id");
+        pack_cstr(out, "owner");
         answer_end(&call->request);
 }
 

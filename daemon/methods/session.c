@@ -235,10 +235,13 @@ void method_rotate(struct call *call)
 static void answer_info(struct op *op, const struct found *found)
 {
         const struct session *session = op->lane->session;
+        const struct connection *connection = op->request.connection;
+        const bool owner = *session->owner.text && connection &&
+                           LINK_OF(connection, const struct client, connection)->takes_owner;
         struct buffer *out = answer_begin(&op->request);
 
-        pack_map(out, 10u + (session->outage_since ? 1 : 0) + (*found->counts.sealed ? 1 : 0) +
-                              (*session->owner.text ? 1 : 0));
+        pack_map(out,
+                 10u + (session->outage_since ? 1 : 0) + (*found->counts.sealed ? 1 : 0) + (owner ? 1 : 0));
         pack_cstr(out, "name");
         pack_str(out, session->name);
         pack_cstr(out, "backend");
@@ -267,7 +270,7 @@ static void answer_info(struct op *op, const struct found *found)
                 pack_cstr(out, "sealed");
                 pack_cstr(out, found->counts.sealed);
         }
-        if (*session->owner.text) {
+        if (owner) {
                 pack_cstr(out, "owner");
                 pack_cstr(out, session->owner.text);
         }

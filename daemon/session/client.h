@@ -48,6 +48,7 @@ struct client {
         struct caller caller; /* as whom it repeats writes */
         bool leaves;          /* it has announced the feature `leave` */
         bool takes_lease;     /* the feature `lease`: the answer to its `open` has the lease */
+        bool takes_owner;     /* the feature `owner`: the answer to its `info` has the owner */
         bool is_owed_changes; /* one of its handles is; watch.c's */
         bool is_owed_leave;   /* the same; drain.c's */
         bool monitoring;      /* gets `request` notifications */

@@ -44,7 +44,11 @@ static void listen_as(struct puppet *puppet, uid_t uid)
 
 static struct gram_client *client_of(int64_t server_uid)
 {
-        return test_client_new(&(struct gram_options){ .socket = "puppet.sock", .server_uid = server_uid });
+        struct gram_client *client = test_client_new(&(struct gram_options){ .socket = "puppet.sock" });
+
+        if (server_uid)
+                gram_client_trust(client, server_uid);
+        return client;
 }
 
 /* Whether the server at the socket is trusted. If it is not, not a byte has reached it. */

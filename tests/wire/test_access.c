@@ -29,6 +29,7 @@ static struct wire *connect_as(struct daemon *d, uid_t uid)
         ck_assert_int_eq(chmod(d->socket, 0666), 0);
         c = wire_connect_as(d, uid, GROUP);
         ck_assert_ptr_nonnull(c);
+        expect(c, "{...}", "hello({features: ['owner']})");
         return c;
 }
 
@@ -308,6 +309,10 @@ START_TEST(a_session_belongs_to_who_made_it)
         CLIENT other = connect_as(d, WRITER);
         int s = wire_open(c, "'mine', {}");
 
+        expect(c, "{...}", "hello({features: []})");
+        ck_assert_ptr_null(strstr(wire_call(c, "info(%d)", s), "owner")); /* who does not ask, is not told */
+        expect(c, "{...}", "hello({features: ['owner']})");
+
         expect(c, "{...owner: '#54321'...}", "info(%d)", s);
         expect(c, "nil", "set(%d, {auth_key: h'07'*256})", s);
         expect(c, "[h'07...]", "get(%d, ['auth_key'])", s);
@@ -331,6 +336,7 @@ START_TEST(a_session_belongs_to_who_made_it)
         s = wire_open(other, "'mine', {}");
         expect(other, "{...owner: '#54323'...}", "info(%d)", s);
         s = wire_open(own, "'the-daemons', {}");
+        expect(own, "{...}", "hello({features: ['owner']})");
         expect(own, "{...owner: 'root'...}", "info(%d)", s);
         expect(other, "!denied", "open('the-daemons', {})");
 }

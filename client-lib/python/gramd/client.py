@@ -37,6 +37,7 @@ class Client(Caller):
         wait: float = 0,
         dialect: Optional[str] = None,
         linger: Optional[int] = None,
+        seal: bool = False,
         cache: Any = None,
         timeout: Optional[float] = None,
         on_lost: Optional[OnLost] = None,
@@ -51,11 +52,13 @@ class Client(Caller):
         to stop whatever uses the key, and then to `close` the session, which stays open until then; from the
         close on another host may use the key. Without `on_leave`, or if it raises, the session is lost.
 
-        `cache` is True, or the `Cache` to use."""
+        `cache` is True, or the `Cache` to use. `seal` seals a stored session that nobody has open."""
         options: dict[str, Any] = {"mode": mode, "wait": int(wait * 1000), "create": create}
         for key, value in (("backend", backend), ("dialect", dialect), ("linger", linger)):
             if value is not None:
                 options[key] = value
+        if seal:
+            options["seal"] = True
         timeout = self.timeout if timeout is None else timeout
         session = Session(self, name, options, cache, timeout, on_lost, on_leave)
         await session.open()

@@ -13,7 +13,10 @@ LEASE = "lease"
 ID = "id"
 """The daemon answers a repeated write as it answered the first one, by the id of the client in `hello`."""
 
-FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID)
+OWNER = "owner"
+"""The answer to `info` has the owner."""
+
+FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER)
 """The features that this package understands."""
 
 

@@ -73,7 +73,7 @@ async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.Mon
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
-        assert hellos(fake) == [{"client": "bot", "features": ["leave", "lease", "id"], "id": client._id}]
+        assert hellos(fake) == [{"client": "bot", "features": ["leave", "lease", "id", "owner"], "id": client._id}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
         await client.open("a")  # the answers have unknown keys
@@ -94,7 +94,7 @@ async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) ->
     fake.older = True
     async with fake, gramd.Client(fake.path, name="bot") as client:
         both = [
-            {"client": "bot", "features": ["leave", "lease", "id"], "id": client._id},
+            {"client": "bot", "features": ["leave", "lease", "id", "owner"], "id": client._id},
             {"client": "bot"},
         ]
         await client.ping()
