@@ -314,7 +314,7 @@ static void add_opened(struct text *text)
         const struct identity *identity = &at.opened.identity;
 
         add(text, "%s %d: ", at.opened.dialect, at.opened.version);
-        for (int field = 0; field < FIELD_COUNT; field++)
+        for (enum field field = 0; field < FIELD_COUNT; field++)
                 if (identity_has(identity, field))
                         add(text, "%s %lld ", field_infos[field].name,
                             field == FIELD_AUTH_KEY ? (long long)identity->auth_key[2]

@@ -439,7 +439,7 @@ static void remove_planted(const char *path)
 
 FILE_TEST(what_is_no_plain_file_of_ours)
 {
-        enum planted kind = _i / SUFFIXES;
+        enum planted kind = (enum planted)(_i / SUFFIXES);
         const char *suffix = suffixes[_i % SUFFIXES];
         TEST_FREED char *path = test_format("%s%s", PATH, suffix);
         TEST_FREED char *named = test_format("/data/x.session%s ", suffix);
@@ -499,7 +499,7 @@ FILE_TEST(gramds_own_names)
 {
         static const char *const names[] = { "data/.gramd-reserve", "data/.gramd-new-0" };
         const char *path = names[_i % 2];
-        enum planted kind = _i / 2;
+        enum planted kind = (enum planted)(_i / 2);
 
         make_target();
         BYTES target = take_bytes("target");
