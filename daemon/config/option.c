@@ -81,9 +81,8 @@ static const struct own_option {
         OWN(max_sessions, true, "max-sessions", OPTION_COUNT, { .number = LIMIT_SESSIONS }, 1, 1000000,
             "Sessions that one connection may have open.", NULL),
         OWN(max_clients, true, "max-clients", OPTION_COUNT, { .number = 10000 }, 1, 1000000,
-            "Connections at the same time. One user gets fifteen sixteenths of them at most, and less where "
-            "others "
-            "have some.",
+            "Connections at the same time. A user gets fifteen sixteenths of them at most, and less where "
+            "others have some; root and the daemon's own user may have all.",
             NULL),
         OWN(client_buffer_bytes, true, "client-buffer", OPTION_SIZE, { .number = MIB }, 4 * KIB, GIB,
             "Unread answers and queued requests of one connection; above it the daemon stops reading from "

@@ -146,7 +146,9 @@ static bool admit(struct client *client)
                 refuse(client, "out of memory", "the daemon is out of memory; try again later");
                 return false;
         }
-        if (share_allows(max, clients->users.n, clients->n, user->n_clients - 1, 1)) {
+        if (access_has_all(&client->credentials)
+                    ? clients->n < max
+                    : share_allows(max, clients->users.n, clients->n, user->n_clients - 1, 1)) {
                 client->user = user;
                 return true;
         }

@@ -213,7 +213,7 @@ END_TEST
 
 START_TEST(too_many_clients_are_refused_until_one_leaves)
 {
-        DAEMON d = daemon_start(.config = "max-clients = 22\n");
+        DAEMON d = daemon_start(.config = "max-clients = 20\n");
         struct wire *c[20];
         CLIENT late = NULL;
         const char *text;
