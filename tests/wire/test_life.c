@@ -29,7 +29,7 @@ START_TEST(the_log_names_who_opened_created_and_deleted)
         DAEMON d = daemon_start(.config = "idle-close = 0\n");
         CLIENT c = wire_connect(d);
         TEST_FREED char *who =
-                test_format("by client a bot (id 1, pid %d, uid %u)", (int)getpid(), (unsigned)getuid());
+                test_format("by client \"a bot\" (id 1, pid %d, uid %u)", (int)getpid(), (unsigned)getuid());
         TEST_FREED char *created = test_format("session anna (file) created %s", who);
         TEST_FREED char *opened = test_format("session anna (file) opened %s", who);
         TEST_FREED char *deleted = test_format("session anna (file) deleted %s", who);
@@ -62,7 +62,7 @@ START_TEST(the_log_names_whose_open_failed)
         CLIENT c = wire_connect(d);
         TEST_FREED char *path = test_format("%s/bad.session", d->data);
         TEST_FREED char *failed = test_format(
-                "cannot open session bad (file) for client a bot (id 1, pid %d, uid %u): ", (int)getpid(),
+                "cannot open session bad (file) for client \"a bot\" (id 1, pid %d, uid %u): ", (int)getpid(),
                 (unsigned)getuid());
         TEST_FREED char *log = NULL;
 
