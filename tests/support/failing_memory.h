@@ -32,7 +32,7 @@ static struct {
 } memory = { .at = -1 };
 
 static _Thread_local bool memory_armed;
-static atomic_long memory_blocks; /* that are allocated */
+static __attribute__((unused)) atomic_long memory_blocks; /* that are allocated */
 
 static inline void memory_begin(enum memory_mode mode, long at)
 {
