@@ -438,7 +438,7 @@ static int read_keys(struct server *server)
 static int start_backends(struct server *server)
 {
         const struct config *config = server->config;
-        unsigned workers = (unsigned)config->workers;
+        struct store_threads threads = { .workers = (unsigned)config->workers, .aside = SESSIONS_READS_MAX };
         char why[600];
         int error;
 
@@ -464,12 +464,12 @@ static int start_backends(struct server *server)
                 .keyring = server->keyring,
                 .require_sealed = config->require_sealed,
         };
-        if (storages_start(&server->storages, config, &server->backend_config, server->log, &workers) < 0)
+        if (storages_start(&server->storages, config, &server->backend_config, server->log, &threads) < 0)
                 return -1;
-        error = store_start(&server->store, &server->loop, workers);
+        error = store_start(&server->store, &server->loop, threads);
         if (error < 0) {
-                log_write(server->log, LOG_ERROR, "cannot start %u worker threads: %s", workers,
-                          uv_strerror(error));
+                log_write(server->log, LOG_ERROR, "cannot start %u worker threads: %s",
+                          threads.workers + threads.aside, uv_strerror(error));
                 return -1;
         }
         sessions_watch_doubt(&server->sessions);

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* ---- jobs that wait ---- */
@@ -51,29 +52,21 @@ static struct job *queue_take(struct job_queue *queue)
 
 /* ---- on a worker ---- */
 
-/* Leaves one processor to others. `*before` is what to go back to. False: nothing has changed. */
-static bool step_aside(cpu_set_t *before)
+enum { NICER = 10 }; /* a tenth of the weight of the others */
+
+/* Of the calling thread. Where the system forbids it, the others wait longer. */
+static void step_aside(void)
 {
         cpu_set_t fewer;
         size_t cpu = 0;
 
-        if (sched_getaffinity(0, sizeof(*before), before) < 0 || CPU_COUNT(before) < 2)
-                return false;
-        fewer = *before;
+        setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICER);
+        if (sched_getaffinity(0, sizeof(fewer), &fewer) < 0 || CPU_COUNT(&fewer) < 2)
+                return;
         while (!CPU_ISSET(cpu, &fewer))
                 cpu++;
         CPU_CLR(cpu, &fewer);
-        return sched_setaffinity(0, sizeof(fewer), &fewer) == 0;
-}
-
-static void run_job(struct job *job)
-{
-        cpu_set_t before;
-        bool aside = job->gate && job->gate->aside && step_aside(&before);
-
-        job->run(job);
-        if (aside)
-                sched_setaffinity(0, sizeof(before), &before);
+        sched_setaffinity(0, sizeof(fewer), &fewer);
 }
 
 static void give_back(struct store *store, struct job *job)
@@ -87,19 +80,22 @@ static void give_back(struct store *store, struct job *job)
 
 static void work(void *arg)
 {
-        struct store *store = arg;
+        struct crew *crew = arg;
+        struct store *store = crew->store;
 
+        if (crew == &store->aside)
+                step_aside();
         for (;;) {
                 struct job *job;
 
-                uv_sem_wait(&store->todo);
+                uv_sem_wait(&crew->todo);
                 uv_mutex_lock(&store->mutex);
-                job = queue_take(&store->queue);
+                job = queue_take(&crew->queue);
                 assert(job || store->stopping);
                 uv_mutex_unlock(&store->mutex);
                 if (!job)
                         return;
-                run_job(job);
+                job->run(job);
                 give_back(store, job);
         }
 }
@@ -109,12 +105,13 @@ static void work(void *arg)
 static void hand_over(struct job *job)
 {
         struct store *store = job->store;
+        struct crew *crew = job->gate && job->gate->aside ? &store->aside : &store->workers;
 
         job->begun_ms = uv_now(store->loop);
         uv_mutex_lock(&store->mutex);
-        queue_add(&store->queue, job);
+        queue_add(&crew->queue, job);
         uv_mutex_unlock(&store->mutex);
-        uv_sem_post(&store->todo);
+        uv_sem_post(&crew->todo);
 }
 
 static void leave(struct gate *gate)
@@ -156,42 +153,64 @@ static void on_ended(uv_poll_t *polled, int status, int events)
         }
 }
 
+static int crew_start(struct crew *crew, struct store *store, unsigned threads)
+{
+        int error = 0;
+
+        crew->store = store;
+        queue_init(&crew->queue);
+        if (uv_sem_init(&crew->todo, 0) < 0)
+                abort(); /* does not fail on Linux */
+        crew->threads = calloc(threads, sizeof(*crew->threads));
+        if (!crew->threads)
+                return UV_ENOMEM;
+        while (error == 0 && crew->n_threads < threads) {
+                error = uv_thread_create(&crew->threads[crew->n_threads], work, crew);
+                if (error == 0)
+                        crew->n_threads++;
+        }
+        return error;
+}
+
+/* After `stopping`. */
+static void crew_join(struct crew *crew)
+{
+        for (unsigned i = 0; i < crew->n_threads; i++)
+                uv_sem_post(&crew->todo);
+        for (unsigned i = 0; i < crew->n_threads; i++)
+                uv_thread_join(&crew->threads[i]);
+        free(crew->threads);
+        if (crew->store)
+                uv_sem_destroy(&crew->todo);
+}
+
 static void join(struct store *store)
 {
         uv_mutex_lock(&store->mutex);
         store->stopping = true;
         uv_mutex_unlock(&store->mutex);
-        for (unsigned i = 0; i < store->n_threads; i++)
-                uv_sem_post(&store->todo);
-        for (unsigned i = 0; i < store->n_threads; i++)
-                uv_thread_join(&store->threads[i]);
-        free(store->threads);
+        crew_join(&store->workers);
+        crew_join(&store->aside);
         close(store->ended_fd);
-        uv_sem_destroy(&store->todo);
         uv_mutex_destroy(&store->mutex);
         store->loop = NULL;
 }
 
-int store_start(struct store *store, uv_loop_t *loop, unsigned workers)
+int store_start(struct store *store, uv_loop_t *loop, struct store_threads threads)
 {
         int error = 0;
 
-        assert(!store->loop && workers > 0);
+        assert(!store->loop && threads.workers > 0 && threads.aside > 0);
         *store = (struct store){ .loop = loop, .ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+        link_init(&store->ended);
+        if (uv_mutex_init(&store->mutex) < 0)
+                abort(); /* does not fail on Linux */
         if (store->ended_fd < 0)
                 error = uv_translate_sys_error(errno);
-        store->threads = calloc(workers, sizeof(*store->threads));
-        if (!store->threads)
-                error = UV_ENOMEM;
-        queue_init(&store->queue);
-        link_init(&store->ended);
-        if (uv_sem_init(&store->todo, 0) < 0 || uv_mutex_init(&store->mutex) < 0)
-                abort(); /* neither fails on Linux */
-        while (error == 0 && store->n_threads < workers) {
-                error = uv_thread_create(&store->threads[store->n_threads], work, store);
-                if (error == 0)
-                        store->n_threads++;
-        }
+        if (error == 0)
+                error = crew_start(&store->workers, store, threads.workers);
+        if (error == 0)
+                error = crew_start(&store->aside, store, threads.aside);
         if (error == 0)
                 error = uv_poll_init(loop, &store->polled, store->ended_fd);
         if (error < 0) {

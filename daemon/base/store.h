@@ -32,8 +32,8 @@ struct job_queue {
 };
 
 /*
- * Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. Jobs of a
- * gate with `aside` leave one processor to the loop, if there are two.
+ * Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. The jobs of a
+ * gate with `aside` run on the threads that step aside.
  */
 struct gate {
         unsigned max; /* 0: no limit */
@@ -52,25 +52,36 @@ struct job {
         job_fn done;
 };
 
+/* Threads that take jobs from one queue. */
+struct crew {
+        struct store *store;
+        uv_thread_t *threads;
+        unsigned n_threads;
+        uv_sem_t todo; /* one for each job in `queue` */
+        struct job_queue queue; /* under the store's mutex */
+};
+
+struct store_threads {
+        unsigned workers, aside;
+};
+
 /* Zero-initialised: not started. */
 struct store {
         uv_loop_t *loop;
         size_t pending; /* jobs whose `done` has not been called; they keep the loop running */
-        uv_thread_t *threads;
-        unsigned n_threads;
-        uv_sem_t todo;    /* one for each job in `queue` */
-        int ended_fd;     /* an eventfd: `ended` is not empty */
-        uv_poll_t polled; /* ended_fd */
+        struct crew workers;
+        struct crew aside; /* their priority is lower, and they leave one processor to the others, if there are two */
+        int ended_fd;      /* an eventfd: `ended` is not empty */
+        uv_poll_t polled;  /* ended_fd */
 
         /* Loop and workers, under `mutex`, which is held for some instructions only. */
         uv_mutex_t mutex;
-        struct job_queue queue;
         struct link ended; /* jobs whose `run` has returned */
         bool stopping;
 };
 
 /* Starts the threads. Returns 0 or a negative code of libuv. */
-int store_start(struct store *store, uv_loop_t *loop, unsigned workers);
+int store_start(struct store *store, uv_loop_t *loop, struct store_threads threads);
 
 /*
  * After the last job, also if it has not been started: joins the threads and closes the handle, if that is

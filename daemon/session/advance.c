@@ -11,10 +11,7 @@
 #include "tidy.h"
 #include "unsynced.h"
 
-enum {
-        CONFIRM_MS = 250,
-        READ_AT_ONCE = 1, /* long lists, so that their number does not take all workers */
-};
+enum { CONFIRM_MS = 250 };
 
 /* ---- an open session ---- */
 
@@ -145,7 +142,7 @@ void sessions_init(struct sessions *sessions)
         link_init(&sessions->list);
         link_init(&sessions->woken);
         link_init(&sessions->turns);
-        store_gate(&sessions->reads, READ_AT_ONCE, true);
+        store_gate(&sessions->reads, SESSIONS_READS_MAX, true);
         link_init(&sessions->held);
         link_init(&sessions->untidy);
         remembered_closed_init(&sessions->remembered);

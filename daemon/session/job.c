@@ -172,6 +172,7 @@ bool session_job_submit(struct session_job *job)
         job->task.writes = job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync ||
                            job->tidy || job->delete;
         job->task.settle = session_job_settle;
+        job->task.deletes = job->delete;
         session_start_task(session, &job->task, session_job_run, session_job_finish, job->since_ms);
         if (job->delete)
                 session->stored = NULL; /* the worker is about to free it */

@@ -280,7 +280,7 @@ static struct gate *gate_of(const struct session *session, const struct session_
 
         if (session->state == SESSION_LOADING)
                 return &storage->opens;
-        if (session->state == SESSION_CLOSING && storage->opens.aside)
+        if (storage->opens.aside && (session->state == SESSION_CLOSING || task->deletes))
                 return &storage->opens;
         return task->writes && storage->writes.max ? &storage->writes : &storage->jobs;
 }

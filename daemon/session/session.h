@@ -119,6 +119,8 @@ struct session {
         struct timer deadline; /* of the job under way */
 };
 
+enum { SESSIONS_READS_MAX = 1 };
+
 /* All sessions that are not CLOSED, or that an opening waits for. */
 struct sessions {
         const struct config *config;
@@ -135,7 +137,7 @@ struct sessions {
         struct remembered_closed remembered; /* of sessions that are closed */
         struct link woken;                   /* sessions for sessions_advance() */
         struct link turns;                   /* sessions that go on in a later turn of the loop */
-        struct gate reads;                   /* reading.c's */
+        struct gate reads;                   /* reading.c's: long lists, SESSIONS_READS_MAX at a time */
         struct link held;                    /* those that others hold: held.c */
         struct link untidy;                  /* those that the round of tidy.c has still to reach */
         size_t n_tidying;                    /* sessions */
@@ -189,6 +191,7 @@ struct session_task {
         struct session *session;
         struct backend_session *stored;
         bool writes; /* it may wait for the disk: reads of other sessions are not to wait behind it */
+        bool deletes;
         /*
          * NULL, or: works off a slice of the outcome while the session is still busy. True: nothing is left;
          * `finish` is called. Else it is called again in a later turn.

@@ -9,7 +9,7 @@
 #include "../config/config.h"
 
 int storages_start(struct storages *storages, const struct config *config,
-                   const struct backend_config *backend_config, struct log *log, unsigned *workers)
+                   const struct backend_config *backend_config, struct log *log, struct store_threads *threads)
 {
         struct fault fault = { 0 };
         size_t n = 0;
@@ -24,6 +24,7 @@ int storages_start(struct storages *storages, const struct config *config,
         }
         for (storages->n = 0; storages->n < n; storages->n++) {
                 struct storage *storage = &storages->all[storages->n];
+                bool aside;
 
                 storage->backend = backends[storages->n];
                 const union option_value *values = config_backend_values(config, storages->n);
@@ -35,12 +36,13 @@ int storages_start(struct storages *storages, const struct config *config,
                 }
                 store_gate(&storage->jobs, storage->backend->max_jobs, false);
                 /* Opening and closing a file uses a processor. With a lease, a server does the work. */
-                store_gate(&storage->opens, storage->backend->max_opens,
-                           storage->backend->max_opens && !storage->backend->lease);
+                aside = storage->backend->max_opens && !storage->backend->lease;
+                store_gate(&storage->opens, storage->backend->max_opens, aside);
                 store_gate(&storage->writes, storage->backend->max_writes, false);
-                if (storage->env)
-                        *workers += storage->backend->max_jobs + storage->backend->max_opens +
-                                    storage->backend->max_writes;
+                if (storage->env) {
+                        threads->workers += storage->backend->max_jobs + storage->backend->max_writes;
+                        *(aside ? &threads->aside : &threads->workers) += storage->backend->max_opens;
+                }
         }
         return 0;
 }

@@ -15,7 +15,7 @@ struct storage {
         struct gate jobs;
         /*
          * Of its own: a thousand opens are not to delay requests on open sessions. If its jobs run aside,
-         * sessions are closed through it too.
+         * sessions are closed and deleted through it too.
          */
         struct gate opens;
         struct gate writes; /* of its own: syncs are not to delay reads */
@@ -28,11 +28,11 @@ struct storages {
 };
 
 /*
- * Starts every backend. `*workers` grows by the threads that slow backends need for themselves. 0, or -1: the
+ * Starts every backend. `*threads` grows by those that slow backends need for themselves. 0, or -1: the
  * reason is logged. In both cases the caller calls storages_stop().
  */
 int storages_start(struct storages *storages, const struct config *config,
-                   const struct backend_config *backend_config, struct log *log, unsigned *workers);
+                   const struct backend_config *backend_config, struct log *log, struct store_threads *threads);
 void storages_stop(struct storages *storages);
 
 /* One that is set up, or NULL. */

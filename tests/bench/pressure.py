@@ -44,6 +44,8 @@ WARM = 0.3  # seconds of a run that are not measured
 DISTURBED = 0.1  # share of the cores; if other programs took more, the run is repeated
 CALM_WAIT = 10  # seconds; for others to be quiet
 READ_TARGET, WRITE_TARGET = 3, 5
+LONGEST_US = 5_000  # the target beside largest requests: each may hold the loop so long
+LARGEST_REQUESTS = "one client sends largest requests"
 
 Figures = dict[str, float]
 
@@ -330,7 +332,7 @@ class Place:
             f"{CHURNERS} clients open and close": self.churn("open"),
             f"{CHURNERS} clients create and delete": self.churn("create"),
             "one client floods with reads": self.flood(),
-            "one client sends largest requests": self.largest(),
+            LARGEST_REQUESTS: self.largest(),
             "all of them": self.all(),
         }
 
@@ -397,12 +399,14 @@ def ratio_text(rounds: list[dict[str, Figures]], load: str, figure: str, target:
         return ""
     values = sorted(one[load][figure] / one["quiet"][figure] for one in rounds)
     middle = statistics.median(values)
-    verdict = "" if middle <= target else " MISSED"
+    met = median(rounds, load, figure) <= LONGEST_US if load == LARGEST_REQUESTS else middle <= target
+    verdict = "" if met else " MISSED"
     return f"{middle:.1f} ({values[0]:.1f} to {values[-1]:.1f}){verdict}"
 
 
 def report(place: Place, rounds: list[dict[str, Figures]]) -> None:
-    print(f"\nfsync = {place.fsync}: µs, and p99 × quiet: targets {READ_TARGET} for reads, {WRITE_TARGET} for writes")
+    print(f"\nfsync = {place.fsync}: µs, and p99 × quiet: targets {READ_TARGET} for reads, {WRITE_TARGET} for writes;")
+    print(f"beside largest requests p99 {LONGEST_US} µs")
     head = (
         "  cached read p50    p99                     × quiet     write p50    p99                     × quiet   others"
     )

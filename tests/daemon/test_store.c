@@ -21,7 +21,7 @@ static struct stage {
         struct probe {
                 struct job job;
                 char name;
-                int sleep_us, processors;
+                int sleep_us, processors, niceness;
         } probes[JOBS];
         int running, most; /* by workers */
         sem_t go;
@@ -37,7 +37,7 @@ static void set_up(unsigned workers, unsigned max, bool aside)
 {
         memset(&stage, 0, sizeof(stage));
         ck_assert_int_eq(uv_loop_init(&stage.loop), 0);
-        ck_assert_int_eq(store_start(&stage.store, &stage.loop, workers), 0);
+        ck_assert_int_eq(store_start(&stage.store, &stage.loop, (struct store_threads){ workers, workers }), 0);
         store_gate(&stage.gate, max, aside);
         ck_assert_int_eq(sem_init(&stage.go, 0, 0), 0);
         stage.main = uv_thread_self();
@@ -202,12 +202,15 @@ static int processors(void)
 
 static void count_processors(struct job *job)
 {
-        LINK_OF(job, struct probe, job)->processors = processors();
+        struct probe *probe = LINK_OF(job, struct probe, job);
+
+        probe->processors = processors();
+        probe->niceness = getpriority(PRIO_PROCESS, 0);
 }
 
 START_TEST(jobs_aside_leave_a_processor_and_the_next_job_has_all)
 {
-        int all = processors();
+        int all = processors(), niceness = getpriority(PRIO_PROCESS, 0);
 
         set_up(1, 1, true);
         store_submit(&stage.store, NULL, 0, &stage.probes[0].job, count_processors, done);
@@ -217,6 +220,9 @@ START_TEST(jobs_aside_leave_a_processor_and_the_next_job_has_all)
         ck_assert_int_eq(stage.probes[0].processors, all);
         ck_assert_int_eq(stage.probes[1].processors, all > 1 ? all - 1 : 1);
         ck_assert_int_eq(stage.probes[2].processors, all);
+        ck_assert_int_eq(stage.probes[0].niceness, niceness);
+        ck_assert_int_eq(stage.probes[1].niceness, niceness < 9 ? niceness + 10 : 19);
+        ck_assert_int_eq(stage.probes[2].niceness, niceness);
         tear_down();
 }
 END_TEST
@@ -232,7 +238,7 @@ START_TEST(threads_that_cannot_be_started_are_an_error)
         limit.rlim_cur = (rlim_t)1 << 56;
         ck_assert_int_eq(setrlimit(RLIMIT_STACK, &limit), 0);
         ck_assert_int_eq(uv_loop_init(&stage.loop), 0);
-        ck_assert_int_lt(store_start(&stage.store, &stage.loop, 3), 0);
+        ck_assert_int_lt(store_start(&stage.store, &stage.loop, (struct store_threads){ 3, 3 }), 0);
         store_stop(&stage.store);
         ck_assert_int_eq(uv_loop_close(&stage.loop), 0); /* no handle is left */
 }
