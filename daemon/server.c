@@ -188,7 +188,7 @@ static void check_stopped(struct server *server)
         signal(SIGINT, SIG_IGN);
 }
 
-static void stop(struct server *server)
+void server_stop(struct server *server)
 {
         if (server->stopping)
                 return;
@@ -206,7 +206,7 @@ static void stop(struct server *server)
 
 static void on_handed_over(struct handover *handover)
 {
-        stop(LINK_OF(handover, struct server, handover));
+        server_stop(LINK_OF(handover, struct server, handover));
 }
 
 /* ---- turns of the loop ---- */
@@ -311,7 +311,7 @@ static void on_signal(uv_signal_t *signal, int number)
                 server->reload.stopping = true;
                 handover_start(&server->handover);
         } else {
-                stop(server); /* also during the hand-over: a second signal ends it */
+                server_stop(server); /* also during the hand-over: a second signal ends it */
         }
 }
 
@@ -520,8 +520,7 @@ static int start(struct server *server)
         return 0;
 }
 
-/* Frees what start() made. */
-static void take_apart(struct server *server)
+void server_free(struct server *server)
 {
         store_stop(&server->store);
         uv_walk(&server->loop, close_handle, NULL);
@@ -547,28 +546,41 @@ static void take_apart(struct server *server)
         free(server);
 }
 
-int server_run(struct config *config, struct log *log, int argc, char **argv)
+uv_loop_t *server_loop(struct server *server)
+{
+        return &server->loop;
+}
+
+struct server *server_start(struct config *config, struct log *log, int argc, char **argv)
 {
         struct server *server = calloc(1, sizeof(*server));
-        int result;
 
         if (!server)
-                return -1;
+                return NULL;
         server->config = config;
         server->log = log;
         server->data_lock = server->listener.lock = -1;
         if (start_loop(server) < 0) {
                 free(server);
-                return -1;
+                return NULL;
         }
         server->cache_pool = cache_pool_new(config->cache_bytes);
         server->keyring = keyring_new();
         wire_up(server, argc, argv);
-        result = start(server);
-        if (result == 0) {
-                uv_run(&server->loop, UV_RUN_DEFAULT);
-                log_write(log, LOG_INFO, "ended in order");
-        }
-        take_apart(server);
-        return result;
+        if (start(server) == 0)
+                return server;
+        server_free(server);
+        return NULL;
+}
+
+int server_run(struct config *config, struct log *log, int argc, char **argv)
+{
+        struct server *server = server_start(config, log, argc, argv);
+
+        if (!server)
+                return -1;
+        uv_run(server_loop(server), UV_RUN_DEFAULT);
+        log_write(log, LOG_INFO, "ended in order");
+        server_free(server);
+        return 0;
 }
