@@ -167,8 +167,8 @@ static void answer_find_many(struct op *op, const struct found *found)
 
                 while (match < found->n && found->matches[match].lookup == i)
                         match++;
-                answer =
-                        cache_found(cache, &op->find.lookups[i], &found->matches[first], match - first, &hit);
+                answer = cache_found(cache, &op->find.lookups[i],
+                                     match > first ? &found->matches[first] : NULL, match - first, &hit);
                 if (answer == CACHE_HIT)
                         buffer_append(out, hit.packed.data, hit.packed.len);
                 else

@@ -56,14 +56,14 @@ static void answer_read(struct session_job *job, struct op *op, struct found *fo
                 size_t end = op->first_match + op->find.n_lookups;
                 size_t *match = &job->n_settled;
 
-                found->matches = &job->matches[*match];
+                found->matches = job->matches ? &job->matches[*match] : NULL;
                 for (; *match < job->n_found && job->matches[*match].lookup < end; ++*match, found->n++)
                         job->matches[*match].lookup -= op->first_match;
         } else if (op->kind == OP_SCAN_PEERS) {
-                found->matches = &job->matches[op->first_match];
+                found->matches = job->matches ? &job->matches[op->first_match] : NULL;
                 found->n = op->n_found;
         } else if (op->kind == OP_SCAN_USERNAMES) {
-                found->usernames = &job->usernames[op->first_match];
+                found->usernames = job->usernames ? &job->usernames[op->first_match] : NULL;
                 found->n = op->n_found;
         }
         op->answer(op, found);
