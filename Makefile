@@ -21,7 +21,7 @@ packages-run := gcc libc6-dev pkg-config \
 	libuv1-dev libsqlite3-dev libmongoc-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
 packages-test := $(packages-run) check systemd python3-venv golang-go openssl git
 packages-bench := $(packages-run) python3 redis-server memcached
-packages-all := $(packages-test) clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov
+packages-all := $(packages-test) clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov
 
 # ---- what is built from what ----
 
@@ -46,6 +46,7 @@ TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*
 TEST_PROGRAMS := $(abspath $(TEST_BINARIES) $(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
 FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SUPPORT := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
 
 # ---- how ----
 
@@ -170,7 +171,7 @@ check: test-binaries ## run the tests, installing nothing; T=NAME runs one, JOBS
 		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)' MONGOC_DISABLE_SHM=1; \
 		tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
 
-test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy $(BUILD)/tests/faults/shim.so
+test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy $(BUILD)/tests/faults/shim.so $(call objects,$(wildcard tests/fuzz/*.c))
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) $(TESTED_OBJECTS) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
@@ -354,18 +355,17 @@ valgrind: packages-all ## run the tests under valgrind; T=NAME runs one, JOBS=N 
 
 # What a fuzzer finds is a file crash-… in $(BUILD)-fuzz; what it learns is kept there from run to run.
 FUZZ_SECONDS ?= 60
-fuzz: packages-all ## fuzz whatever reads bytes of strangers, FUZZ_SECONDS=60 each
+fuzz: packages-all ## fuzz whatever reads bytes of strangers (tests/fuzz), FUZZ_SECONDS=60 each; T=NAME runs one
 	@$(MAKE) BUILD=$(BUILD)-fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-here
 
 .PHONY: fuzz-here
 fuzz-here: $(FUZZ_BINARIES)
-	@for program in $(FUZZ_BINARIES); do \
-		name=$${program##*/fuzz_}; mkdir -p $(BUILD)/learnt/$$name; echo "Fuzzing $$name"; \
-		$$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 \
-			-artifact_prefix=$(BUILD)/ $(BUILD)/learnt/$$name $$(find tests/fuzz/seeds -name $$name) || exit 1; \
-	done
+	@BUILD='$(abspath $(BUILD))' JOBS='$(JOBS)' \
+		tests/fuzz/run '$(FUZZ_SECONDS)' $(if $(T),$(filter %/fuzz_$(T),$(FUZZ_BINARIES)),$(FUZZ_BINARIES))
 
-$(FUZZ_BINARIES): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TESTED_OBJECTS)
+# tests/fuzz/by_hand.c is the daemon's store: jobs run in the fuzzer's one thread.
+$(FUZZ_BINARIES): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call objects,$(FUZZ_SUPPORT)) \
+		$(filter-out $(BUILD)/obj/daemon/base/store.o,$(TESTED_OBJECTS)) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(DAEMON_LIBS)

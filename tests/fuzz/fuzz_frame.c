@@ -11,16 +11,9 @@
 #include "../../proto/frame.h"
 #include "../../proto/message.h"
 #include "../../proto/records.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static const struct frame_limits limits = { .bytes = 65536, .depth = 8 };
-
-static void require(bool holds)
-{
-        if (!holds)
-                abort();
-}
 
 static enum frame_result scan_in_pieces(const uint8_t *data, size_t size, size_t piece, size_t *end)
 {

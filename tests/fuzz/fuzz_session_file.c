@@ -15,10 +15,7 @@
 #include <unistd.h>
 
 #include "../../backends/backend.h"
-#include "../support/no_fsync.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 extern const struct backend backend_file;
 
@@ -48,12 +45,6 @@ static struct world {
                 struct bytes file, beside;
         } whole[DIALECTS][BESIDES];
 } world;
-
-static void require(bool holds)
-{
-        if (!holds)
-                abort();
-}
 
 static void ignore_log(void *arg, enum log_level level, const char *text)
 {

@@ -7,14 +7,7 @@
 
 #include "../../proto/base64.h"
 #include "../../proto/session_string.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-        if (!holds)
-                abort();
-}
+#include "fuzz.h"
 
 static void require_equal(const struct identity *a, const struct identity *b, unsigned fields)
 {

@@ -1,0 +1,46 @@
+#ifndef GRAMD_TESTS_FUZZ_FUZZ_H
+#define GRAMD_TESTS_FUZZ_FUZZ_H
+
+/* What every target needs: libFuzzer's functions, a check that stays, and choices that the input makes. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* As assert(), but never compiled out. */
+#define require(holds) ((holds) ? (void)0 : require_failed(#holds, __FILE__, __LINE__))
+
+_Noreturn static inline void require_failed(const char *what, const char *file, int line)
+{
+        fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
+        abort();
+}
+
+/* The rest of the input. */
+struct choices {
+        const uint8_t *at;
+        const uint8_t *end;
+};
+
+static inline bool choices_left(const struct choices *choices)
+{
+        return choices->at < choices->end;
+}
+
+/* The next byte; 0 when none is left. */
+static inline uint8_t choose_byte(struct choices *choices)
+{
+        return choices_left(choices) ? *choices->at++ : 0;
+}
+
+static inline unsigned choose(struct choices *choices, unsigned below)
+{
+        return choose_byte(choices) % below;
+}
+
+#endif

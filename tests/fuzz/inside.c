@@ -1,0 +1,366 @@
+/*
+ * Starts and turns the daemon. Its clocks are time(), clock_gettime(): those of this program, which replace
+ * the C library's while the daemon is at work. The fuzzer's own clock is CLOCK_REALTIME, and goes on.
+ */
+
+#include "inside.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../backends/keyring.h"
+#include "../../daemon/server.h"
+#include "by_hand.h"
+#include "fuzz.h"
+
+enum {
+        PATH_BYTES = 96,
+        RECEIVED_BYTES = 64 * 1024,
+        QUIET_TURNS =
+                2, /* after which nothing is left to do: a connection is accepted in one, read in another */
+        TURNS_MAX = 100000,
+        BEGIN_S = 1700000000,
+        BEGIN_MS = 1000000,
+};
+
+static struct inside {
+        char dir[PATH_BYTES / 2], data[PATH_BYTES], socket[PATH_BYTES], keys[PATH_BYTES];
+        struct config config;
+        struct log log;
+        struct server *server; /* NULL: it does not run */
+        int64_t passed_ms;
+        bool at_work; /* its clock stands */
+        struct end ends[ENDS_MAX];
+} inside;
+
+/* ---- clocks ---- */
+
+int64_t inside_now(void)
+{
+        return BEGIN_S + inside.passed_ms / 1000;
+}
+
+void inside_pass_ms(int64_t ms)
+{
+        inside.passed_ms += ms;
+}
+
+time_t time(time_t *into)
+{
+        struct timespec now;
+        time_t seconds;
+
+        syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
+        seconds = inside.at_work ? (time_t)inside_now() : now.tv_sec;
+        if (into)
+                *into = seconds;
+        return seconds;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+        const int64_t ms = BEGIN_MS + inside.passed_ms;
+
+        if (!inside.at_work || clock == CLOCK_REALTIME)
+                return (int)syscall(SYS_clock_gettime, clock, now);
+        *now = (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
+        return 0;
+}
+
+/* ---- files ---- */
+
+/* The reserve for a full disk: 48 MiB would be the most of a run's time. */
+int posix_fallocate(int fd, off_t from, off_t n)
+{
+        (void)fd;
+        (void)from;
+        (void)n;
+        return 0;
+}
+
+const char *inside_data(void)
+{
+        return inside.data;
+}
+
+void inside_clear(void)
+{
+        DIR *dir = opendir(inside.data);
+
+        assert(!inside.server);
+        require(dir);
+        for (const struct dirent *entry; (entry = readdir(dir));)
+                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+                        require(unlinkat(dirfd(dir), entry->d_name, 0) == 0);
+        closedir(dir);
+}
+
+static void leave(void)
+{
+        inside_clear();
+        rmdir(inside.data);
+        unlink(inside.keys);
+        unlink(inside.socket);
+        DIR *dir = opendir(inside.dir);
+
+        for (const struct dirent *entry; dir && (entry = readdir(dir));)
+                unlinkat(dirfd(dir), entry->d_name, 0); /* the socket's lock */
+        if (dir)
+                closedir(dir);
+        rmdir(inside.dir);
+        config_deinit(&inside.config);
+}
+
+static void write_key(void)
+{
+        char line[KEY_LINE_BYTES];
+        FILE *file;
+
+        key_line_new(line);
+        file = fopen(inside.keys, "wxe");
+        require(file && fputs(line, file) >= 0 && fclose(file) == 0);
+}
+
+void inside_init(void)
+{
+        static char *argv[] = { "gramd",  "--config",      "/dev/null",  "--socket",  inside.socket,
+                                "--data", inside.data,     "--key-file", inside.keys, "--fsync",
+                                "always", "--max-message", "65536",      NULL };
+        enum config_action action;
+        struct config_error error;
+
+        umask(0077);
+        snprintf(inside.dir, sizeof(inside.dir), "%s/gramd-fuzz.XXXXXX",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        require(mkdtemp(inside.dir));
+        snprintf(inside.data, PATH_BYTES, "%s/data", inside.dir);
+        snprintf(inside.socket, PATH_BYTES, "%s/sock", inside.dir);
+        snprintf(inside.keys, PATH_BYTES, "%s/keys", inside.dir);
+        require(mkdir(inside.data, 0700) == 0);
+        for (size_t i = 0; i < ENDS_MAX; i++)
+                inside.ends[i].fd = -1;
+        write_key();
+        if (config_init(&inside.config, sizeof(argv) / sizeof(argv[0]) - 1, argv, &action, &error) < 0) {
+                fprintf(stderr, "%s\n", error.text);
+                abort();
+        }
+        log_init(&inside.log, LOG_DEBUG, false);
+        inside.log.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        require(inside.log.fd >= 0);
+        atexit(leave);
+}
+
+/* ---- turns ---- */
+
+static bool pump(struct end *end)
+{
+        bool any = false;
+
+        while (end->fd >= 0 && !end->closed) {
+                uint8_t *room = buffer_reserve(&end->in, RECEIVED_BYTES);
+                ssize_t n = recv(end->fd, room, RECEIVED_BYTES, MSG_DONTWAIT);
+
+                if (n < 0 && errno == EAGAIN)
+                        break;
+                any = true;
+                if (n <= 0)
+                        end->closed = true;
+                else
+                        end->in.len += (size_t)n;
+        }
+        return any;
+}
+
+/* Whether an end has received something. */
+static bool turn(void)
+{
+        bool any = false;
+
+        inside.at_work = true;
+        uv_run(server_loop(inside.server), UV_RUN_NOWAIT);
+        inside.at_work = false;
+        for (size_t i = 0; i < ENDS_MAX; i++)
+                any |= pump(&inside.ends[i]);
+        return any;
+}
+
+void inside_turn(void)
+{
+        turn();
+}
+
+static bool work(void)
+{
+        bool any = false;
+
+        inside.at_work = true;
+        while (jobs_waiting() || jobs_back()) {
+                any = true;
+                if (jobs_waiting())
+                        job_run(0);
+                else
+                        job_finish(0);
+        }
+        inside.at_work = false;
+        return any;
+}
+
+/* Bytes that the daemon has not read. */
+static bool is_unread(void)
+{
+        for (size_t i = 0; i < ENDS_MAX; i++) {
+                int n = 0;
+
+                if (inside.ends[i].fd >= 0 && !inside.ends[i].closed &&
+                    ioctl(inside.ends[i].fd, SIOCOUTQ, &n) == 0 && n > 0)
+                        return true;
+        }
+        return false;
+}
+
+void inside_settle(void)
+{
+        int quiet = 0;
+
+        for (int turns = 0; quiet < QUIET_TURNS; turns++) {
+                bool any = turn();
+
+                any |= work();
+                any |= uv_backend_timeout(server_loop(inside.server)) == 0 || is_unread();
+                quiet = any ? 0 : quiet + 1;
+                require(turns < TURNS_MAX);
+        }
+}
+
+/* ---- the start and the end ---- */
+
+static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
+
+/* The daemon takes the signals; they are the fuzzer's. */
+static void signals_keep(struct sigaction kept[SIGNALS])
+{
+        for (size_t i = 0; i < SIGNALS; i++)
+                sigaction(signals[i], NULL, &kept[i]);
+}
+
+static void signals_back(const struct sigaction kept[SIGNALS])
+{
+        for (size_t i = 0; i < SIGNALS; i++)
+                sigaction(signals[i], &kept[i], NULL);
+}
+
+void inside_start(void)
+{
+        static char *argv[] = { "gramd", NULL };
+        struct sigaction kept[SIGNALS];
+
+        assert(!inside.server);
+        signals_keep(kept);
+        inside.at_work = true;
+        inside.server = server_start(&inside.config, &inside.log, 1, argv);
+        inside.at_work = false;
+        signals_back(kept);
+        require(inside.server);
+}
+
+void inside_stop(void)
+{
+        struct sigaction kept[SIGNALS];
+        bool going;
+
+        for (size_t i = 0; i < ENDS_MAX; i++)
+                if (inside.ends[i].fd >= 0)
+                        end_close(&inside.ends[i]);
+        signals_keep(kept);
+        inside.at_work = true;
+        server_stop(inside.server);
+        for (int turns = 0; turns < TURNS_MAX; turns++) {
+                inside.at_work = true;
+                going = uv_run(server_loop(inside.server), UV_RUN_NOWAIT) != 0;
+                going |= work();
+                if (!going)
+                        break;
+        }
+        require(!going);
+        inside.at_work = true;
+        server_free(inside.server);
+        inside.at_work = false;
+        inside.server = NULL;
+        signals_back(kept);
+}
+
+/* ---- connections ---- */
+
+struct end *inside_connect(void)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        size_t i = 0;
+
+        while (i < ENDS_MAX && inside.ends[i].fd >= 0)
+                i++;
+        if (i == ENDS_MAX)
+                return NULL;
+        inside.ends[i] = (struct end){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) };
+        strcpy(address.sun_path, inside.socket);
+        require(connect(inside.ends[i].fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+        return &inside.ends[i];
+}
+
+void end_close(struct end *end)
+{
+        close(end->fd);
+        buffer_deinit(&end->in);
+        *end = (struct end){ .fd = -1 };
+}
+
+void end_send(struct end *end, const void *bytes, size_t len)
+{
+        for (size_t sent = 0; sent < len && !end->closed;) {
+                ssize_t n =
+                        send(end->fd, (const char *)bytes + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+                if (n > 0)
+                        sent += (size_t)n;
+                else if (errno == EAGAIN)
+                        inside_settle();
+                else
+                        end->closed = !pump(end) || end->closed;
+        }
+}
+
+bool end_next(struct end *end, struct message *message)
+{
+        static const struct frame_limits limits = { .bytes = 1 << 24, .depth = FRAME_DEPTH_LIMIT };
+        enum frame_result result;
+        struct slice frame;
+
+        if (end->fd < 0 || end->taken == end->in.len) {
+                buffer_truncate(&end->in, 0);
+                end->taken = 0;
+                return false;
+        }
+        frame.data = (const char *)end->in.data + end->taken;
+        result = frame_scan(&end->frame, &limits, (const uint8_t *)frame.data, end->in.len - end->taken,
+                            &frame.len);
+        require(result == FRAME_WHOLE || result == FRAME_MORE);
+        if (result == FRAME_MORE)
+                return false;
+        end->taken += frame.len;
+        require(message_read(frame, message) && message->kind != MESSAGE_REQUEST);
+        return true;
+}

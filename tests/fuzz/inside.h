@@ -1,0 +1,51 @@
+#ifndef GRAMD_TESTS_FUZZ_INSIDE_H
+#define GRAMD_TESTS_FUZZ_INSIDE_H
+
+/*
+ * The whole daemon inside of the fuzzer's process, in its one thread: the loop turns when it is told to, jobs
+ * run by hand (by_hand.h), and while the daemon runs, time stands still. So the same input does the same
+ * again. Clients are connected through the daemon's socket. One daemon at a time.
+ */
+
+#include "../../proto/buffer.h"
+#include "../../proto/frame.h"
+#include "../../proto/message.h"
+
+enum { ENDS_MAX = 8 };
+
+/* A client's end of a connection. */
+struct end {
+        int fd;      /* -1: there is none */
+        bool closed; /* by the daemon */
+        struct buffer in;
+        size_t taken; /* of `in`: bytes of messages that have been taken */
+        struct frame frame;
+};
+
+/* Once: makes the directories and the configuration. New sessions are sealed. */
+void inside_init(void);
+
+/* Starts the daemon on what is in the data directory. */
+void inside_start(void);
+/* Ends the daemon in order, with its clients. */
+void inside_stop(void);
+/* Removes all sessions. The daemon does not run. */
+void inside_clear(void);
+
+const char *inside_data(void); /* the data directory's path */
+int64_t inside_now(void);      /* unix seconds, as the daemon sees them */
+void inside_pass_ms(int64_t ms);
+
+/* One turn of the loop, without a job. Then all ends have what was sent to them. */
+void inside_turn(void);
+/* Turns, and runs all jobs, until nothing is left to do. */
+void inside_settle(void);
+
+struct end *inside_connect(void); /* NULL: ENDS_MAX are open */
+void end_close(struct end *end);
+/* What the daemon does not take any more is lost. */
+void end_send(struct end *end, const void *bytes, size_t len);
+/* The next message that has come. False: there is none. It is valid until the next turn. */
+bool end_next(struct end *end, struct message *message);
+
+#endif

@@ -1,0 +1,3 @@
+/* For all targets. */
+
+#include "../support/no_fsync.h"
