@@ -30,32 +30,21 @@
  */
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kept.h"
 #include "sqlite.h"
 
 enum {
         HEADER_BYTES = 24,
-        CHUNK_BYTES = (64 << 10) + HEADER_BYTES, /* recovery reads a header and its page in one piece */
-        UNSYNCED_MAX_BYTES = 4 << 20,            /* of a log */
-        UNSYNCED_MAX_BYTES_ALL = 32 << 20,       /* of all; a log that finds more is synced before it grows */
-        SPARES_MAX = 8,                          /* chunks that are kept for the next log that needs one */
-        FOUND_MAX_BYTES = 64 << 20,      /* of what another process has left; a longer log is not kept */
-        FOUND_MAX_BYTES_ALL = 128 << 20, /* of all such logs that are opened at a time */
-        HEADER_COMMITS_AT = 4,           /* four bytes, zero unless the page completes a transaction */
+        UNSYNCED_MAX_BYTES = 4 << 20,      /* of a log */
+        UNSYNCED_MAX_BYTES_ALL = 32 << 20, /* of all; a log that finds more is synced before it grows */
+        FOUND_MAX_BYTES = 64 << 20,        /* of what another process has left; a longer log is not kept */
+        FOUND_MAX_BYTES_ALL = 128 << 20,   /* of all such logs that are opened at a time */
+        HEADER_COMMITS_AT = 4,             /* four bytes, zero unless the page completes a transaction */
         NONE = -1,
-};
-
-/* Bytes that follow one another in the log. Chunks do not overlap: the pieces of a log are on a grid. */
-struct chunk {
-        struct chunk *next;
-        sqlite3_int64 offset;
-        size_t n;
-        size_t size;
-        unsigned char bytes[];
 };
 
 /* The transaction at `begin`. */
@@ -70,32 +59,23 @@ enum transaction {
 struct log {
         sqlite3_io_methods methods; /* the file's own, except those below */
         const sqlite3_io_methods *own;
-        int dir;                /* of the file; the environment's */
-        struct chunk *unsynced; /* what no good sync has covered; the newest first */
-        size_t bytes;           /* of all these chunks */
-        size_t waiting;         /* bytes at the end of the newest chunk that are still to be written */
-        sqlite3_int64 end;      /* of the chunk that ends last */
+        int dir;          /* of the file; the environment's */
+        struct kept kept; /* what no good sync has covered */
         enum transaction transaction;
         sqlite3_int64 begin; /* where it begins */
         sqlite3_int64 after; /* where it ends; while it is OPEN: where the one before it does */
         sqlite3_int64 next;  /* where the last piece ends */
-        sqlite3_int64
-                found;   /* bytes that recovery has read of what another process left; NONE: nothing was */
-        bool in_frame;   /* the last piece was a header */
-        bool commits;    /* its page completes the transaction */
-        bool listed;     /* the directory has been synced since the file was opened */
-        bool failed;     /* the last sync */
-        bool wipes;      /* the next truncation overwrites it */
-        bool unreadable; /* a read has failed; of any file */
+        sqlite3_int64 found; /* bytes that recovery has read of what another process left; NONE */
+        bool in_frame;       /* the last piece was a header */
+        bool commits;        /* its page completes the transaction */
+        bool listed;         /* the directory has been synced since the file was opened */
+        bool failed;         /* the last sync */
+        bool wipes;          /* the next truncation overwrites it */
+        bool unreadable;     /* a read has failed; of any file */
 };
 
 static sqlite3_vfs *own_vfs;
 static sqlite3_vfs vfs;
-static atomic_size_t all_bytes;
-
-static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct chunk *spares;
-static size_t n_spares;
 
 static struct log *log_of(sqlite3_file *file)
 {
@@ -115,138 +95,14 @@ static void move(struct log *log, enum transaction to)
         log->transaction = to;
 }
 
-/* ---- what is in memory ---- */
-
-/*
- * Chunks come and go with each transaction. free() would give their memory back to the kernel, and the next
- * one would cost a page fault for each of its pages.
- */
-static struct chunk *chunk_new(void)
-{
-        struct chunk *chunk;
-
-        pthread_mutex_lock(&spares_lock);
-        chunk = spares;
-        if (chunk) {
-                spares = chunk->next;
-                n_spares--;
-        }
-        pthread_mutex_unlock(&spares_lock);
-        return chunk ? chunk : malloc(sizeof(*chunk) + CHUNK_BYTES);
-}
-
-/* The first `n` bytes were in use: they may hold an auth key. */
-static void chunk_free(struct chunk *chunk, size_t n)
-{
-        bool kept = false;
-
-        explicit_bzero(chunk->bytes, n);
-        pthread_mutex_lock(&spares_lock);
-        if (chunk->size == CHUNK_BYTES && n_spares < SPARES_MAX) {
-                chunk->next = spares;
-                spares = chunk;
-                n_spares++;
-                kept = true;
-        }
-        pthread_mutex_unlock(&spares_lock);
-        if (!kept)
-                free(chunk);
-}
-
-/* Where many logs have something unsynced: gives back what the newest chunk does not use. */
-static void trim(struct log *log)
-{
-        struct chunk *chunk = log->unsynced;
-        size_t unused = chunk->size - chunk->n;
-        struct chunk *trimmed = NULL;
-
-        if (atomic_load(&all_bytes) > UNSYNCED_MAX_BYTES_ALL / 4)
-                trimmed = malloc(sizeof(*chunk) + chunk->n);
-        if (!trimmed)
-                return;
-        memcpy(trimmed, chunk, sizeof(*chunk) + chunk->n);
-        trimmed->size = trimmed->n;
-        chunk_free(chunk, chunk->n);
-        log->unsynced = trimmed;
-        log->bytes -= unused;
-        atomic_fetch_sub(&all_bytes, unused);
-}
-
-/* Forgets what stands at `offset` and after it. */
-static void forget_from(struct log *log, sqlite3_int64 offset)
-{
-        struct chunk **at = &log->unsynced, *chunk;
-
-        log->waiting = 0;
-        log->end = 0;
-        while ((chunk = *at)) {
-                size_t n = chunk->n;
-
-                if (chunk->offset + (sqlite3_int64)n > offset)
-                        chunk->n = chunk->offset < offset ? (size_t)(offset - chunk->offset) : 0;
-                if (chunk->n == 0) {
-                        *at = chunk->next;
-                        log->bytes -= chunk->size;
-                        atomic_fetch_sub(&all_bytes, chunk->size);
-                        chunk_free(chunk, n);
-                        continue;
-                }
-                explicit_bzero(chunk->bytes + chunk->n, n - chunk->n);
-                if (chunk->offset + (sqlite3_int64)chunk->n > log->end)
-                        log->end = chunk->offset + (sqlite3_int64)chunk->n;
-                at = &chunk->next;
-        }
-}
-
-/* Where the piece is in memory, or NULL. */
-static unsigned char *find(const struct log *log, size_t n, sqlite3_int64 offset)
-{
-        if (offset >= log->end)
-                return NULL;
-        for (struct chunk *chunk = log->unsynced; chunk; chunk = chunk->next)
-                if (offset >= chunk->offset &&
-                    offset + (sqlite3_int64)n <= chunk->offset + (sqlite3_int64)chunk->n)
-                        return chunk->bytes + (offset - chunk->offset);
-        return NULL;
-}
-
-static bool fits(const struct log *log, size_t n, sqlite3_int64 offset)
-{
-        const struct chunk *chunk = log->unsynced;
-
-        return chunk && chunk->offset + (sqlite3_int64)chunk->n == offset && chunk->n + n <= chunk->size;
-}
-
-/* Adds a piece that is not there yet. False: no memory. */
-static bool keep(struct log *log, const void *data, size_t n, sqlite3_int64 offset)
-{
-        struct chunk *chunk = log->unsynced;
-
-        assert(n <= CHUNK_BYTES);
-        if (!fits(log, n, offset)) {
-                chunk = chunk_new();
-                if (!chunk)
-                        return false;
-                *chunk = (struct chunk){ .next = log->unsynced, .offset = offset, .size = CHUNK_BYTES };
-                log->unsynced = chunk;
-                log->bytes += CHUNK_BYTES;
-                atomic_fetch_add(&all_bytes, CHUNK_BYTES);
-        }
-        memcpy(chunk->bytes + chunk->n, data, n);
-        chunk->n += n;
-        if (offset + (sqlite3_int64)n > log->end)
-                log->end = offset + (sqlite3_int64)n;
-        return true;
-}
+/* ---- syncs ---- */
 
 /* Before it grows, it has to be synced. */
 static bool is_full(const struct log *log)
 {
-        return log->bytes >= UNSYNCED_MAX_BYTES || (log->transaction != OPEN && log->bytes > 0 &&
-                                                    atomic_load(&all_bytes) >= UNSYNCED_MAX_BYTES_ALL);
+        return log->kept.bytes >= UNSYNCED_MAX_BYTES || (log->transaction != OPEN && log->kept.bytes > 0 &&
+                                                         kept_bytes_of_all() >= UNSYNCED_MAX_BYTES_ALL);
 }
-
-/* ---- syncs ---- */
 
 static bool must_be_rewritten(const struct log *log)
 {
@@ -263,7 +119,7 @@ static int rewrite(sqlite3_file *file)
                 if (rc == SQLITE_OK)
                         move(log, IDLE);
         }
-        for (struct chunk *chunk = log->unsynced; chunk && rc == SQLITE_OK; chunk = chunk->next)
+        for (struct chunk *chunk = log->kept.newest; chunk && rc == SQLITE_OK; chunk = chunk->next)
                 rc = log->own->xWrite(file, chunk->bytes, (int)chunk->n, chunk->offset);
         return rc;
 }
@@ -279,7 +135,7 @@ static int log_sync(sqlite3_file *file, int flags)
                 return rc; /* refuse() has synced the rest, and has noted whether that failed */
         if (must_be_rewritten(log))
                 rc = rewrite(file);
-        else if (log->listed && !log->unsynced)
+        else if (log->listed && !log->kept.newest)
                 return SQLITE_OK;            /* a sync has covered everything */
         if (rc == SQLITE_OK && !log->listed) /* SQLite does it too, but ignores that it fails */
                 rc = fsync(log->dir) == 0 ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
@@ -291,7 +147,7 @@ static int log_sync(sqlite3_file *file, int flags)
         if (log->failed)
                 return rc;
         log->found = NONE;
-        forget_from(log, 0);
+        kept_forget_from(&log->kept, 0);
         return SQLITE_OK;
 }
 
@@ -302,7 +158,7 @@ static void refuse(sqlite3_file *file)
 {
         struct log *log = log_of(file);
 
-        forget_from(log, log->begin);
+        kept_forget_from(&log->kept, log->begin);
         move(log, TORN);
         log->failed = true; /* until it is cut off, and that is synced */
         log->after = log->begin;
@@ -313,13 +169,13 @@ static void refuse(sqlite3_file *file)
 static int write_waiting(sqlite3_file *file)
 {
         struct log *log = log_of(file);
-        struct chunk *chunk = log->unsynced;
-        size_t n = log->waiting;
+        struct chunk *chunk = log->kept.newest;
+        size_t n = log->kept.waiting;
         int rc;
 
         if (n == 0)
                 return SQLITE_OK;
-        log->waiting = 0;
+        log->kept.waiting = 0;
         rc = log->own->xWrite(file, chunk->bytes + chunk->n - n, (int)n,
                               chunk->offset + (sqlite3_int64)(chunk->n - n));
         if (rc != SQLITE_OK)
@@ -344,15 +200,15 @@ static int replace(sqlite3_file *file, unsigned char *former, const void *data, 
 static int append(sqlite3_file *file, const void *data, size_t n, sqlite3_int64 offset)
 {
         struct log *log = log_of(file);
-        int rc = fits(log, n, offset) ? SQLITE_OK : write_waiting(file);
+        int rc = kept_fits(&log->kept, n, offset) ? SQLITE_OK : write_waiting(file);
 
         if (rc != SQLITE_OK)
                 return rc;
-        if (!keep(log, data, n, offset)) {
+        if (!kept_add(&log->kept, data, n, offset)) {
                 refuse(file);
                 return SQLITE_IOERR_NOMEM;
         }
-        log->waiting += n;
+        log->kept.waiting += n;
         return SQLITE_OK;
 }
 
@@ -384,7 +240,7 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
                 move(log, OPEN);
                 log->begin = offset;
         }
-        former = find(log, n, offset);
+        former = kept_find(&log->kept, n, offset);
         rc = former ? replace(file, former, data, len, offset) : append(file, data, n, offset);
         if (rc != SQLITE_OK)
                 return rc;
@@ -397,7 +253,7 @@ static int log_write(sqlite3_file *file, const void *data, int len, sqlite3_int6
         rc = write_waiting(file);
         if (rc == SQLITE_OK && page && log->commits) {
                 if (!former)
-                        trim(log);
+                        kept_trim(&log->kept, UNSYNCED_MAX_BYTES_ALL / 4);
                 move(log, WHOLE);
                 log->after = log->next;
         }
@@ -412,11 +268,11 @@ static void keep_found(struct log *log, const void *data, int len, sqlite3_int64
         if (offset != log->found)
                 return;
         log->found += len;
-        if (log->bytes < FOUND_MAX_BYTES && atomic_load(&all_bytes) < FOUND_MAX_BYTES_ALL &&
-            keep(log, data, (size_t)len, offset))
+        if (log->kept.bytes < FOUND_MAX_BYTES && kept_bytes_of_all() < FOUND_MAX_BYTES_ALL &&
+            kept_add(&log->kept, data, (size_t)len, offset))
                 return;
         log->found = NONE;
-        forget_from(log, 0);
+        kept_forget_from(&log->kept, 0);
 }
 
 /*
@@ -433,23 +289,11 @@ static int read_file(sqlite3_file *file, void *data, int len, sqlite3_int64 offs
         return rc == SQLITE_IOERR_CORRUPTFS ? SQLITE_IOERR_READ : rc;
 }
 
-/*
- * Whether a part of it has still to be written. The newest chunk need not be the one that ends last: later
- * ones may be of a transaction that was rolled back.
- */
-static bool is_waiting(const struct log *log, int len, sqlite3_int64 offset)
-{
-        const struct chunk *chunk = log->unsynced;
-
-        return log->waiting > 0 && offset + len > chunk->offset + (sqlite3_int64)(chunk->n - log->waiting) &&
-               offset < chunk->offset + (sqlite3_int64)chunk->n;
-}
-
 /* SQLite reads pages of its own transaction back when the page cache is too small. */
 static int log_read(sqlite3_file *file, void *data, int len, sqlite3_int64 offset)
 {
         struct log *log = log_of(file);
-        int rc = is_waiting(log, len, offset) ? write_waiting(file) : SQLITE_OK;
+        int rc = kept_waits(&log->kept, (size_t)len, offset) ? write_waiting(file) : SQLITE_OK;
 
         if (rc == SQLITE_OK)
                 rc = read_file(file, data, len, offset);
@@ -500,7 +344,7 @@ static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
         if (rc != SQLITE_OK)
                 return rc;
         log->wipes = false;
-        forget_from(log, size);
+        kept_forget_from(&log->kept, size);
         if (log->transaction != TORN || size <= log->begin)
                 move(log, IDLE);
         log->after = 0;
@@ -509,7 +353,7 @@ static int log_truncate(sqlite3_file *file, sqlite3_int64 size)
 
 static int log_close(sqlite3_file *file)
 {
-        forget_from(log_of(file), 0);
+        kept_forget_from(&log_of(file)->kept, 0);
         return log_of(file)->own->xClose(file);
 }
 
