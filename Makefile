@@ -252,6 +252,11 @@ bench-load: packages-test ## measure an ordinary client beside thousands of sess
 	@$(MAKE) bench-programs mongo-servers $(BUILD)/tests/faults/shim.so
 	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' tests/bench/pressure.py $(if $(QUICK),--quick) $(BENCH)
 
+.PHONY: bench-attacks
+bench-attacks: packages-test ## measure an ordinary client while another user attacks the daemon, as root: 40 minutes; QUICK=1: 6
+	@$(MAKE) bench-programs $(VENVS)/mongo/made
+	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' tests/bench/attacks.py $(if $(QUICK),--quick) $(BENCH)
+
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_PARTS) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(say)

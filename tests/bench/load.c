@@ -161,6 +161,19 @@ static void count_skipped(struct load *load, struct client *client, uint64_t ns)
         client->n_skipped = 0;
 }
 
+/* What is unanswered at the end took so long at least: a server that stands still must not look fast. */
+static void count_unanswered(struct load *load, uint64_t now)
+{
+        for (int i = 0; i < (int)load->connections; i++) {
+                struct client *client = &load->clients[i];
+
+                if (client->in_flight == 0)
+                        continue;
+                histogram_add(&load->times, now - client->sent_ns[0]);
+                count_skipped(load, client, now - client->sent_ns[0]);
+        }
+}
+
 static void answered(struct load *load, struct client *client, const struct answer *answer, uint64_t now)
 {
         uint64_t ns = now - client->sent_ns[answer->slot];
@@ -287,6 +300,8 @@ static void run(struct load *load)
                 }
         }
         load->end_ns = now;
+        if (load->rate > 0)
+                count_unanswered(load, now);
 }
 
 static double seconds_of(const struct timeval *time)

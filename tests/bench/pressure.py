@@ -15,119 +15,44 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Optional
 
 import mongo_lab
+from beside import (
+    LONGEST_US,
+    PEERS,
+    READ_TARGET,
+    WARM,
+    WRITE_TARGET,
+    Figures,
+    Ordinary,
+    Programs,
+    figures_of,
+    least_disturbed,
+    times_quiet,
+)
 
 sys.path.insert(0, str(mongo_lab.TREE / "tests" / "faults"))
 os.environ.setdefault("BUILD", str(mongo_lab.BUILD))
 import shim
 
-PEERS = 10_000  # of the client's session; all are cached
-READS, WRITES = 500, 100  # a second
 SESSIONS, CONNECTIONS = 2_000, 5_000
 CHURNERS = 4
 ON_MONGO, OPENING = 16, 4
 WRITERS, SYNC_MS = 12, 500
 FLIGHT = 4096
 STATES, LARGEST = 30_000, 4_000_000  # states of a session; ids of one request
-WARM = 0.3  # seconds of a run that are not measured
-DISTURBED = 0.1  # share of the cores; if other programs took more, the run is repeated
-CALM_WAIT = 10  # seconds; for others to be quiet
-READ_TARGET, WRITE_TARGET = 3, 5
-LONGEST_US = 5_000  # the target beside largest requests: each may hold the loop so long
 LARGEST_REQUESTS = "one client sends largest requests"
 
-Figures = dict[str, float]
-
-
-# ---- the programs in C ----
-
-
-async def start(program: str, **options: object) -> asyncio.subprocess.Process:
-    words = [str(mongo_lab.BUILD / "bench" / program), *(f"{name}={value}" for name, value in options.items())]
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe)
-
-
-async def figures_of(process: asyncio.subprocess.Process) -> Figures:
-    out, _ = await process.communicate()
-    if process.returncode != 0:
-        raise SystemExit("a program of the benchmark has failed")
-    return json.loads(out)
-
-
-async def run(program: str, **options: object) -> Figures:
-    return await figures_of(await start(program, **options))
-
-
-# ---- whether other programs disturb ----
-
-
-def own_ticks() -> int:
-    """The processor time so far of this program and of all that it has started."""
-    parents, ticks = {}, {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = file.read_text().rsplit(")", 1)[1].split()
-            parents[int(file.parent.name)] = int(fields[1])
-            ticks[int(file.parent.name)] = sum(map(int, fields[11:15]))  # with the children that have ended
-    own = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in own} - own:
-        own |= more
-    return sum(ticks[pid] for pid in own)
-
-
-def all_ticks() -> int:
-    figures = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    user, nice, system, _idle, _iowait, *interrupts = map(int, figures)
-    return user + nice + system + sum(interrupts)
-
-
-class Watch:
-    """A context manager: the share of the cores that other programs took meanwhile."""
-
-    def __enter__(self) -> Watch:
-        self.start = time.monotonic(), all_ticks() - own_ticks()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        start, ticks = self.start
-        seconds = (all_ticks() - own_ticks() - ticks) / os.sysconf("SC_CLK_TCK")
-        self.foreign = max(0.0, seconds / (time.monotonic() - start) / (os.cpu_count() or 1))
-
-
-async def calm(seconds: float) -> None:
-    """Waits until others are quiet, so long at most."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with Watch() as watch:
-            await asyncio.sleep(0.3)
-        if watch.foreign < DISTURBED:
-            return
-
-
-async def least_disturbed(measure: Callable[[], Awaitable[Figures]], attempts: int) -> Figures:
-    best: Figures = {}
-    for _ in range(attempts):
-        if attempts > 1:
-            await calm(CALM_WAIT)
-        with Watch() as watch:
-            figures = await measure()
-        if not best or watch.foreign < best["foreign"]:
-            best = {**figures, "foreign": watch.foreign}
-        if best["foreign"] < DISTURBED:
-            break
-    return best
+PROGRAMS = Programs()
 
 
 # ---- MongoDB, and the way to it ----
@@ -221,34 +146,20 @@ class Place:
 
     def __init__(self, lab: mongo_lab.Lab, way: Way, fsync: str, args: argparse.Namespace) -> None:
         self.fsync = fsync
-        self.seconds = args.seconds
         self.attempts = args.attempts
         self.way = way
         self.path = lab.socket(fsync)
-        self.next_peer = 10_000_000
+        self.ordinary = Ordinary(PROGRAMS, self.path, args.seconds)
         self.done: dict[str, list[float]] = {}  # by load: how often a second it did what it does
         uri = f"mongodb://127.0.0.1:{way.port}/?retryWrites=false"
         lab.daemon(fsync, "--fsync", fsync, "--idle-close", "0", "--mongo", uri)
 
     async def prepare(self) -> None:
-        await run("load", socket=self.path, operation="put", name="own", count=PEERS, rows=100)
-        self.client = await mongo_lab.Client.connect(self.path)
-        await self.client.call("open", "own-0", {})
-        await run("load", socket=self.path, operation="get_id", name="own", count=PEERS, flight=16)
+        self.client = await self.ordinary.prepare()
         self.bots = Bots()
         await self.bots.start(self.path, self.fsync)
         for operation in "open", "create":
-            await run("churn", place=self.path, operation=operation, clients=CHURNERS, seconds=0.5)
-
-    async def measure(self) -> Figures:
-        self.next_peer += 1_000_000
-        rest = {"socket": self.path, "name": "own", "seconds": self.seconds, "warm": WARM}
-        read, write = await asyncio.gather(
-            run("load", operation="get_id", rate=READS, peers=PEERS, **rest),
-            run("load", operation="put", rate=WRITES, first=self.next_peer, **rest),
-        )
-        assert read["errors"] == write["errors"] == 0, (read, write)
-        return {f"{what} {p}": of[f"{p}_us"] for what, of in (("read", read), ("write", write)) for p in ("p50", "p99")}
+            await PROGRAMS.run("churn", place=self.path, operation=operation, clients=CHURNERS, seconds=0.5)
 
     async def settled(self) -> None:
         """Waits until the sessions of the last load are closed."""
@@ -264,7 +175,7 @@ class Place:
     async def held(self) -> AsyncIterator[None]:
         """Many connections, each with a session; each asks for something every ten seconds."""
         options = {"socket": self.path, "operation": "repeat", "name": "held", "peers": 1, "rate": CONNECTIONS / 10}
-        holder = await start("load", sessions=SESSIONS, connections=CONNECTIONS, seconds=3600, **options)
+        holder = await PROGRAMS.start("load", sessions=SESSIONS, connections=CONNECTIONS, seconds=3600, **options)
         while (await self.client.call("stats"))["connections"] < CONNECTIONS:
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
@@ -285,7 +196,7 @@ class Place:
 
     @contextlib.asynccontextmanager
     async def churn(self, operation: str) -> AsyncIterator[None]:
-        others = await start("churn", place=self.path, operation=operation, clients=CHURNERS, seconds=3600)
+        others = await PROGRAMS.start("churn", place=self.path, operation=operation, clients=CHURNERS, seconds=3600)
         await asyncio.sleep(0.2)
         yield
         others.terminate()
@@ -295,7 +206,7 @@ class Place:
     async def flood(self) -> AsyncIterator[None]:
         """One client always has many cached reads under way."""
         options = {"socket": self.path, "operation": "get_id", "name": "own", "peers": PEERS}
-        flooder = await start("load", connections=1, flight=FLIGHT, seconds=3600, **options)
+        flooder = await PROGRAMS.start("load", connections=1, flight=FLIGHT, seconds=3600, **options)
         await asyncio.sleep(0.5)
         yield
         flooder.kill()
@@ -345,7 +256,7 @@ class Place:
         results = {}
         for name in random.sample(list(loads), len(loads)):
             async with loads[name]:
-                results[name] = await least_disturbed(self.measure, self.attempts)
+                results[name] = await least_disturbed(self.ordinary.measure, self.attempts)
             await self.settled()
         return results
 
@@ -362,19 +273,19 @@ async def measure_slow_syncs(lab: mongo_lab.Lab, args: argparse.Namespace) -> li
     for name in here:
         del os.environ[name]
     path = lab.socket("slow")
-    await run("load", socket=path, operation="put", name="own", count=PEERS, rows=100)
+    await PROGRAMS.run("load", socket=path, operation="put", name="own", count=PEERS, rows=100)
     client = await mongo_lab.Client.connect(path)
     await client.call("open", "own-0", {})
     reads = {"socket": path, "operation": "get_id", "name": "own", "connections": 4, "rate": 200, "peers": PEERS}
     writers = {"socket": path, "operation": "put", "name": "writers", "connections": WRITERS, "sessions": WRITERS}
 
     async def measure() -> Figures:
-        return await run("load", **reads, seconds=args.seconds, warm=WARM)
+        return await PROGRAMS.run("load", **reads, seconds=args.seconds, warm=WARM)
 
     results = []
     for _ in range(args.rounds):
         quiet = await least_disturbed(measure, args.attempts)
-        others = await start("load", **writers, seconds=3600, first=time.time_ns() // 1000)
+        others = await PROGRAMS.start("load", **writers, seconds=3600, first=time.time_ns() // 1000)
         while (await client.call("stats"))["sessions"] < 1 + WRITERS:
             await asyncio.sleep(0.1)
         rule = control.rule(("sync",), shim.OBJECTS, "delay", SYNC_MS)
@@ -397,11 +308,10 @@ def median(rounds: list[dict[str, Figures]], load: str, figure: str) -> float:
 def ratio_text(rounds: list[dict[str, Figures]], load: str, figure: str, target: float) -> str:
     if load == "quiet":
         return ""
-    values = sorted(one[load][figure] / one["quiet"][figure] for one in rounds)
-    middle = statistics.median(values)
-    met = median(rounds, load, figure) <= LONGEST_US if load == LARGEST_REQUESTS else middle <= target
-    verdict = "" if met else " MISSED"
-    return f"{middle:.1f} ({values[0]:.1f} to {values[-1]:.1f}){verdict}"
+    ratios = [one[load][figure] / one["quiet"][figure] for one in rounds]
+    if load == LARGEST_REQUESTS:
+        return times_quiet(ratios, median(rounds, load, figure) <= LONGEST_US)
+    return times_quiet(ratios, statistics.median(ratios) <= target)
 
 
 def report(place: Place, rounds: list[dict[str, Figures]]) -> None:
