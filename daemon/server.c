@@ -130,6 +130,16 @@ static void on_closed(struct connection *connection)
         client_free(client_of(connection));
 }
 
+static void on_overfull(struct connection *connection, const char *why)
+{
+        struct server *server = server_of(connection);
+        char who[CLIENT_TEXT_BYTES];
+
+        counters_add(&server->counters, COUNT_CONNECTIONS_OVERFULL, 1);
+        log_write(server->log, LOG_WARNING, "closed the connection of %s: %s",
+                  client_describe(client_of(connection), who), why);
+}
+
 static void on_answered(const struct request *request, const char *error)
 {
         monitors_tell(&((struct server *)request->wire->owner)->clients, request, error);
@@ -144,6 +154,7 @@ static const struct wire_events wire_events = {
         .emptying = on_emptying,
         .dropped = on_dropped,
         .closed = on_closed,
+        .overfull = on_overfull,
         .answered = on_answered,
 };
 
@@ -392,7 +403,7 @@ static void wire_up(struct server *server, int argc, char **argv)
         wire_init(&server->wire);
         sessions_init(&server->sessions);
         link_init(&server->clients.list);
-        users_init(&server->clients.users);
+        users_init(&server->clients.users, &server->wire);
         method_index_init(&server->context.method_index);
 }
 

@@ -12,6 +12,7 @@
 #define COUNTERS(X)                                                                                          \
         X(CONNECTIONS, "connections_total")                                                                  \
         X(CONNECTIONS_REFUSED, "connections_refused_total")                                                  \
+        X(CONNECTIONS_OVERFULL, "connections_overfull_total")                                                \
         X(REQUESTS, "requests_total")                                                                        \
         X(ERRORS, "errors_total")                                                                            \
         X(VIOLATIONS, "violations_total")                                                                    \

@@ -88,6 +88,12 @@ static const struct own_option {
             "Unread answers and queued requests of one connection; above it the daemon stops reading from "
             "the connection.",
             NULL),
+        OWN(client_memory_bytes, true, "client-memory", OPTION_SIZE, { .number = 128 * MIB }, MIB, 1024 * GIB,
+            "Memory for what all connections together have received, will be sent and wait for. One user "
+            "gets "
+            "fifteen sixteenths of it at most, and less where others need some; incomplete messages get half "
+            "of that.",
+            NULL),
         OWN(workers, false, "workers", OPTION_COUNT, { .number = 4 }, 1, 256,
             "Threads that run the backends.", NULL),
         OWN(drain_on_stop, true, "drain-on-stop", OPTION_SWITCH, { .number = 0 }, 0, 0,

@@ -32,6 +32,7 @@ struct config {
         uint64_t max_in_flight; /* requests of one connection on one session */
         uint64_t max_sessions;  /* handles of one connection */
         uint64_t max_clients;
+        uint64_t client_memory_bytes;
         uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading
                                          stops */
         uint64_t workers;

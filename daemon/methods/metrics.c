@@ -23,6 +23,9 @@ void metrics_pack(const struct context *context, struct buffer *out)
         const struct gauge gauges[] = {
                 { "uptime_seconds", (uint64_t)(unix_now() - context->started) },
                 { "connections", context->clients->n },
+                { "connected_uids", context->clients->users.n },
+                { "client_bytes", context->clients->wire->held },
+                { "client_budget_bytes", context->config->client_memory_bytes },
                 { "sessions", context->sessions->count },
                 { "sessions_owned", drain_left(context->sessions) },
                 { "sessions_unsynced", unsynced_sessions(context->sessions) },

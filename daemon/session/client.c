@@ -185,7 +185,7 @@ static bool take(struct clients *clients, int fd)
         clients->n++;
         counters_add(clients->wire->counters, COUNT_CONNECTIONS, 1);
         link_append(&clients->list, &client->link);
-        connection_start(&client->connection);
+        connection_start(&client->connection, &client->user->account);
         return true;
 }
 

@@ -5,8 +5,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-void users_init(struct users *users)
+void users_init(struct users *users, struct wire *wire)
 {
+        users->wire = wire;
         link_init(&users->list);
         users->n = 0;
 }
@@ -28,6 +29,7 @@ struct user *user_ref(struct users *users, uid_t uid)
         user->users = users;
         user->uid = uid;
         user->n_clients = 1;
+        account_init(&user->account, users->wire);
         link_append(&users->list, &user->link);
         users->n++;
         return user;
@@ -40,5 +42,6 @@ void user_unref(struct user *user)
                 return;
         link_remove(&user->link);
         user->users->n--;
+        account_deinit(&user->account);
         free(user);
 }

@@ -11,20 +11,23 @@
 #include <sys/types.h>
 
 #include "../../proto/link.h"
+#include "../wire/account.h"
 
 struct user {
         struct users *users;
         struct link link; /* users->list */
         uid_t uid;
         size_t n_clients;
+        struct account account; /* of its connections */
 };
 
 struct users {
+        struct wire *wire;
         struct link list;
         size_t n;
 };
 
-void users_init(struct users *users);
+void users_init(struct users *users, struct wire *wire);
 
 /* The user with this uid, made if it is new, with one more client. NULL: no memory. */
 struct user *user_ref(struct users *users, uid_t uid);

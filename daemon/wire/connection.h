@@ -8,6 +8,8 @@
  * Memory is bounded whatever the client does: while its unread answers and unanswered requests exceed
  * `client-buffer`, the daemon reads nothing from it, and dispatches no message that it has already received.
  *
+ * What all connections of one user hold together is bounded, too: account.h.
+ *
  * All answers of one turn of the loop leave in one write, when the turn ends.
  *
  * A connection has a budget for each turn (wire.h: TURN_…). When it is used up, nothing more is read or
@@ -19,6 +21,7 @@
 
 #include "../../proto/contract.h"
 #include "../../proto/frame.h"
+#include "account.h"
 #include "wire.h"
 
 struct connection {
@@ -39,6 +42,14 @@ struct connection {
         struct buffer out; /* answers not yet given to the kernel */
         struct outgoing *writing; /* what the kernel did not take at once */
 
+        struct account *account; /* NULL: not started, or closing */
+        struct link of_account;
+        struct link partial; /* account->partials */
+        struct link paused;  /* account->paused */
+        size_t held;         /* counted in the account */
+        size_t held_partial; /* the same */
+        uint64_t partial_ms; /* since when its message is read and not whole */
+
         struct link deferred; /* requests that will be answered later */
         size_t n_deferred;
         size_t deferred_bytes;
@@ -57,8 +68,8 @@ struct connection {
  */
 int connection_init(struct connection *connection, struct wire *wire);
 
-/* Starts reading. The socket has been accepted. */
-void connection_start(struct connection *connection);
+/* Starts reading. The socket has been accepted. What the connection holds counts in `account`. */
+void connection_start(struct connection *connection, struct account *account);
 
 /*
  * Instead of connection_start(): sends the error (`text` NULL: none), as much of it as the socket takes at

@@ -51,6 +51,8 @@ struct wire_events {
         void (*dropped)(struct connection *connection);
         /* Nothing refers to it any more: its owner frees it. */
         void (*closed)(struct connection *connection);
+        /* It ends with `overloaded`: `why` is for its client and for the log. */
+        void (*overfull)(struct connection *connection, const char *why);
         /* A request that arrived while `monitored` was set has been answered. `error` is NULL or a code. */
         void (*answered)(const struct request *request, const char *error);
 };
@@ -66,7 +68,12 @@ struct wire {
         struct link waiting;   /* connections that have used up their turn; the first is served next */
         uint64_t turn;         /* of the loop, counted */
         uv_idle_t awake;       /* active while connections wait: the loop does not sleep */
-        struct buffer sink;    /* for answers that are dropped */
+        struct link accounts;  /* account.h */
+        size_t n_accounts;
+        uint64_t held;      /* bytes of all accounts */
+        bool exceeded;      /* one of the accounts has `exceeded` */
+        uv_timer_t tick;    /* each second, while connections are paused or their message is not whole */
+        struct buffer sink; /* for answers that are dropped */
         /* Reads go here. Bytes that are not dispatched at once are copied to their connection. */
         char read_buffer[WIRE_READ_BYTES];
 };

@@ -1,8 +1,9 @@
 /*
- * What one user may hold: connections. Root is needed to connect as another user: the daemon sees the
- * credentials of the moment of connect(2).
+ * What one user may hold: connections, and bytes. Root is needed to connect as another user: the daemon sees
+ * the credentials of the moment of connect(2).
  */
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,10 +81,104 @@ START_TEST(one_user_does_not_take_all_connections)
 }
 END_TEST
 
+/* The beginning of a message that claims 4 MiB less some bytes: [0, 1, "ping", [bin]]. */
+static size_t begin_message(struct wire *c)
+{
+        static uint8_t bytes[3 * 1024 * 1024 + 512 * 1024];
+        static const uint8_t head[] = {
+                0x94, 0, 1, 0xa4, 'p', 'i', 'n', 'g', 0x91, 0xc6, 0, 0x3f, 0xff, 0x00
+        };
+        size_t sent = 0;
+
+        memcpy(bytes, head, sizeof(head));
+        while (sent < sizeof(bytes)) {
+                size_t n = wire_raw_some(c, bytes + sent, sizeof(bytes) - sent);
+
+                sent += n;
+                if (n == 0 && !wire_writable(c, 200))
+                        break;
+        }
+        return sent;
+}
+
+/* 100 of them would be 350 MB, of which the user's half share is 60. */
+START_TEST(incomplete_messages_take_half_a_share)
+{
+        DAEMON d = daemon_start(.config = "");
+        struct wire *greedy[100];
+        CLIENT own = NULL;
+        CLIENT other = NULL;
+        size_t stopped = 0;
+
+        if (!can_be_others())
+                return;
+        for (int i = 0; i < 100; i++) {
+                greedy[i] = connect_as(d, GREEDY);
+                stopped += begin_message(greedy[i]) < 3 * 1024 * 1024;
+        }
+        ck_assert_uint_gt(stopped, 50);
+        ck_assert_int_lt(daemon_rss_kb(d), 256 * 1024L * test_memory_factor());
+        own = connect_as(d, GREEDY);
+        expect(own, "1", "ping(1)");
+        other = connect_as(d, OTHER);
+        ck_assert_int_gt(wire_open(other, "'anna', {}"), 0);
+        for (int i = 0; i < 100; i++)
+                wire_end(&greedy[i]);
+        expect(own, "1", "ping(1)");
+        expect(other, "1", "ping(1)");
+}
+END_TEST
+
+static long long overfull(struct daemon *d)
+{
+        CLIENT root = wire_connect(d);
+
+        return wire_number(wire_call(root, "stats()"), "connections_overfull_total");
+}
+
+/* Whole messages of one user's many connections, of which none reads its answers. */
+START_TEST(who_reads_no_answers_loses_the_largest_connection)
+{
+        DAEMON d = daemon_start(.config = "client-memory = 8M\nclient-buffer = 4M\n");
+        struct wire *greedy[40];
+        CLIENT other = NULL;
+        size_t len;
+        uint8_t *ping;
+        char text[4000];
+
+        if (!can_be_others())
+                return;
+        memset(text, 'a', sizeof(text) - 1);
+        text[sizeof(text) - 1] = 0;
+        ping = wire_pack(7, &len, "ping('%s')", text);
+        for (int i = 0; i < 40; i++) {
+                greedy[i] = connect_as(d, GREEDY);
+                for (int n = 0; n < 1000 && (n == 0 || wire_writable(greedy[i], 50)); n++) {
+                        size_t sent = wire_raw_some(greedy[i], ping, len);
+
+                        if (sent < len)
+                                break; /* the daemon reads no more, or has closed it */
+                }
+        }
+        other = connect_as(d, OTHER);
+        expect(other, "1", "ping(1)");
+        for (int i = 0; i < 100 && overfull(d) == 0; i++)
+                usleep(100000);
+        ck_assert_int_gt(overfull(d), 0);
+        expect(other, "1", "ping(1)");
+        ck_assert_int_lt(daemon_rss_kb(d), 256 * 1024L * test_memory_factor());
+        for (int i = 0; i < 40; i++)
+                wire_end(&greedy[i]);
+        free(ping);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
                 one_user_does_not_take_all_connections,
+                incomplete_messages_take_half_a_share,
+                who_reads_no_answers_loses_the_largest_connection,
                 NULL,
         };
 

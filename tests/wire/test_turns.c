@@ -88,7 +88,7 @@ static void fill_states(struct wire *c, int s)
 START_TEST(a_flood_of_notifications_is_served_in_turns)
 {
         enum { NOTIFICATIONS = 4000, BEFORE = 20 };
-        DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\nclient-memory = 4G\n");
         CLIENT c = wire_connect(d);
         CLIENT other = wire_connect(d);
         int s = wire_open(c, "'anna', {}"), t = wire_open(other, "'anna', {}");
@@ -115,7 +115,7 @@ END_TEST
 START_TEST(a_flood_of_reads_is_served_in_turns)
 {
         enum { READS = 200000 };
-        DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\nclient-memory = 4G\n");
         CLIENT c = wire_connect(d);
         long long turns;
         BYTES flood = { 0 };
@@ -297,7 +297,7 @@ START_TEST(the_longest_lists_do_not_hold_the_loop)
                 { "remove_states", "\x07", 1, 1, "nil" },
                 { "remove_states", "\xc0", 1, 1, "!bad_request" },
         };
-        DAEMON d = daemon_start(.config = "cache = 64M\nclient-buffer = 1G\n");
+        DAEMON d = daemon_start(.config = "cache = 64M\nclient-buffer = 1G\nclient-memory = 4G\n");
         CLIENT c = wire_connect(d);
         CLIENT other = wire_connect(d);
         int s = wire_open(c, "'anna', {}"), t = wire_open(other, "'berta', {}");
