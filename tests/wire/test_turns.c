@@ -200,7 +200,7 @@ END_TEST
 START_TEST(a_turn_is_counted_once)
 {
         enum { READS = 100000 };
-        DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\nclient-memory = 4G\n");
         CLIENT c = wire_connect(d);
         long long turns;
         BYTES flood = { 0 };
