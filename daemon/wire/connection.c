@@ -2,7 +2,7 @@
  * A read fills the wire's shared buffer. Whole messages in it are dispatched in place. Only the rest is
  * copied into the connection: an incomplete message, or messages that must wait because the client does not
  * read its answers, or because the connection has used up its turn. Answers collect in `out`. What the kernel
- * does not take at once waits in an `outgoing`.
+ * does not take at once waits in an `outgoing`. What all of that takes is counted in account.c.
  */
 
 #include "connection.h"
@@ -14,10 +14,7 @@
 #include "../../proto/message.h"
 #include "answer.h"
 
-enum {
-        IN_STEP = 16 * 1024,
-        TICK_MS = 1000,
-};
+enum { IN_STEP = 16 * 1024 };
 
 /* One at a time: later answers collect in `out` until it has been written. */
 struct outgoing {
@@ -31,120 +28,6 @@ static void wipe(bool secret, struct buffer *buffer)
 {
         if (secret && buffer->data)
                 explicit_bzero(buffer->data, buffer->cap);
-}
-
-/* ---- what it holds ---- */
-
-static void on_tick(uv_timer_t *tick);
-
-static void start_tick(struct wire *wire)
-{
-        if (!uv_is_active((uv_handle_t *)&wire->tick))
-                uv_timer_start(&wire->tick, on_tick, TICK_MS, TICK_MS);
-}
-
-/* The loop polls without sleeping while this runs. */
-static void on_awake(uv_idle_t *awake)
-{
-        (void)awake;
-}
-
-static void wait_in_line(struct connection *connection)
-{
-        struct wire *wire = connection->wire;
-
-        if (!link_empty(&connection->waiting))
-                return;
-        link_append(&wire->waiting, &connection->waiting);
-        uv_idle_start(&wire->awake, on_awake);
-}
-
-static void resume(struct connection *connection)
-{
-        link_remove(&connection->paused);
-        wait_in_line(connection);
-}
-
-/* Bytes have got free: a paused connection tries again. It calls this for the next one. */
-static void wake_paused(struct account *account)
-{
-        if (link_empty(&account->paused) || !account_is_within(account))
-                return;
-        if (!link_empty(&account->partials) && account_has_room(account)) {
-                struct connection *oldest = LINK_OF(account->partials.next, struct connection, partial);
-
-                if (!link_empty(&oldest->paused)) {
-                        resume(oldest);
-                        return;
-                }
-        }
-        resume(LINK_OF(account->paused.next, struct connection, paused));
-}
-
-static void count(struct connection *connection, size_t held, size_t partial)
-{
-        struct account *account = connection->account;
-        bool grows = held > connection->held, frees = held < connection->held;
-
-        account->held = account->held - connection->held + held;
-        account->wire->held = account->wire->held - connection->held + held;
-        account->partial = account->partial - connection->held_partial + partial;
-        connection->held = held;
-        connection->held_partial = partial;
-        if (grows && !account_is_within(account))
-                account->exceeded = account->wire->exceeded = true;
-        if (frees)
-                wake_paused(account);
-}
-
-/* Counts what it holds now. */
-static void weigh(struct connection *connection)
-{
-        const size_t out = connection->out.cap + (connection->writing ? connection->writing->bytes.cap : 0);
-        const bool partial = connection->dispatching
-                                     ? !link_empty(&connection->partial)
-                                     : connection->in.len > 0 && !connection->whole && !connection->ending;
-        const size_t held = connection->in.cap + out + connection->deferred_bytes;
-
-        if (!connection->account)
-                return;
-        if (partial && link_empty(&connection->partial)) {
-                link_append(&connection->account->partials, &connection->partial);
-                connection->partial_ms = uv_now(connection->wire->loop);
-                start_tick(connection->wire);
-        } else if (!partial && !link_empty(&connection->partial)) {
-                link_remove(&connection->partial);
-                wake_paused(connection->account);
-        }
-        if (held != connection->held || partial != (connection->held_partial > 0))
-                count(connection, held, partial ? connection->in.cap : 0);
-}
-
-static void leave_account(struct connection *connection)
-{
-        struct account *account = connection->account;
-
-        if (!account)
-                return;
-        link_remove(&connection->paused);
-        link_remove(&connection->partial);
-        link_remove(&connection->of_account);
-        count(connection, 0, 0);
-        wake_paused(account);
-        connection->account = NULL;
-}
-
-/* Whether the account lets more be read of it. */
-static bool may_read(const struct connection *connection)
-{
-        const struct account *account = connection->account;
-
-        if (!account)
-                return true;
-        if (!link_empty(&connection->partial) && account->partials.next != &connection->partial &&
-            account_is_half_partial(account))
-                return false;
-        return account_has_room(account);
 }
 
 /* ---- the end ---- */
@@ -166,7 +49,7 @@ static void close_now(struct connection *connection)
         connection->ending = connection->closing = true;
         link_remove(&connection->unflushed);
         link_remove(&connection->waiting);
-        leave_account(connection);
+        account_leave(connection);
         uv_close((uv_handle_t *)&connection->pipe, on_closed);
 }
 
@@ -205,6 +88,11 @@ struct buffer *connection_out(struct connection *connection)
         if (link_empty(&connection->unflushed) && !connection->closing)
                 link_append(&connection->wire->unflushed, &connection->unflushed);
         return &connection->out;
+}
+
+size_t connection_writing(const struct connection *connection)
+{
+        return connection->writing ? connection->writing->bytes.cap : 0;
 }
 
 static size_t unread(const struct connection *connection)
@@ -314,7 +202,7 @@ static void flush(struct connection *connection)
                 go_on(connection);
 }
 
-static void end_overfull(struct connection *connection, const char *why)
+void connection_end_overloaded(struct connection *connection, const char *why)
 {
         connection->wire->events->overfull(connection, why);
         if (connection->out.len == 0 && !connection->writing) {
@@ -323,101 +211,6 @@ static void end_overfull(struct connection *connection, const char *why)
                 write_now(connection);
         }
         connection_drop(connection);
-}
-
-/* The one with most bytes. `idle`: that its client alone can set free. NULL: none has any. */
-static struct connection *largest(const struct account *account, bool idle)
-{
-        struct connection *found = NULL;
-        size_t most = 0;
-
-        for (struct link *at = account->connections.next; at != &account->connections; at = at->next) {
-                struct connection *connection = LINK_OF(at, struct connection, of_account);
-                size_t bytes = connection->held - (idle ? connection->deferred_bytes : 0);
-
-                if (bytes > most) {
-                        most = bytes;
-                        found = connection;
-                }
-        }
-        return found;
-}
-
-static void end_largest(struct account *account, bool idle)
-{
-        struct connection *connection = largest(account, idle);
-
-        if (connection)
-                end_overfull(connection, "your user's share of client-memory is used up, and this connection "
-                                         "holds most of it: read the answers, or send less at once");
-}
-
-static struct account *find_exceeded(const struct wire *wire)
-{
-        for (struct link *at = wire->accounts.next; at != &wire->accounts; at = at->next) {
-                struct account *account = LINK_OF(at, struct account, link);
-
-                if (account->exceeded)
-                        return account;
-        }
-        return NULL;
-}
-
-/* A connection that ends may free its account. */
-static void end_exceeding(struct wire *wire)
-{
-        struct account *account;
-
-        while (wire->exceeded) {
-                account = find_exceeded(wire);
-                if (!account) {
-                        wire->exceeded = false;
-                } else if (account_is_within(account)) {
-                        account->exceeded = false;
-                } else {
-                        account->exceeded = account->connections.next->next != &account->connections;
-                        end_largest(account, false);
-                }
-        }
-}
-
-/* False: a connection has ended, and with it perhaps the account. */
-static bool check_account(struct account *account, uint64_t now)
-{
-        for (struct link *at = account->partials.next; at != &account->partials; at = at->next) {
-                struct connection *connection = LINK_OF(at, struct connection, partial);
-
-                if (connection->reading && now - connection->partial_ms >= ACCOUNT_PARTIAL_MS) {
-                        end_overfull(connection, "a message was not whole 30 s after its first byte");
-                        return false;
-                }
-        }
-        if (link_empty(&account->paused) || account_has_room(account)) {
-                account->stuck_s = 0;
-        } else if (++account->stuck_s >= ACCOUNT_STUCK_S) {
-                account->stuck_s = 0;
-                end_largest(account, true);
-                return false;
-        }
-        wake_paused(account);
-        return true;
-}
-
-static void on_tick(uv_timer_t *tick)
-{
-        struct wire *wire = tick->data;
-        struct link *at = wire->accounts.next;
-        uint64_t now = uv_now(wire->loop);
-        bool needed = false;
-
-        while (at != &wire->accounts) {
-                struct account *account = LINK_OF(at, struct account, link);
-
-                needed = needed || !link_empty(&account->partials) || !link_empty(&account->paused);
-                at = check_account(account, now) ? at->next : wire->accounts.next;
-        }
-        if (!needed)
-                uv_timer_stop(tick);
 }
 
 /* ---- turns ---- */
@@ -444,20 +237,34 @@ static bool has_used_turn(const struct connection *connection)
                 connection->used.rows >= TURN_ROWS);
 }
 
-static void wait_for_turn(struct connection *connection)
+/* The loop polls without sleeping while this runs. */
+static void on_awake(uv_idle_t *awake)
 {
-        if (link_empty(&connection->waiting))
-                counters_add(connection->wire->counters, COUNT_TURNS_USED_UP, 1);
-        wait_in_line(connection);
+        (void)awake;
+}
+
+void connection_wait_turn(struct connection *connection)
+{
+        struct wire *wire = connection->wire;
+
+        if (!link_empty(&connection->waiting))
+                return;
+        link_append(&wire->waiting, &connection->waiting);
+        uv_idle_start(&wire->awake, on_awake);
 }
 
 /* ---- in ---- */
 
-static bool too_much(const struct connection *connection)
+/* Its client has to read answers first. */
+static bool is_congested(const struct connection *connection)
 {
         return unread(connection) + connection->deferred_bytes >
-                       connection->wire->config->client_buffer_bytes ||
-               (connection->account && !account_is_within(connection->account));
+               connection->wire->config->client_buffer_bytes;
+}
+
+static bool too_much(const struct connection *connection)
+{
+        return is_congested(connection) || !account_lets_dispatch(connection);
 }
 
 static enum frame_result scan(struct connection *connection, const uint8_t *data, size_t len,
@@ -508,10 +315,11 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
                 }
                 done += frame.len;
                 connection->used.messages++;
+                account_message_is_whole(connection);
                 result = scan(connection, data + done, len - done, &next);
                 if (!events->message(connection, frame, result == FRAME_WHOLE ? next : SLICE_NONE))
                         connection_end(connection);
-                weigh(connection);
+                account_weigh(connection);
                 frame = next;
         }
         events->read(connection->wire);
@@ -538,7 +346,7 @@ static void on_room(uv_handle_t *uv, size_t suggested, uv_buf_t *room)
         struct wire *wire = connection->wire;
 
         (void)suggested;
-        if (!may_read(connection)) {
+        if (!account_lets_read(connection)) {
                 *room = uv_buf_init(NULL, 0);
                 return;
         }
@@ -598,28 +406,13 @@ static void set_reading(struct connection *connection, bool reading)
         if (connection->reading == reading)
                 return;
         connection->reading = reading;
-        if (reading)
-                connection->partial_ms = uv_now(connection->wire->loop);
-        if (reading)
+        if (reading) {
+                connection->partial_ms += uv_now(connection->wire->loop) - connection->stopped_ms;
                 uv_read_start((uv_stream_t *)&connection->pipe, on_room, on_read);
-        else
+        } else {
+                connection->stopped_ms = uv_now(connection->wire->loop);
                 uv_read_stop((uv_stream_t *)&connection->pipe);
-}
-
-static void pause_or_read(struct connection *connection)
-{
-        struct account *account = connection->account;
-        bool paused = account && (!may_read(connection) || !account_is_within(account));
-
-        if (paused && link_empty(&connection->paused)) {
-                link_append(&account->paused, &connection->paused);
-                start_tick(connection->wire);
-        } else if (!paused && !link_empty(&connection->paused)) {
-                link_remove(&connection->paused);
         }
-        set_reading(connection, !paused && link_empty(&connection->waiting) && !too_much(connection));
-        if (!paused && account)
-                wake_paused(account);
 }
 
 /*
@@ -630,19 +423,23 @@ static void go_on(struct connection *connection)
 {
         if (connection->closing || connection->dispatching)
                 return;
-        weigh(connection);
+        account_weigh(connection);
         if (!connection->ending && connection->in.len > 0 && !too_much(connection) &&
             link_empty(&connection->waiting) && !has_used_turn(connection))
                 take_held(connection);
-        weigh(connection);
+        account_weigh(connection);
         if (connection->ending) {
                 connection->wire->events->emptying(connection);
                 close_when_done(connection);
                 return;
         }
-        if (has_used_turn(connection) && (connection->in.len > 0 || connection->used.bytes >= TURN_BYTES))
-                wait_for_turn(connection); /* else nothing is left to wait, and one turn has one read */
-        pause_or_read(connection);
+        if (has_used_turn(connection) && (connection->in.len > 0 || connection->used.bytes >= TURN_BYTES)) {
+                if (link_empty(&connection->waiting))
+                        counters_add(connection->wire->counters, COUNT_TURNS_USED_UP, 1);
+                connection_wait_turn(connection); /* else nothing is left to wait: one turn has one read */
+        }
+        set_reading(connection, account_lets_go_on(connection, is_congested(connection)) &&
+                                        link_empty(&connection->waiting) && !too_much(connection));
 }
 
 /* ---- the beginning ---- */
@@ -662,9 +459,8 @@ int connection_init(struct connection *connection, struct wire *wire)
 
 void connection_start(struct connection *connection, struct account *account)
 {
-        assert(!connection->ending && !connection->reading && !connection->account);
-        connection->account = account;
-        link_append(&account->connections, &connection->of_account);
+        assert(!connection->ending && !connection->reading);
+        account_join(account, connection);
         set_reading(connection, true);
 }
 
@@ -683,10 +479,8 @@ void wire_init(struct wire *wire)
 {
         link_init(&wire->unflushed);
         link_init(&wire->waiting);
-        link_init(&wire->accounts);
         wire->turn = 1;
-        wire->tick.data = wire;
-        uv_timer_init(wire->loop, &wire->tick);
+        accounts_init(wire);
         uv_idle_init(wire->loop, &wire->awake);
 }
 
@@ -700,7 +494,7 @@ void wire_flush(struct wire *wire)
 {
         while (!link_empty(&wire->unflushed))
                 flush(LINK_OF(wire->unflushed.next, struct connection, unflushed));
-        end_exceeding(wire);
+        accounts_end_exceeding(wire);
 }
 
 bool wire_next_turn(struct wire *wire)

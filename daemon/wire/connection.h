@@ -45,10 +45,12 @@ struct connection {
         struct account *account; /* NULL: not started, or closing */
         struct link of_account;
         struct link partial; /* account->partials */
-        struct link paused;  /* account->paused */
+        struct link paused;  /* account->paused, or ->paused_partials */
         size_t held;         /* counted in the account */
         size_t held_partial; /* the same */
-        uint64_t partial_ms; /* since when its message is read and not whole */
+        uint64_t partial_ms; /* when its message began that is not whole, without the time when it was not
+                                read */
+        uint64_t stopped_ms; /* since when it is not read */
 
         struct link deferred; /* requests that will be answered later */
         size_t n_deferred;
@@ -91,5 +93,14 @@ void connection_end(struct connection *connection);
 
 /* Closes at once. Answers that are left are dropped. */
 void connection_drop(struct connection *connection);
+
+/* Closes at once, with the error `overloaded` if the client has read all answers. */
+void connection_end_overloaded(struct connection *connection, const char *why);
+
+/* It gets a turn when those that wait already have had theirs. */
+void connection_wait_turn(struct connection *connection);
+
+/* Bytes of the answers that the kernel did not take at once. */
+size_t connection_writing(const struct connection *connection);
 
 #endif
