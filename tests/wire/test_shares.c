@@ -11,7 +11,8 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-enum { GREEDY = 54321, OTHER = 54322, THIRD = 54323 };
+enum { GREEDY = 54321, OTHER = 54322, THIRD = 54323 }; /* uids */
+enum { INCOMPLETE = 300, PART = 3 * 1024 * 1024 + 512 * 1024 };
 
 static bool can_be_others(void)
 {
@@ -81,48 +82,55 @@ START_TEST(one_user_does_not_take_all_connections)
 }
 END_TEST
 
-/* The beginning of a message that claims 4 MiB less some bytes: [0, 1, "ping", [bin]]. */
-static size_t begin_message(struct wire *c)
+/*
+ * Sends each client's part of a message that claims 4 MiB: [0, 1, "ping", [bin]]. Ends when the daemon takes
+ * no more: it has served `own` many times, and no socket had room for anything in between.
+ */
+static void begin_messages(struct wire **clients, size_t *sent, int n, struct wire *own)
 {
-        static uint8_t bytes[3 * 1024 * 1024 + 512 * 1024];
+        static uint8_t bytes[PART];
         static const uint8_t head[] = {
                 0x94, 0, 1, 0xa4, 'p', 'i', 'n', 'g', 0x91, 0xc6, 0, 0x3f, 0xff, 0x00
         };
-        size_t sent = 0;
 
         memcpy(bytes, head, sizeof(head));
-        while (sent < sizeof(bytes)) {
-                size_t n = wire_raw_some(c, bytes + sent, sizeof(bytes) - sent);
+        for (int idle = 0; idle < 200; idle++) {
+                expect(own, "1", "ping(1)");
+                for (int i = 0; i < n; i++) {
+                        size_t more = wire_raw_some(clients[i], bytes + sent[i], PART - sent[i]);
 
-                sent += n;
-                if (n == 0 && !wire_writable(c, 200))
-                        break;
+                        sent[i] += more;
+                        if (more > 0)
+                                idle = 0;
+                }
         }
-        return sent;
 }
 
-/* 100 of them would be 350 MB, of which the user's half share is 60. */
+/* 300 of them would be 1.1 GB, of which the user's half share is 60 MiB. */
 START_TEST(incomplete_messages_take_half_a_share)
 {
         DAEMON d = daemon_start(.config = "");
-        struct wire *greedy[100];
+        struct wire *greedy[INCOMPLETE];
+        size_t sent[INCOMPLETE] = { 0 };
         CLIENT own = NULL;
         CLIENT other = NULL;
-        size_t stopped = 0;
+        int whole = 0;
 
         if (!can_be_others())
                 return;
-        for (int i = 0; i < 100; i++) {
-                greedy[i] = connect_as(d, GREEDY);
-                stopped += begin_message(greedy[i]) < 3 * 1024 * 1024;
-        }
-        ck_assert_uint_gt(stopped, 50);
-        ck_assert_int_lt(daemon_rss_kb(d), 256 * 1024L * test_memory_factor());
         own = connect_as(d, GREEDY);
+        for (int i = 0; i < INCOMPLETE; i++)
+                greedy[i] = connect_as(d, GREEDY);
+        begin_messages(greedy, sent, INCOMPLETE, own);
+        for (int i = 0; i < INCOMPLETE; i++)
+                whole += sent[i] == PART;
+        ck_assert_int_gt(whole, 0);
+        ck_assert_int_lt(whole, 64 * 1024 * 1024 / PART);
+        ck_assert_int_lt(daemon_rss_kb(d), 256 * 1024L * test_memory_factor());
         expect(own, "1", "ping(1)");
         other = connect_as(d, OTHER);
         ck_assert_int_gt(wire_open(other, "'anna', {}"), 0);
-        for (int i = 0; i < 100; i++)
+        for (int i = 0; i < INCOMPLETE; i++)
                 wire_end(&greedy[i]);
         expect(own, "1", "ping(1)");
         expect(other, "1", "ping(1)");

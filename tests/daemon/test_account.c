@@ -1,0 +1,394 @@
+/* What connections hold is bounded by user. The clock is the test's: nothing here waits. */
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../daemon/wire/account.h"
+#include "../../daemon/wire/connection.h"
+#include "../support/program.h"
+
+enum { WHOLE = 1024 * 1024, CONNECTIONS = 15, GREEDY = 13 };
+
+static _Atomic uint64_t now_ms = 1000;
+
+/* libuv's, too. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+        if (clock != CLOCK_MONOTONIC && clock != CLOCK_MONOTONIC_COARSE)
+                return (int)syscall(SYS_clock_gettime, clock, now);
+        now->tv_sec = (time_t)(now_ms / 1000);
+        now->tv_nsec = (long)(now_ms % 1000 * 1000000);
+        return 0;
+}
+
+static struct stage {
+        uv_loop_t loop;
+        struct wire wire;
+        struct config config;
+        struct counters counters;
+        struct account accounts[3];
+        struct end {
+                struct connection connection;
+                int fd; /* the client's */
+                size_t n_messages;
+                bool answers; /* each message with 8 KiB */
+                bool ended;   /* for want of room or time */
+                bool is_closed;
+        } ends[CONNECTIONS];
+        size_t n;
+} stage;
+
+static struct end *end_of(struct connection *connection)
+{
+        return LINK_OF(connection, struct end, connection);
+}
+
+static bool on_message(struct connection *connection, struct slice frame, struct slice next)
+{
+        static const uint8_t answer[8 * 1024];
+
+        (void)frame;
+        (void)next;
+        end_of(connection)->n_messages++;
+        if (end_of(connection)->answers)
+                buffer_append(connection_out(connection), answer, sizeof(answer));
+        return true;
+}
+
+static void on_violation(struct connection *connection, uint32_t id, int frame_error)
+{
+        (void)connection;
+        (void)id;
+        ck_abort_msg("a violation: %d", frame_error);
+}
+
+static void on_read(struct wire *wire)
+{
+        (void)wire;
+}
+
+static void ignore(struct connection *connection)
+{
+        (void)connection;
+}
+
+static void on_closed(struct connection *connection)
+{
+        end_of(connection)->is_closed = true;
+}
+
+static void on_overfull(struct connection *connection, const char *why)
+{
+        ck_assert_ptr_nonnull(why);
+        end_of(connection)->ended = true;
+}
+
+static const struct wire_events events = {
+        .message = on_message,
+        .violation = on_violation,
+        .read = on_read,
+        .written = ignore,
+        .ending = ignore,
+        .emptying = ignore,
+        .dropped = ignore,
+        .closed = on_closed,
+        .overfull = on_overfull,
+};
+
+static void set_up(void)
+{
+        memset(&stage, 0, sizeof(stage));
+        ck_assert_int_eq(uv_loop_init(&stage.loop), 0);
+        stage.config.max_message_bytes = WHOLE;
+        stage.config.client_buffer_bytes = WHOLE / 16;
+        stage.config.client_memory_bytes = WHOLE;
+        stage.wire.loop = &stage.loop;
+        stage.wire.config = &stage.config;
+        stage.wire.counters = &stage.counters;
+        stage.wire.events = &events;
+        wire_init(&stage.wire);
+        for (size_t i = 0; i < 3; i++)
+                account_init(&stage.accounts[i], &stage.wire);
+}
+
+static struct end *connect_to(struct account *account)
+{
+        struct end *end = &stage.ends[stage.n++];
+        int fds[2];
+        int little = 1; /* the least that the kernel allows */
+
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+        ck_assert_int_eq(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+        end->fd = fds[0];
+        ck_assert_int_eq(connection_init(&end->connection, &stage.wire), 0);
+        ck_assert_int_eq(uv_pipe_open(&end->connection.pipe, fds[1]), 0);
+        connection_start(&end->connection, account);
+        return end;
+}
+
+/* As many turns of the loop as all connections need for what they have, and then some. */
+static void run(void)
+{
+        for (int i = 0; i < 4 * CONNECTIONS; i++) {
+                uv_run(&stage.loop, UV_RUN_NOWAIT);
+                wire_flush(&stage.wire);
+                wire_next_turn(&stage.wire);
+                wire_flush(&stage.wire);
+        }
+}
+
+static void pass(uint64_t seconds)
+{
+        for (uint64_t i = 0; i < seconds; i++) {
+                now_ms += 1000;
+                run();
+        }
+}
+
+static void tear_down(void)
+{
+        for (size_t i = 0; i < stage.n; i++) {
+                close(stage.ends[i].fd);
+                if (!stage.ends[i].connection.closing)
+                        connection_drop(&stage.ends[i].connection);
+        }
+        uv_close((uv_handle_t *)&stage.wire.tick, NULL);
+        uv_close((uv_handle_t *)&stage.wire.awake, NULL);
+        uv_run(&stage.loop, UV_RUN_DEFAULT);
+        for (size_t i = 0; i < stage.n; i++)
+                ck_assert(stage.ends[i].is_closed);
+        for (size_t i = 0; i < 3; i++)
+                account_deinit(&stage.accounts[i]);
+        ck_assert_uint_eq(stage.wire.held, 0);
+        wire_deinit(&stage.wire);
+        ck_assert_int_eq(uv_loop_close(&stage.loop), 0);
+}
+
+/* As much as the daemon takes. */
+static size_t send_some(struct end *end, const void *bytes, size_t len)
+{
+        size_t sent = 0;
+        ssize_t n = 1;
+
+        while (sent < len && n > 0) {
+                n = send(end->fd, (const char *)bytes + sent, len - sent, MSG_NOSIGNAL);
+                sent += n > 0 ? (size_t)n : 0;
+                run();
+        }
+        return sent;
+}
+
+/* An array with a bin, `len` bytes in all: without the last byte it is not whole. */
+static size_t send_part(struct end *end, uint32_t len)
+{
+        static uint8_t bytes[WHOLE];
+
+        bytes[0] = 0x91;
+        bytes[1] = 0xc6;
+        for (int i = 0; i < 4; i++)
+                bytes[2 + i] = (uint8_t)((len - 6) >> (24 - 8 * i));
+        return send_some(end, bytes, len - 1);
+}
+
+static void send_rest(struct end *end)
+{
+        ck_assert_uint_eq(send_some(end, "", 1), 1);
+}
+
+START_TEST(a_message_has_its_time)
+{
+        struct end *late, *in_time;
+
+        set_up();
+        late = connect_to(&stage.accounts[0]);
+        in_time = connect_to(&stage.accounts[0]);
+        send_part(late, 100);
+        send_part(in_time, 100);
+        pass(29);
+        ck_assert(!late->ended && !in_time->ended);
+        send_rest(in_time);
+        pass(2);
+        ck_assert(late->ended);
+        pass(100); /* who sends nothing is not late */
+        ck_assert(!in_time->ended);
+        ck_assert_uint_eq(in_time->n_messages, 1);
+        tear_down();
+}
+END_TEST
+
+/* Each read ends in a message that is not whole, but each time in another one. */
+START_TEST(a_stream_of_messages_is_not_late)
+{
+        struct end *end;
+
+        set_up();
+        end = connect_to(&stage.accounts[0]);
+        ck_assert_uint_eq(send_some(end, "\x91\xc4\00512", 5), 5);
+        for (size_t i = 1; i <= 100; i++) {
+                ck_assert_uint_eq(send_some(end, "345\x91\xc4\00512", 8), 8);
+                ck_assert_uint_eq(end->n_messages, i);
+                pass(1);
+        }
+        ck_assert(!end->ended);
+        pass(30);
+        ck_assert(end->ended);
+        tear_down();
+}
+END_TEST
+
+/* Each part uses up a turn, so that reading stops for a moment. */
+START_TEST(a_slow_message_is_late)
+{
+        static const uint8_t zeros[2 * TURN_BYTES];
+        struct end *end;
+
+        set_up();
+        end = connect_to(&stage.accounts[0]);
+        ck_assert_uint_eq(send_some(end, "\x91\xc6\0\x0f\0\0", 6), 6);
+        for (int i = 0; i < 3; i++) {
+                ck_assert(!end->ended);
+                ck_assert_uint_eq(send_some(end, zeros, sizeof(zeros)), sizeof(zeros));
+                pass(10);
+        }
+        ck_assert(end->ended);
+        tear_down();
+}
+END_TEST
+
+/* The second message is not read, because the first one, which is never whole, takes more than half. */
+START_TEST(who_is_not_read_is_not_late)
+{
+        static const uint8_t zeros[WHOLE / 32 * 15];
+        struct end *first, *second;
+
+        set_up();
+        first = connect_to(&stage.accounts[0]);
+        ck_assert_uint_eq(send_some(first, "\x91\xc6\0\x0f\0\0", 6), 6);
+        ck_assert_uint_eq(send_some(first, zeros, sizeof(zeros)), sizeof(zeros));
+        second = connect_to(&stage.accounts[0]);
+        ck_assert_uint_eq(send_some(second, "\x91", 1), 1);
+        ck_assert(first->connection.reading);
+        ck_assert(!second->connection.reading);
+        pass(31);
+        ck_assert(first->ended);
+        ck_assert(!second->ended);
+        ck_assert(second->connection.reading);
+        pass(27);
+        ck_assert(!second->ended);
+        pass(3);
+        ck_assert(second->ended);
+        tear_down();
+}
+END_TEST
+
+/* The first of those that are not whole goes on, and so do the user's other requests. */
+START_TEST(messages_that_are_not_whole_take_half)
+{
+        struct end *ends[4], *other;
+        size_t sent[4];
+
+        set_up();
+        for (int i = 0; i < 4; i++) {
+                ends[i] = connect_to(&stage.accounts[0]);
+                sent[i] = send_part(ends[i], 400 * 1024);
+        }
+        ck_assert_uint_eq(sent[0], 400 * 1024 - 1);
+        ck_assert_uint_lt(sent[2], 400 * 1024 - 1);
+        ck_assert_uint_lt(sent[3], 400 * 1024 - 1);
+        ck_assert_uint_le(stage.accounts[0].partial, WHOLE * 3 / 4);
+        other = connect_to(&stage.accounts[0]);
+        ck_assert_uint_eq(send_some(other, "\x90", 1), 1);
+        ck_assert_uint_eq(other->n_messages, 1);
+        send_rest(ends[0]);
+        ck_assert_uint_eq(ends[0]->n_messages, 1);
+        for (int i = 1; i < 4; i++) { /* each is whole when those before it are */
+                static const uint8_t zeros[400 * 1024];
+
+                ck_assert_uint_eq(send_some(ends[i], zeros, 400 * 1024 - sent[i]), 400 * 1024 - sent[i]);
+                ck_assert_uint_eq(ends[i]->n_messages, 1);
+        }
+        for (int i = 0; i < 4; i++)
+                ck_assert(!ends[i]->ended);
+        ck_assert_uint_eq(stage.wire.held, 0);
+        tear_down();
+}
+END_TEST
+
+/* Requests whose answers nobody reads, until nothing more is read or the connection has ended. */
+static void fill(struct end *end)
+{
+        end->answers = true;
+        for (int i = 0; i < 400 && send_some(end, "\x90", 1) == 1; i++)
+                ;
+}
+
+/* One user holds as much as he may, another one much of the rest; the third one is served. */
+START_TEST(others_have_room_beside_one_who_takes_all)
+{
+        struct end *third;
+
+        set_up();
+        for (int i = 0; i < GREEDY; i++)
+                fill(connect_to(&stage.accounts[0]));
+        ck_assert_uint_ge(stage.accounts[0].held, WHOLE / 8 * 7);
+        ck_assert_uint_le(stage.accounts[0].held, WHOLE / 16 * 15);
+        fill(connect_to(&stage.accounts[1]));
+        ck_assert_uint_gt(stage.accounts[1].held, WHOLE / 16);
+        ck_assert_uint_gt(stage.wire.held, WHOLE / 32 * 31);
+        third = connect_to(&stage.accounts[2]);
+        ck_assert_uint_eq(send_part(third, 100), 99);
+        send_rest(third);
+        ck_assert_uint_eq(third->n_messages, 1);
+        tear_down();
+}
+END_TEST
+
+/* A message that needs more than is left, but no more than an equal part: who holds most gives way. */
+START_TEST(who_holds_most_gives_way)
+{
+        struct end *greedy[GREEDY], *other;
+        size_t sent;
+        int ended = 0;
+
+        set_up();
+        for (int i = 0; i < GREEDY; i++)
+                fill(greedy[i] = connect_to(&stage.accounts[0]));
+        other = connect_to(&stage.accounts[1]);
+        sent = send_part(other, 256 * 1024);
+        for (int i = 0; i < 20 && sent < 256 * 1024 - 1; i++) {
+                static const uint8_t zeros[256 * 1024];
+
+                pass(1);
+                sent += send_some(other, zeros, 256 * 1024 - 1 - sent);
+        }
+        send_rest(other);
+        ck_assert(!other->ended);
+        ck_assert_uint_eq(other->n_messages, 1);
+        for (int i = 0; i < GREEDY; i++)
+                ended += greedy[i]->ended;
+        ck_assert_int_gt(ended, 0);
+        ck_assert_int_lt(ended, GREEDY);
+        tear_down();
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                a_message_has_its_time,
+                a_stream_of_messages_is_not_late,
+                a_slow_message_is_late,
+                who_is_not_read_is_not_late,
+                messages_that_are_not_whole_take_half,
+                others_have_room_beside_one_who_takes_all,
+                who_holds_most_gives_way,
+                NULL,
+        };
+
+        return test_program("account", tests);
+}
