@@ -1,6 +1,6 @@
 /*
  * Requests of every method, played to the whole daemon. The first byte of the input says how: bit 0: as raw
- * bytes, in pieces; else as requests that requests.h makes of the other bytes. Bit 1: what a refused or a
+ * bytes, in pieces; else as requests that grammar.h makes of the other bytes. Bit 1: what a refused or a
  * reading request must not change is compared before and after it. Bit 2: the session is in memory, not in a
  * file.
  *
@@ -11,9 +11,10 @@
 #include <string.h>
 
 #include "../../proto/contract.h"
+#include "clocks.h"
 #include "fuzz.h"
+#include "grammar.h"
 #include "inside.h"
-#include "requests.h"
 
 enum {
         RAW = 1,
@@ -166,7 +167,7 @@ static void play_request(struct choices *choices)
                 run.owed[id % IDS]++;
         }
         pack_cstr(&out, methods[number].name);
-        request_params(choices, number, &out);
+        grammar_params(choices, number, &out);
         run.failed = notification; /* nobody knows */
         run.opening = number == METHOD_OPEN;
         end_send(run.attacker, out.data, out.len);
@@ -242,6 +243,7 @@ static void begin(bool in_memory)
         struct message message;
 
         run = (struct run){ .next_id = 1 };
+        clocks_reset();
         inside_start();
         run.attacker = inside_connect();
         run.witness = inside_connect();
@@ -268,7 +270,7 @@ static void expect_all_answers(void)
         if (!run.witness->closed)
                 end_close(run.witness);
         inside_settle();
-        inside_pass_ms(DAY_MS);
+        clock_pass_ms(DAY_MS);
         inside_settle();
         take_answers(false);
         for (size_t i = 0; i < IDS && !run.attacker->closed; i++)

@@ -1,7 +1,4 @@
-/*
- * Starts and turns the daemon. Its clocks are time(), clock_gettime(): those of this program, which replace
- * the C library's while the daemon is at work. The fuzzer's own clock is CLOCK_REALTIME, and goes on.
- */
+/* Starts and turns the daemon, whose clocks stand while it is at work. */
 
 #include "inside.h"
 
@@ -17,14 +14,13 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../backends/keyring.h"
 #include "../../daemon/server.h"
 #include "by_hand.h"
+#include "clocks.h"
 #include "fuzz.h"
 
 enum {
@@ -33,8 +29,6 @@ enum {
         QUIET_TURNS =
                 2, /* after which nothing is left to do: a connection is accepted in one, read in another */
         TURNS_MAX = 100000,
-        BEGIN_S = 1700000000,
-        BEGIN_MS = 1000000,
 };
 
 static struct inside {
@@ -42,44 +36,8 @@ static struct inside {
         struct config config;
         struct log log;
         struct server *server; /* NULL: it does not run */
-        int64_t passed_ms;
-        bool at_work; /* its clock stands */
         struct end ends[ENDS_MAX];
 } inside;
-
-/* ---- clocks ---- */
-
-int64_t inside_now(void)
-{
-        return BEGIN_S + inside.passed_ms / 1000;
-}
-
-void inside_pass_ms(int64_t ms)
-{
-        inside.passed_ms += ms;
-}
-
-time_t time(time_t *into)
-{
-        struct timespec now;
-        time_t seconds;
-
-        syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
-        seconds = inside.at_work ? (time_t)inside_now() : now.tv_sec;
-        if (into)
-                *into = seconds;
-        return seconds;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
-        const int64_t ms = BEGIN_MS + inside.passed_ms;
-
-        if (!inside.at_work || clock == CLOCK_REALTIME)
-                return (int)syscall(SYS_clock_gettime, clock, now);
-        *now = (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
-        return 0;
-}
 
 /* ---- files ---- */
 
@@ -190,9 +148,9 @@ static bool turn(void)
 {
         bool any = false;
 
-        inside.at_work = true;
+        clocks_stand(true);
         uv_run(server_loop(inside.server), UV_RUN_NOWAIT);
-        inside.at_work = false;
+        clocks_stand(false);
         for (size_t i = 0; i < ENDS_MAX; i++)
                 any |= pump(&inside.ends[i]);
         return any;
@@ -207,7 +165,7 @@ static bool work(void)
 {
         bool any = false;
 
-        inside.at_work = true;
+        clocks_stand(true);
         while (jobs_waiting() || jobs_back()) {
                 any = true;
                 if (jobs_waiting())
@@ -215,7 +173,7 @@ static bool work(void)
                 else
                         job_finish(0);
         }
-        inside.at_work = false;
+        clocks_stand(false);
         return any;
 }
 
@@ -271,9 +229,9 @@ void inside_start(void)
 
         assert(!inside.server);
         signals_keep(kept);
-        inside.at_work = true;
+        clocks_stand(true);
         inside.server = server_start(&inside.config, &inside.log, 1, argv);
-        inside.at_work = false;
+        clocks_stand(false);
         signals_back(kept);
         require(inside.server);
 }
@@ -287,19 +245,19 @@ void inside_stop(void)
                 if (inside.ends[i].fd >= 0)
                         end_close(&inside.ends[i]);
         signals_keep(kept);
-        inside.at_work = true;
+        clocks_stand(true);
         server_stop(inside.server);
         for (int turns = 0; turns < TURNS_MAX; turns++) {
-                inside.at_work = true;
+                clocks_stand(true);
                 going = uv_run(server_loop(inside.server), UV_RUN_NOWAIT) != 0;
                 going |= work();
                 if (!going)
                         break;
         }
         require(!going);
-        inside.at_work = true;
+        clocks_stand(true);
         server_free(inside.server);
-        inside.at_work = false;
+        clocks_stand(false);
         inside.server = NULL;
         signals_back(kept);
 }

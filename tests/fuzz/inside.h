@@ -3,8 +3,8 @@
 
 /*
  * The whole daemon inside of the fuzzer's process, in its one thread: the loop turns when it is told to, jobs
- * run by hand (by_hand.h), and while the daemon runs, time stands still. So the same input does the same
- * again. Clients are connected through the daemon's socket. One daemon at a time.
+ * run by hand (by_hand.h), and while the daemon runs, its clocks stand (clocks.h). So the same input does the
+ * same again. Clients are connected through the daemon's socket. One daemon at a time.
  */
 
 #include "../../proto/buffer.h"
@@ -33,8 +33,6 @@ void inside_stop(void);
 void inside_clear(void);
 
 const char *inside_data(void); /* the data directory's path */
-int64_t inside_now(void);      /* unix seconds, as the daemon sees them */
-void inside_pass_ms(int64_t ms);
 
 /* One turn of the loop, without a job. Then all ends have what was sent to them. */
 void inside_turn(void);

@@ -1,10 +1,10 @@
 /*
- * A method's parameters are a text, a letter each. The letters of values are below in value(), those of maps
- * in maps[]; `*` before a letter makes a list of such values, `[…]` a tuple. A method that is not here takes
- * values as its shape in the contract says.
+ * A method's parameters are a text, a letter each; so is what it results in. The letters of values are below
+ * in value(), those of maps in maps[]; `*` before a letter makes a list of such values, `[…]` a tuple. A
+ * method that is not here takes values as its shape in the contract says.
  */
 
-#include "requests.h"
+#include "grammar.h"
 
 #include <msgpack.h>
 #include <string.h>
@@ -20,7 +20,7 @@ enum {
         LONG_BYTES = 300,
 };
 
-static const char *const grammar[METHOD_COUNT] = {
+static const char *const params[METHOD_COUNT] = {
         [METHOD_HELLO] = "H",
         [METHOD_PING] = "x",
         [METHOD_OPEN] = "nO",
@@ -43,12 +43,40 @@ static const char *const grammar[METHOD_COUNT] = {
         [METHOD_SESSIONS] = "gL",
 };
 
+static const char *const results[METHOD_COUNT] = {
+        [METHOD_HELLO] = "E",
+        [METHOD_PING] = "i",
+        [METHOD_OPEN] = "W",
+        [METHOD_LEASE] = "I",
+        [METHOD_INFO] = "G",
+        [METHOD_GET] = "A",
+        [METHOD_GET_PEER_BY_ID] = "R",
+        [METHOD_GET_PEER_BY_USERNAME] = "R",
+        [METHOD_GET_PEER_BY_PHONE_NUMBER] = "R",
+        [METHOD_GET_PEERS] = "*R",
+        [METHOD_SCAN_PEERS] = "*R",
+        [METHOD_SCAN_USERNAMES] = "*Z",
+        [METHOD_GET_STATES] = "*T",
+        [METHOD_EXPORT_STRING] = "s",
+        [METHOD_IMPORT_STRING] = "*f",
+        [METHOD_SESSIONS] = "*X",
+        [METHOD_CLIENTS] = "*Y",
+        [METHOD_STATS] = "K",
+};
+
+static const struct {
+        const char *name;
+        const char *params;
+} notifications[] = {
+        { "changed", "hC" }, { "ended", "hrs" }, { "leave", "hs" }, { "request", "M" }, { "none", "x" },
+};
+
 static const struct map {
         char letter;
         struct pair {
                 const char *key;
                 const char *value;
-        } pairs[FIELD_COUNT + 1];
+        } pairs[12];
 } maps[] = {
         { 'H', { { "client", "s" }, { "features", "*v" }, { "id", "c" } } },
         { 'O',
@@ -60,6 +88,70 @@ static const struct map {
             { "linger", "i" },
             { "seal", "b" } } },
         { 'D', { { "remove_peers", "b" } } },
+        { 'E',
+          { { "server", "s" },
+            { "version", "s" },
+            { "protocol", "o" },
+            { "max_message", "i" },
+            { "max_depth", "i" },
+            { "max_in_flight", "i" },
+            { "max_sessions", "i" },
+            { "backends", "*d" },
+            { "default_backend", "d" },
+            { "features", "*v" } } },
+        { 'W',
+          { { "session", "h" },
+            { "created", "b" },
+            { "backend", "d" },
+            { "dialect", "l" },
+            { "version", "i" },
+            { "fence", "i" },
+            { "lease", "I" } } },
+        { 'G',
+          { { "name", "s" },
+            { "backend", "d" },
+            { "dialect", "l" },
+            { "version", "i" },
+            { "peers", "i" },
+            { "states", "i" },
+            { "bytes", "i" },
+            { "handles", "i" },
+            { "unsynced_since", "i" },
+            { "sealed", "s" },
+            { "owner", "s" } } },
+        { 'X',
+          { { "name", "s" },
+            { "backend", "d" },
+            { "bytes", "i" },
+            { "modified", "i" },
+            { "handles", "i" },
+            { "holder", "V" } } },
+        { 'V', { { "pid", "i" }, { "uid", "i" }, { "client", "s" }, { "host", "s" }, { "since", "i" } } },
+        { 'U', { { "holder", "V" }, { "file", "s" } } },
+        { 'Y',
+          { { "id", "i" },
+            { "pid", "i" },
+            { "uid", "i" },
+            { "client", "S" },
+            { "since", "i" },
+            { "sessions", "*s" },
+            { "requests", "i" },
+            { "leased", "i" } } },
+        { 'K', { { "connections", "i" }, { "a gauge", "x" }, { "errors_total", "i" } } },
+        { 'C',
+          { { "peers", "*u" },
+            { "usernames", "*s" },
+            { "phones", "*s" },
+            { "fields", "*f" },
+            { "states", "*u" },
+            { "all", "b" } } },
+        { 'M',
+          { { "time", "x" },
+            { "client", "S" },
+            { "method", "s" },
+            { "session", "S" },
+            { "microseconds", "x" },
+            { "error", "S" } } },
         { 'J', { { "format", "e" }, { "overwrite", "b" }, { "api_id", "I" } } },
         { 'L', { { "after", "s" }, { "limit", "i" } } },
         { 'F',
@@ -282,6 +374,9 @@ static void row(struct choices *choices, char letter, struct buffer *out)
         case 'P': tuple(choices, peers[choose(choices, 3)], out); break;
         case 'N': tuple(choices, usernames[choose(choices, 2)], out); break;
         case 'T': tuple(choices, "uIIII]", out); break;
+        case 'A': tuple(choices, "uIBkiIBSII]", out); break;
+        case 'R': tuple(choices, "uItSSi]", out); break;
+        case 'Z': tuple(choices, "suI]", out); break;
         default: tuple(choices, "su]", out);
         }
 }
@@ -290,6 +385,8 @@ static void simple(struct choices *choices, char letter, struct buffer *out)
 {
         switch (letter) {
         case 'h': pack_int(out, choose(choices, 4)); break;
+        case 'o': pack_int(out, 1); break;
+        case 'r': one_of(choices, out, wire_error_names, WIRE_ERROR_COUNT); break;
         case 'u': pack_int(out, choose(choices, 12)); break;
         case 'b': pack_bool(out, choose(choices, 2)); break;
         case 'i': number(choices, out); break;
@@ -334,7 +431,7 @@ static const char *value(struct choices *choices, const char *letter, struct buf
                         return after;
                 }
         }
-        if (strchr("PNTQ", *letter))
+        if (strchr("PNTARZQ", *letter))
                 row(choices, *letter, out);
         else if (strchr("ISB", *letter) && choose(choices, 4) == 0)
                 pack_nil(out);
@@ -354,10 +451,31 @@ static void plain_shape(const char *shape, char letters[16])
         letters[n] = '\0';
 }
 
-void request_params(struct choices *choices, enum method_number method, struct buffer *out)
+void grammar_params(struct choices *choices, enum method_number method, struct buffer *out)
 {
         char letters[16];
 
         plain_shape(methods[method].shape, letters);
-        tuple(choices, grammar[method] ? grammar[method] : letters, out);
+        tuple(choices, params[method] ? params[method] : letters, out);
+}
+
+void grammar_result(struct choices *choices, enum method_number method, struct buffer *out)
+{
+        if (results[method])
+                value(choices, results[method], out);
+        else
+                pack_nil(out);
+}
+
+void grammar_error(struct choices *choices, struct buffer *out)
+{
+        tuple(choices, choose(choices, 4) ? "rsU" : "ssx", out);
+}
+
+void grammar_notification(struct choices *choices, struct buffer *out)
+{
+        const unsigned number = choose(choices, COUNT(notifications));
+
+        pack_cstr(out, notifications[number].name);
+        tuple(choices, notifications[number].params, out);
 }
