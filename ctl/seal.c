@@ -15,6 +15,7 @@
 #include "../backends/keyring.h"
 #include "ctl.h"
 #include "output.h"
+#include "private_file.h"
 
 /* ---- sessions ---- */
 
@@ -112,19 +113,6 @@ int ctl_rotate(struct ctl *ctl)
 
 /* ---- keys ---- */
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-        while (len > 0) {
-                ssize_t n = write(fd, text, len);
-
-                if (n < 0 && errno != EINTR)
-                        return false;
-                text += n < 0 ? 0 : n;
-                len -= n < 0 ? 0 : (size_t)n;
-        }
-        return true;
-}
-
 /* The former keys, behind the new one. False: errno. */
 static bool append_former(int to, const char *path)
 {
@@ -145,26 +133,18 @@ static bool append_former(int to, const char *path)
         return good;
 }
 
-/* Writes the whole file beside the old one, then puts it in its place: there is never half a key file. */
-static bool write_file(const char *path, const char *beside)
+static bool write_file(const char *path)
 {
         char line[KEY_LINE_BYTES];
-        int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        struct private_file file;
         bool good;
-        int failed;
 
-        if (fd < 0)
+        if (!private_file_begin(&file, path))
                 return false;
         key_line_new(line);
-        good = write_all(fd, line, strlen(line)) && append_former(fd, path) && fsync(fd) == 0 &&
-               rename(beside, path) == 0;
-        failed = errno;
+        good = write_all(file.fd, line, strlen(line)) && append_former(file.fd, path);
         explicit_bzero(line, sizeof(line));
-        close(fd);
-        if (!good)
-                unlink(beside);
-        errno = failed;
-        return good;
+        return private_file_end(&file, good, true);
 }
 
 static int print_key(void)
@@ -182,15 +162,13 @@ static int print_key(void)
 
 static int make_key(const char *path, struct keyring *keyring)
 {
-        char beside[4096], why[512], text[KEY_ID_TEXT_BYTES];
+        char why[512], text[KEY_ID_TEXT_BYTES];
         uint8_t id[KEY_ID_BYTES];
 
         if (access(path, F_OK) == 0 && !keyring_read(keyring, path, KEY_FILE_PRIVATE, why, sizeof(why)))
                 return ctl_fail(EXIT_FAILED, "%s", why);
-        if ((size_t)snprintf(beside, sizeof(beside), "%s.new", path) >= sizeof(beside))
-                return ctl_fail(EXIT_USAGE, "%s: the name is too long", path);
-        if (!write_file(path, beside))
-                return ctl_fail(EXIT_FAILED, "%s: %s", beside, strerror(errno));
+        if (!write_file(path))
+                return ctl_fail(EXIT_FAILED, "cannot write %s: %s", path, strerror(errno));
         if (!keyring_read(keyring, path, KEY_FILE_PRIVATE, why, sizeof(why)) || !keyring_id(keyring, 0, id))
                 return ctl_fail(EXIT_FAILED, "%s", why);
         key_id_text(id, text);

@@ -17,65 +17,38 @@
 
 #include "ctl.h"
 #include "output.h"
+#include "private_file.h"
 
 enum { STRING_MAX = 4096 };
 
 /* ---- export ---- */
 
-static int write_all(int fd, const char *text, size_t len)
+static bool put_string(const struct ctl *ctl, int fd, const char *text)
 {
-        while (len) {
-                ssize_t n = write(fd, text, len);
+        size_t len = strlen(text);
 
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -1;
-                text += n;
-                len -= (size_t)n;
-        }
-        return 0;
-}
-
-/* Writes without stdio, whose buffer would keep a copy. */
-static int put_string(const struct ctl *ctl, int fd, const char *text)
-{
         if (!ctl->json)
-                return write_all(fd, text, strlen(text)) || write_all(fd, "\n", 1);
+                return write_all(fd, text, len) && write_all(fd, "\n", 1);
         /* Base64 needs no escapes in JSON. */
-        return write_all(fd, "{\"string\": \"", 12) || write_all(fd, text, strlen(text)) ||
-               write_all(fd, "\"}\n", 3);
+        return write_all(fd, "{\"string\": \"", 12) && write_all(fd, text, len) && write_all(fd, "\"}\n", 3);
 }
 
-static int export_to(const struct ctl *ctl, int fd, const char *file, const char *text)
-{
-        if (put_string(ctl, fd, text) == 0)
-                return EXIT_OK;
-        return ctl_fail(EXIT_FAILED, "cannot write %s: %s", file, strerror(errno));
-}
-
-/* Writes a temporary file and renames it: a reader sees the old file or the new one, never a part. */
 static int export_file(const struct ctl *ctl, const char *text)
 {
-        char path[4096];
-        int fd, code;
+        struct private_file file;
 
-        if (snprintf(path, sizeof(path), "%s.XXXXXX", ctl->output) >= (int)sizeof(path))
-                return ctl_fail(EXIT_FAILED, "%s: the name is too long", ctl->output);
-        fd = mkostemp(path, O_CLOEXEC); /* 0600 */
-        if (fd < 0)
-                return ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
-        code = export_to(ctl, fd, ctl->output, text);
-        if (fsync(fd) != 0 && !code) /* --force replaces a file that may be the only one with a key */
-                code = ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
-        if (close(fd) != 0 && !code)
-                code = ctl_fail(EXIT_FAILED, "cannot write %s: %s", ctl->output, strerror(errno));
-        if (!code && (ctl->force ? rename(path, ctl->output) : link(path, ctl->output)) != 0)
-                code = ctl_fail(EXIT_FAILED, "cannot write %s: %s%s", ctl->output, strerror(errno),
-                                errno == EEXIST ? "; --force replaces it" : "");
-        if (code || !ctl->force)
-                unlink(path);
-        return code;
+        if (private_file_begin(&file, ctl->output) &&
+            private_file_end(&file, put_string(ctl, file.fd, text), ctl->force))
+                return EXIT_OK;
+        return ctl_fail(EXIT_FAILED, "cannot write %s: %s%s", ctl->output, strerror(errno),
+                        errno == EEXIST ? "; --force replaces it" : "");
+}
+
+static int print_string(const struct ctl *ctl, const char *text)
+{
+        if (put_string(ctl, STDOUT_FILENO, text))
+                return EXIT_OK;
+        return ctl_fail(EXIT_FAILED, "cannot write standard output: %s", strerror(errno));
 }
 
 int ctl_export(struct ctl *ctl)
@@ -96,7 +69,7 @@ int ctl_export(struct ctl *ctl)
         else if (ctl->output)
                 code = export_file(ctl, text);
         else
-                code = export_to(ctl, STDOUT_FILENO, "standard output", text);
+                code = print_string(ctl, text);
         gram_free(text);
         gram_close(session);
         return code;

@@ -1,8 +1,9 @@
-"""Several sessions on a small file system that is full, on one that is read-only, and on one whose syncs are slow. The
-file systems are a tmpfs in a mount namespace of the test's own; syncs are slowed by the shim."""
+"""Several sessions on a small file system that is full, on one that is read-only, and on one whose syncs are slow; key
+files whose syncs fail. The file systems are a tmpfs in a mount namespace of the test's own; the shim slows syncs."""
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import subprocess
@@ -296,7 +297,38 @@ def slow(directory: Path, seconds: float, _seed: int) -> str:
     return f"{sum(counts)} writes; of {len(waits)} reads of another session 99 % take under {1000 * most:.1f} ms"
 
 
-PARTS: dict[str, parts.Part] = {"full": full, "read-only": read_only, "slow": slow}
+def gramctl(directory: Path, _seconds: float, _seed: int) -> str:
+    """`gramctl key new`: a key that it has told of is on the disk, under its name, before sessions are sealed with it."""
+    shim = Shim(directory, directory / "data", record=True, record_bytes=1 << 20)
+    keys = directory / "data" / "keys"
+    keys.parent.mkdir()
+    preload = {"LD_PRELOAD": str(shim.preload[0]), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    environment = {**os.environ, **shim.environment, **preload}
+
+    def new_key() -> subprocess.CompletedProcess[str]:
+        words = [os.environ["BUILD"] + "/gramctl", "key", "new", str(keys)]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+    try:
+        made = new_key()
+        expect(made.returncode == 0, f"no key is made: {made.stderr}")
+        calls = [entry.operation for entry in shim.entries() if entry.operation in ("sync", "rename")]
+        expect(calls == ["sync", "rename", "sync"], f"the key file is made by {calls}")
+        for skip in range(2):
+            before = keys.read_text()
+            rule = shim.rule(("sync",), OBJECTS, "fail", errno.EIO, skip=skip, times=1)
+            failed = new_key()
+            rule.clear()
+            expect(rule.met == 1, "no sync has failed")
+            expect(failed.returncode == 1 and "Input/output error" in failed.stderr, "a failed sync is not told")
+            expect(before in keys.read_text(), "a former key is lost")
+            expect(list(keys.parent.iterdir()) == [keys], "a failed `key new` leaves a file")
+    finally:
+        shim.close()
+    return "3 keys made; 2 failed syncs told"
+
+
+PARTS: dict[str, parts.Part] = {"full": full, "read-only": read_only, "slow": slow, "gramctl": gramctl}
 
 
 def main() -> int:
@@ -307,7 +339,7 @@ def main() -> int:
             os.environ[INSIDE] = "1"
             os.execvp(words[0], [*words, sys.executable, *sys.argv])
         print("\n*** SKIPPED: full and read-only file systems: no mount namespace is permitted here ***\n")
-        options.parts = ["slow"]
+        options.parts = ["slow", "gramctl"]
     return parts.run("file-systems", PARTS, options.parts, options.seconds, options.seed)
 
 
