@@ -200,7 +200,7 @@ static const char *next_line(struct file *file)
 
                 file->line++;
                 if (len < 0) {
-                        if (ferror(file->stream))
+                        if (!feof(file->stream)) /* without memory getline(3) sets no error */
                                 fail(file, "%s", strerror(errno));
                         return NULL;
                 }
