@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../proto/streams.h"
 #include "ctl.h"
 #include "output.h"
 
@@ -278,9 +279,13 @@ int main(int argc, char **argv)
 {
         const struct command *command = NULL;
         struct ctl ctl = { 0 };
-        long given = options_read(&ctl, argc, argv);
-        int n = argc - optind - 1;
+        long given;
+        int n;
 
+        if (!streams_open())
+                return EXIT_FAILED;
+        given = options_read(&ctl, argc, argv);
+        n = argc - optind - 1;
         if (given < 0) {
                 fputs("see gramctl --help\n", stderr);
                 return EXIT_USAGE;

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "../proto/streams.h"
 #include "config/config.h"
 #include "server.h"
 
@@ -43,6 +44,8 @@ int main(int argc, char **argv)
         enum config_action action;
         int result = EXIT_OK;
 
+        if (!streams_open())
+                return EXIT_START;
         if (config_init(&config, argc, argv, &action, &error) < 0) {
                 fprintf(stderr, "gramd: %s\n", error.text);
                 config_deinit(&config);
