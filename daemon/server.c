@@ -24,6 +24,7 @@
 #include "methods/methods.h"
 #include "reload.h"
 #include "session/advance.h"
+#include "session/audit.h"
 #include "session/drain.h"
 #include "session/held.h"
 #include "session/opening.h"
@@ -33,7 +34,8 @@
 enum {
         GRACE_MS = 2000,
         REAPED_AT_ONCE = 128, /* cache entries a turn */
-        SERVER_TIMERS = 5,    /* grace, handover, clients.retry, sessions.confirming, sessions.tidy */
+        SERVER_TIMERS = 6, /* grace, telling, handover, clients.retry, sessions.confirming, sessions.tidy */
+        TELL_MS = 10000,   /* how often the log says how many lines were left out */
 };
 
 struct server {
@@ -63,7 +65,8 @@ struct server {
         int news_fd;            /* an eventfd, which outlives their threads */
         atomic_bool tidy_asked; /* the news are that a backend wants a round of tidy.h */
         uv_timer_t watchdog;
-        struct timer grace; /* while stopping: the time that clients have to read their answers */
+        struct timer telling; /* until the log says how many lines were left out */
+        struct timer grace;   /* while stopping: the time that clients have to read their answers */
         struct listener listener;
         int data_lock;
         char *data_dir;
@@ -136,13 +139,17 @@ static void on_overfull(struct connection *connection, const char *why)
         char who[CLIENT_TEXT_BYTES];
 
         counters_add(&server->counters, COUNT_CONNECTIONS_OVERFULL, 1);
-        log_write(server->log, LOG_WARNING, "closed the connection of %s: %s",
-                  client_describe(client_of(connection), who), why);
+        log_write_for(server->log, client_of(connection)->credentials.uid, LOG_WARNING,
+                      "closed the connection of %s: %s", client_describe(client_of(connection), who), why);
 }
 
 static void on_answered(const struct request *request, const char *error)
 {
-        monitors_tell(&((struct server *)request->wire->owner)->clients, request, error);
+        const struct clients *clients = &((struct server *)request->wire->owner)->clients;
+
+        if (request->started_ns)
+                monitors_tell(clients, request, error);
+        audit_answered(request, clients->log, error);
 }
 
 static const struct wire_events wire_events = {
@@ -189,6 +196,7 @@ static void check_stopped(struct server *server)
         }
         server->stopped = true;
         timer_stop(&server->timers, &server->grace);
+        timer_stop(&server->timers, &server->telling);
         timer_stop(&server->timers, &server->sessions.confirming);
         timer_stop(&server->timers, &server->sessions.tidy);
         timer_stop(&server->timers, &server->clients.retry);
@@ -238,6 +246,11 @@ static void send_answers(struct server *server)
         } while (!link_empty(&server->sessions.woken));
 }
 
+static void on_telling(struct timer *timer)
+{
+        log_tell_left_out(LINK_OF(timer, struct server, telling)->log);
+}
+
 static void on_slice(uv_idle_t *idle)
 {
         struct server *server = idle->data;
@@ -261,6 +274,8 @@ static void on_turn(uv_prepare_t *prepare)
                 uv_idle_start(&server->slice, on_slice);
         if (cache_pool_has_surplus(server->cache_pool))
                 uv_idle_start(&server->reap, on_reap);
+        if (log_owes(server->log) && !server->telling.slot && !server->stopped)
+                timer_start(&server->timers, &server->telling, TELL_MS, on_telling);
         if (server->stopping && !server->stopped)
                 check_stopped(server);
 }
@@ -422,7 +437,7 @@ static void raise_descriptor_limit(struct server *server)
 
 static void backend_log(void *arg, enum log_level level, const char *text)
 {
-        log_write(arg, level, "%s", text);
+        log_write_for(arg, LOG_NO_USER, level, "%s", text);
 }
 
 static int read_keys(struct server *server)
@@ -591,6 +606,7 @@ int server_run(struct config *config, struct log *log, int argc, char **argv)
         if (!server)
                 return -1;
         uv_run(server_loop(server), UV_RUN_DEFAULT);
+        log_tell_left_out(log);
         log_write(log, LOG_INFO, "ended in order");
         server_free(server);
         return 0;

@@ -64,6 +64,10 @@ static const struct own_option {
         OWN(log_level, true, "log-level", OPTION_CHOICE, { .number = LOG_INFO }, 0, 0,
             "The least important lines that are logged: error, warning, info or debug.", &levels),
         OWN(log_json, false, "log-json", OPTION_SWITCH, { .number = 0 }, 0, 0, "Log lines as JSON.", NULL),
+        OWN(audit, true, "audit", OPTION_SWITCH, { .number = 1 }, 0, 0,
+            "Log who opens, creates and deletes sessions, reads, writes, exports and imports auth keys, "
+            "disconnects clients, and what was denied; whatever log-level is.",
+            NULL),
         OWN(fsync, false, "fsync", OPTION_CHOICE, { .number = FSYNC_EVERYSEC }, 0, 0,
             "When peers, usernames and update states reach the disk: always (before the answer), everysec "
             "(the sync begins a second later) or no (half a minute later).",

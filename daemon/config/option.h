@@ -25,6 +25,7 @@ struct config {
         union option_value *backend_values; /* of every backend's options; config_backend_values() */
         uint64_t log_level;                 /* enum log_level */
         uint64_t log_json;                  /* 0 or 1 */
+        uint64_t audit;                     /* 0 or 1 */
         uint64_t fsync;                     /* enum fsync_policy */
         uint64_t idle_close_ms;
         uint64_t cache_bytes;

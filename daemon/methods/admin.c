@@ -1,6 +1,7 @@
 /* What only an operator may ask: clients, disconnect, drain, stats, monitor. */
 
 #include "../base/clock.h"
+#include "../session/audit.h"
 #include "../session/drain.h"
 #include "methods.h"
 #include "metrics.h"
@@ -82,8 +83,10 @@ void method_disconnect(struct call *call)
                              (long long)call->params[0].integer);
                 return;
         }
-        log_write(call->context->log, LOG_INFO, "%s is disconnected by an operator",
-                  client_describe(client, who));
+        client_describe(client, who);
+        log_write_for(call->context->log, call->client->credentials.uid, LOG_INFO,
+                      "%s is disconnected by an operator", who);
+        audit_target(&call->request, call->context->log, who);
         handles_end_of_client(client, wire_error_names[WIRE_DENIED], "disconnected by an operator");
         answer_nil(&call->request);
         connection_end(&client->connection);

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "../session/audit.h"
 #include "methods.h"
 
 #define HANDLER(constant, name, shape, right, traits) [METHOD_##constant] = method_##name,
@@ -153,6 +154,7 @@ static bool take_handle(struct call *call, struct cursor *params)
         }
         call->session = call->handle->session;
         call->request.session = call->session->name;
+        call->request.backend = call->session->storage->backend->name;
         call->lane = call->handle->lane;
         return true;
 }
@@ -313,6 +315,7 @@ bool dispatch(struct context *context, struct client *client, struct slice frame
         call.request.params_at = (size_t)(message.params.at - (const uint8_t *)frame.data);
         call.request.is_notification = message.kind == MESSAGE_NOTIFICATION;
         call.request.is_open = true;
+        audit_begin(&call.request, client);
         link_init(&call.request.link);
         client->n_requests++;
         counters_add(context->counters, COUNT_REQUESTS, 1);
@@ -345,8 +348,8 @@ void dispatch_violation(struct context *context, struct client *client, uint32_t
                                    : "bytes that are no MessagePack-RPC request or notification";
 
         counters_add(context->counters, COUNT_VIOLATIONS, 1);
-        log_write(context->log, LOG_WARNING, "%s sent %s: closing its connection",
-                  client_describe(client, who), text);
+        log_write_for(context->log, client->credentials.uid, LOG_WARNING,
+                      "%s sent %s: closing its connection", client_describe(client, who), text);
         message_write_error(
                 connection_out(&client->connection), id,
                 wire_error_names[frame_error == FRAME_E_INVALID ? WIRE_BAD_REQUEST : WIRE_TOO_LARGE],

@@ -5,6 +5,7 @@
 #include "../../proto/datacentre.h"
 #include "../../proto/session_string.h"
 #include "../base/hidden.h"
+#include "../session/audit.h"
 #include "methods.h"
 
 enum {
@@ -53,6 +54,8 @@ static bool check_fields(struct call *call, struct cursor cursor, uint32_t count
 
                 if (field == FIELD_COUNT)
                         return false;
+                if (field == FIELD_AUTH_KEY)
+                        call->request.audited.action = AUDIT_READ_KEY;
                 if (field == FIELD_AUTH_KEY && !(call->handle->rights & RIGHT_WRITE)) {
                         answer_error(&call->request, WIRE_DENIED, "get: `auth_key` needs the right `write`");
                         return false;
@@ -87,7 +90,11 @@ static void look_at_fields(struct op *op)
 
                 if (field == FIELD_COUNT) {
                         op->look.wrong = "one of the names is no field's";
-                } else if (field == FIELD_AUTH_KEY && !(op->look.rights & RIGHT_WRITE)) {
+                        break;
+                }
+                if (field == FIELD_AUTH_KEY)
+                        op->request.audited.action = AUDIT_READ_KEY;
+                if (field == FIELD_AUTH_KEY && !(op->look.rights & RIGHT_WRITE)) {
                         op->look.error = WIRE_DENIED;
                         op->look.wrong = "`auth_key` needs the right `write`";
                 } else {
@@ -258,6 +265,8 @@ void method_set(struct call *call)
                 }
                 values->fields |= FIELD_BIT(field);
         }
+        if (values->fields & FIELD_BIT(FIELD_AUTH_KEY))
+                call->request.audited.action = AUDIT_WRITE_KEY;
         start_values(call, values, NULL);
 }
 

@@ -72,8 +72,9 @@ static void collect(struct listing *listing, struct storage *storage)
         listing->n_of_storage = 0;
         listing->error = backend->list(storage->env, listing->after, on_stored, listing, &listing->fault);
         if (listing->error == BACKEND_E_UNAVAILABLE && backend->max_jobs) {
-                log_write(listing->context->log, LOG_WARNING, "the list of sessions lacks those on %s: %s",
-                          backend->name, listing->fault.text);
+                log_write_for(listing->context->log, listing->request.audited.uid, LOG_WARNING,
+                              "the list of sessions lacks those on %s: %s", backend->name,
+                              listing->fault.text);
                 listing->error = 0;
         }
 }

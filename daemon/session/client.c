@@ -70,8 +70,9 @@ void clients_renew_rights(struct clients *clients)
                 if (!client->monitoring ||
                     access_rights(access, &client->credentials, SLICE_NONE, NULL) & RIGHT_ADMIN)
                         continue;
-                log_write(clients->log, LOG_INFO, "%s is no monitor any more: it has no right `admin`",
-                          client_describe(client, who));
+                log_write_for(clients->log, client->credentials.uid, LOG_INFO,
+                              "%s is no monitor any more: it has no right `admin`",
+                              client_describe(client, who));
                 client_set_monitoring(client, false);
         }
 }
@@ -122,8 +123,9 @@ static void refuse(struct client *client, const char *why, const char *text)
         struct clients *clients = client->clients;
 
         counters_add(clients->wire->counters, COUNT_CONNECTIONS_REFUSED, 1);
-        log_write(clients->log, LOG_WARNING, "refused a client with pid %d, uid %u: %s",
-                  (int)client->credentials.pid, (unsigned)client->credentials.uid, why);
+        log_write_for(clients->log, client->credentials.uid, LOG_WARNING,
+                      "refused a client with pid %d, uid %u: %s", (int)client->credentials.pid,
+                      (unsigned)client->credentials.uid, why);
         connection_refuse(&client->connection, WIRE_OVERLOADED, text);
 }
 
@@ -203,9 +205,9 @@ static void log_failing(const struct clients *clients, int error)
         const char *help =
                 error == EMFILE ? ", or give the daemon more descriptors (LimitNOFILE of its unit)" : "";
 
-        log_write(clients->log, LOG_WARNING,
-                  "no client can be accepted: %s; those that are connected are served, new ones wait%s",
-                  strerror(error), help);
+        log_write_for(clients->log, LOG_NO_USER, LOG_WARNING,
+                      "no client can be accepted: %s; those that are connected are served, new ones wait%s",
+                      strerror(error), help);
 }
 
 static void on_waiting(uv_poll_t *listening, int status, int events);
@@ -243,7 +245,7 @@ static void on_waiting(uv_poll_t *listening, int status, int events)
                 uv_poll_stop(listening);
                 timer_start(clients->timers, &clients->retry, ACCEPT_RETRY_MS, on_retry);
         } else if (clients->failing) {
-                log_write(clients->log, LOG_INFO, "clients are accepted again");
+                log_write_for(clients->log, LOG_NO_USER, LOG_INFO, "clients are accepted again");
                 clients->failing = false;
                 uv_poll_start(listening, UV_READABLE, on_waiting);
         }

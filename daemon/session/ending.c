@@ -10,7 +10,8 @@ void session_fenced(struct session *session, const char *text)
 {
         char what[SESSION_TEXT_BYTES];
 
-        log_write(session->sessions->log, LOG_ERROR, "%s: %s", session_describe(session, what), text);
+        log_write_for(session->sessions->log, session->uid, LOG_ERROR, "%s: %s",
+                      session_describe(session, what), text);
         session_move(session, SESSION_ENDING);
         cache_forget_all(session->cache);
         lanes_fail(session, WIRE_FENCED, text);

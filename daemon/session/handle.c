@@ -196,10 +196,10 @@ static void renew_rights(struct handle *handle)
         handle->rights = handle_rights(handle->session, handle->client);
         if ((handle->rights & least) == least)
                 return;
-        log_write(handle->session->sessions->log, LOG_INFO,
-                  "%s: the handle of %s is ended: it has no right `%s` any more",
-                  session_describe(handle->session, what), client_describe(handle->client, who),
-                  handle->rights & RIGHT_READ ? "write" : "read");
+        log_write_for(handle->session->sessions->log, handle->client->credentials.uid, LOG_INFO,
+                      "%s: the handle of %s is ended: it has no right `%s` any more",
+                      session_describe(handle->session, what), client_describe(handle->client, who),
+                      handle->rights & RIGHT_READ ? "write" : "read");
         handle_end(handle, wire_error_names[WIRE_DENIED], "the access rules do not allow it any more");
 }
 

@@ -225,7 +225,8 @@ static void log_fault(const struct session *session, enum log_level level, const
 {
         char who[SESSION_TEXT_BYTES];
 
-        log_write(session->sessions->log, level, "%s: %s: %s", session_describe(session, who), what, why);
+        log_write_for(session->sessions->log, session->uid, level, "%s: %s: %s",
+                      session_describe(session, who), what, why);
 }
 
 /* One line for the writes of one transaction: they fail together, and for the same reason. */
@@ -372,10 +373,11 @@ static void log_deleted(const struct session_job *job, const struct client *clie
         const struct session *session = job->task.session;
         char who[CLIENT_TEXT_BYTES], what[SESSION_TEXT_BYTES];
 
-        log_write(session->sessions->log, job->delete_error ? LOG_ERROR : LOG_INFO, "%s deleted by %s%s%s",
-                  session_describe(session, what),
-                  client ? client_describe(client, who) : "a client that has gone",
-                  job->delete_error ? ": " : "", job->delete_error ? job->delete_fault.text : "");
+        log_write_for(session->sessions->log, job->delete->request.audited.uid,
+                      job->delete_error ? LOG_ERROR : LOG_INFO, "%s deleted by %s%s%s",
+                      session_describe(session, what),
+                      client ? client_describe(client, who) : "a client that has gone",
+                      job->delete_error ? ": " : "", job->delete_error ? job->delete_fault.text : "");
 }
 
 /* The client that asked for it gets the answer. If that is success, there is no `ended` for its handle. */

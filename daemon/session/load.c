@@ -103,7 +103,7 @@ bool load_start(struct session *session, bool create, struct slice dialect, uid_
                 load->options.dialect = (struct slice){ load->dialect, dialect.len };
         }
         load->loaded = loaded;
-        load->uid = uid;
+        load->uid = session->uid = uid;
         identity_init(&load->opened.identity);
         session_move(session, SESSION_LOADING);
         session_start_task(session, &load->task, load_run, load_finish,
@@ -190,11 +190,12 @@ static void close_finish(struct session_task *task)
 
         session_describe(session, what);
         if (closing->error)
-                log_write(session->sessions->log, LOG_WARNING,
-                          "%s was not closed in order: %s; %zu answered writes may be lost in a power cut",
-                          what, closing->fault.text, session->n_unsynced);
+                log_write_for(
+                        session->sessions->log, session->uid, LOG_WARNING,
+                        "%s was not closed in order: %s; %zu answered writes may be lost in a power cut",
+                        what, closing->fault.text, session->n_unsynced);
         else
-                log_write(session->sessions->log, LOG_INFO, "%s closed", what);
+                log_write_for(session->sessions->log, session->uid, LOG_INFO, "%s closed", what);
         free(closing);
         session_move(session, SESSION_CLOSED);
 }

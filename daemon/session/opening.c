@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../base/clock.h"
+#include "audit.h"
 #include "held.h"
 #include "load.h"
 
@@ -191,6 +192,8 @@ static void grant(struct session *session, struct client *client, struct request
                 handle_lend(handle, lease_ms);
                 lease_ms += waited_ms;
         }
+        if (session->created_untold)
+                request->audited.action = AUDIT_CREATE;
         answer_open(request, handle, session->created_untold, lease_ms);
         session->created_untold = false;
         if (client->connection.ending)
@@ -357,8 +360,8 @@ static void load_failed(struct session *session, int error, const struct fault *
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
         if (error != BACKEND_E_NOT_FOUND)
-                log_write(session->sessions->log, LOG_WARNING, "cannot open %s for %s: %s",
-                          session_describe(session, what), asker(session, who), fault->text);
+                log_write_for(session->sessions->log, session->uid, LOG_WARNING, "cannot open %s for %s: %s",
+                              session_describe(session, what), asker(session, who), fault->text);
         while (at != &session->openings) {
                 struct opening *opening = opening_of(at);
 
@@ -392,9 +395,9 @@ static void log_load(const struct session *session)
 {
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
-        log_write(session->sessions->log, LOG_INFO, "%s %s by %s: %s, version %d",
-                  session_describe(session, what), session->created_untold ? "created" : "opened",
-                  asker(session, who), session->dialect, session->version);
+        log_write_for(session->sessions->log, session->uid, LOG_INFO, "%s %s by %s: %s, version %d",
+                      session_describe(session, what), session->created_untold ? "created" : "opened",
+                      asker(session, who), session->dialect, session->version);
 }
 
 static void on_loaded(struct session *session, int error, const struct fault *fault)
@@ -545,6 +548,7 @@ static void wait_for(struct session *session, struct client *client, struct requ
         opening->deadline_ms = timers_now(session->sessions->timers) + options->wait_ms;
         opening->press_ms = timers_now(session->sessions->timers) + press_after_ms;
         opening->begun_ms = boot_now_ms();
+        request->session = session->name;
         request_defer(request, &opening->request, sizeof(*opening));
         link_append(&session->openings, &opening->link);
         link_append(&client->openings, &opening->of_client);
@@ -558,6 +562,8 @@ void opening_start(struct client *client, struct request *request, struct sessio
         struct session *session = sessions_find(sessions, storage, name);
         unsigned rights;
 
+        request->session = name;
+        request->backend = storage->backend->name;
         if (!permitted(client, request, sessions, storage, name, options->exclusive, &rights))
                 return;
         if (storage_is_drained(sessions, storage)) {

@@ -222,8 +222,8 @@ static void on_deadline(struct timer *timer)
                 return;
         }
         session->overdue = true;
-        log_write(session->sessions->log, LOG_WARNING, "%s: the backend has not answered in time",
-                  session_describe(session, what));
+        log_write_for(session->sessions->log, session->uid, LOG_WARNING,
+                      "%s: the backend has not answered in time", session_describe(session, what));
         session_wake(session);
 }
 

@@ -73,6 +73,7 @@ struct session {
         struct identity identity;
         struct states states;
         struct owner owner;
+        uid_t uid; /* of the client for whom it was loaded: whose lines in the log its own are */
         const char *dialect;
         int version;
         int64_t fence;

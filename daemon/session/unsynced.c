@@ -76,10 +76,10 @@ static void on_suspend(struct timer *timer)
         struct session *session = LINK_OF(timer, struct session, suspend);
         char what[SESSION_TEXT_BYTES];
 
-        log_write(session->sessions->log, LOG_ERROR,
-                  "%s is suspended: its writes are refused until its file can be written to disk again. "
-                  "%zu of its writes may be lost in a power cut",
-                  session_describe(session, what), session->n_unsynced);
+        log_write_for(session->sessions->log, session->uid, LOG_ERROR,
+                      "%s is suspended: its writes are refused until its file can be written to disk again. "
+                      "%zu of its writes may be lost in a power cut",
+                      session_describe(session, what), session->n_unsynced);
         session->suspended = true;
         refuse_late(session);
         session_wake(session);
@@ -92,9 +92,9 @@ static void outage_begin(struct session *session, const struct fault *fault)
         session->outage_since = unix_now();
         session->outage_ms = timers_now(session->sessions->timers);
         session->outage_why = strdup(fault->text);
-        log_write(session->sessions->log, LOG_ERROR,
-                  "%s: %s. Its writes wait until that succeeds, for %d s at most; reads go on",
-                  session_describe(session, what), fault->text, SUSPEND_MS / 1000);
+        log_write_for(session->sessions->log, session->uid, LOG_ERROR,
+                      "%s: %s. Its writes wait until that succeeds, for %d s at most; reads go on",
+                      session_describe(session, what), fault->text, SUSPEND_MS / 1000);
         timer_start(session->sessions->timers, &session->suspend, SUSPEND_MS, on_suspend);
 }
 
@@ -113,10 +113,10 @@ static void outage_end(struct session *session)
         char what[SESSION_TEXT_BYTES];
         uint64_t lasted_ms = timers_now(session->sessions->timers) - session->outage_ms;
 
-        log_write(session->sessions->log, LOG_WARNING,
-                  "%s: its file is on the disk again after %llu s; nothing was lost, %zu writes were refused",
-                  session_describe(session, what), (unsigned long long)(lasted_ms / 1000),
-                  session->n_refused);
+        log_write_for(
+                session->sessions->log, session->uid, LOG_WARNING,
+                "%s: its file is on the disk again after %llu s; nothing was lost, %zu writes were refused",
+                session_describe(session, what), (unsigned long long)(lasted_ms / 1000), session->n_refused);
         forget(session);
         while (!link_empty(&session->late))
                 op_answer_stored(LINK_OF(session->late.next, struct op, link));

@@ -109,7 +109,8 @@ static void finish(struct request *request, const char *error)
         forget_deferred(request);
         if (error)
                 counters_add(request->wire->counters, COUNT_ERRORS, 1);
-        if (request->started_ns && request->method)
+        if (request->method &&
+            (request->started_ns || request->audited.action || request->outcome == WIRE_DENIED + 1))
                 request->wire->events->answered(request, error);
 }
 

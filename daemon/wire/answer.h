@@ -24,6 +24,7 @@ struct request {
         struct connection *connection;
         const struct method *method;
         struct slice session; /* name of its session, borrowed from it; absent: none */
+        const char *backend;  /* of the session */
         struct link link;     /* connection->deferred */
         uint64_t started_ns;  /* 0: not monitored */
         size_t bytes;         /* memory that is counted for it while it is deferred */
@@ -33,6 +34,12 @@ struct request {
         bool is_notification;
         bool is_open;    /* not answered yet */
         uint8_t outcome; /* of the answer: 0, or its enum wire_error plus one */
+        struct audited {
+                uint8_t action; /* an enum audit_action, for the log; 0: none */
+                pid_t pid;      /* this and the next two: whose it is, also when the connection has gone */
+                uid_t uid;
+                uint64_t client_id;
+        } audited;
 };
 
 /* What a client sent, as text for an error message: cut, and without control characters. */

@@ -53,7 +53,10 @@ struct wire_events {
         void (*closed)(struct connection *connection);
         /* It ends with `overloaded`: `why` is for its client and for the log. */
         void (*overfull)(struct connection *connection, const char *why);
-        /* A request that arrived while `monitored` was set has been answered. `error` is NULL or a code. */
+        /*
+         * A request has been answered that arrived while `monitored` was set, that is audited, or that is
+         * denied. `error` is NULL or a code.
+         */
         void (*answered)(const struct request *request, const char *error);
 };
 

@@ -286,6 +286,106 @@ START_TEST(a_closed_log)
 }
 END_TEST
 
+static const struct log_field record[] = {
+        { .key = "action", .text = "open" },
+        { .key = "uid", .number = 1000 },
+        { .key = "client", .text = "x\" uid=0 \\ \n\xe2\x80\xae" },
+};
+
+START_TEST(a_record)
+{
+        struct log log = log_of(false, false);
+
+        log.level = LOG_ERROR; /* records have none */
+        log_record(&log, 1000, 0, "audit open", "audit", record, 3);
+        written();
+        ck_assert_str_eq(line + 24,
+                         " info    audit: action=\"open\" uid=1000 client=\"x\\\" uid=0 \\\\ \\n\\u202e\"\n");
+        log.json = true;
+        log_record(&log, 1000, 0, "audit open", "audit", record, 3);
+        ck_assert_ptr_nonnull(strstr(written(),
+                                     "Z\",\"level\":\"info\",\"audit\":{\"action\":\"open\",\"uid\":1000,"
+                                     "\"client\":\"x\\\" uid=0 \\\\ \\n\\u202e\"}}\n"));
+        log.json = false;
+        log.journal = true;
+        log_record(&log, 1000, 0, "audit open", "audit", record, 1);
+        ck_assert_str_eq(written(), "<6>audit: action=\"open\"\n");
+}
+END_TEST
+
+/* Each text of a record is cut: none pushes out the others. */
+START_TEST(a_long_record)
+{
+        struct log_field fields[LOG_FIELDS_MAX];
+        char text[3000];
+
+        memset(text, 1, sizeof(text) - 1);
+        text[sizeof(text) - 1] = '\0';
+        for (size_t i = 0; i < LOG_FIELDS_MAX; i++)
+                fields[i] = (struct log_field){ .key = "key", .text = i < 5 ? text : NULL, .number = i };
+        for (int json = 0; json < 2; json++) {
+                struct log log = log_of(json, !json);
+                const char *tail = json ? "\xe2\x80\xa6\",\"key\":5,\"key\":6,\"key\":7,\"key\":8,\"key\":9,"
+                                          "\"key\":10,\"key\":11}}\n"
+                                        : "\xe2\x80\xa6\" key=5 key=6 key=7 key=8 key=9 key=10 key=11\n";
+
+                log_record(&log, 1000, 0, "name", "word", fields, LOG_FIELDS_MAX);
+                ck_assert_uint_gt(strlen(written()), 5 * 600);
+                ck_assert_uint_le(strlen(line), 4096);
+                ck_assert_str_eq(line + strlen(line) - strlen(tail), tail);
+        }
+}
+END_TEST
+
+/* How many lines are in the pipe. */
+static unsigned count_lines(void)
+{
+        unsigned n = 0;
+
+        for (const char *at = written(); *at; at = written())
+                for (; *at; at++)
+                        n += *at == '\n';
+        return n;
+}
+
+START_TEST(lines_of_a_user_are_limited)
+{
+        static struct log log;
+        unsigned n = 0;
+
+        log = log_of(false, true);
+        for (int i = 0; i < 3 * RATE_AT_ONCE; i++) {
+                log_write_for(&log, 7, LOG_INFO, "x");
+                n += count_lines();
+        }
+        ck_assert_uint_ge(n, RATE_AT_ONCE);
+        ck_assert_uint_lt(n, 2 * RATE_AT_ONCE);
+        ck_assert(log_owes(&log));
+        /* worse news, the daemon's own, records, and other users' lines */
+        log_write_for(&log, 7, LOG_ERROR, "x");
+        ck_assert_str_eq(written(), "<3>x\n");
+        log_write(&log, LOG_INFO, "x");
+        ck_assert_str_eq(written(), "<6>x\n");
+        log_write_for(&log, 8, LOG_INFO, "x");
+        ck_assert_str_eq(written(), "<6>x\n");
+        log_record(&log, 7, 1, "audit open", "audit", record, 1);
+        ck_assert_str_eq(written(), "<6>audit: action=\"open\"\n");
+        for (int i = 0; i < 3 * RATE_AT_ONCE; i++) {
+                log_record(&log, LOG_NO_USER, 1, "audit open", "audit", record, 1);
+                count_lines();
+        }
+        log_tell_left_out(&log);
+        ck_assert_msg(strncmp(written(), "<4>left out ", 12) == 0, "%s", line);
+        ck_assert_ptr_nonnull(
+                strstr(line, " lines `info` of uid 7: a user may cause 1000 at once, then 2 a second\n"));
+        ck_assert_ptr_nonnull(strstr(line, "<3>left out "));
+        ck_assert_ptr_nonnull(strstr(line, " lines `audit open` of the backends: "));
+        ck_assert(!log_owes(&log));
+        log_tell_left_out(&log);
+        ck_assert_str_eq(written(), "");
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("log");
@@ -306,6 +406,9 @@ int main(void)
         tcase_add_test(tcase, a_pipe_that_nobody_reads);
         tcase_add_test(tcase, a_journal_that_is_stopped);
         tcase_add_test(tcase, a_closed_log);
+        tcase_add_test(tcase, a_record);
+        tcase_add_test(tcase, a_long_record);
+        tcase_add_test(tcase, lines_of_a_user_are_limited);
         suite_add_tcase(suite, tcase);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);
