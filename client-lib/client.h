@@ -242,6 +242,8 @@ bool call_send_internal(struct call *call, gram_callback *callback, void *arg);
 int call_hold(struct call *call, gram_callback *callback, void *arg, struct request **request);
 
 void lane_init(struct lane *lane);
+/* Completes all requests of the lane. */
+void lane_end(struct lane *lane, int outcome);
 
 /* Completes a request without an answer; 0 is success. requests_call_back() calls the callback later. */
 void request_complete(struct request *request, int outcome);

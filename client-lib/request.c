@@ -461,8 +461,8 @@ static void failure_of(const struct request *request, struct failure *failure)
         case GRAM_E_NOMEM: failure_set(failure, GRAM_E_NOMEM, "%s: no memory", method); return;
         case GRAM_E_UNAVAILABLE:
                 failure_set(failure, GRAM_E_UNAVAILABLE,
-                            "%s: the connection was lost before the answer; it may or may not have happened",
-                            method);
+                            "%s: the %s before the answer; it may or may not have happened", method,
+                            session && session->released ? "session was closed" : "connection was lost");
                 return;
         case GRAM_E_TOO_LARGE:
                 failure_set(failure, GRAM_E_TOO_LARGE, "%s: the request is larger than a message may be",
@@ -548,7 +548,7 @@ void requests_expire(struct gram_client *client, int64_t now)
         }
 }
 
-static void lane_end(struct lane *lane, int outcome)
+void lane_end(struct lane *lane, int outcome)
 {
         struct link *lists[] = { &lane->sent, &lane->waiting };
 

@@ -365,6 +365,8 @@ void session_release(struct gram_session *session)
         if (session->state == SESSION_OPEN && !session->close_sent)
                 send_close(session);
         handle_forget(session);
+        lane_end(&session->lane,
+                 GRAM_E_UNAVAILABLE); /* its `close` was answered, or ran out of time, first */
         link_remove(&session->all);
         link_remove(&session->ready);
         session_unref(session);

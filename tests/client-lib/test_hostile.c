@@ -187,6 +187,27 @@ START_TEST(answers_nobody_asked_for_are_passed_over)
 }
 END_TEST
 
+/* A request that is left when its session's `close` is answered will not be answered any more. */
+START_TEST(a_close_that_is_answered_first_ends_the_others)
+{
+        PUPPET puppet = puppet_new();
+        struct gram_client *client = connected(puppet);
+        struct gram_session *session = opened(puppet);
+        struct outcome saved = { 0 }, closed = { 0 };
+
+        ck_assert_int_eq(gram_async_save(session, on_reply, &saved), 0);
+        ck_assert_int_eq(gram_async_close(session, on_reply, &closed), 0);
+        puppet_expect(puppet, "save(...)");
+        puppet_does(puppet, "close(...)", "nil");
+        puppet_until(puppet, &closed.done);
+        ck_assert_int_eq(closed.code, 0);
+        puppet_until(puppet, &saved.done);
+        ck_assert_int_eq(saved.code, GRAM_E_UNAVAILABLE);
+        ck_assert_uint_eq(gram_pending(client), 0);
+        gram_client_free(client);
+}
+END_TEST
+
 START_TEST(refuses_an_impossible_handle)
 {
         static const char *const handles[] = { "-1", "0", "4294967296", "'x'" };
@@ -384,6 +405,7 @@ int main(void)
                 "client-lib/hostile",
                 (const TTest *const[]){ drops_a_daemon_that_talks_nonsense, refuses_results_of_the_wrong_type,
                                         answers_nobody_asked_for_are_passed_over,
+                                        a_close_that_is_answered_first_ends_the_others,
                                         refuses_an_impossible_handle, takes_any_handle_of_32_bits,
                                         a_daemon_of_another_protocol_is_refused, hears_why_it_is_refused,
                                         reads_answers_in_any_pieces, survives_damaged_answers, NULL });
