@@ -144,23 +144,30 @@ static void run_length_encode(const struct buffer *plain, struct buffer *out)
         }
 }
 
-/* From text to bytes. */
-static bool session_string_decode(struct slice text, const struct session_string_layout *layout,
-                                  struct buffer *bytes)
+/* Else its limit is reached. */
+static bool has_no_memory(const struct buffer *buffer)
+{
+        return buffer->failed && !buffer->full;
+}
+
+/* From text to bytes. 0; 1: they are not of this layout; -1: no memory. */
+static int session_string_decode(struct slice text, const struct session_string_layout *layout,
+                                 struct buffer *bytes)
 {
         WIPED struct buffer coded = { .limit = SESSION_STRING_MAX };
+        struct buffer *decoded = layout->run_length ? &coded : bytes;
 
         bytes->limit = SESSION_STRING_MAX;
         if (layout->prefix) {
                 if (!text.len || text.data[0] != layout->prefix)
-                        return false;
+                        return 1;
                 text.data++;
                 text.len--;
         }
-        if (!layout->run_length)
-                return base64_decode(text, layout->alphabet, layout->padding, bytes);
-        return base64_decode(text, layout->alphabet, layout->padding, &coded) &&
-               run_length_decode(&coded, bytes);
+        if (base64_decode(text, layout->alphabet, layout->padding, decoded) &&
+            (!layout->run_length || run_length_decode(&coded, bytes)))
+                return 0;
+        return has_no_memory(decoded) || has_no_memory(bytes) ? -1 : 1;
 }
 
 /* If the string has an address but no test flag, the address says whether it is for the test servers. */
@@ -175,24 +182,27 @@ static void session_string_find_test_mode(struct identity *identity, unsigned *s
         *set |= FIELD_BIT(FIELD_TEST_MODE);
 }
 
-static bool session_string_read_as(struct slice text, const struct session_string_format *format,
-                                   struct identity *identity, unsigned *set)
+/* 0; 1: it is none of this format; -1: no memory. */
+static int session_string_read_as(struct slice text, const struct session_string_format *format,
+                                  struct identity *identity, unsigned *set)
 {
         WIPED struct buffer bytes = { 0 };
         struct reading reading = { .identity = identity, .set = FIELD_BIT(FIELD_DATE) };
+        int error;
 
         identity_wipe(identity);
-        if (!session_string_decode(text, format->layout, &bytes))
-                return false;
+        error = session_string_decode(text, format->layout, &bytes);
+        if (error)
+                return error;
         reading.at = bytes.data;
         reading.left = bytes.len;
         for (const struct part *part = format->layout->parts; part->read; part++) {
                 if (!part->read(&reading, part))
-                        return false;
+                        return reading.no_memory ? -1 : 1;
         }
         session_string_find_test_mode(identity, &reading.set);
         *set = reading.set;
-        return !reading.left;
+        return reading.left ? 1 : 0;
 }
 
 const struct session_string_format *session_string_read(struct slice text,
@@ -201,6 +211,7 @@ const struct session_string_format *session_string_read(struct slice text,
                                                         const char **why)
 {
         const struct session_string_format *tried = format ? format : session_string_formats;
+        int error;
 
         *why = format ? "it is not a session string of this format, or it is damaged"
                       : "it is not a session string of any known format, or it is damaged";
@@ -210,10 +221,13 @@ const struct session_string_format *session_string_read(struct slice text,
                 return NULL;
         }
         do {
-                if (session_string_read_as(text, tried, identity, set))
+                error = session_string_read_as(text, tried, identity, set);
+                if (!error)
                         return tried;
                 tried++;
-        } while (!format && tried->name);
+        } while (error > 0 && !format && tried->name);
+        if (error < 0)
+                *why = NULL;
         identity_wipe(identity);
         return NULL;
 }

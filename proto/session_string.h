@@ -32,7 +32,7 @@ const struct session_string_format *session_string_format_by_name(struct slice n
  * FIELD_BITs, with that of `date`. A field in `*set` may be nil: Telethon can say that there is no key.
  *
  * NULL: the text is not a string of that format, or of any. `identity` is then as after identity_init(), and
- * `*why` says so for people, without quoting the text.
+ * `*why` says so for people, without quoting the text. `*why` NULL: there was no memory to read it.
  */
 const struct session_string_format *session_string_read(struct slice text,
                                                         const struct session_string_format *format,
@@ -41,7 +41,7 @@ const struct session_string_format *session_string_read(struct slice text,
 
 /*
  * Appends the text to `out`. False: a needed field is nil or out of the format's range; `*missing` is the
- * field's name, and nothing is appended.
+ * field's name, and nothing is appended. True with `out->failed`: no memory.
  */
 bool session_string_write(const struct identity *identity, const struct session_string_format *format,
                           struct buffer *out, const char **missing);

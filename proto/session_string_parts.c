@@ -49,8 +49,12 @@ static bool is_address(struct slice text)
 
 bool reading_address(struct reading *reading, struct slice address)
 {
-        if (!is_address(address) || !identity_set_address(reading->identity, address))
+        if (!is_address(address))
                 return false;
+        if (!identity_set_address(reading->identity, address)) {
+                reading->no_memory = true;
+                return false;
+        }
         reading->set |= FIELD_BIT(FIELD_SERVER_ADDRESS);
         return true;
 }

@@ -15,7 +15,8 @@ struct reading {
         const uint8_t *at;
         size_t left;
         struct identity *identity;
-        unsigned set; /* FIELD_BITs */
+        unsigned set;   /* FIELD_BITs */
+        bool no_memory; /* after a failure: else the bytes are not of this format */
 };
 
 struct writing {

@@ -298,6 +298,8 @@ void method_export_string(struct call *call)
                 answer_error(&call->request, WIRE_BAD_REQUEST,
                              "export_string: a %s string needs %s, which this session does not hold",
                              format->name, missing);
+        } else if (text.failed) {
+                answer_no_memory(&call->request);
         } else {
                 pack_str(answer_begin(&call->request), (struct slice){ (const char *)text.data, text.len });
                 answer_end(&call->request);
@@ -361,7 +363,10 @@ static bool read_import(struct call *call, struct values *values, struct import_
 
         if (!session_string_read(call->params[0].text, options->format, &values->identity, &values->fields,
                                  &why)) {
-                answer_error(&call->request, WIRE_BAD_REQUEST, "import_string: %s", why);
+                if (why)
+                        answer_error(&call->request, WIRE_BAD_REQUEST, "import_string: %s", why);
+                else
+                        answer_no_memory(&call->request);
                 return false;
         }
         if (!options->has_api_id)

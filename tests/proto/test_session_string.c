@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../proto/session_string.h"
+#include "../support/failing_memory.h"
 
 /* -1 or NULL: the format does not have it. */
 struct vector {
@@ -438,6 +439,67 @@ START_TEST(a_full_buffer_fails_as_a_whole)
 }
 END_TEST
 
+/* Each allocation fails in turn. With a sanitizer none does. */
+static void check_without_memory(const struct vector *vector, const char *format)
+{
+        const struct session_string_format *named = format ? format_of(format) : NULL;
+        struct slice text = slice_of(vector->text);
+
+        for (long n = 0;; n++) {
+                const struct session_string_format *read;
+                struct identity identity;
+                const char *why = "";
+                unsigned set;
+
+                identity_init(&identity);
+                memory_begin(MEMORY_ONE, n);
+                memory_arm();
+                read = session_string_read(text, named, &identity, &set, &why);
+                memory_disarm();
+                identity_wipe(&identity);
+                ck_assert_msg((read != NULL) == (memory.met == 0), "%s, allocation %ld", vector->format, n);
+                if (read)
+                        return;
+                ck_assert_msg(!why, "%s, allocation %ld: %s", vector->format, n, why);
+        }
+}
+
+START_TEST(a_lack_of_memory_is_no_damage)
+{
+        for (size_t i = 0; i < VECTORS; i++) {
+                check_without_memory(&vectors[i], vectors[i].format);
+                check_without_memory(&vectors[i], NULL);
+        }
+}
+END_TEST
+
+START_TEST(a_lack_of_memory_fails_the_text)
+{
+        for (size_t i = 0; i < VECTORS; i++) {
+                const struct session_string_format *format = format_of(vectors[i].format);
+                struct identity identity;
+                bool done = false;
+
+                fill(&identity, &vectors[i]);
+                for (long n = 0; !done; n++) {
+                        struct buffer out = { 0 };
+                        const char *missing = NULL;
+                        bool written;
+
+                        memory_begin(MEMORY_ONE, n);
+                        memory_arm();
+                        written = session_string_write(&identity, format, &out, &missing);
+                        memory_disarm();
+                        ck_assert(written);
+                        done = memory.met == 0;
+                        ck_assert_int_eq(out.failed, !done);
+                        buffer_deinit(&out);
+                }
+                identity_wipe(&identity);
+        }
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("session_string");
@@ -459,6 +521,8 @@ int main(void)
         tcase_add_test(tcase, values_out_of_a_formats_range_are_named);
         tcase_add_test(tcase, an_address_that_is_nil_is_the_data_centres);
         tcase_add_test(tcase, a_full_buffer_fails_as_a_whole);
+        tcase_add_test(tcase, a_lack_of_memory_is_no_damage);
+        tcase_add_test(tcase, a_lack_of_memory_fails_the_text);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
