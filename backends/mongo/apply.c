@@ -428,7 +428,7 @@ static int write_states(const struct mongo_batch *batch)
 /* ---- identity ---- */
 
 static int write_identity(const struct mongo_batch *batch, unsigned fields, const struct identity *identity,
-                          struct mongo_seal seal)
+                          struct seal seal)
 {
         struct backend_session *session = batch->session;
         unsigned zeroes = FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT);
@@ -462,7 +462,7 @@ static int write_identity(const struct mongo_batch *batch, unsigned fields, cons
 static int change_sealing(const struct mongo_batch *batch, enum sealing sealing,
                           const struct identity *identity)
 {
-        struct mongo_seal seal = batch->session->seal;
+        struct seal seal = batch->session->seal;
         int result = mongo_seal_change(batch->session, batch->client, sealing, &seal, batch->fault);
 
         if (result == 1)

@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "release.h"
-#include "sealed.h"
 #include "thread.h"
 
 enum { RETRY_MS = 250, FIRST_WAIT_MS = 5000 };
@@ -172,7 +172,7 @@ static int insert(struct mongo_instance *instance, bson_error_t *error)
                 "uid", BCON_INT64(getuid()), "started", BCON_INT64((int64_t)time(NULL)), "term_ms",
                 BCON_INT64(instance->term_ms), "counter", BCON_INT64(instance->counter));
 
-        mongo_seal_append_keys(instance->env, document);
+        mongo_keys_append(instance->env, document);
 
         if (mongoc_collection_insert_one(collection, document, NULL, NULL, error))
                 return 0;
@@ -192,7 +192,7 @@ static int renew(struct mongo_instance *instance, bson_error_t *error)
         BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
         BSON_APPEND_INT64(&set, "counter", instance->counter);
         mongo_releases_append(instance->env->releases, &set);
-        mongo_seal_append_keys(instance->env, &set);
+        mongo_keys_append(instance->env, &set);
         bson_append_document_end(update, &set);
         if (mongoc_collection_update_one(collection, filter, update, NULL, &reply, error))
                 result = mongo_number_of(&reply, "matchedCount", 0) == 1 ? 0 : 1;

@@ -12,6 +12,7 @@
 
 #include "fence.h"
 #include "instance.h"
+#include "keys.h"
 #include "look.h"
 #include "release.h"
 #include "rival.h"
@@ -323,6 +324,7 @@ static void env_free(struct backend_env *env)
                 mongo_instance_stop(env->instance);
         mongo_releases_free(env->releases);
         mongo_fences_free(env->fences);
+        mongo_keys_free(env->keys);
         if (atomic_load(&env->pool))
                 mongoc_client_pool_destroy(atomic_load(&env->pool));
         mongoc_uri_destroy(env->uri);
@@ -357,7 +359,8 @@ static int mongo_start(const struct backend_config *config, const union option_v
         }
         prepare_uri(fresh->uri);
         fresh->where = hosts_of(fresh->uri);
-        fresh->releases = fresh->where ? mongo_releases_new(fresh) : NULL;
+        fresh->keys = fresh->where ? mongo_keys_new() : NULL;
+        fresh->releases = fresh->keys ? mongo_releases_new(fresh) : NULL;
         fresh->instance = fresh->releases ? mongo_instance_start(fresh) : NULL;
         fresh->rivals = fresh->instance ? mongo_rivals_start(fresh) : NULL;
         fresh->fences = fresh->rivals ? mongo_fences_new() : NULL;

@@ -16,7 +16,8 @@
  *     look.c       the sessions' documents are read again; stray.c those that name this daemon in vain
  *     session.c    one session: taken, confirmed, released, removed
  *     identity.c   its identity fields, update states and indexes
- *     sealed.c     sealed auth keys, and which host has which key
+ *     sealed.c     sealed auth keys
+ *     keys.c       which host has which key
  *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
  *     read.c       lookups and scans
  *     list.c       counts, and the list of stored sessions
@@ -28,6 +29,7 @@
 #include <stdatomic.h>
 
 #include "../backend.h"
+#include "../seal.h"
 #include "layout.h"
 
 enum {
@@ -50,6 +52,7 @@ enum {
 
 struct mongo_fences;
 struct mongo_instance;
+struct mongo_keys;
 struct mongo_looked;
 struct mongo_looks;
 struct mongo_releases;
@@ -73,20 +76,16 @@ struct backend_env {
         struct mongo_rivals *rivals;
         struct mongo_fences *fences;
         struct mongo_looks *looks;
-        atomic_bool shared_indexed;    /* this start has made sure of the indexes of the shared layout */
-        _Atomic int64_t keys_asked_ms; /* when all hosts were found to have the key of this hash */
-        _Atomic uint64_t keys_asked;
+        struct mongo_keys *keys;
+        atomic_bool shared_indexed; /* this start has made sure of the indexes of the shared layout */
         _Atomic(mongoc_client_pool_t *) pool; /* NULL until the deployment has been reached once */
 };
 
+/* What a session's document says about sealing. */
 struct mongo_seal {
-        bool on;     /* its auth key is sealed, or will be when it gets one */
-        bool is_due; /* the library's field has a key, which is to be sealed */
+        struct seal seal;
         bool has_id;
-        bool has_key;  /* there is a sealed value; `by` is its key */
-        bool is_whole; /* that value looks like one */
-        uint8_t id[SESSION_ID_BYTES];
-        uint8_t by[KEY_ID_BYTES];
+        bool is_whole; /* the sealed value looks like one */
 };
 
 /* What a session's document says about its owner. */
@@ -126,7 +125,7 @@ struct backend_session {
         struct mongo_held tried_from; /* the document before it */
         int64_t row_fence; /* a row has this fence, which is above the session's; 0: none is known */
         struct mongo_looked *looked; /* look.c's; the loop reads it, too */
-        struct mongo_seal seal;
+        struct seal seal;
         bool seal_wanted;      /* it is to be sealed when it is opened */
         int64_t lent_until_ms; /* of CLOCK_BOOTTIME: clients of the former start may rely on leases until then
                                 */

@@ -4,8 +4,6 @@
 /*
  * Sealed auth keys, as in ../sqlite/sealed.c: MONGO_ID makes the session a sealed one, MONGO_SEALED is the
  * sealed key, and the library's field is empty. A key in the library's field is a new login.
- *
- * Other hosts need the key, too. Each instance's document has the ids of its keys.
  */
 
 #include "mongo.h"
@@ -14,7 +12,7 @@
 struct mongo_seal mongo_seal_of(const bson_t *document);
 
 /* Before the session is taken: may it be opened with this daemon's keys? */
-int mongo_seal_check(const struct backend_session *session, const struct mongo_seal *seal, bool wanted,
+int mongo_seal_check(const struct backend_session *session, const struct mongo_seal *held, bool wanted,
                      struct fault *fault);
 
 /* After the other fields have been read. */
@@ -26,17 +24,14 @@ void mongo_seal_append_new(const struct backend_env *env, bson_t *document);
 
 /* `seal` is the session's; it becomes what the change makes of it. 1: nothing is to be written. */
 int mongo_seal_change(struct backend_session *session, mongoc_client_t *client, enum sealing sealing,
-                      struct mongo_seal *seal, struct fault *fault);
+                      struct seal *seal, struct fault *fault);
 
 /* Appends what the document gets when the auth key is stored; sets `has_key` and `by`. */
-int mongo_seal_append(const struct backend_session *session, struct mongo_seal *seal,
+int mongo_seal_append(const struct backend_session *session, struct seal *seal,
                       const struct identity *identity, bson_t *set, struct fault *fault);
 
 /* Does something have to be sealed when the session is opened? Then `sealing` says how. */
 bool mongo_seal_is_due(const struct backend_session *session, bool wanted, enum sealing *sealing);
-
-/* For an instance's document. */
-void mongo_seal_append_keys(const struct backend_env *env, bson_t *document);
 
 /* As `counts` has it. */
 void mongo_seal_describe(const struct backend_session *session, char text[KEY_ID_TEXT_BYTES]);

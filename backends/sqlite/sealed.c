@@ -12,29 +12,16 @@
 
 #include "sqlite.h"
 
-enum { SEALED_KEY_BYTES = AUTH_KEY_BYTES + SEALED_EXTRA_BYTES };
-
 static const char field_name[] = "auth_key";
 
-static int refuse(const struct backend_session *session, const char *why, struct fault *fault)
+static struct seal_terms terms_of(const struct backend_session *session, struct fault *fault)
 {
-        return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': %s", session->name, why);
-}
-
-static int fault_of_seal(const struct backend_session *session, int error, const uint8_t *sealed, size_t len,
-                         struct fault *fault)
-{
-        uint8_t id[KEY_ID_BYTES];
-        char text[KEY_ID_TEXT_BYTES];
-
-        if (error == SEAL_E_FORGED)
-                return refuse(session, "its sealed key was changed, or is another session's", fault);
-        if (error != SEAL_E_NO_KEY || !sealed_key_id(sealed, len, id))
-                return refuse(session, "its sealed key is damaged", fault);
-        key_id_text(id, text);
-        return fault_set(fault, BACKEND_E_STORAGE,
-                         "session '%s': it is sealed with key %s, which this daemon does not have",
-                         session->name, text);
+        return (struct seal_terms){
+                .keyring = session->env->keyring,
+                .required = session->path && session->env->config->require_sealed,
+                .session = session->name,
+                .fault = fault,
+        };
 }
 
 /* ---- reading ---- */
@@ -52,33 +39,17 @@ static int read_id(struct backend_session *session, struct fault *fault)
                 return sqlite_fault(session, rc, NULL, fault);
         if (rc == SQLITE_DONE || sqlite3_column_type(row, 0) != SQLITE_BLOB ||
             sqlite3_column_bytes(row, 0) != SESSION_ID_BYTES)
-                return refuse(session, "its table gramd_sealed has no id", fault);
+                return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its table gramd_sealed has no id",
+                                 session->name);
         memcpy(session->seal.id, sqlite3_column_blob(row, 0), SESSION_ID_BYTES);
         session->seal.on = true;
         return 0;
 }
 
-static int open_value(struct backend_session *session, sqlite3_stmt *row, struct identity *identity,
-                      struct fault *fault)
-{
-        uint8_t key[AUTH_KEY_BYTES];
-        bool is_blob = sqlite3_column_type(row, 0) == SQLITE_BLOB;
-        const uint8_t *sealed = sqlite3_column_blob(row, 0);
-        size_t len = is_blob && sealed ? (size_t)sqlite3_column_bytes(row, 0) : 0;
-        int error = keyring_open(session->env->keyring, session->seal.id, field_name, sealed, len, key,
-                                 sizeof(key));
-
-        if (error)
-                return fault_of_seal(session, error, sealed, len, fault);
-        sealed_key_id(sealed, len, session->seal.by);
-        session->seal.has_key = true;
-        identity_set_key(identity, key);
-        sodium_memzero(key, sizeof(key));
-        return 0;
-}
-
 int sqlite_load_sealed(struct backend_session *session, struct identity *identity, struct fault *fault)
 {
+        const struct seal_terms terms = terms_of(session, fault);
+        struct slice sealed = SLICE_NONE;
         SQLITE_STATEMENT row = NULL;
         int error;
         int rc;
@@ -97,9 +68,13 @@ int sqlite_load_sealed(struct backend_session *session, struct identity *identit
         if (error)
                 return error;
         rc = sqlite3_step(row);
-        if (rc == SQLITE_ROW)
-                return open_value(session, row, identity, fault);
-        return rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
+        if (rc != SQLITE_ROW)
+                return rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
+        if (sqlite3_column_type(row, 0) == SQLITE_BLOB) {
+                sealed.data = sqlite3_column_blob(row, 0);
+                sealed.len = (size_t)sqlite3_column_bytes(row, 0);
+        }
+        return seal_open(&terms, &session->seal, sealed, identity);
 }
 
 /* ---- writing ---- */
@@ -123,26 +98,13 @@ static int put(struct backend_session *session, const char *field, const uint8_t
 
 int sqlite_store_sealed(struct backend_session *session, const struct identity *identity, struct fault *fault)
 {
+        const struct seal_terms terms = terms_of(session, fault);
         uint8_t sealed[SEALED_KEY_BYTES];
+        int error = seal_close(&terms, &session->seal, identity, sealed); /* the caller empties the column */
 
-        session->seal.is_due = false; /* the caller empties the column */
-        session->seal.has_key = identity_has(identity, FIELD_AUTH_KEY);
-        if (!session->seal.has_key)
-                return put(session, field_name, NULL, 0, fault);
-        if (keyring_seal(session->env->keyring, session->seal.id, field_name, identity->auth_key,
-                         AUTH_KEY_BYTES, sealed))
-                return fault_set(fault, BACKEND_E_STORAGE,
-                                 "session '%s': it is sealed, and this daemon has no key to seal with",
-                                 session->name);
-        sealed_key_id(sealed, sizeof(sealed), session->seal.by);
-        return put(session, field_name, sealed, sizeof(sealed), fault);
-}
-
-static bool can_seal(const struct backend_session *session)
-{
-        uint8_t id[KEY_ID_BYTES];
-
-        return keyring_id(session->env->keyring, 0, id);
+        if (error)
+                return error;
+        return put(session, field_name, session->seal.has_key ? sealed : NULL, sizeof(sealed), fault);
 }
 
 static int begin_sealing(struct backend_session *session, struct fault *fault)
@@ -158,45 +120,39 @@ static int begin_sealing(struct backend_session *session, struct fault *fault)
 
 static int end_sealing(struct backend_session *session, struct fault *fault)
 {
-        session->seal = (struct session_seal){ 0 };
+        session->seal = (struct seal){ 0 };
         return sqlite_exec(session, fault, "DELETE FROM gramd_sealed");
 }
 
 int sqlite_change_sealing(struct backend_session *session, enum sealing sealing,
                           const struct identity *identity, struct fault *fault)
 {
-        struct session_seal *seal = &session->seal;
-        int error = 0;
+        const struct seal_terms terms = terms_of(session, fault);
+        int error;
 
         if (!session->path)
                 return fault_set(fault, BACKEND_E_OPTION, "session '%s': it is in memory: nothing is stored",
                                  session->name);
-        if (sealing != SEALING_OFF && !can_seal(session))
-                return fault_set(fault, BACKEND_E_OPTION,
-                                 "session '%s': this daemon has no key to seal with; see the option key-file",
-                                 session->name);
-        if (sealing == SEALING_OFF && session->env->config->require_sealed)
-                return fault_set(fault, BACKEND_E_OPTION,
-                                 "session '%s': require-sealed is set, so it stays sealed", session->name);
-        if (sealing == SEALING_ANEW && !seal->is_due &&
-            (!seal->on || !seal->has_key || keyring_is_current(session->env->keyring, seal->by)))
+        error = seal_check_change(&terms, &session->seal, sealing);
+        if (error < 0)
+                return error;
+        if (sealing == SEALING_ON || (sealing == SEALING_ANEW && !error)) /* a former purge may have failed */
+                session->purge = true;
+        if (error)
                 return 0;
-        seal->purge = true;
-        if (sealing == SEALING_ON && seal->on && !seal->is_due)
-                return 0;
-        if (sealing == SEALING_ON && !seal->on)
+        if (sealing == SEALING_ON && !session->seal.on)
                 error = begin_sealing(session, fault);
-        else if (sealing == SEALING_OFF && seal->on)
+        else if (sealing == SEALING_OFF)
                 error = end_sealing(session, fault);
         return error ? error : sqlite_store_fields(session, FIELD_BIT(FIELD_AUTH_KEY), identity, fault);
 }
 
 int sqlite_seal_new(struct backend_session *session, struct fault *fault)
 {
-        uint8_t id[SESSION_ID_BYTES];
+        uint8_t id[SESSION_ID_BYTES], key[KEY_ID_BYTES];
         char hex[2 * SESSION_ID_BYTES + 1];
 
-        if (!can_seal(session))
+        if (!keyring_id(session->env->keyring, 0, key))
                 return 0;
         session_id_new(id);
         sodium_bin2hex(hex, sizeof(hex), id, sizeof(id));
@@ -231,9 +187,9 @@ int sqlite_purge(struct backend_session *session, struct fault *fault)
         struct fault why;
         int error;
 
-        if (!session->path || !session->seal.purge)
+        if (!session->path || !session->purge)
                 return 0;
-        session->seal.purge = false;
+        session->purge = false;
         error = purge_once(session, &why);
         if (error && sqlite_await_room(session))
                 error = purge_once(session, &why);
@@ -255,16 +211,17 @@ int sqlite_purge(struct backend_session *session, struct fault *fault)
 int sqlite_seal_at_open(struct backend_session *session, bool wanted, const struct identity *identity,
                         struct fault *fault)
 {
+        const struct seal_terms terms = terms_of(session, fault);
         int error;
 
-        if (session->seal.on ? !session->seal.is_due || !can_seal(session) : !wanted)
+        if (!seal_is_to_begin(&terms, &session->seal, wanted))
                 return 0;
         error = sqlite_begin(session, fault);
         if (error)
                 return error;
         if (session->seal.on) {
                 error = sqlite_store_fields(session, FIELD_BIT(FIELD_AUTH_KEY), identity, fault);
-                session->seal.purge = true;
+                session->purge = true;
         } else {
                 error = sqlite_change_sealing(session, SEALING_ON, identity, fault);
         }
@@ -276,24 +233,15 @@ int sqlite_seal_at_open(struct backend_session *session, bool wanted, const stru
 
 int sqlite_check_sealed(struct backend_session *session, bool wanted, struct fault *fault)
 {
-        if (!session->path || !session->env->config->require_sealed ||
-            (session->seal.on && !session->seal.is_due) ||
-            ((wanted || session->seal.on) && can_seal(session)))
-                return 0;
-        return fault_set(fault, BACKEND_E_STORAGE,
-                         "session '%s': it is not sealed, and require-sealed is set: `gramctl seal '%s'`",
-                         session->name, session->name);
+        const struct seal_terms terms = terms_of(session, fault);
+
+        return seal_check(&terms, &session->seal, wanted);
 }
 
 void sqlite_describe_seal(const struct backend_session *session, char text[KEY_ID_TEXT_BYTES])
 {
-        uint8_t id[KEY_ID_BYTES];
+        const struct seal_terms terms = terms_of(session, NULL);
+        const struct seal in_memory = { 0 };
 
-        *text = '\0';
-        if (!session->path || !session->seal.on || session->seal.is_due)
-                return;
-        memcpy(id, session->seal.by, sizeof(id));
-        if (!session->seal.has_key)
-                keyring_id(session->env->keyring, 0, id);
-        key_id_text(id, text);
+        seal_describe(&terms, session->path ? &session->seal : &in_memory, text);
 }

@@ -33,6 +33,7 @@
 #include "../../proto/buffer.h"
 #include "../backend.h"
 #include "../dialect.h"
+#include "../seal.h"
 
 /* A round over the sessions of a killed daemon, at start. */
 struct recovery {
@@ -156,15 +157,9 @@ struct backend_session {
         int64_t n_remembered;     /* number of the newest row of gramd_remembered */
         int64_t found_remembered; /* the same, when the file was opened */
 
-        struct session_seal {
-                bool on;                      /* its auth key is sealed, or will be when it gets one */
-                bool is_due;                  /* the library's column has a key, which is to be sealed */
-                bool has_key;                 /* there is a sealed value; `by` is its key */
-                bool purge;                   /* former values have to leave the file and its log */
-                uint8_t id[SESSION_ID_BYTES]; /* of the session, random */
-                uint8_t by[KEY_ID_BYTES];
-        } seal, committed_seal; /* the latter: when the transaction began */
+        struct seal seal, committed_seal; /* the latter: when the transaction began */
 
+        bool purge;      /* former values have to leave the file and its log after this transaction */
         bool has_key;    /* its file has had an auth key in the clear since it was opened */
         bool had_wal;    /* there was a -wal file before the file was opened */
         bool rollback;   /* the file came with a rollback journal, and gets it back */

@@ -77,6 +77,7 @@ static void roll_back(struct backend_session *session)
                 sqlite_forget_statements(session);
         session->extras = session->committed_extras;
         session->seal = session->committed_seal;
+        session->purge = false;
 }
 
 int sqlite_enter(struct backend_session *session, struct fault *fault)

@@ -234,6 +234,35 @@ SEALED_TEST(a_host_without_the_key_stops_a_rotation)
         test_remove("old");
 }
 
+/* Each rotation asks anew: a host without the key may start at any time. */
+SEALED_TEST(a_host_that_starts_without_the_key_stops_a_rotation)
+{
+        TEST_FREED char *config = keys("key");
+        TEST_FREED char *old = command("cp key old; chmod 600 old; realpath old | tr -d '\\n'");
+        TEST_FREED char *config_old = test_format("[encryption]\nkey-file = %s\n", old);
+        DAEMON a = START(config, "--mongo-term", "3");
+        CLIENT c = wire_connect(a);
+        int first = wire_open(c, "'%s', {}", session);
+        int second = wire_open(c, "'%s-2', {}", session);
+
+        expect(c, "nil", "set(%d, {auth_key: " KEY "})", first);
+        expect(c, "nil", "set(%d, {auth_key: " KEY "})", second);
+        free(keys("key"));
+        daemon_reload(a, config);
+        expect(c, "nil", "rotate(%d)", first);
+        {
+                DAEMON b = START(config_old, "--mongo-term", "3");
+                CLIENT other = wire_connect(b);
+
+                wire_open(other, "'%s-3', {}", session); /* by now its document is there */
+                expect(c, "!storage", "rotate(%d)", second);
+                ck_assert_msg(strstr(wire_error_message(c), "does not have key"), "%s",
+                              wire_error_message(c));
+        }
+        expect(c, "nil", "rotate(%d)", second);
+        test_remove("old");
+}
+
 int main(void)
 {
         Suite *suite = suite_create("sealed on mongo");
@@ -248,6 +277,7 @@ int main(void)
         tcase_add_loop_test(tcase, a_key_of_the_library_is_sealed_on_request, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_plain_session_is_sealed_and_unsealed, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_host_without_the_key_stops_a_rotation, 0, 2 * MONGO_KINDS);
+        tcase_add_loop_test(tcase, a_host_that_starts_without_the_key_stops_a_rotation, 0, 2 * MONGO_KINDS);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
         srunner_free(runner);

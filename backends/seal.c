@@ -1,0 +1,114 @@
+/* The rules of sealing, and the texts that tell of them. */
+
+#include "seal.h"
+
+#include <sodium.h>
+#include <string.h>
+
+static const char field_name[] = "auth_key";
+
+static bool can_seal(const struct seal_terms *terms)
+{
+        uint8_t id[KEY_ID_BYTES];
+
+        return keyring_id(terms->keyring, 0, id);
+}
+
+static int refuse(const struct seal_terms *terms, int error, const char *why)
+{
+        return fault_set(terms->fault, error, "session '%s': %s", terms->session, why);
+}
+
+int seal_check(const struct seal_terms *terms, const struct seal *seal, bool wanted)
+{
+        if (!terms->required || (seal->on && !seal->is_due) || ((wanted || seal->on) && can_seal(terms)))
+                return 0;
+        return fault_set(terms->fault, BACKEND_E_STORAGE,
+                         "session '%s': it is not sealed, and require-sealed is set: `gramctl seal '%s'`",
+                         terms->session, terms->session);
+}
+
+bool seal_is_to_begin(const struct seal_terms *terms, const struct seal *seal, bool wanted)
+{
+        return seal->on ? seal->is_due && can_seal(terms) : wanted;
+}
+
+int seal_check_change(const struct seal_terms *terms, const struct seal *seal, enum sealing sealing)
+{
+        bool is_current = seal->has_key && keyring_is_current(terms->keyring, seal->by);
+
+        if (sealing != SEALING_OFF && !can_seal(terms))
+                return refuse(terms, BACKEND_E_OPTION,
+                              "this daemon has no key to seal with; see the option key-file");
+        if (sealing == SEALING_OFF && terms->required)
+                return refuse(terms, BACKEND_E_OPTION, "require-sealed is set, so it stays sealed");
+        switch (sealing) {
+        case SEALING_OFF: return !seal->on;
+        case SEALING_ON: return seal->on && !seal->is_due;
+        case SEALING_ANEW: return !seal->is_due && (!seal->on || !seal->has_key || is_current);
+        }
+        return 1;
+}
+
+int seal_check_key(const struct seal_terms *terms, const uint8_t id[KEY_ID_BYTES])
+{
+        char text[KEY_ID_TEXT_BYTES];
+
+        if (keyring_has(terms->keyring, id))
+                return 0;
+        key_id_text(id, text);
+        return fault_set(terms->fault, BACKEND_E_STORAGE,
+                         "session '%s': it is sealed with key %s, which this daemon does not have",
+                         terms->session, text);
+}
+
+int seal_open(const struct seal_terms *terms, struct seal *seal, struct slice sealed,
+              struct identity *identity)
+{
+        const uint8_t *bytes = (const uint8_t *)sealed.data;
+        uint8_t key[AUTH_KEY_BYTES], id[KEY_ID_BYTES];
+        int error;
+
+        if (!bytes || sealed.len != SEALED_KEY_BYTES || !sealed_key_id(bytes, sealed.len, id))
+                return refuse(terms, BACKEND_E_CORRUPT, "its sealed key is damaged");
+        error = keyring_open(terms->keyring, seal->id, field_name, bytes, sealed.len, key, sizeof(key));
+        if (error == SEAL_E_NO_KEY)
+                return seal_check_key(terms, id);
+        if (error)
+                return refuse(terms, BACKEND_E_CORRUPT,
+                              "its sealed key was changed, or is another session's");
+        memcpy(seal->by, id, sizeof(id));
+        seal->has_key = true;
+        identity_set_key(identity, key);
+        sodium_memzero(key, sizeof(key));
+        return 0;
+}
+
+int seal_close(const struct seal_terms *terms, struct seal *seal, const struct identity *identity,
+               uint8_t sealed[SEALED_KEY_BYTES])
+{
+        bool has_key = identity_has(identity, FIELD_AUTH_KEY);
+
+        if (has_key &&
+            keyring_seal(terms->keyring, seal->id, field_name, identity->auth_key, AUTH_KEY_BYTES, sealed))
+                return refuse(terms, BACKEND_E_STORAGE,
+                              "it is sealed, and this daemon has no key to seal with");
+        seal->is_due = false;
+        seal->has_key = has_key;
+        if (has_key)
+                sealed_key_id(sealed, SEALED_KEY_BYTES, seal->by);
+        return 0;
+}
+
+void seal_describe(const struct seal_terms *terms, const struct seal *seal, char text[KEY_ID_TEXT_BYTES])
+{
+        uint8_t id[KEY_ID_BYTES];
+
+        *text = '\0';
+        if (!seal->on || seal->is_due)
+                return;
+        memcpy(id, seal->by, sizeof(id));
+        if (!seal->has_key)
+                keyring_id(terms->keyring, 0, id);
+        key_id_text(id, text);
+}
