@@ -261,3 +261,40 @@ void store_submit(struct store *store, struct gate *gate, uint64_t key, struct j
                 job->gate->n++;
         hand_over(job);
 }
+
+/* ---- memory that a worker frees ---- */
+
+enum { DISCARDS_MAX = 8 };
+
+struct discard {
+        struct job job;
+        void *memory;
+        void (*discard)(void *memory);
+};
+
+static void run_discard(struct job *job)
+{
+        struct discard *discard = (struct discard *)job;
+
+        discard->discard(discard->memory);
+}
+
+static void discarded(struct job *job)
+{
+        job->store->n_discards--;
+        free(job);
+}
+
+void store_discard(struct store *store, void *memory, void (*discard)(void *memory))
+{
+        struct discard *job = store->loop && store->n_discards < DISCARDS_MAX ? malloc(sizeof(*job)) : NULL;
+
+        if (!job) {
+                discard(memory);
+                return;
+        }
+        job->memory = memory;
+        job->discard = discard;
+        store->n_discards++;
+        store_submit(store, NULL, 0, &job->job, run_discard, discarded);
+}

@@ -32,8 +32,8 @@ struct job_queue {
 };
 
 /*
- * Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. The jobs of a
- * gate with `aside` run on the threads that step aside.
+ * Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. The jobs of
+ * a gate with `aside` run on the threads that step aside.
  */
 struct gate {
         unsigned max; /* 0: no limit */
@@ -57,7 +57,7 @@ struct crew {
         struct store *store;
         uv_thread_t *threads;
         unsigned n_threads;
-        uv_sem_t todo; /* one for each job in `queue` */
+        uv_sem_t todo;          /* one for each job in `queue` */
         struct job_queue queue; /* under the store's mutex */
 };
 
@@ -68,9 +68,11 @@ struct store_threads {
 /* Zero-initialised: not started. */
 struct store {
         uv_loop_t *loop;
-        size_t pending; /* jobs whose `done` has not been called; they keep the loop running */
+        size_t pending;      /* jobs whose `done` has not been called; they keep the loop running */
+        unsigned n_discards; /* of these, those of store_discard() */
         struct crew workers;
-        struct crew aside; /* their priority is lower, and they leave one processor to the others, if there are two */
+        struct crew aside; /* their priority is lower, and they leave one processor to the others, if there
+                              are two */
         int ended_fd;      /* an eventfd: `ended` is not empty */
         uv_poll_t polled;  /* ended_fd */
 
@@ -92,5 +94,12 @@ void store_stop(struct store *store);
 void store_gate(struct gate *gate, unsigned max, bool aside);
 void store_submit(struct store *store, struct gate *gate, uint64_t key, struct job *job, job_fn run,
                   job_fn done);
+
+/*
+ * Has a worker call `discard`, which frees the memory and uses nothing else: the kernel takes milliseconds to
+ * take back many megabytes. If workers have many of these to do already, it is called here, so that freed
+ * memory cannot pile up.
+ */
+void store_discard(struct store *store, void *memory, void (*discard)(void *memory));
 
 #endif

@@ -24,8 +24,10 @@ struct session_job *session_job_new(struct session *session)
         return job;
 }
 
-void session_job_free(struct session_job *job)
+static void free_memory(void *memory)
 {
+        struct session_job *job = memory;
+
         identity_wipe(&job->next);
         free(job->dirty[0]);
         free(job->dirty[1]);
@@ -37,6 +39,19 @@ void session_job_free(struct session_job *job)
         buffer_deinit(&job->remembered);
         arena_deinit(&job->arena);
         free(job);
+}
+
+enum { FREED_AT_ONCE = 4096 }; /* rows */
+
+void session_job_free(struct session_job *job)
+{
+        size_t rows = job->n_dirty[0] + job->n_dirty[1] + job->n_lookups + job->n_matches + job->n_usernames +
+                      job->n_effects;
+
+        if (rows > FREED_AT_ONCE)
+                store_discard(job->task.session->sessions->store, job, free_memory);
+        else
+                free_memory(job);
 }
 
 static void take_op(struct session_job *job, struct op *op)

@@ -149,12 +149,14 @@ void op_free(struct op *op)
         if (op->reading)
                 reading_abandon(op);
         else
-                op_free_memory(op);
+                op_free_memory(op, lane->session->sessions->store);
         lane_release(lane);
 }
 
-void op_free_memory(struct op *op)
+static void free_memory(void *memory)
 {
+        struct op *op = memory;
+
         if (op->kind == OP_LOOK)
                 buffer_deinit(&op->look.packed);
         if (op->kind == OP_WRITE && op->write.free_values)
@@ -162,6 +164,17 @@ void op_free_memory(struct op *op)
         if (op->secret)
                 explicit_bzero(op->bytes, op->n_bytes);
         free(op);
+}
+
+/* With what `read` has made of a longer list, it is a few megabytes. */
+enum { FREED_AT_ONCE_BYTES = 256 * 1024 };
+
+void op_free_memory(struct op *op, struct store *store)
+{
+        if (op->n_bytes > FREED_AT_ONCE_BYTES)
+                store_discard(store, op, free_memory);
+        else
+                free_memory(op);
 }
 
 void op_answer_look(struct op *op, const struct found *found)

@@ -165,7 +165,8 @@ struct slice op_slice(struct op *op, struct slice frame, struct slice slice);
 /* Frees it (while its list is being read: afterwards). Its request is answered. */
 void op_free(struct op *op);
 bool op_changes(const struct op *op);
-void op_free_memory(struct op *op); /* of one that op_free() has left, because a worker was using it */
+/* Of one that op_free() has left, because a worker was using it. */
+void op_free_memory(struct op *op, struct store *store);
 
 /* An OP_LOOK's `answer`: what was packed, or what was wrong. */
 void op_answer_look(struct op *op, const struct found *found);

@@ -31,7 +31,7 @@ static void done(struct job *job)
         struct op *op = reading->op;
 
         if (reading->abandoned) {
-                op_free_memory(op);
+                op_free_memory(op, job->store);
         } else {
                 struct session *session = op->lane->session;
                 struct sessions *sessions = session->sessions;

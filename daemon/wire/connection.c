@@ -331,8 +331,6 @@ static void take_held(struct connection *connection)
 {
         size_t done = take_messages(connection, connection->in.data, connection->in.len);
 
-        if (connection->secret_in && done > 0)
-                explicit_bzero(connection->in.data, done);
         buffer_consume(&connection->in, done);
         if (connection->in.len == 0) {
                 connection->secret_in = false;

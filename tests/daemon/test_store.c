@@ -227,6 +227,44 @@ START_TEST(jobs_aside_leave_a_processor_and_the_next_job_has_all)
 }
 END_TEST
 
+static int freed_by_workers, freed_by_the_loop; /* one worker at a time */
+
+static void discard(void *memory)
+{
+        uv_thread_t self = uv_thread_self();
+
+        ck_assert_ptr_eq(memory, &stage);
+        if (uv_thread_equal(&self, &stage.main))
+                freed_by_the_loop++;
+        else
+                freed_by_workers++;
+}
+
+/* While no worker comes to it, only some discards wait. */
+START_TEST(memory_is_freed_by_a_worker_but_does_not_pile_up)
+{
+        enum { DISCARDS = 100 };
+
+        freed_by_workers = freed_by_the_loop = 0;
+        set_up(1, 0, false);
+        store_discard(&stage.store, &stage, discard);
+        run_all(0);
+        ck_assert_int_eq(freed_by_workers, 1);
+        store_submit(&stage.store, NULL, 0, &stage.probes[0].job, wait_for_go, done);
+        for (int i = 0; i < DISCARDS; i++)
+                store_discard(&stage.store, &stage, discard);
+        ck_assert_int_ge(freed_by_the_loop, DISCARDS - 10);
+        ck_assert_int_lt(freed_by_the_loop, DISCARDS);
+        sem_post(&stage.go);
+        run_all(1);
+        ck_assert_int_eq(freed_by_workers + freed_by_the_loop, 1 + DISCARDS);
+        tear_down();
+        freed_by_the_loop = 0;
+        store_discard(&stage.store, &stage, discard); /* without workers */
+        ck_assert_int_eq(freed_by_the_loop, 1);
+}
+END_TEST
+
 /* No thread can have a stack as large as the whole address space. */
 START_TEST(threads_that_cannot_be_started_are_an_error)
 {
@@ -253,6 +291,7 @@ int main(void)
                 keys_are_served_in_turn_by_a_gate,
                 a_completion_may_submit_its_job_again,
                 jobs_aside_leave_a_processor_and_the_next_job_has_all,
+                memory_is_freed_by_a_worker_but_does_not_pile_up,
                 threads_that_cannot_be_started_are_an_error,
                 NULL,
         };

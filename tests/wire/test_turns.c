@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../support/loop_frees.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
@@ -319,6 +320,36 @@ START_TEST(the_longest_lists_do_not_hold_the_loop)
 }
 END_TEST
 
+/* What the longest lists took is tens of megabytes. The loop frees the message alone: a worker the rest. */
+START_TEST(the_loop_does_not_free_what_long_lists_took)
+{
+        static const uint8_t peer[] = "\x95\xce....\x01\xa1u\xc0\xc0", names[] = "\x92\xce....\x91\xa1u";
+
+        if (test_memory_factor() > 1) {
+                test_skipped("what the loop frees", "an allocator that is not a sanitizer's");
+                return;
+        }
+        loop_frees_count();
+
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+
+        loop_frees_end();
+        for (int i = 0; i < 4; i++) { /* the second time the names and their peers are known */
+                BYTES message = { 0 };
+
+                longest(&message, i % 2 ? "update_usernames" : "update_peers", s, i % 2 ? names : peer,
+                        i % 2 ? sizeof(names) - 1 : sizeof(peer) - 1);
+                wire_raw(c, message.data, message.len);
+                expect_text(wire_answer(c, 5), "nil");
+        }
+        daemon_stop(d);
+        ck_assert_uint_ge(loop_frees_most(d), 4 << 20);  /* so it counts */
+        ck_assert_uint_le(loop_frees_most(d), 16 << 20); /* its buffer, which has grown */
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -328,6 +359,7 @@ int main(void)
                 a_client_that_half_closes_gets_every_answer,
                 a_turn_is_counted_once,
                 the_longest_lists_do_not_hold_the_loop,
+                the_loop_does_not_free_what_long_lists_took,
                 NULL,
         };
 
