@@ -85,11 +85,11 @@ static void free_secret(char **text)
 
 static bool check_file(const struct stat *stat, enum key_file kind, const char *path, struct why why)
 {
-        mode_t others = kind == KEY_FILE_PRIVATE ? S_IRWXG | S_IRWXO : S_IWGRP | S_IRWXO;
+        mode_t others = kind == KEY_FILE_CREDENTIAL ? S_IWGRP | S_IRWXO : S_IRWXG | S_IRWXO;
 
         if (!S_ISREG(stat->st_mode))
                 return fail(why, "key file %s: not a regular file", path);
-        if (stat->st_uid != 0 && stat->st_uid != geteuid())
+        if (kind != KEY_FILE_ANY_OWNER && stat->st_uid != 0 && stat->st_uid != geteuid())
                 return fail(
                         why,
                         "key file %s: it belongs to uid %u; it must belong to root or to this daemon's user",
@@ -105,8 +105,8 @@ static bool check_file(const struct stat *stat, enum key_file kind, const char *
 static char *read_file(const char *path, enum key_file kind, struct why why)
 {
         /* O_NONBLOCK: a FIFO is refused, not waited for. */
-        __attribute__((cleanup(close_fd))) int fd =
-                open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (kind == KEY_FILE_PRIVATE ? O_NOFOLLOW : 0));
+        __attribute__((cleanup(close_fd))) int fd = open(
+                path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (kind == KEY_FILE_CREDENTIAL ? 0 : O_NOFOLLOW));
         __attribute__((cleanup(free_secret))) char *text = sodium_malloc(FILE_MAX_BYTES + 1);
         char *result = text;
         struct stat stat;

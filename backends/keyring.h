@@ -40,6 +40,7 @@ void keyring_free(struct keyring *keyring);
 
 enum key_file {
         KEY_FILE_PRIVATE,    /* owner root or this user; nobody else may read it */
+        KEY_FILE_ANY_OWNER,  /* the same, of any user: root changes the file of the daemon's user */
         KEY_FILE_CREDENTIAL, /* systemd's: its directory keeps others away */
 };
 

@@ -164,12 +164,13 @@ static int make_key(const char *path, struct keyring *keyring)
 {
         char why[512], text[KEY_ID_TEXT_BYTES];
         uint8_t id[KEY_ID_BYTES];
+        enum key_file kind = geteuid() == 0 ? KEY_FILE_ANY_OWNER : KEY_FILE_PRIVATE;
 
-        if (access(path, F_OK) == 0 && !keyring_read(keyring, path, KEY_FILE_PRIVATE, why, sizeof(why)))
+        if (access(path, F_OK) == 0 && !keyring_read(keyring, path, kind, why, sizeof(why)))
                 return ctl_fail(EXIT_FAILED, "%s", why);
         if (!write_file(path))
                 return ctl_fail(EXIT_FAILED, "cannot write %s: %s", path, strerror(errno));
-        if (!keyring_read(keyring, path, KEY_FILE_PRIVATE, why, sizeof(why)) || !keyring_id(keyring, 0, id))
+        if (!keyring_read(keyring, path, kind, why, sizeof(why)) || !keyring_id(keyring, 0, id))
                 return ctl_fail(EXIT_FAILED, "%s", why);
         key_id_text(id, text);
         printf("%s: key %s is the current one. Keep a copy of the file apart from the sessions: what it "

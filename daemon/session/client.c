@@ -211,23 +211,12 @@ static void log_failing(const struct clients *clients, int error)
 }
 
 static void on_waiting(uv_poll_t *listening, int status, int events);
+static void on_retry(struct timer *timer);
 
-static void on_retry(struct timer *timer)
+static void accept_waiting(struct clients *clients)
 {
-        struct clients *clients = LINK_OF(timer, struct clients, retry);
-
-        if (!clients->stopping)
-                on_waiting(&clients->listening, 0, UV_READABLE);
-}
-
-/* Accepts the clients that wait. */
-static void on_waiting(uv_poll_t *listening, int status, int events)
-{
-        struct clients *clients = LINK_OF(listening, struct clients, listening);
         int error = 0;
 
-        (void)status; /* an error of the socket is one of accept(2), too */
-        (void)events;
         for (int n = 0; n < ACCEPTED_AT_ONCE && !error; n++) {
                 int fd = next_socket(clients);
 
@@ -242,13 +231,38 @@ static void on_waiting(uv_poll_t *listening, int status, int events)
                 if (!clients->failing)
                         log_failing(clients, error);
                 clients->failing = true;
-                uv_poll_stop(listening);
+                uv_poll_stop(&clients->listening);
                 timer_start(clients->timers, &clients->retry, ACCEPT_RETRY_MS, on_retry);
         } else if (clients->failing) {
                 log_write_for(clients->log, LOG_NO_USER, LOG_INFO, "clients are accepted again");
                 clients->failing = false;
-                uv_poll_start(listening, UV_READABLE, on_waiting);
+                uv_poll_start(&clients->listening, UV_READABLE, on_waiting);
         }
+}
+
+static void on_accepting(uv_check_t *accepting)
+{
+        uv_check_stop(accepting);
+        accept_waiting(LINK_OF(accepting, struct clients, accepting));
+}
+
+/*
+ * After the signals of this turn: if one of them ends the daemon, the clients go on waiting at the socket,
+ * for the next daemon if it is inherited.
+ */
+static void on_waiting(uv_poll_t *listening, int status, int events)
+{
+        (void)status; /* an error of the socket is one of accept(2), too */
+        (void)events;
+        uv_check_start(&LINK_OF(listening, struct clients, listening)->accepting, on_accepting);
+}
+
+static void on_retry(struct timer *timer)
+{
+        struct clients *clients = LINK_OF(timer, struct clients, retry);
+
+        if (!clients->stopping)
+                accept_waiting(clients);
 }
 
 int clients_listen(struct clients *clients, int fd)
@@ -260,6 +274,7 @@ int clients_listen(struct clients *clients, int fd)
                 error = uv_poll_init(clients->wire->loop, &clients->listening, fd);
         if (error)
                 return error;
+        uv_check_init(clients->wire->loop, &clients->accepting);
         clients->listening_fd = fd;
         uv_poll_start(&clients->listening, UV_READABLE, on_waiting);
         return 0;
@@ -268,6 +283,7 @@ int clients_listen(struct clients *clients, int fd)
 void clients_stop_listening(struct clients *clients)
 {
         uv_close((uv_handle_t *)&clients->listening, NULL);
+        uv_close((uv_handle_t *)&clients->accepting, NULL);
         close(clients->listening_fd);
         if (clients->accepted >= 0)
                 close(clients->accepted);

@@ -59,6 +59,7 @@ struct clients {
         struct log *log;
         struct timers *timers;
         uv_poll_t listening;
+        uv_check_t accepting; /* active: clients wait */
         int listening_fd;
         int accepted; /* the socket of a client that waits, because memory is short; -1: there is none */
         bool failing; /* no client can be accepted, which was logged */

@@ -140,7 +140,7 @@ static bool is_there(enum mongo_kind kind)
 static void add_certificate(const struct mongo_server *server)
 {
         free(command("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
-                     "-addext subjectAltName=IP:127.0.0.1 -keyout %s/key.pem -out %s/ca.pem && "
+                     "-addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout %s/key.pem -out %s/ca.pem && "
                      "cat %s/key.pem %s/ca.pem >%s/cert.pem",
                      server->dir, server->dir, server->dir, server->dir, server->dir));
 }

@@ -13,17 +13,8 @@
 #include "../support/command.h"
 #include "../support/daemon.h"
 #include "../support/program.h"
+#include "../support/sandbox.h"
 #include "../support/wire.h"
-
-/*
- * Everything is installed below ./root; its units run the programs there. One at a time: `make install`
- * writes the units, with PREFIX, into $BUILD first.
- */
-static void install(void)
-{
-        TEST_FREED char *output =
-                command("flock \"$BUILD/install.lock\" make -C \"$SOURCE\" install PREFIX=\"$PWD/root\"");
-}
 
 static double exposure(const char *unit)
 {
@@ -39,7 +30,7 @@ START_TEST(units_are_clean)
 {
         TEST_FREED char *system = NULL, *user = NULL;
 
-        install();
+        install_below_root();
         system = command(
                 "cd root/lib/systemd/system && systemd-analyze verify --man=no \"$PWD/gramd.service\" "
                 "\"$PWD/gramd.socket\"");
@@ -56,7 +47,7 @@ START_TEST(the_sandbox_is_tight)
         TEST_FREED char *made = NULL, *stated = NULL;
         char *with, *without;
 
-        install();
+        install_below_root();
         stated = command("sed -n 's/.* rates the service \\(.*\\) with it, and \\(.*\\) without.*/\\1 \\2/p' "
                          "root/share/doc/gramd/mongodb.conf");
         with = stated;
@@ -76,7 +67,7 @@ START_TEST(callers_keep_their_uids)
 {
         TEST_FREED char *off = NULL;
 
-        install();
+        install_below_root();
         off = command("grep -x PrivateUsers=no root/lib/systemd/system/gramd.service && "
                       "! grep -r '^PrivateUsers=yes' root/lib/systemd");
 }

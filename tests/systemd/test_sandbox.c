@@ -1,0 +1,439 @@
+/*
+ * The daemon under the restrictions of the installed unit, applied by tests/support/sandbox: with sessions in
+ * files, in memory and on MongoDB, with sealed keys, reloads, and stops and starts. A system call that the
+ * unit refuses kills the daemon here, so that these tests show what it would lack.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../support/command.h"
+#include "../support/mongo_server.h"
+#include "../support/program.h"
+#include "../support/sandbox.h"
+#include "../support/wire.h"
+
+#define KEY "h'6b'*256"
+
+/* ---- what is refused ---- */
+
+static void show(const char *what, bool done)
+{
+        printf("%s: %s\n", what, done ? "yes" : strerrorname_np(errno));
+}
+
+/* Why not is left open: what systemd leaves writable may belong to another user. */
+static void show_open(const char *what, const char *path, int flags)
+{
+        int fd = open(path, flags | O_CLOEXEC, 0600);
+
+        printf("%s: %s\n", what, fd >= 0 ? "yes" : "no");
+        if (fd >= 0)
+                close(fd);
+}
+
+static bool writes_code(int before, int after)
+{
+        void *page = mmap(NULL, 4096, before, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        return page != MAP_FAILED && (before == after || mprotect(page, 4096, after) == 0);
+}
+
+static bool leaves_a_processor(void)
+{
+        cpu_set_t set;
+
+        return sched_getaffinity(0, sizeof(set), &set) == 0 && sched_setaffinity(0, sizeof(set), &set) == 0;
+}
+
+static bool has_limit(__rlimit_resource_t resource, rlim_t most)
+{
+        struct rlimit limit;
+
+        return getrlimit(resource, &limit) == 0 && limit.rlim_max <= most;
+}
+
+static mode_t mask(void)
+{
+        mode_t mask = umask(0);
+
+        umask(mask);
+        return mask;
+}
+
+/* What a program may do. Runs in the sandbox. */
+static int probe(void)
+{
+        TEST_FREED char *status = test_read_file("/proc/self/status", NULL);
+        struct sched_param some = { .sched_priority = 1 }, none = { 0 };
+
+        show("Unix socket", socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
+        show("network socket", socket(AF_INET, SOCK_STREAM, 0) >= 0);
+        show("netlink socket", socket(AF_NETLINK, SOCK_RAW, 0) >= 0);
+        show_open("write here", "file", O_CREAT | O_WRONLY);
+        show_open("write above", "../file", O_CREAT | O_WRONLY);
+        show_open("write /etc", "/etc/gramd-test", O_CREAT | O_WRONLY);
+        show_open("write /sys", "/sys/kernel/mm/transparent_hugepage/enabled", O_WRONLY);
+        show_open("read /home", "/home", O_RDONLY);
+        show_open("read /root", "/root", O_RDONLY);
+        show("see others", access("/proc/1", F_OK) == 0);
+        show("see the kernel", access("/proc/sys/kernel", F_OK) == 0);
+        show("see disks", access("/dev/vda", F_OK) == 0 || access("/dev/kmsg", F_OK) == 0);
+        show("new code", writes_code(PROT_WRITE | PROT_EXEC, PROT_WRITE | PROT_EXEC));
+        show("written code", writes_code(PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC));
+        show("namespace", unshare(CLONE_NEWUSER) == 0);
+        show("realtime", sched_setscheduler(0, SCHED_FIFO, &some) == 0);
+        show("batch", sched_setscheduler(0, SCHED_BATCH, &none) == 0);
+        show("lower priority", setpriority(PRIO_PROCESS, 0, 19) == 0);
+        show("leave a processor", leaves_a_processor());
+        show("set-uid file", chmod("file", 04600) == 0);
+        show("change the user", setuid(0) == 0);
+        show("host name", sethostname("x", 1) == 0);
+        show("no new privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+        show("no capabilities", status && strstr(status, "CapPrm:\t0000000000000000") &&
+                                        strstr(status, "CapBnd:\t0000000000000000"));
+        show("no core", has_limit(RLIMIT_CORE, 0));
+        show("locked memory", has_limit(RLIMIT_MEMLOCK, 64 << 20));
+        printf("mask: %o, uid: %d\n", (unsigned)mask(), (int)getuid());
+        return 0;
+}
+
+START_TEST(the_sandbox_is_as_the_unit_says)
+{
+        TEST_FREED char *seen = NULL;
+
+        if (!sandbox_enter(NULL))
+                return;
+        seen = sandbox_probe("probe");
+        ck_assert_str_eq(seen, "Unix socket: yes\n"
+                               "network socket: EAFNOSUPPORT\n"
+                               "netlink socket: EAFNOSUPPORT\n"
+                               "write here: yes\n"
+                               "write above: no\n"
+                               "write /etc: no\n"
+                               "write /sys: no\n"
+                               "read /home: no\n"
+                               "read /root: no\n"
+                               "see others: ENOENT\n"
+                               "see the kernel: ENOENT\n"
+                               "see disks: ENOENT\n"
+                               "new code: EPERM\n"
+                               "written code: EPERM\n"
+                               "namespace: EPERM\n"
+                               "realtime: EPERM\n"
+                               "batch: EPERM\n"
+                               "lower priority: yes\n"
+                               "leave a processor: yes\n"
+                               "set-uid file: EPERM\n"
+                               "change the user: EPERM\n"
+                               "host name: EPERM\n"
+                               "no new privileges: yes\n"
+                               "no capabilities: yes\n"
+                               "no core: yes\n"
+                               "locked memory: yes\n"
+                               "mask: 77, uid: 61230\n");
+}
+END_TEST
+
+START_TEST(a_line_of_the_unit_is_followed_or_refused)
+{
+        TEST_FREED char *seen = NULL;
+        TEST_FREED char *error = NULL;
+
+        if (!sandbox_enter(
+                    "[Service]\nSystemCallFilter=sched_setscheduler\nSystemCallFilter=~sched_setaffinity\n"
+                    "RestrictAddressFamilies=AF_NETLINK\nUMask=0027\n"))
+                return;
+        seen = sandbox_probe("probe");
+        ck_assert_msg(strstr(seen, "\nwrite here: yes\n"), "%s", seen);
+        ck_assert_msg(strstr(seen, "\nbatch: yes\nlower priority: yes\nleave a processor: EPERM\n"), "%s",
+                      seen);
+        ck_assert_ptr_nonnull(strstr(seen, "\nnetlink socket: yes\n"));
+        ck_assert_ptr_nonnull(strstr(seen, "\nmask: 27,"));
+        sandbox_enter("[Service]\nProtectMoon=yes\n");
+        error = command("mkdir -p probe; cd probe; ! $GRAMD_WRAPPER /bin/true");
+        ck_assert_ptr_nonnull(strstr(error, "not known here: ProtectMoon"));
+        sandbox_enter("[Service]\nProtectSystem=full\n");
+        free(error);
+        error = command("cd probe; ! $GRAMD_WRAPPER /bin/true");
+        ck_assert_ptr_nonnull(strstr(error, "ProtectSystem=full: only no, strict can be applied"));
+}
+END_TEST
+
+/* ---- sessions ---- */
+
+/* Whose log has a warning or an error lacks something. */
+static void is_content(const struct daemon *d)
+{
+        TEST_FREED char *log = daemon_log(d);
+
+        ck_assert_msg(!strstr(log, " warning ") && !strstr(log, " error "), "%s", log);
+}
+
+static void fill(struct wire *c, const char *name, const char *backend)
+{
+        int s = wire_open(c, "'%s', {backend: '%s'}", name, backend);
+
+        expect(c, "nil", "set(%d, {auth_key: " KEY ", user_id: 7, is_bot: false, api_id: 1})", s);
+        expect(c, "nil", "update_peers(%d, [[7, 70, 'user', 'anna', nil]])", s);
+        expect(c, "nil", "save(%d)", s);
+        expect(c, "nil", "close(%d)", s);
+}
+
+static void reads(struct wire *c, const char *name, const char *backend)
+{
+        int s = wire_open(c, "'%s', {backend: '%s', create: false}", name, backend);
+
+        expect(c, "[h'6b6b...']", "get(%d, ['auth_key'])", s);
+        expect(c, "[7, 70, 'user', 'anna', nil, ...]", "get_peer_by_id(%d, 7)", s);
+        expect(c, "'1...'", "export_string(%d, 'telethon')", s);
+        expect(c, "nil", "close(%d)", s);
+}
+
+/* Each kind of job of a backend, and the recovery after a kill. */
+static void work(struct daemon *d, const char *backend)
+{
+        {
+                CLIENT c = wire_connect(d);
+
+                fill(c, "anna", backend);
+                reads(c, "anna", backend);
+                fill(c, "bert", backend);
+        }
+        daemon_kill(d);
+        daemon_resume(d);
+        CLIENT c = wire_connect(d);
+        reads(c, "anna", backend);
+        int s = wire_open(c, "'bert', {backend: '%s'}", backend);
+
+        expect(c, "nil", "delete(%d)", s);
+        expect(c, "{...}", "stats()");
+}
+
+START_TEST(files_and_memory)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        DAEMON d = daemon_start();
+
+        work(d, "file");
+        CLIENT c = wire_connect(d);
+        fill(c, "anna", "memory"); /* is gone when it is closed */
+        is_content(d);
+        daemon_reload(d, "log-level = debug\n");
+        daemon_reload(d, "");
+        is_content(d);
+}
+END_TEST
+
+START_TEST(the_manager_is_notified)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        DAEMON d = daemon_start(.not_waited_for = true);
+
+        daemon_await(d, "READY=1");
+        daemon_await(d, "WATCHDOG=1"); /* WATCHDOG_USEC is the unit's */
+        daemon_signal(d, SIGTERM);
+        daemon_await(d, "STOPPING=1");
+        ck_assert_int_eq(daemon_wait(d), 0);
+}
+END_TEST
+
+static void is_sealed(struct daemon *d, const char *name)
+{
+        CLIENT c = wire_connect(d);
+        int s;
+
+        fill(c, name, "file");
+        s = wire_open(c, "'%s', {}", name);
+        expect(c, "{...sealed: '...'...}", "info(%d)", s);
+        expect(c, "[h'6b6b...']", "get(%d, ['auth_key'])", s);
+        is_content(d);
+}
+
+START_TEST(sealing_with_a_key_file)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        TEST_FREED char *made =
+                command("rm -f key; \"$BUILD/gramctl\" key new key && chown %d key", SANDBOX_UID);
+        TEST_FREED char *path = realpath("key", NULL);
+        TEST_FREED char *config = test_format("[encryption]\nkey-file = %s\nrequire-sealed = yes\n", path);
+        DAEMON d = daemon_start(.config = config);
+
+        is_sealed(d, "anna");
+        free(command("\"$BUILD/gramctl\" key new key")); /* keeps its owner */
+        daemon_reload(d, config);
+        is_sealed(d, "bert");
+        CLIENT c = wire_connect(d);
+        reads(c, "anna", "file");
+}
+END_TEST
+
+/* `how` is the directive, which names ./key. */
+static void seals_with_credential(const char *how)
+{
+        TEST_FREED char *cwd = getcwd(NULL, 0);
+        TEST_FREED char *drop_in = test_format("[Service]\n%s=gramd.key:%s/key\n", how, cwd);
+
+        sandbox_enter(drop_in);
+        DAEMON d = daemon_start(.config = "[encryption]\nrequire-sealed = yes\n");
+
+        is_sealed(d, "anna");
+}
+
+START_TEST(sealing_with_a_credential)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        free(command("rm -f key; \"$BUILD/gramctl\" key new key"));
+        seals_with_credential("LoadCredential");
+}
+END_TEST
+
+START_TEST(sealing_with_an_encrypted_credential)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        /* tpm2-absent: a key that is known to all, so that the test makes no key of this host. */
+        free(command("rm -f key; \"$BUILD/gramctl\" key new - | "
+                     "systemd-creds encrypt --with-key=tpm2-absent --name=gramd.key - key"));
+        seals_with_credential("LoadCredentialEncrypted");
+}
+END_TEST
+
+/* ---- MongoDB ---- */
+
+/* `options` follow the URI. The server is named, so it is looked up. */
+static void works_with_mongodb(const struct mongo_server *server, const char *options)
+{
+        TEST_FREED char *drop_in = sandbox_mongodb_drop_in();
+        TEST_FREED char *uri = test_format("mongodb://localhost:%d/%s", server->port, options);
+
+        sandbox_enter(drop_in);
+        DAEMON d = daemon_start(.flags = { "--mongo", uri });
+
+        work(d, "mongo");
+        is_content(d);
+}
+
+START_TEST(mongodb_by_name)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+
+        if (server && mongo_server_is_ours(server, "a MongoDB server by its name"))
+                works_with_mongodb(server, "");
+}
+END_TEST
+
+START_TEST(mongodb_with_tls)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS, .tls = true);
+        TEST_FREED char *ca = NULL;
+        TEST_FREED char *options = NULL;
+
+        if (!server)
+                return;
+        free(command("install -m 644 %s/ca.pem ca.pem", server->dir));
+        ca = realpath("ca.pem", NULL);
+        options = test_format("?tls=true&tlsCAFile=%s", ca);
+        works_with_mongodb(server, options);
+}
+END_TEST
+
+/* ---- stops and starts with an inherited socket ---- */
+
+enum { WAITING = 40, STARTS = 3 };
+
+static int listening_socket(const char *path)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        strcpy(address.sun_path, path);
+        unlink(path);
+        ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        ck_assert_int_eq(listen(fd, 4096), 0);
+        return fd;
+}
+
+/* Those that come while the daemon notices the signal, while it ends, and while there is none, are served by
+ * the next. */
+START_TEST(a_stop_and_start_drops_no_connection_attempt)
+{
+        if (!sandbox_enter(NULL))
+                return;
+        TEST_FREED char *path = test_format("%s", "inherited");
+        int fd = listening_socket(path);
+        DAEMON d = daemon_start(.listen_fd = fd, .socket = path);
+        struct wire *waiting[3 * WAITING];
+        uint32_t ids[3 * WAITING];
+        size_t n;
+
+        for (int start = 0; start < STARTS; start++) {
+                n = 0;
+                daemon_freeze(d);
+                for (int i = 0; i < WAITING; i++) {
+                        waiting[n] = wire_connect(d);
+                        ids[n] = wire_send(waiting[n], "ping(1)");
+                        n++;
+                }
+                daemon_signal(d, SIGTERM);
+                daemon_thaw(d);
+                for (int i = 0; i < WAITING; i++) {
+                        waiting[n] = wire_connect(d);
+                        ids[n] = wire_send(waiting[n], "ping(1)");
+                        n++;
+                }
+                ck_assert_int_eq(daemon_wait(d), 0);
+                for (int i = 0; i < WAITING; i++) {
+                        waiting[n] = wire_connect(d);
+                        ids[n] = wire_send(waiting[n], "ping(1)");
+                        n++;
+                }
+                daemon_resume(d);
+                while (n > 0) {
+                        n--;
+                        expect_text(wire_answer(waiting[n], ids[n]), "1");
+                        wire_end(&waiting[n]);
+                }
+        }
+        close(fd);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+        const TTest *const tests[] = { the_sandbox_is_as_the_unit_says,
+                                       a_line_of_the_unit_is_followed_or_refused,
+                                       files_and_memory,
+                                       the_manager_is_notified,
+                                       sealing_with_a_key_file,
+                                       sealing_with_a_credential,
+                                       sealing_with_an_encrypted_credential,
+                                       mongodb_by_name,
+                                       mongodb_with_tls,
+                                       a_stop_and_start_drops_no_connection_attempt,
+                                       NULL };
+
+        if (argc > 1 && strcmp(argv[1], "probe") == 0)
+                return probe();
+        return test_program("sandbox", tests);
+}
