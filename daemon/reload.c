@@ -79,5 +79,5 @@ void reload_start(struct reload *reload)
         job->reload = reload;
         reload->running = true;
         reload->again = false;
-        store_submit(reload->store, NULL, 0, &job->job, run, done);
+        store_submit(reload->store, NULL, JOB_OF_NOBODY, &job->job, run, done);
 }

@@ -1,5 +1,7 @@
 /*
- * The worker threads. They take jobs from one queue; completions arrive on the loop through an eventfd.
+ * The worker threads. They take jobs from one list; completions arrive on the loop through an eventfd. Which
+ * job is next is decided on the loop: a job is handed to the threads when one of them is free.
+ *
  * libuv's pool may stop the loop: pthread_cond_signal() of glibc before 2.41 can wait for threads that were
  * woken earlier, and the receiver of a uv_async (libuv 1.44) waits for a sender that has lost its processor.
  */
@@ -14,40 +16,74 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* ---- jobs that wait ---- */
+#include "share.h"
 
-static void queue_init(struct job_queue *queue)
+/* ---- gates ---- */
+
+static void waiting_add(struct gate *gate, struct job *job)
 {
-        link_init(&queue->turns);
-        for (size_t i = 0; i < STORE_TURNS; i++) {
-                link_init(&queue->turn[i].link);
-                link_init(&queue->turn[i].jobs);
+        link_init(&job->behind);
+        for (struct link *at = gate->waiting.next; at != &gate->waiting; at = at->next) {
+                struct job *first = LINK_OF(at, struct job, link);
+
+                if (first->key == job->key) {
+                        link_append(&first->behind, &job->link);
+                        return;
+                }
         }
+        link_append(&gate->waiting, &job->link);
 }
 
-static void queue_add(struct job_queue *queue, struct job *job)
+/* It is the first of its key. The next one of that key waits for the turns of the others. */
+static void waiting_remove(struct gate *gate, struct job *job)
 {
-        struct turn *turn = &queue->turn[job->key % STORE_TURNS];
+        struct job *next = LINK_OF(job->behind.next, struct job, link);
 
-        if (link_empty(&turn->jobs))
-                link_append(&queue->turns, &turn->link);
-        link_append(&turn->jobs, &job->link);
-}
-
-/* NULL: it is empty. */
-static struct job *queue_take(struct job_queue *queue)
-{
-        if (link_empty(&queue->turns))
-                return NULL;
-
-        struct turn *turn = LINK_OF(queue->turns.next, struct turn, link);
-        struct job *job = LINK_OF(turn->jobs.next, struct job, link);
-
-        link_remove(&turn->link);
         link_remove(&job->link);
-        if (!link_empty(&turn->jobs))
-                link_append(&queue->turns, &turn->link);
-        return job;
+        if (link_empty(&job->behind))
+                return;
+        link_remove(&next->link);
+        link_init(&next->behind);
+        link_move_all(&next->behind, &job->behind);
+        link_append(&gate->waiting, &next->link);
+}
+
+/* Whether this one is the first of its key that runs. */
+static bool is_first(const struct gate *gate, const struct place *place)
+{
+        const struct link *at = gate->running.next;
+
+        while (LINK_OF(at, const struct place, link)->key != place->key)
+                at = at->next;
+        return at == &place->link;
+}
+
+static bool allows(const struct gate *gate, int64_t key)
+{
+        uint64_t own = 0;
+        size_t keys = 0;
+
+        if (gate->n == gate->max)
+                return false;
+        for (const struct link *at = gate->running.next; at != &gate->running; at = at->next) {
+                const struct place *place = LINK_OF(at, const struct place, link);
+
+                own += place->key == key;
+                keys += is_first(gate, place);
+        }
+        return share_allows(gate->max, keys + (own == 0), gate->n, own, 1);
+}
+
+/* The next job that may run now, or NULL. */
+static struct job *next_allowed(const struct gate *gate)
+{
+        for (const struct link *at = gate->waiting.next; at != &gate->waiting; at = at->next) {
+                struct job *job = LINK_OF(at, struct job, link);
+
+                if (allows(gate, job->key))
+                        return job;
+        }
+        return NULL;
 }
 
 /* ---- on a worker ---- */
@@ -90,11 +126,14 @@ static void work(void *arg)
 
                 uv_sem_wait(&crew->todo);
                 uv_mutex_lock(&store->mutex);
-                job = queue_take(&crew->queue);
-                assert(job || store->stopping);
-                uv_mutex_unlock(&store->mutex);
-                if (!job)
+                if (link_empty(&crew->handed)) {
+                        assert(store->stopping);
+                        uv_mutex_unlock(&store->mutex);
                         return;
+                }
+                job = LINK_OF(crew->handed.next, struct job, link);
+                link_remove(&job->link);
+                uv_mutex_unlock(&store->mutex);
                 job->run(job);
                 give_back(store, job);
         }
@@ -102,30 +141,60 @@ static void work(void *arg)
 
 /* ---- on the loop ---- */
 
+static struct crew *crew_of(struct job *job)
+{
+        return job->places[0].gate && job->places[0].gate->aside ? &job->store->aside : &job->store->workers;
+}
+
 static void hand_over(struct job *job)
 {
-        struct store *store = job->store;
-        struct crew *crew = job->gate && job->gate->aside ? &store->aside : &store->workers;
+        struct crew *crew = crew_of(job);
 
-        job->begun_ms = uv_now(store->loop);
-        uv_mutex_lock(&store->mutex);
-        queue_add(&crew->queue, job);
-        uv_mutex_unlock(&store->mutex);
+        job->begun_ms = uv_now(job->store->loop);
+        uv_mutex_lock(&job->store->mutex);
+        link_append(&crew->handed, &job->link);
+        uv_mutex_unlock(&job->store->mutex);
         uv_sem_post(&crew->todo);
 }
 
-static void leave(struct gate *gate)
-{
-        struct job *next;
+static void enter(struct job *job);
 
-        if (!gate)
+/* Lets those run that may. */
+static void admit(struct gate *gate)
+{
+        struct job *job;
+
+        while ((job = next_allowed(gate))) {
+                struct place *place = &job->places[job->n_places++];
+
+                waiting_remove(gate, job);
+                link_append(&gate->running, &place->link);
+                gate->n++;
+                enter(job);
+        }
+}
+
+/* It waits at its next gate, or is handed to the threads. */
+static void enter(struct job *job)
+{
+        while (job->n_places < 2 && !job->places[job->n_places].gate)
+                job->n_places++;
+        if (job->n_places == 2) {
+                hand_over(job);
                 return;
-        assert(gate->n > 0 && gate->n <= gate->max);
-        next = queue_take(&gate->waiting);
-        if (next)
-                hand_over(next);
-        else
-                gate->n--;
+        }
+        waiting_add(job->places[job->n_places].gate, job);
+        admit(job->places[job->n_places].gate);
+}
+
+static void leave(struct place *place)
+{
+        if (!place->gate)
+                return;
+        assert(place->gate->n > 0 && place->gate->n <= place->gate->max);
+        link_remove(&place->link);
+        place->gate->n--;
+        admit(place->gate);
 }
 
 static void on_ended(uv_poll_t *polled, int status, int events)
@@ -148,7 +217,8 @@ static void on_ended(uv_poll_t *polled, int status, int events)
                 assert(store->pending > 0);
                 if (--store->pending == 0)
                         uv_unref((uv_handle_t *)&store->polled);
-                leave(job->gate);
+                leave(&job->places[1]);
+                leave(&job->places[0]);
                 job->done(job);
         }
 }
@@ -158,7 +228,8 @@ static int crew_start(struct crew *crew, struct store *store, unsigned threads)
         int error = 0;
 
         crew->store = store;
-        queue_init(&crew->queue);
+        store_gate(&crew->gate, threads, false);
+        link_init(&crew->handed);
         if (uv_sem_init(&crew->todo, 0) < 0)
                 abort(); /* does not fail on Linux */
         crew->threads = calloc(threads, sizeof(*crew->threads));
@@ -237,29 +308,20 @@ void store_gate(struct gate *gate, unsigned max, bool aside)
 {
         assert(!aside || max);
         *gate = (struct gate){ .max = max, .aside = aside };
-        queue_init(&gate->waiting);
+        link_init(&gate->running);
+        link_init(&gate->waiting);
 }
 
-void store_submit(struct store *store, struct gate *gate, uint64_t key, struct job *job, job_fn run,
+void store_submit(struct store *store, struct gate *gate, int64_t key, struct job *job, job_fn run,
                   job_fn done)
 {
         assert(store->loop && run && done);
-        *job = (struct job){
-                .store = store,
-                .gate = gate && gate->max ? gate : NULL,
-                .key = key,
-                .run = run,
-                .done = done,
-        };
+        *job = (struct job){ .store = store, .key = key, .run = run, .done = done };
+        job->places[0] = (struct place){ .gate = gate && gate->max ? gate : NULL, .key = key };
+        job->places[1] = (struct place){ .gate = &crew_of(job)->gate, .key = key };
         if (store->pending++ == 0)
                 uv_ref((uv_handle_t *)&store->polled);
-        if (job->gate && job->gate->n == job->gate->max) {
-                queue_add(&job->gate->waiting, job);
-                return;
-        }
-        if (job->gate)
-                job->gate->n++;
-        hand_over(job);
+        enter(job);
 }
 
 /* ---- memory that a worker frees ---- */
@@ -296,5 +358,5 @@ void store_discard(struct store *store, void *memory, void (*discard)(void *memo
         job->memory = memory;
         job->discard = discard;
         store->n_discards++;
-        store_submit(store, NULL, 0, &job->job, run_discard, discarded);
+        store_submit(store, NULL, JOB_OF_NOBODY, &job->job, run_discard, discarded);
 }

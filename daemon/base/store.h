@@ -14,51 +14,49 @@
 
 #include "../../proto/link.h"
 
-enum { STORE_TURNS = 64 };
-
 struct job;
 typedef void (*job_fn)(struct job *job);
 
 /*
- * Jobs that wait. Their keys are served in turn: one job of each. The jobs of one key keep their order. Keys
- * that are equal modulo STORE_TURNS share a turn.
- */
-struct job_queue {
-        struct link turns; /* those that have jobs; the next one first */
-        struct turn {
-                struct link link; /* `turns` */
-                struct link jobs;
-        } turn[STORE_TURNS];
-};
-
-/*
- * Limits how many jobs run at a time: for a backend that may be slow. Zero-initialised: no limit. The jobs of
- * a gate with `aside` run on the threads that step aside.
+ * Lets so many jobs run at a time. Each has a key: the uid that caused it. A uid gets a share of them
+ * (share.h), so that the job of another one finds a place at once. Those that wait are served in turn: one
+ * job of each uid. The jobs of one uid keep their order. Zero-initialised: no limit.
  */
 struct gate {
         unsigned max; /* 0: no limit */
-        bool aside;
+        bool aside;   /* its jobs run on the threads that step aside */
         unsigned n;
-        struct job_queue waiting; /* initialised by store_gate() */
+        struct link running; /* job->places[] */
+        struct link waiting; /* the first job of each key; the next one first */
 };
 
+enum { JOB_OF_NOBODY = -1 }; /* a key */
+
+/* A job goes through its gate, if it has one, and through that of its crew. */
 struct job {
         struct store *store;
-        struct gate *gate; /* NULL: none */
-        uint64_t key;
-        struct link link;  /* in a queue, or store->ended */
-        uint64_t begun_ms; /* of the loop's clock: when it left the gate; 0: it has not */
+        int64_t key;
+        struct link link; /* gate->waiting, or another job's `behind`; then crew->handed; then store->ended */
+        struct link behind; /* while it is in gate->waiting: those of its key that wait behind it */
+        struct place {
+                struct gate *gate;
+                int64_t key;
+                struct link link; /* gate->running */
+        } places[2];
+        unsigned n_places; /* that it has got, or waits for with the next */
+        uint64_t begun_ms; /* of the loop's clock: when it went to the threads; 0: it has not */
         job_fn run;
         job_fn done;
 };
 
-/* Threads that take jobs from one queue. */
+/* Threads that take jobs from one list. */
 struct crew {
         struct store *store;
+        struct gate gate; /* as many as there are threads */
         uv_thread_t *threads;
         unsigned n_threads;
-        uv_sem_t todo;          /* one for each job in `queue` */
-        struct job_queue queue; /* under the store's mutex */
+        uv_sem_t todo;      /* one for each job in `handed` */
+        struct link handed; /* no more jobs than threads; under the store's mutex */
 };
 
 struct store_threads {
@@ -92,7 +90,8 @@ int store_start(struct store *store, uv_loop_t *loop, struct store_threads threa
 void store_stop(struct store *store);
 
 void store_gate(struct gate *gate, unsigned max, bool aside);
-void store_submit(struct store *store, struct gate *gate, uint64_t key, struct job *job, job_fn run,
+/* `key`: the uid that has caused the job, or JOB_OF_NOBODY. `gate` NULL: none. */
+void store_submit(struct store *store, struct gate *gate, int64_t key, struct job *job, job_fn run,
                   job_fn done);
 
 /*

@@ -250,6 +250,6 @@ void method_sessions(struct call *call)
                 return;
         }
         request_defer(&call->request, &listing->request, sizeof(*listing) + listing->limit * ROW_BYTES);
-        store_submit(call->context->store, slow_gate(call->context->storages), 0, &listing->job, listing_run,
-                     listing_done);
+        store_submit(call->context->store, slow_gate(call->context->storages), call->client->credentials.uid,
+                     &listing->job, listing_run, listing_done);
 }

@@ -19,6 +19,7 @@ struct session_job *session_job_new(struct session *session)
         link_init(&job->writes);
         identity_init(&job->next);
         job->since_ms = timers_now(session->sessions->timers);
+        job->uid = session->job_uid;
         if (session->sessions->config->fsync == FSYNC_ALWAYS)
                 job->durability = DURABLE_DISK;
         return job;
@@ -54,9 +55,16 @@ void session_job_free(struct session_job *job)
                 free_memory(job);
 }
 
+static bool is_empty(const struct session_job *job)
+{
+        return link_empty(&job->reads) && link_empty(&job->writes) && !job->delete;
+}
+
 static void take_op(struct session_job *job, struct op *op)
 {
         link_remove(&op->link);
+        if (is_empty(job) || op->arrived_ms < job->since_ms)
+                job->uid = op->lane->uid;
         if (op->arrived_ms < job->since_ms)
                 job->since_ms = op->arrived_ms;
 }
@@ -87,11 +95,6 @@ bool session_job_add_read(struct session_job *job, struct op *op)
         }
         move_op(job, op, &job->reads);
         return true;
-}
-
-static bool is_empty(const struct session_job *job)
-{
-        return link_empty(&job->reads) && link_empty(&job->writes) && !job->delete;
 }
 
 /* False: the op was answered and freed. */
@@ -184,6 +187,7 @@ bool session_job_submit(struct session_job *job)
         }
         job->tidy = session->tidying && !job->delete;
         session->job = job;
+        session->job_uid = job->uid;
         job->task.writes = job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync ||
                            job->tidy || job->delete;
         job->task.settle = session_job_settle;

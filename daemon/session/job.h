@@ -52,6 +52,7 @@ struct session_job {
         bool tidy;
         size_t n_stored;   /* writes that are committed */
         uint64_t since_ms; /* when the first of its requests came */
+        uid_t uid;         /* of that request's client; with no requests: of the session's last job */
 
         /* On the loop again: how far the outcome is worked off. */
         bool is_settling;

@@ -103,7 +103,7 @@ bool load_start(struct session *session, bool create, struct slice dialect, uid_
                 load->options.dialect = (struct slice){ load->dialect, dialect.len };
         }
         load->loaded = loaded;
-        load->uid = session->uid = uid;
+        load->uid = session->uid = session->job_uid = uid;
         identity_init(&load->opened.identity);
         session_move(session, SESSION_LOADING);
         session_start_task(session, &load->task, load_run, load_finish,

@@ -26,6 +26,7 @@ struct lane *lane_of(struct session *session, struct client *client)
                 return NULL;
         lane->session = session;
         lane->client = client;
+        lane->uid = client->credentials.uid;
         link_init(&lane->ops);
         link_append(&session->lanes, &lane->link);
         return lane;

@@ -18,6 +18,7 @@ struct client;
 struct lane {
         struct session *session;
         struct client *client; /* NULL once it has no handle on the session */
+        uid_t uid;             /* the client's */
         struct link link;      /* session->lanes */
         struct link ops;
         size_t n_handles;

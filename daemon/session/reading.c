@@ -63,8 +63,8 @@ void reading_start(struct op *op, struct cursor list, uint32_t n, bool (*read)(s
         reading->read = read;
         op->reading = reading;
         session->n_unread++;
-        store_submit(session->sessions->store, &session->sessions->reads, op->lane->client->credentials.uid,
-                     &reading->job, run, done);
+        store_submit(session->sessions->store, &session->sessions->reads, op->lane->uid, &reading->job, run,
+                     done);
         op_start(op); /* may free it */
 }
 

@@ -300,5 +300,5 @@ void session_start_task(struct session *session, struct session_task *task, job_
         if (deadline_ms)
                 timer_start(sessions->timers, &session->deadline,
                             since_ms + deadline_ms > now ? since_ms + deadline_ms - now : 0, on_deadline);
-        store_submit(sessions->store, gate_of(session, task), 0, &task->job, run, on_done);
+        store_submit(sessions->store, gate_of(session, task), session->job_uid, &task->job, run, on_done);
 }

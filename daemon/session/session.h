@@ -109,6 +109,7 @@ struct session {
         struct link late;     /* ops that are committed, and answered after the next sync */
 
         uint64_t linger_ms;        /* of a memory session: the longest `linger` of its opens */
+        uid_t job_uid;             /* that has caused its last job */
         struct session_task *task; /* under way, while `busy` */
         struct session_job *job;   /* the same, if it is one of queue.c's */
 
@@ -202,8 +203,8 @@ struct session_task {
 };
 
 /*
- * Sends it to a worker. If the backend has a deadline, `overdue` is set that long after `since_ms`: the
- * arrival, by the loop's clock, of the oldest request that waits for the job.
+ * Sends it to a worker, for session->job_uid. If the backend has a deadline, `overdue` is set that long after
+ * `since_ms`: the arrival, by the loop's clock, of the oldest request that waits for the job.
  */
 void session_start_task(struct session *session, struct session_task *task, job_fn run,
                         void (*finish)(struct session_task *task), uint64_t since_ms);

@@ -24,7 +24,7 @@ static struct stage {
                 int sleep_us, processors, niceness;
         } probes[JOBS];
         int running, most; /* by workers */
-        sem_t go;
+        sem_t go, others_go;
         pthread_barrier_t together;
         pthread_key_t key;
         int ended_threads;
@@ -37,9 +37,11 @@ static void set_up(unsigned workers, unsigned max, bool aside)
 {
         memset(&stage, 0, sizeof(stage));
         ck_assert_int_eq(uv_loop_init(&stage.loop), 0);
-        ck_assert_int_eq(store_start(&stage.store, &stage.loop, (struct store_threads){ workers, workers }), 0);
+        ck_assert_int_eq(store_start(&stage.store, &stage.loop, (struct store_threads){ workers, workers }),
+                         0);
         store_gate(&stage.gate, max, aside);
         ck_assert_int_eq(sem_init(&stage.go, 0, 0), 0);
+        ck_assert_int_eq(sem_init(&stage.others_go, 0, 0), 0);
         stage.main = uv_thread_self();
         for (int i = 0; i < JOBS; i++)
                 stage.probes[i].name = (char)('a' + i);
@@ -60,6 +62,7 @@ static void tear_down(void)
         uv_run(&stage.loop, UV_RUN_DEFAULT);
         ck_assert_int_eq(uv_loop_close(&stage.loop), 0);
         sem_destroy(&stage.go);
+        sem_destroy(&stage.others_go);
 }
 
 static void done(struct job *job)
@@ -88,7 +91,7 @@ static int most_at_a_time(unsigned max, int sleep_us)
         set_up(JOBS, max, false);
         for (int i = 0; i < JOBS; i++) {
                 stage.probes[i].sleep_us = sleep_us;
-                store_submit(&stage.store, &stage.gate, 0, &stage.probes[i].job, count, done);
+                store_submit(&stage.store, &stage.gate, i, &stage.probes[i].job, count, done);
         }
         run_all(JOBS);
         tear_down();
@@ -124,7 +127,7 @@ START_TEST(each_job_has_a_worker_and_all_workers_are_joined)
         ck_assert_int_eq(pthread_barrier_init(&stage.together, NULL, JOBS), 0);
         ck_assert_int_eq(pthread_key_create(&stage.key, on_thread_end), 0);
         for (int i = 0; i < JOBS; i++)
-                store_submit(&stage.store, NULL, 0, &stage.probes[i].job, meet, done);
+                store_submit(&stage.store, NULL, i, &stage.probes[i].job, meet, done);
         run_all(JOBS);
         tear_down();
         ck_assert_int_eq(__atomic_load_n(&stage.ended_threads, __ATOMIC_SEQ_CST), JOBS);
@@ -146,10 +149,10 @@ static void note(struct job *job)
         stage.began[stage.n_began++] = LINK_OF(job, struct probe, job)->name;
 }
 
-/* Job `a` runs until the others, b to g, wait; their keys are 1 1 1 2 2 70. */
+/* Job `a` runs until the others, b to g, wait; their keys are 1 1 1 2 2 66. */
 static void expect_turns(struct gate *gate)
 {
-        static const uint64_t keys[] = { 0, 1, 1, 1, 2, 2, 70 };
+        static const int64_t keys[] = { JOB_OF_NOBODY, 1, 1, 1, 2, 2, 66 };
 
         store_submit(&stage.store, gate, keys[0], &stage.probes[0].job, wait_for_go, done);
         for (int i = 1; i < 7; i++)
@@ -172,6 +175,82 @@ START_TEST(keys_are_served_in_turn_by_a_gate)
 {
         set_up(4, 1, false);
         expect_turns(&stage.gate);
+}
+END_TEST
+
+static void let_go(struct job *job)
+{
+        (void)job;
+        for (int i = 0; i < JOBS; i++)
+                sem_post(&stage.go);
+}
+
+/* Of four places one user gets three, also if he has more to do; the job of another one runs at once. */
+static void expect_share(struct gate *gate, const struct gate *counted)
+{
+        for (int i = 0; i < 6; i++)
+                store_submit(&stage.store, gate, 1, &stage.probes[i].job, wait_for_go, done);
+        ck_assert_uint_eq(counted->n, 3);
+        store_submit(&stage.store, gate, 2, &stage.probes[6].job, let_go, done);
+        ck_assert_uint_eq(counted->n, 4);
+        run_all(7);
+        ck_assert_uint_eq(counted->n, 0);
+        tear_down();
+}
+
+START_TEST(a_user_leaves_places_to_others)
+{
+        set_up(JOBS, 4, false);
+        expect_share(&stage.gate, &stage.gate);
+}
+END_TEST
+
+START_TEST(a_user_leaves_workers_to_others)
+{
+        set_up(4, 0, false);
+        expect_share(NULL, &stage.store.workers.gate);
+}
+END_TEST
+
+static int running(int64_t key)
+{
+        int n = 0;
+
+        for (struct link *at = stage.gate.running.next; at != &stage.gate.running; at = at->next)
+                n += LINK_OF(at, struct place, link)->key == key;
+        return n;
+}
+
+static void wait_for_others_go(struct job *job)
+{
+        (void)job;
+        while (sem_wait(&stage.others_go) != 0)
+                ;
+}
+
+/* One user has all places that he may have, when another one comes who has as much to do. */
+START_TEST(places_become_equal)
+{
+        set_up(JOBS, 5, false);
+        for (int i = 0; i < 8; i++)
+                store_submit(&stage.store, &stage.gate, 1, &stage.probes[i].job, wait_for_go, done);
+        ck_assert_int_eq(running(1), 4);
+        for (int i = 8; i < JOBS; i++)
+                store_submit(&stage.store, &stage.gate, 2, &stage.probes[i].job, wait_for_others_go, done);
+        ck_assert_int_eq(running(2), 1);
+        for (size_t i = 1; i <= 3; i++) {
+                sem_post(&stage.go);
+                while (stage.n_ended < i)
+                        uv_run(&stage.loop, UV_RUN_ONCE);
+        }
+        ck_assert_int_eq(running(1), 2);
+        ck_assert_int_eq(running(2), 2);
+        for (int i = 0; i < JOBS; i++) {
+                sem_post(&stage.go);
+                sem_post(&stage.others_go);
+        }
+        run_all(JOBS);
+        tear_down();
 }
 END_TEST
 
@@ -289,6 +368,9 @@ int main(void)
                 each_job_has_a_worker_and_all_workers_are_joined,
                 keys_are_served_in_turn,
                 keys_are_served_in_turn_by_a_gate,
+                a_user_leaves_places_to_others,
+                a_user_leaves_workers_to_others,
+                places_become_equal,
                 a_completion_may_submit_its_job_again,
                 jobs_aside_leave_a_processor_and_the_next_job_has_all,
                 memory_is_freed_by_a_worker_but_does_not_pile_up,

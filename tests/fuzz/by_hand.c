@@ -74,16 +74,14 @@ void store_gate(struct gate *gate, unsigned max, bool aside)
         *gate = (struct gate){ .max = max, .aside = aside };
 }
 
-void store_submit(struct store *store, struct gate *gate, uint64_t key, struct job *job, job_fn run,
+void store_submit(struct store *store, struct gate *gate, int64_t key, struct job *job, job_fn run,
                   job_fn done)
 {
+        (void)gate; /* which jobs run, and when, is decided by the caller */
         assert(store->loop && run && done);
-        *job = (struct job){ .store = store,
-                             .gate = gate && gate->max ? gate : NULL,
-                             .key = key,
-                             .begun_ms = uv_now(store->loop),
-                             .run = run,
-                             .done = done };
+        *job = (struct job){
+                .store = store, .key = key, .begun_ms = uv_now(store->loop), .run = run, .done = done
+        };
         store->pending++;
         put(&waiting, job);
 }

@@ -3,6 +3,7 @@
  * the credentials of the moment of connect(2).
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "../support/wire.h"
 
 enum { GREEDY = 54321, OTHER = 54322, THIRD = 54323 }; /* uids */
+enum { SESSIONS = 250, FEW = 150 }; /* less than a turn takes, and more than workers can have begun */
 enum { INCOMPLETE = 300, PART = 3 * 1024 * 1024 + 512 * 1024 };
 
 static bool can_be_others(void)
@@ -181,12 +183,79 @@ START_TEST(who_reads_no_answers_loses_the_largest_connection)
 }
 END_TEST
 
+/*
+ * The daemon finds requests of the greedy client for many sessions, and then one of another user. How many of
+ * the greedy one are answered first: the monitor sees the order.
+ */
+static int served_before(struct daemon *d, struct wire *monitor, struct wire *greedy, struct wire *other,
+                         const char *method, const char *arguments, int number)
+{
+        uint32_t ids[SESSIONS];
+        char wanted[64];
+        const char *text;
+        int before = -1;
+
+        snprintf(wanted, sizeof(wanted), "method: '%s'", method);
+        daemon_freeze(d);
+        for (int i = 0; i < SESSIONS; i++)
+                ids[i] = wire_send(greedy, arguments, i + 1);
+        wire_send(other, arguments, number);
+        daemon_thaw(d);
+        do {
+                do
+                        text = wire_told(monitor);
+                while (!strstr(text, wanted));
+                ck_assert_msg(strstr(text, "error: nil"), "%s", text);
+                before++;
+        } while (!strstr(text, "client: 'other'"));
+        for (int i = 0; i < SESSIONS; i++)
+                ck_assert_int_ne(wire_answer(greedy, ids[i])[0], '!');
+        wire_forget(monitor);
+        return before;
+}
+
+START_TEST(workers_serve_users_in_turn)
+{
+        static const struct {
+                const char *method, *arguments;
+                int number; /* the other one's; those of the greedy one begin at 1 */
+        } loops[] = {
+                { "open", "open('session%d', {create: true})", 0 },
+                { "save", "save(%d)", 1 },
+                { "info", "info(%d)", 1 },
+                { "update_states", "update_states(%d, [[1, 2, 3, 4, 5]])", 1 },
+                { "delete", "delete(%d)", 1 },
+        };
+        DAEMON d = daemon_start(.config = "fsync = always\n");
+        CLIENT greedy = NULL;
+        CLIENT other = NULL;
+        CLIENT monitor = NULL;
+
+        if (!can_be_others())
+                return;
+        greedy = connect_as(d, GREEDY);
+        other = connect_as(d, OTHER);
+        wire_call(greedy, "hello({client: 'greedy'})");
+        wire_call(other, "hello({client: 'other'})");
+        monitor = wire_connect(d);
+        expect(monitor, "nil", "monitor(true)");
+        for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++) {
+                int before = served_before(d, monitor, greedy, other, loops[i].method, loops[i].arguments,
+                                           loops[i].number);
+
+                ck_assert_msg(before < FEW, "%s: %d requests were answered before that of the other user",
+                              loops[i].method, before);
+        }
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
                 one_user_does_not_take_all_connections,
                 incomplete_messages_take_half_a_share,
                 who_reads_no_answers_loses_the_largest_connection,
+                workers_serve_users_in_turn,
                 NULL,
         };
 
