@@ -210,12 +210,13 @@ void keyring_free(struct keyring *keyring)
         free(keyring);
 }
 
-/* Takes the keys. */
+/* Takes the keys. NULL: none. */
 static void replace(struct keyring *keyring, struct key *keys, size_t n)
 {
         struct key *former;
 
-        sodium_mprotect_readonly(keys);
+        if (keys)
+                sodium_mprotect_readonly(keys);
         pthread_rwlock_wrlock(&keyring->lock);
         former = keyring->keys;
         keyring->keys = keys;
@@ -242,6 +243,11 @@ bool keyring_read(struct keyring *keyring, const char *path, enum key_file kind,
         }
         replace(keyring, keys, n);
         return true;
+}
+
+void keyring_clear(struct keyring *keyring)
+{
+        replace(keyring, NULL, 0);
 }
 
 bool keyring_make_random(struct keyring *keyring)

@@ -46,6 +46,8 @@ enum key_file {
 
 /* False: `why` says what is wrong, and the keyring is as before. */
 bool keyring_read(struct keyring *keyring, const char *path, enum key_file kind, char *why, size_t why_size);
+/* Takes away all its keys. */
+void keyring_clear(struct keyring *keyring);
 /* Its one key is random, and ends with the process. False: no memory. */
 bool keyring_make_random(struct keyring *keyring);
 

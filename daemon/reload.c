@@ -13,6 +13,7 @@ struct reload_job {
         struct reload *reload;
         struct config fresh;
         struct config_error error;
+        struct key_ids keys; /* before the reload */
         int failed;
 };
 
@@ -21,15 +22,16 @@ static void run(struct job *base)
         struct reload_job *job = (struct reload_job *)base;
         const struct reload *reload = job->reload;
 
+        job->keys = key_ids_of(reload->keyring);
         job->failed = config_reload(reload->config, reload->argc, reload->argv, &job->fresh, &job->error);
         if (!job->failed && !key_source_read(reload->keyring, &job->fresh, reload->data_dir, job->error.text,
                                              sizeof(job->error.text)))
                 job->failed = -1;
 }
 
-static void adopt(struct reload *reload, struct config *fresh)
+static void adopt(struct reload *reload, struct config *fresh, const struct key_ids *former)
 {
-        char keys[128];
+        char keys[512];
 
         config_adopt(reload->config, fresh);
         reload->log->level = (int)reload->config->log_level;
@@ -38,6 +40,8 @@ static void adopt(struct reload *reload, struct config *fresh)
                   fresh->restart[0] ? "; these need a restart: " : "", fresh->restart);
         if (key_source_describe(reload->keyring, keys, sizeof(keys)))
                 log_write(reload->log, LOG_INFO, "%s", keys);
+        if (key_source_describe_lost(reload->keyring, former, keys, sizeof(keys)))
+                log_write(reload->log, LOG_WARNING, "%s", keys);
 }
 
 static void done(struct job *base)
@@ -48,7 +52,7 @@ static void done(struct job *base)
         if (job->failed)
                 log_write(reload->log, LOG_ERROR, "the configuration stays as it was: %s", job->error.text);
         else
-                adopt(reload, &job->fresh);
+                adopt(reload, &job->fresh, &job->keys);
         config_deinit(&job->fresh);
         free(job);
         reload->running = false;

@@ -18,33 +18,20 @@
 #include "../../client-lib/gram.h"
 #include "../support/client.h"
 #include "../support/command.h"
-#include "../support/daemon.h"
+#include "../support/leftover.h"
 #include "../support/program.h"
 
-enum { KEY_BYTES = sizeof(((struct gram_identity *)0)->auth_key) };
-
-static uint8_t marked[KEY_BYTES];
-
-static void mark(void)
-{
-        for (int i = 0; i < KEY_BYTES; i++)
-                marked[i] = (uint8_t)(i * 37 ^ 0xa5);
-}
-
-static bool shows_key(const char *bytes, size_t len)
-{
-        for (int at = 0; at + 16 <= KEY_BYTES; at += 16)
-                if (memmem(bytes, len, marked + at, 16))
-                        return true;
-        return false;
-}
+static struct leftover_key marked; /* of all sessions */
 
 static bool file_shows_key(const char *path)
 {
-        size_t len = 0;
-        TEST_FREED char *bytes = test_read_file(path, &len);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        bool shows;
 
-        return bytes && shows_key(bytes, len);
+        ck_assert_int_ge(fd, 0);
+        shows = leftover_in_file(fd, &marked) > 0;
+        close(fd);
+        return shows;
 }
 
 static void new_key(void)
@@ -52,6 +39,18 @@ static void new_key(void)
         TEST_FREED char *out = command("$BUILD/gramctl key new key");
 
         ck_assert_ptr_nonnull(strstr(out, "is the current one"));
+}
+
+/* Begins a key file, `key`. Returns a configuration that names it, with these lines above and below;
+ * malloc'ed. */
+static char *begin_key(const char *above, const char *below)
+{
+        TEST_FREED char *path = NULL;
+
+        test_remove("key");
+        new_key();
+        path = realpath("key", NULL);
+        return test_format("%s[encryption]\nkey-file = %s\n%s", above, path, below);
 }
 
 static char *run(const struct daemon *daemon, const char *arguments)
@@ -71,7 +70,7 @@ static void make(struct gram_client *client, const char *name)
         struct gram_identity identity = { .fields = GRAM_AUTH_KEY };
         struct gram_session *session;
 
-        memcpy(identity.auth_key, marked, KEY_BYTES);
+        memcpy(identity.auth_key, marked.bytes, sizeof(identity.auth_key));
         ck_assert_int_eq(gram_open(client, name, NULL, &session), 0);
         ck_assert_int_eq(gram_set(session, &identity), 0);
         ck_assert_int_eq(gram_close(session), 0);
@@ -85,7 +84,7 @@ static void check(struct gram_client *client, const char *name)
 
         ck_assert_msg(error == 0, "%s: %s", name, gram_client_error(client)->message);
         ck_assert_int_eq(gram_get(session, GRAM_AUTH_KEY, &identity), 0);
-        ck_assert_mem_eq(identity.auth_key, marked, KEY_BYTES);
+        ck_assert_mem_eq(identity.auth_key, marked.bytes, sizeof(identity.auth_key));
         gram_identity_wipe(&identity);
         gram_close(session);
 }
@@ -107,7 +106,6 @@ START_TEST(a_key_file_grows_at_its_top)
         struct stat stat_key;
         TEST_FREED char *first = NULL, *second = NULL, *out = NULL;
 
-        mark();
         test_remove("key");
         new_key();
         first = test_read_file("key", NULL);
@@ -122,19 +120,13 @@ START_TEST(a_key_file_grows_at_its_top)
         chmod("key", 0644);
         TEST_FREED char *refused = command("$BUILD/gramctl key new key 2>&1 || true");
         ck_assert_ptr_nonnull(strstr(refused, "chmod 600"));
-        test_remove("key");
 }
 END_TEST
 
 START_TEST(sessions_are_sealed_and_unsealed)
 {
-        TEST_FREED char *config = NULL;
+        TEST_FREED char *config = begin_key("", "");
 
-        mark();
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        config = test_format("[encryption]\nkey-file = %s\n", here);
         DAEMON d = daemon_start(.config = "");
         GRAM client = connected(d);
 
@@ -152,7 +144,6 @@ START_TEST(sessions_are_sealed_and_unsealed)
         expect_run(d, "seal nobody anna", "1 done, 1 failed");
         check(client, "anna");
         check(client, "bert");
-        test_remove("key");
 }
 END_TEST
 
@@ -161,15 +152,10 @@ enum { MANY = 60 };
 /* `rotate` is killed again and again, and so is the daemon: every session can be read at any time. */
 START_TEST(a_rotation_may_be_killed)
 {
-        TEST_FREED char *config = NULL;
+        TEST_FREED char *config = begin_key("idle-close = 0\n", "");
         char name[16];
         int rounds = 0;
 
-        mark();
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", here);
         DAEMON d = daemon_start(.config = config);
         GRAM client = connected(d);
 
@@ -211,19 +197,13 @@ START_TEST(a_rotation_may_be_killed)
                 snprintf(name, sizeof(name), "s%d", i);
                 check(client, name);
         }
-        test_remove("key");
 }
 END_TEST
 
 START_TEST(what_is_not_sealed_can_be_refused)
 {
-        TEST_FREED char *config = NULL;
+        TEST_FREED char *config = begin_key("idle-close = 0\n", "require-sealed = yes\n");
 
-        mark();
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\nrequire-sealed = yes\n", here);
         DAEMON d = daemon_start(.config = "");
         {
                 GRAM client = connected(d);
@@ -238,7 +218,6 @@ START_TEST(what_is_not_sealed_can_be_refused)
         expect_run(d, "unseal anna", "so it stays sealed");
         GRAM client = connected(d);
         check(client, "anna");
-        test_remove("key");
 }
 END_TEST
 
@@ -282,11 +261,7 @@ END_TEST
 /* Else the next start would fail. Also a FIFO, which nobody waits for, and one that others may read. */
 START_TEST(a_bad_key_file_leaves_a_reload_without_effect)
 {
-        mark();
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        TEST_FREED char *config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", here);
+        TEST_FREED char *config = begin_key("idle-close = 0\n", "");
         DAEMON d = daemon_start(.config = config);
         const struct {
                 const char *command, *name, *why;
@@ -311,7 +286,50 @@ START_TEST(a_bad_key_file_leaves_a_reload_without_effect)
                 make(client, "anna");
                 check(client, "anna");
         }
-        test_remove("key");
+}
+END_TEST
+
+/* What a reload takes away is gone for the next start, too. So it is told, and holds at once. */
+START_TEST(a_reload_tells_of_keys_that_are_gone)
+{
+        TEST_FREED char *config = begin_key("idle-close = 0\n", "");
+        DAEMON d = daemon_start(.config = config);
+        GRAM client = connected(d);
+
+        make(client, "anna");
+        free(command("cp key one"));
+        new_key();
+        daemon_reload(d, config);
+        ck_assert_int_eq(daemon_log_lines(d, "gone"), 0);
+        make(client, "bert");
+        free(command("head -n 1 key >new; mv key both; mv new key; chmod 600 key"));
+        daemon_reload(d, config);
+        ck_assert_int_eq(daemon_log_lines(d, "these keys are gone: "), 1);
+        expect_run(d, "show anna", "which this daemon does not have");
+        check(client, "bert");
+        free(command("mv both key"));
+        daemon_reload(d, config);
+        check(client, "anna");
+        daemon_reload(d, "[encryption]\nrequire-sealed = yes\n");
+        ck_assert_int_eq(daemon_log_lines(d, "stays as it was: require-sealed needs a key"), 1);
+        check(client, "anna");
+
+        daemon_reload(d, "idle-close = 0\n");
+        ck_assert_int_eq(daemon_log_lines(d, "there is no key any more"), 1);
+        for (int i = 0; i < 2; i++) {
+                TEST_FREED char *shown = NULL;
+                TEST_FREED char *name = test_format("carl%d", i);
+
+                expect_run(d, "show anna", "which this daemon does not have");
+                make(client, name);
+                expect_run(d, "list", name);
+                TEST_FREED char *arguments = test_format("show %s", name);
+                shown = run(d, arguments);
+                ck_assert_ptr_nonnull(strstr(shown, "dialect"));
+                ck_assert_ptr_null(strstr(shown, "sealed"));
+                daemon_stop(d);
+                daemon_resume(d);
+        }
 }
 END_TEST
 
@@ -320,15 +338,11 @@ START_TEST(keys_that_cannot_be_locked_are_told_of)
         const struct rlimit none = { 0, 0 };
         static const char text[] = "the memory of the keys is not locked";
 
-        mark();
         if (test_memory_factor() > 1) {
                 test_skipped("keys that cannot be locked", "no sanitizer, which makes mlock(2) do nothing");
                 return;
         }
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        TEST_FREED char *config = test_format("[encryption]\nkey-file = %s\n", here);
+        TEST_FREED char *config = begin_key("", "");
         {
                 DAEMON d = daemon_start(.config = config);
 
@@ -343,21 +357,15 @@ START_TEST(keys_that_cannot_be_locked_are_told_of)
         ck_assert_int_eq(daemon_log_lines(d, text), 1);
         make(client, "anna");
         check(client, "anna");
-        test_remove("key");
 }
 END_TEST
 
 START_TEST(nothing_on_the_disk_or_in_the_log_shows_the_key)
 {
-        TEST_FREED char *config = NULL;
+        TEST_FREED char *config = begin_key("log-level = debug\nidle-close = 0\n", "");
         TEST_FREED char *listed = NULL;
         char *at;
 
-        mark();
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        config = test_format("log-level = debug\nidle-close = 0\n[encryption]\nkey-file = %s\n", here);
         DAEMON d = daemon_start(.config = "");
         GRAM client = connected(d);
 
@@ -375,44 +383,8 @@ START_TEST(nothing_on_the_disk_or_in_the_log_shows_the_key)
         listed = command("find '%s' -type f", d->dir);
         for (at = strtok(listed, "\n"); at; at = strtok(NULL, "\n"))
                 ck_assert_msg(!file_shows_key(at), "%s shows the key", at);
-        test_remove("key");
 }
 END_TEST
-
-/* How many pieces of the key are in the daemon's memory. It has to have its socket's path. */
-static int pieces_in_memory(const struct daemon *daemon)
-{
-        enum { CHUNK = 1 << 20 };
-        TEST_FREED char *maps_path = test_format("/proc/%d/maps", daemon->pid);
-        TEST_FREED char *mem_path = test_format("/proc/%d/mem", daemon->pid);
-        FILE *maps = fopen(maps_path, "re");
-        int mem = open(mem_path, O_RDONLY | O_CLOEXEC);
-        TEST_FREED char *chunk = malloc(CHUNK);
-        unsigned long from, to;
-        bool has_path = false;
-        int pieces = 0;
-        char line[512];
-
-        ck_assert(maps && mem >= 0);
-        while (fgets(line, sizeof(line), maps)) {
-                if (sscanf(line, "%lx-%lx r", &from, &to) != 2 || strstr(line, "[v"))
-                        continue;
-                for (unsigned long at = from; at < to; at += CHUNK - 16) {
-                        size_t want = to - at < CHUNK ? to - at : CHUNK;
-                        ssize_t n = pread(mem, chunk, want, (off_t)at);
-
-                        has_path |= n > 0 && memmem(chunk, (size_t)n, daemon->socket, strlen(daemon->socket));
-                        for (int piece = 0; n > 0 && piece + 16 <= KEY_BYTES; piece += 16)
-                                pieces += memmem(chunk, (size_t)n, marked + piece, 16) != NULL;
-                        if (want < CHUNK)
-                                break;
-                }
-        }
-        fclose(maps);
-        close(mem);
-        ck_assert(has_path);
-        return pieces;
-}
 
 static void await_closed(const struct daemon *d)
 {
@@ -429,15 +401,10 @@ static void await_closed(const struct daemon *d)
 /* The peak of memory and the copy are bounded by the file: a large one is sealed, too. */
 START_TEST(a_large_file_is_sealed)
 {
-        TEST_FREED char *config = NULL;
+        TEST_FREED char *config = begin_key("", "");
         struct gram_peer peers[1000];
         struct gram_session *session;
 
-        mark();
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        config = test_format("[encryption]\nkey-file = %s\n", here);
         DAEMON d = daemon_start(.config = "");
         GRAM client = connected(d);
 
@@ -462,15 +429,13 @@ START_TEST(a_large_file_is_sealed)
         daemon_resume(d);
         check(client, "anna");
         expect_run(d, "show anna", "30000");
-        test_remove("key");
 }
 END_TEST
 
 START_TEST(no_key_is_in_memory)
 {
-        TEST_FREED char *config = NULL;
+        TEST_FREED char *config = begin_key("idle-close = 0\n", "");
 
-        mark();
         if (geteuid() != 0) {
                 test_skipped("the search of the daemon's memory", "root");
                 return;
@@ -479,20 +444,15 @@ START_TEST(no_key_is_in_memory)
                 test_skipped("the search of the daemon's memory", "no sanitizer, which maps terabytes");
                 return;
         }
-        test_remove("key");
-        new_key();
-        TEST_FREED char *here = realpath("key", NULL);
-        config = test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", here);
         DAEMON d = daemon_start(.config = config);
         GRAM client = connected(d);
 
         make(client, "anna");
         check(client, "anna");
-        ck_assert_int_eq(pieces_in_memory(d), 0); /* while it is open, too */
+        ck_assert_int_eq(leftover_in_memory(d, &marked), 0); /* while it is open, too */
         await_closed(d);
         gram_ping(client);
-        ck_assert_int_eq(pieces_in_memory(d), 0);
-        test_remove("key");
+        ck_assert_int_eq(leftover_in_memory(d, &marked), 0);
 }
 END_TEST
 
@@ -505,6 +465,7 @@ int main(void)
                 what_is_not_sealed_can_be_refused,
                 a_bad_key_file_ends_the_start,
                 a_bad_key_file_leaves_a_reload_without_effect,
+                a_reload_tells_of_keys_that_are_gone,
                 keys_that_cannot_be_locked_are_told_of,
                 nothing_on_the_disk_or_in_the_log_shows_the_key,
                 no_key_is_in_memory,
@@ -512,5 +473,6 @@ int main(void)
                 NULL,
         };
 
+        leftover_key(&marked, 1);
         return test_program("client-lib/sealing", tests);
 }

@@ -57,7 +57,8 @@ static void count(const char *bytes, size_t len, const struct leftover_key *key,
         }
 }
 
-static void count_region(int fd, const char *line, const struct leftover_key *key, struct counts *counts)
+/* Whether it could be read. */
+static bool count_region(int fd, const char *line, const struct leftover_key *key, struct counts *counts)
 {
         uint64_t from, to;
         char rights[5];
@@ -65,34 +66,46 @@ static void count_region(int fd, const char *line, const struct leftover_key *ke
         ssize_t n;
 
         if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &from, &to, rights) != 3 || rights[1] != 'w')
-                return;
+                return false;
         bytes = malloc(to - from);
         ck_assert_ptr_nonnull(bytes);
         n = pread(fd, bytes, to - from, (off_t)from);
         if (n > 0)
                 count(bytes, (size_t)n, key, line, counts);
         free(bytes);
+        return n > 0;
 }
 
-int leftover_in_memory(struct daemon *daemon, const struct leftover_key *key)
+int leftover_in_process(pid_t pid, const struct leftover_key *key)
 {
-        TEST_FREED char *memory = test_format("/proc/%d/mem", (int)daemon->pid);
-        TEST_FREED char *maps = test_format("/proc/%d/maps", (int)daemon->pid);
+        TEST_FREED char *memory = test_format("/proc/%d/mem", (int)pid);
+        TEST_FREED char *maps = test_format("/proc/%d/maps", (int)pid);
         struct counts counts = { { 0 } };
+        bool has_stack = false;
         char line[512];
         FILE *regions;
         int fd;
 
-        daemon_freeze(daemon);
         fd = open(memory, O_RDONLY | O_CLOEXEC);
         regions = fopen(maps, "re");
         ck_assert_msg(fd >= 0 && regions, "%s cannot be read: this test needs root", memory);
         while (fgets(line, sizeof(line), regions))
-                count_region(fd, line, key, &counts);
+                if (count_region(fd, line, key, &counts) && strstr(line, "[stack]"))
+                        has_stack = true;
         fclose(regions);
         close(fd);
-        daemon_thaw(daemon);
+        ck_assert_msg(has_stack, "%s cannot be read", memory);
         return most(&counts);
+}
+
+int leftover_in_memory(struct daemon *daemon, const struct leftover_key *key)
+{
+        int found;
+
+        daemon_freeze(daemon);
+        found = leftover_in_process(daemon->pid, key);
+        daemon_thaw(daemon);
+        return found;
 }
 
 static void count_file(int fd, const struct leftover_key *key, struct counts *counts)

@@ -22,6 +22,8 @@ void leftover_key(struct leftover_key *key, unsigned number);
 
 /* In the daemon's memory. It stands meanwhile. Where copies are is written to stderr. Needs root. */
 int leftover_in_memory(struct daemon *daemon, const struct leftover_key *key);
+/* In that of a process that stands, and that this one may look into. */
+int leftover_in_process(pid_t pid, const struct leftover_key *key);
 /* In all files of a folder, together. */
 int leftover_in_folder(const char *path, const struct leftover_key *key);
 /* In what a descriptor reads, from its start. */
