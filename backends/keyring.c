@@ -7,12 +7,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "why.h"
 
 enum {
         KEY_BYTES = crypto_aead_xchacha20poly1305_ietf_KEYBYTES,
@@ -45,23 +46,6 @@ struct keyring {
 };
 
 /* ---- reading a file ---- */
-
-struct why {
-        char *text;
-        size_t size;
-};
-
-static bool fail(struct why why, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static bool fail(struct why why, const char *format, ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(why.text, why.size, format, args);
-        va_end(args);
-        return false;
-}
 
 static void make_id(struct key *key)
 {

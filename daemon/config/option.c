@@ -6,12 +6,12 @@
 #include "option.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../backends/backend.h"
+#include "../../backends/why.h"
 #include "../../proto/contract.h"
 #include "../base/log.h"
 #include "uri.h"
@@ -194,23 +194,6 @@ bool config_option_find(struct slice name, struct config_option *option)
 }
 
 /* ---- types ---- */
-
-struct why {
-        char *text;
-        size_t size;
-};
-
-static bool fail(struct why why, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static bool fail(struct why why, const char *format, ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(why.text, why.size, format, args);
-        va_end(args);
-        return false;
-}
 
 static void print_size(const struct option *row, uint64_t bytes, char *text, size_t size)
 {
