@@ -323,7 +323,7 @@ bool dispatch(struct context *context, struct client *client, struct slice frame
                 char text[QUOTE_BYTES];
 
                 answer_error(&call.request, WIRE_UNKNOWN_METHOD, "there is no method `%s`",
-                             quote(message.method, text));
+                             quote_public(&call, message.method, text));
         } else {
                 if (method->traits & METHOD_SECRET)
                         client->connection.secret_in = client->connection.secret_out = true;

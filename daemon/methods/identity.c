@@ -43,7 +43,7 @@ static enum field take_field(struct call *call, struct cursor *cursor)
         field = field_by_name(name);
         if (field == FIELD_COUNT)
                 answer_error(&call->request, WIRE_BAD_REQUEST, "%s: there is no field `%s`",
-                             call->request.method->name, quote(name, text));
+                             call->request.method->name, quote_public(call, name, text));
         return field;
 }
 
@@ -279,7 +279,7 @@ static const struct session_string_format *take_format(struct call *call, struct
 
         if (!format)
                 answer_error(&call->request, WIRE_BAD_REQUEST, "%s: there is no session-string format `%s`",
-                             call->request.method->name, quote(name, text));
+                             call->request.method->name, quote_public(call, name, text));
         return format;
 }
 

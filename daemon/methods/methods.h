@@ -20,6 +20,12 @@ bool scan_limit(struct call *call, const struct param *limit);
 
 enum { ROW_BYTES = 1024 }; /* upper bound of one row of a list */
 
+/*
+ * options.c: quote(); but of methods that take keys, and of unknown ones, no text that is long enough for a
+ * key or a session string in the wrong place.
+ */
+const char *quote_public(const struct call *call, struct slice sent, char text[QUOTE_BYTES]);
+
 /* options.c: reads the next key of a map. False: it is no str, and the request is answered. */
 bool option_key(struct call *call, struct cursor *cursor, struct slice *key);
 /* Answers that there is no such option, or that its value (at which `value` is) must be `must_be`. */

@@ -113,8 +113,13 @@ void method_open(struct call *call)
         for (uint32_t i = 0; i < options->count; i++)
                 if (!take_open_option(call, &options->cursor, &open))
                         return;
+        if (name.len > NAME_MAX_BYTES) { /* it may be a session string in the wrong place: it is not shown */
+                answer_error(&call->request, WIRE_TOO_LARGE,
+                             "open: a session name has at most 200 bytes, not %zu", name.len);
+                return;
+        }
         if (!session_name_valid(name)) {
-                answer_error(&call->request, name.len > NAME_MAX_BYTES ? WIRE_TOO_LARGE : WIRE_BAD_REQUEST,
+                answer_error(&call->request, WIRE_BAD_REQUEST,
                              "open: `%s` is no session name: 1 to 200 bytes, no `/`, no control characters, "
                              "no leading `.`",
                              quote(name, text));

@@ -8,7 +8,7 @@
 
 enum { NAME_BYTES = 256 };
 
-#define AUDIT_NAME(constant, name) [AUDIT_##constant] = name,
+#define AUDIT_NAME(constant, name) [AUDIT_##constant] = (name),
 static const char *const names[AUDIT_COUNT] = { AUDIT_ACTIONS(AUDIT_NAME) };
 #undef AUDIT_NAME
 
