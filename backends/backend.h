@@ -168,6 +168,7 @@ struct change {
                 CHANGE_NAME_TIMES,  /* the same for all rows of the peer in the usernames table */
                 CHANGE_REMEMBERED,  /* stores these bytes of the daemon with the batch; one in a batch */
                 CHANGE_SEALING,     /* seals, unseals or seals again what `identity` has for it */
+                CHANGE_OWNER, /* of a backend that `owns`: `owner` is the session's; absent: it has none */
         } kind;
         union {
                 struct {
@@ -184,6 +185,7 @@ struct change {
                         int64_t last_update_on;
                 } * times;
                 struct slice remembered;
+                struct slice owner;
         };
         size_t n;
 };

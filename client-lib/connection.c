@@ -194,9 +194,10 @@ static void say_hello(struct gram_client *client)
         if (!client->without_features) {
                 pack_id(client, &call.bytes);
                 pack_cstr(&call.bytes, "features");
-                pack_array(&call.bytes, leaves ? 3 : 2);
+                pack_array(&call.bytes, leaves ? 4 : 3);
                 pack_cstr(&call.bytes, "lease");
                 pack_cstr(&call.bytes, "id");
+                pack_cstr(&call.bytes, "owner");
                 if (leaves)
                         pack_cstr(&call.bytes, "leave");
         }

@@ -545,6 +545,16 @@ GRAM_API int gram_rotate(struct gram_session *session);
 GRAM_API int gram_async_rotate(struct gram_session *session, gram_callback *callback, void *arg);
 
 /*
+ * Gives the session to `user` or `user:group`, names of this host, or `#` and a number; NULL: it has no owner
+ * any more. The owner and the members of the group may read and write it whatever the access rules say. Root,
+ * the daemon's user and users with the right `admin` may do that; the owner may change the group to another
+ * one of his. GRAM_E_UNKNOWN_METHOD: the daemon is too old.
+ */
+GRAM_API int gram_chown(struct gram_session *session, const char *owner);
+GRAM_API int gram_async_chown(struct gram_session *session, const char *owner, gram_callback *callback,
+                              void *arg);
+
+/*
  * Deletes the stored session and ends every handle on it, also this one (without an event): call
  * gram_close(). `remove_peers` false keeps peers and usernames if they are stored separately (mongo).
  */
@@ -554,6 +564,9 @@ GRAM_API int gram_async_delete(struct gram_session *session, bool remove_peers, 
 
 GRAM_API int gram_info(struct gram_session *session, struct gram_info **info);
 GRAM_API int gram_async_info(struct gram_session *session, gram_callback *callback, void *arg); /* info */
+/* The owner in what gram_info() has returned, see gram_chown(); NULL: it has none, or the daemon is too old.
+ */
+GRAM_API const char *gram_info_owner(const struct gram_info *info);
 
 /* From now on GRAM_EVENT_CHANGED tells what others change. Stays on after a reconnection. */
 GRAM_API int gram_watch(struct gram_session *session, bool on);

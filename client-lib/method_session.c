@@ -122,6 +122,24 @@ GRAM_API int gram_rotate(struct gram_session *session)
         BLOCKING(session->client, gram_async_rotate(session, waiter_done, &waiter));
 }
 
+/* ---- chown ---- */
+
+RESULT_NIL(chown)
+
+GRAM_API int gram_async_chown(struct gram_session *session, const char *owner, gram_callback *callback,
+                              void *arg)
+{
+        struct call call = call_begin(session->client, session, METHOD_CHOWN, 1);
+
+        pack_cstr(&call.bytes, owner);
+        return call_submit(&call, callback, arg);
+}
+
+GRAM_API int gram_chown(struct gram_session *session, const char *owner)
+{
+        BLOCKING(session->client, gram_async_chown(session, owner, waiter_done, &waiter));
+}
+
 /* ---- delete ---- */
 
 RESULT_NIL(delete)
@@ -144,6 +162,12 @@ GRAM_API int gram_delete(struct gram_session *session, bool remove_peers)
 
 /* ---- info ---- */
 
+/* Programs know the size of the first part. */
+struct info_result {
+        struct gram_info info;
+        const char *owner;
+};
+
 static const struct key info_keys[] = {
         { "name", KEY_TEXT, offsetof(struct gram_info, name), 0 },
         { "backend", KEY_TEXT, offsetof(struct gram_info, backend), 0 },
@@ -157,10 +181,16 @@ static const struct key info_keys[] = {
         { "fence", KEY_INT, offsetof(struct gram_info, fence), 0 },
         { "unsynced_since", KEY_INT, offsetof(struct gram_info, unsynced_since), 0 },
         { "sealed", KEY_TEXT, offsetof(struct gram_info, sealed), 0 },
+        { "owner", KEY_TEXT, offsetof(struct info_result, owner), 0 },
         KEYS_END,
 };
 
-RESULT(info, read_map_result(cursor, reply, sizeof(struct gram_info), info_keys))
+RESULT(info, read_map_result(cursor, reply, sizeof(struct info_result), info_keys))
+
+GRAM_API const char *gram_info_owner(const struct gram_info *info)
+{
+        return ((const struct info_result *)info)->owner;
+}
 
 GRAM_API int gram_async_info(struct gram_session *session, gram_callback *callback, void *arg)
 {

@@ -215,6 +215,8 @@ static void show_info(const struct ctl *ctl, const struct gram_info *info)
                 show_time(ctl, "unsynced_since", info->unsynced_since);
         if (info->sealed)
                 show_text(ctl, "sealed", info->sealed);
+        if (gram_info_owner(info))
+                show_text(ctl, "owner", gram_info_owner(info));
 }
 
 int ctl_show(struct ctl *ctl)

@@ -49,7 +49,21 @@ int ctl_import(struct ctl *ctl);
 int ctl_seal(struct ctl *ctl);
 int ctl_unseal(struct ctl *ctl);
 int ctl_rotate(struct ctl *ctl);
+int ctl_chown(struct ctl *ctl);
 int ctl_key(struct ctl *ctl); /* without a client */
+
+/* A command that changes the sessions that are named, or with an option all of some kind. */
+struct ctl_each {
+        const char *command;
+        int (*change)(struct gram_session *session, const char *argument);
+        const char *argument; /* the command's first, before the names; NULL: it has none */
+        enum gram_mode mode;
+        const char *all;                                                   /* the option; NULL: `all` */
+        bool (*of_all)(const struct gram_stored_sessions *page, size_t i); /* which of all */
+};
+
+/* Goes on after an error, and says how many are done and how many have failed. Returns the exit code. */
+int ctl_each(struct ctl *ctl, const struct ctl_each *each);
 
 /* Prints one line on stderr, with control characters escaped. Returns `exit_code`. */
 int ctl_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));

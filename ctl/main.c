@@ -17,7 +17,18 @@
 #include "ctl.h"
 #include "output.h"
 
-enum { ALL = 255, LIST = 1, SHOW = 2, EXPORT = 4, IMPORT = 8, DRAIN = 16, OTHER = 32, SEAL = 64, KEY = 128 };
+enum {
+        ALL = 511,
+        LIST = 1,
+        SHOW = 2,
+        EXPORT = 4,
+        IMPORT = 8,
+        DRAIN = 16,
+        OTHER = 32,
+        SEAL = 64,
+        KEY = 128,
+        CHOWN = 256,
+};
 
 static const struct command {
         const char *name;
@@ -40,6 +51,8 @@ static const struct command {
         { "unseal", "NAME...", 0, INT_MAX, SEAL, ctl_unseal, "store their auth keys in the clear again" },
         { "rotate", "NAME...", 0, INT_MAX, SEAL, ctl_rotate,
           "seal with the daemon's current key what a former one sealed" },
+        { "chown", "OWNER NAME...", 1, INT_MAX, CHOWN, ctl_chown,
+          "give these sessions to OWNER, which is user or user:group; `-` takes the owner away" },
         { "key", "new FILE", 2, 2, KEY, ctl_key,
           "put a new current key into a key file, and keep the former ones; `-` prints it" },
         { "drain", "", 0, 0, DRAIN, ctl_drain,
@@ -57,7 +70,7 @@ static const struct option_row {
           "the daemon's socket (else $GRAMD_SOCKET, $XDG_RUNTIME_DIR/gramd.sock, /run/gramd/gramd.sock)" },
         { "json", NULL, ALL, offsetof(struct ctl, json), "print JSON" },
         { "timeout", "SECONDS", ALL, offsetof(struct ctl, timeout), "how long to wait for an answer (30)" },
-        { "backend", "NAME", SHOW | EXPORT | IMPORT | SEAL, offsetof(struct ctl, backend),
+        { "backend", "NAME", SHOW | EXPORT | IMPORT | SEAL | CHOWN, offsetof(struct ctl, backend),
           "where the session is stored: file, memory, mongo (the daemon's default)" },
         { "format", "NAME", EXPORT | IMPORT, offsetof(struct ctl, format),
           "format of the string (export: pyrogram; import: detected); gramctl(1) lists the formats" },

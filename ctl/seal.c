@@ -1,11 +1,7 @@
-/*
- * seal, unseal, rotate: one session after the other, each of them whole. So they can be stopped at any time,
- * and run again. And `key new`, which needs no daemon.
- */
+/* seal, unseal, rotate. And `key new`, which needs no daemon. */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,96 +15,43 @@
 
 /* ---- sessions ---- */
 
-struct sealing {
-        int (*change)(struct gram_session *session);
-        enum gram_mode mode; /* with GRAM_SEAL also what require-sealed refuses as it is */
-        int64_t n_done;
-        int64_t n_failed;
-};
-
-static void change_one(struct ctl *ctl, struct sealing *sealing, const char *name, const char *backend)
+static int seal(struct gram_session *session, const char *unused)
 {
-        const struct gram_open_options options = { .backend = backend,
-                                                   .mode = sealing->mode,
-                                                   .must_exist = true };
-        struct gram_session *session;
-
-        if (gram_open(ctl->client, name, &options, &session)) {
-                ctl_fail_gram(ctl, name);
-                sealing->n_failed++;
-                return;
-        }
-        if (sealing->change(session)) {
-                ctl_fail_gram(ctl, name);
-                sealing->n_failed++;
-        } else {
-                sealing->n_done++;
-        }
-        gram_close(session);
+        (void)unused;
+        return gram_seal(session);
 }
 
-static bool is_wanted(const struct ctl *ctl, const struct gram_stored_session *row)
+static int unseal(struct gram_session *session, const char *unused)
 {
-        return row->backend && strcmp(row->backend, "memory") != 0 &&
-               (!ctl->backend || strcmp(row->backend, ctl->backend) == 0);
+        (void)unused;
+        return gram_unseal(session);
 }
 
-static int change_all(struct ctl *ctl, struct sealing *sealing)
+static int rotate(struct gram_session *session, const char *unused)
 {
-        struct gram_stored_sessions *page = NULL;
-
-        for (;;) {
-                struct gram_stored_sessions *last = page;
-                int error = gram_sessions(ctl->client, NULL, last ? last->rows[last->n - 1].name : NULL,
-                                          GRAM_MAX_ROWS, &page);
-
-                gram_free(last);
-                if (error)
-                        return ctl_fail_gram(ctl, NULL);
-                for (size_t i = 0; i < page->n; i++)
-                        if (is_wanted(ctl, &page->rows[i]))
-                                change_one(ctl, sealing, page->rows[i].name, page->rows[i].backend);
-                if (page->n == 0)
-                        break;
-        }
-        gram_free(page);
-        return EXIT_OK;
+        (void)unused;
+        return gram_rotate(session);
 }
 
-static int change(struct ctl *ctl, const char *command, struct sealing sealing)
+static bool is_stored(const struct gram_stored_sessions *page, size_t i)
 {
-        int code = EXIT_OK;
-
-        if (ctl->all == (ctl->n_list > 0))
-                return ctl_fail(EXIT_USAGE, "%s needs the names of sessions, or --all", command);
-        if (ctl->all)
-                code = change_all(ctl, &sealing);
-        for (int i = 0; i < ctl->n_list; i++)
-                change_one(ctl, &sealing, ctl->list[i], ctl->backend);
-        if (ctl->json) {
-                putchar('{');
-                json_key_int("done", sealing.n_done, true);
-                json_key_int("failed", sealing.n_failed, false);
-                puts("}");
-        } else {
-                printf("%" PRId64 " done, %" PRId64 " failed\n", sealing.n_done, sealing.n_failed);
-        }
-        return sealing.n_failed ? EXIT_FAILED : code;
+        return strcmp(page->rows[i].backend, "memory") != 0;
 }
 
 int ctl_seal(struct ctl *ctl)
 {
-        return change(ctl, "seal", (struct sealing){ .change = gram_seal, .mode = GRAM_SEAL });
+        /* also what require-sealed refuses as it is */
+        return ctl_each(ctl, &(struct ctl_each){ "seal", seal, .mode = GRAM_SEAL, .of_all = is_stored });
 }
 
 int ctl_unseal(struct ctl *ctl)
 {
-        return change(ctl, "unseal", (struct sealing){ .change = gram_unseal });
+        return ctl_each(ctl, &(struct ctl_each){ "unseal", unseal, .of_all = is_stored });
 }
 
 int ctl_rotate(struct ctl *ctl)
 {
-        return change(ctl, "rotate", (struct sealing){ .change = gram_rotate });
+        return ctl_each(ctl, &(struct ctl_each){ "rotate", rotate, .of_all = is_stored });
 }
 
 /* ---- keys ---- */

@@ -464,7 +464,8 @@ static int read_keys(struct server *server)
 static int start_backends(struct server *server)
 {
         const struct config *config = server->config;
-        struct store_threads threads = { .workers = (unsigned)config->workers, .aside = SESSIONS_READS_MAX };
+        struct store_threads threads = { .workers = (unsigned)config->workers + SESSIONS_NAMES_MAX,
+                                         .aside = SESSIONS_READS_MAX };
         char why[600];
         int error;
 

@@ -43,6 +43,7 @@ enum method_trait {
         X(SEAL, seal, "h", RIGHT_WRITE, METHOD_CHANGES)                                                      \
         X(UNSEAL, unseal, "h", RIGHT_WRITE, METHOD_CHANGES)                                                  \
         X(ROTATE, rotate, "h", RIGHT_WRITE, METHOD_CHANGES)                                                  \
+        X(CHOWN, chown, "hS", RIGHT_READ, METHOD_CHANGES)                                                    \
         X(GET, get, "ha", RIGHT_READ, METHOD_SECRET)                                                         \
         X(SET, set, "hm", RIGHT_WRITE, METHOD_SECRET | METHOD_CHANGES)                                       \
         X(UPDATE_PEERS, update_peers, "ha", RIGHT_WRITE, METHOD_CHANGES)                                     \

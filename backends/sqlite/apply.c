@@ -330,6 +330,7 @@ static int apply_row(struct backend_session *session, const struct change *chang
 {
         switch (change->kind) {
         case CHANGE_IDENTITY:
+        case CHANGE_OWNER:
         case CHANGE_SEALING: return 0;
         case CHANGE_PEERS: return put_peer(session, &change->peers[i], effects, fault);
         case CHANGE_NAMES: return sqlite_replace_names(session, &change->names[i], effects, fault);
@@ -353,6 +354,8 @@ static int apply_change(struct backend_session *session, const struct change *ch
                 return sqlite_store_fields(session, change->fields, change->identity, fault);
         if (change->kind == CHANGE_SEALING)
                 return sqlite_change_sealing(session, change->sealing, change->identity, fault);
+        if (change->kind == CHANGE_OWNER)
+                return sqlite_store_owner(session, change->owner, fault);
         for (size_t i = 0; !error && i < change->n; i++)
                 error = apply_row(session, change, i, effects, fault);
         return error;

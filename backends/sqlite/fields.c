@@ -188,6 +188,27 @@ int sqlite_load_owner(struct backend_session *session, char text[OWNER_TEXT_BYTE
         return 0;
 }
 
+int sqlite_store_owner(struct backend_session *session, struct slice owner, struct fault *fault)
+{
+        sqlite3_stmt *put = NULL;
+        int error;
+
+        if (!owner.data) {
+                if (!sqlite_has_extra(session, EXTRA_FIELDS))
+                        return 0;
+                return sqlite_exec(session, fault, "DELETE FROM gramd_fields WHERE field = 'owner'");
+        }
+        error = sqlite_need_extra(session, EXTRA_FIELDS, fault);
+        if (!error)
+                error = sqlite_keep(session, &put, fault,
+                                    "INSERT INTO gramd_fields (field, value) VALUES ('owner', ?1)"
+                                    " ON CONFLICT (field) DO UPDATE SET value = excluded.value");
+        if (error)
+                return error;
+        sqlite_bind_slice(put, 1, owner);
+        return sqlite_run(session, put, fault);
+}
+
 int sqlite_put_owner(struct backend_session *session, struct fault *fault)
 {
         if (!session->new_owner.len)

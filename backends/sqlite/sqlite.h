@@ -419,6 +419,7 @@ static inline bool sqlite_has_extra(const struct backend_session *session, enum 
 
 /* The row `owner` of gramd_fields: `text` is empty if there is none. */
 int sqlite_load_owner(struct backend_session *session, char text[OWNER_TEXT_BYTES], struct fault *fault);
+int sqlite_store_owner(struct backend_session *session, struct slice owner, struct fault *fault);
 /* Stores `new_owner` in a new file. Inside a transaction. */
 int sqlite_put_owner(struct backend_session *session, struct fault *fault);
 

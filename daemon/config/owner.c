@@ -74,6 +74,18 @@ void owner_name(uid_t uid, char text[OWNER_TEXT_BYTES])
         free(buffer);
 }
 
+bool owner_text_valid(struct slice text)
+{
+        const char *colon = text.len ? memchr(text.data, ':', text.len) : NULL;
+        size_t user = colon ? (size_t)(colon - text.data) : text.len;
+
+        for (size_t i = 0; i < text.len; i++)
+                if ((unsigned char)text.data[i] < ' ' || text.data[i] == 0x7f)
+                        return false;
+        return user > 0 && text.len < OWNER_TEXT_BYTES &&
+               (!colon || (user + 1 < text.len && !memchr(colon + 1, ':', text.len - user - 1)));
+}
+
 void owner_look_up(struct owner *owner)
 {
         char *buffer = malloc(LOOKUP_BYTES);
@@ -92,11 +104,16 @@ void owner_look_up(struct owner *owner)
         free(buffer);
 }
 
-static bool is_owners(const struct owner *owner, const struct credentials *credentials)
+bool owner_is_user(const struct owner *owner, uid_t uid)
+{
+        return uid != OVERFLOW_UID && owner->has_user && owner->uid == uid;
+}
+
+bool owner_is(const struct owner *owner, const struct credentials *credentials)
 {
         if (credentials->uid == OVERFLOW_UID)
                 return false;
-        if (owner->has_user && owner->uid == credentials->uid)
+        if (owner_is_user(owner, credentials->uid))
                 return true;
         for (size_t i = 0; owner->has_group && i < credentials->n_gids; i++)
                 if (credentials->gids[i] == owner->gid)
@@ -113,5 +130,5 @@ unsigned owner_rights(const struct access *access, const struct credentials *cre
                 return rights;
         if (!access->n_rules)
                 rights = RIGHT_NONE;
-        return is_owners(owner, credentials) ? rights | RIGHT_READ | RIGHT_WRITE : rights;
+        return owner_is(owner, credentials) ? rights | RIGHT_READ | RIGHT_WRITE : rights;
 }

@@ -26,8 +26,15 @@ struct owner {
 /* The owner that a session of this user gets. Empty: none. May block: not on the loop. */
 void owner_name(uid_t uid, char text[OWNER_TEXT_BYTES]);
 
+/* Whether the text has the form `user` or `user:group`, and is short enough. */
+bool owner_text_valid(struct slice text);
+
 /* Finds user and group of `text`. May block: not on the loop. */
 void owner_look_up(struct owner *owner);
+
+/* He is the user of `owner`, or one of its group. */
+bool owner_is(const struct owner *owner, const struct credentials *credentials);
+bool owner_is_user(const struct owner *owner, uid_t uid);
 
 /* access_rights() on a session that has this owner, or none. */
 unsigned owner_rights(const struct access *access, const struct credentials *credentials,

@@ -376,7 +376,8 @@ void call_read_later(struct call *call, const struct param *param, size_t memory
         struct op *op = call_defer(call, OP_WRITE, 0, memory);
 
         if (op)
-                reading_start(op, call_list(op, call, param), param->count, read);
+                reading_start(op, &call->context->sessions->reads, call_list(op, call, param), param->count,
+                              read);
 }
 
 void call_look_later(struct call *call, const struct param *param, size_t answer, op_look_fn run)

@@ -26,6 +26,7 @@ static const uint8_t of_method[METHOD_COUNT] = {
         [METHOD_SEAL] = AUDIT_SEAL,
         [METHOD_UNSEAL] = AUDIT_UNSEAL,
         [METHOD_ROTATE] = AUDIT_ROTATE,
+        [METHOD_CHOWN] = AUDIT_CHOWN,
         [METHOD_DISCONNECT] = AUDIT_DISCONNECT,
         [METHOD_DRAIN] = AUDIT_DRAIN,
 };

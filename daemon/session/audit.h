@@ -28,6 +28,7 @@
         X(SEAL, "seal")                                                                                      \
         X(UNSEAL, "unseal")                                                                                  \
         X(ROTATE, "rotate")                                                                                  \
+        X(CHOWN, "chown")                                                                                    \
         X(DISCONNECT, "disconnect")                                                                          \
         X(DRAIN, "drain")
 

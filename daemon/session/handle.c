@@ -200,20 +200,24 @@ static void renew_rights(struct handle *handle)
                       "%s: the handle of %s is ended: it has no right `%s` any more",
                       session_describe(handle->session, what), client_describe(handle->client, who),
                       handle->rights & RIGHT_READ ? "write" : "read");
-        handle_end(handle, wire_error_names[WIRE_DENIED], "the access rules do not allow it any more");
+        handle_end(handle, wire_error_names[WIRE_DENIED],
+                   "the access rules and the owner of the session do not allow it any more");
+}
+
+void handles_renew_rights_of(struct session *session)
+{
+        struct link *at = session->handles.next;
+
+        while (at != &session->handles) {
+                struct handle *handle = LINK_OF(at, struct handle, link);
+
+                at = at->next;
+                renew_rights(handle);
+        }
 }
 
 void handles_renew_rights(struct sessions *sessions)
 {
-        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
-                struct session *session = LINK_OF(at, struct session, link);
-                struct link *of = session->handles.next;
-
-                while (of != &session->handles) {
-                        struct handle *handle = LINK_OF(of, struct handle, link);
-
-                        of = of->next;
-                        renew_rights(handle);
-                }
-        }
+        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
+                handles_renew_rights_of(LINK_OF(at, struct session, link));
 }

@@ -52,5 +52,6 @@ unsigned handle_rights(const struct session *session, const struct client *clien
  * exclusive ones that have no `write`.
  */
 void handles_renew_rights(struct sessions *sessions);
+void handles_renew_rights_of(struct session *session);
 
 #endif

@@ -118,6 +118,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
 {
         bool is_states = op->write.has_change && (op->write.change.kind == CHANGE_STATES ||
                                                   op->write.change.kind == CHANGE_STATES_GONE);
+        bool is_owner = op->write.has_change && op->write.change.kind == CHANGE_OWNER;
         struct change *grown;
 
         if (op->kind == OP_DELETE) {
@@ -127,8 +128,8 @@ bool session_job_add_write(struct session_job *job, struct op *op)
                 job->delete = op;
                 return true;
         }
-        /* A write of states is prepared from the stored states: a job has one such write at most. */
-        if (job->delete || (is_states && job->has_states))
+        /* They are prepared from the stored states, or the stored owner: a job has one such write at most. */
+        if (job->delete || (is_states && job->has_states) || (is_owner && job->chown))
                 return false;
         grown = array_grow(job->changes, job->n_changes + 2, &job->changes_cap, sizeof(struct change));
         if (!grown)
@@ -143,6 +144,8 @@ bool session_job_add_write(struct session_job *job, struct op *op)
                 return true;
         move_op(job, op, &job->writes);
         job->has_states |= is_states;
+        if (is_owner)
+                job->chown = op;
         op->first_match = job->n_changes; /* a write's place among the changes */
         if (op->write.has_change) {
                 job->changes[job->n_changes] = op->write.change;

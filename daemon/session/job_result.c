@@ -11,7 +11,9 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "audit.h"
 #include "ending.h"
+#include "opening.h"
 #include "tidy.h"
 #include "unsynced.h"
 #include "watch.h"
@@ -209,6 +211,19 @@ static void take_identity(struct session_job *job)
         job->next = former; /* wiped with the job */
 }
 
+/* Before anybody is answered: whose right has gone sees nothing any more. */
+static void take_owner(const struct session_job *job)
+{
+        struct session *session = job->task.session;
+        struct op *op = job->chown;
+
+        if (!op)
+                return;
+        audit_target(&op->request, session->sessions->log,
+                     op->write.owner->text[0] ? op->write.owner->text : "-");
+        session_set_owner(session, op->write.owner);
+}
+
 /* Its session is gone, whether that is on the disk or not. */
 static bool is_deleted(const struct session_job *job)
 {
@@ -349,8 +364,10 @@ bool session_job_settle(struct session_task *task)
                 job->is_settling = true;
                 count_job(job);
                 log_faults(job);
-                if (is_stored(job))
+                if (is_stored(job)) {
                         take_identity(job);
+                        take_owner(job);
+                }
         }
         answer_reads(job, &left);
         answer_writes(job, &left);

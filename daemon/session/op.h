@@ -118,8 +118,9 @@ struct op {
                         size_t n_told; /* peers: watchers are told of the first so many rows */
                         const struct row_time *repeats; /* rows that change only their time, in the cache */
                         size_t n_repeats;
-                        unsigned fields; /* what prepare() changed */
-                        void *values;    /* prepare()'s own */
+                        unsigned fields;           /* what prepare() changed */
+                        const struct owner *owner; /* CHANGE_OWNER: with what was looked up */
+                        void *values;              /* prepare()'s own */
                         void (*free_values)(void *values);
                 } write;
                 bool remove_peers;

@@ -464,6 +464,14 @@ void openings_drained(struct session *session)
 
 /* ---- their clients ---- */
 
+void session_set_owner(struct session *session, const struct owner *owner)
+{
+        session->owner = *owner;
+        handles_renew_rights_of(session);
+        renew_rights(session);
+        session_wake(session);
+}
+
 void openings_renew_rights(struct sessions *sessions)
 {
         for (struct link *of = sessions->list.next; of != &sessions->list; of = of->next) {

@@ -47,7 +47,8 @@ static void done(struct job *job)
         free(reading);
 }
 
-void reading_start(struct op *op, struct cursor list, uint32_t n, bool (*read)(struct op_reading *reading))
+void reading_start(struct op *op, struct gate *gate, struct cursor list, uint32_t n,
+                   bool (*read)(struct op_reading *reading))
 {
         struct session *session = op->lane->session;
         struct op_reading *reading = calloc(1, sizeof(*reading));
@@ -63,8 +64,7 @@ void reading_start(struct op *op, struct cursor list, uint32_t n, bool (*read)(s
         reading->read = read;
         op->reading = reading;
         session->n_unread++;
-        store_submit(session->sessions->store, &session->sessions->reads, op->lane->uid, &reading->job, run,
-                     done);
+        store_submit(session->sessions->store, gate, op->lane->uid, &reading->job, run, done);
         op_start(op); /* may free it */
 }
 

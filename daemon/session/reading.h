@@ -24,10 +24,11 @@ struct op_reading {
 };
 
 /*
- * Instead of op_start(). `read` runs on a worker: it completes op->write, whose `values` own what it
- * allocates. False: nothing is done.
+ * Instead of op_start(). `read` runs on a worker, through the gate: it completes op->write, whose `values`
+ * own what it allocates. False: nothing is done.
  */
-void reading_start(struct op *op, struct cursor list, uint32_t n, bool (*read)(struct op_reading *reading));
+void reading_start(struct op *op, struct gate *gate, struct cursor list, uint32_t n,
+                   bool (*read)(struct op_reading *reading));
 
 /* The op is being freed: its memory lives until the worker has done with it. */
 void reading_abandon(struct op *op);

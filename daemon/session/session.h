@@ -121,7 +121,7 @@ struct session {
         struct timer deadline; /* of the job under way */
 };
 
-enum { SESSIONS_READS_MAX = 1 };
+enum { SESSIONS_READS_MAX = 1, SESSIONS_NAMES_MAX = 1 };
 
 /* All sessions that are not CLOSED, or that an opening waits for. */
 struct sessions {
@@ -140,6 +140,7 @@ struct sessions {
         struct link woken;                   /* sessions for sessions_advance() */
         struct link turns;                   /* sessions that go on in a later turn of the loop */
         struct gate reads;                   /* reading.c's: long lists, SESSIONS_READS_MAX at a time */
+        struct gate names;                   /* names of users and groups: looking them up may take long */
         struct link held;                    /* those that others hold: held.c */
         struct link untidy;                  /* those that the round of tidy.c has still to reach */
         size_t n_tidying;                    /* sessions */

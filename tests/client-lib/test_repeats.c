@@ -31,7 +31,8 @@ static char *greet(struct bot *bot)
         uint32_t id;
 
         puppet_accept(bot->puppet);
-        id = puppet_expect(bot->puppet, "hello({client: 'bot', features: ['lease', 'id'], id: ...})");
+        id = puppet_expect(bot->puppet,
+                           "hello({client: 'bot', features: ['lease', 'id', 'owner'], id: ...})");
         text = id_told(bot);
         puppet_answer(bot->puppet, id, "{server: 'gramd', version: '1', protocol: 1, features: ['id']}");
         return text;

@@ -276,6 +276,7 @@ static bool change_row(struct batch *batch, const struct change *change, size_t 
         case CHANGE_NAME_TIMES: set_time(&batch->table, ROW_NAME, &change->times[i]); return true;
         case CHANGE_IDENTITY:
         case CHANGE_REMEMBERED:
+        case CHANGE_OWNER:
         case CHANGE_SEALING: break;
         }
         return true;

@@ -398,6 +398,11 @@ class Session:
         """Seals the stored auth key with the daemon's current key, if it is sealed with a former one."""
         await self._call("rotate")
 
+    async def chown(self, owner: Optional[str]) -> None:
+        """Gives the session to `user` or `user:group`; `None`: it has no owner any more. See *Rights* in
+        PROTOCOL.md."""
+        await self._call("chown", owner)
+
     async def info(self) -> dict[str, Any]:
         return cast("dict[str, Any]", await self._call("info"))
 

@@ -160,6 +160,7 @@ class SyncSession:
     seal = _of_session(Session.seal)
     unseal = _of_session(Session.unseal)
     rotate = _of_session(Session.rotate)
+    chown = _of_session(Session.chown)
     info = _of_session(Session.info)
     watch = _of_session(Session.watch)
     get = _of_session(Session.get)
