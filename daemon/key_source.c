@@ -2,6 +2,7 @@
 
 #include "key_source.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ static bool find(const struct config *config, char path[SOURCE_BYTES], enum key_
         if (!credentials)
                 return false;
         snprintf(path, SOURCE_BYTES, "%s/gramd.key", credentials);
-        return access(path, F_OK) == 0;
+        /* One that cannot be read is no missing one: without it sessions would not be sealed. */
+        return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 static bool is_below(const char *path, const char *directory)

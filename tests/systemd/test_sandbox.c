@@ -315,6 +315,17 @@ START_TEST(sealing_with_an_encrypted_credential)
 }
 END_TEST
 
+START_TEST(a_credential_that_cannot_be_read_is_an_error)
+{
+        if (!sandbox_enter("[Service]\nEnvironment=CREDENTIALS_DIRECTORY=/root/credentials\n"))
+                return;
+        DAEMON d = daemon_start(.not_waited_for = true);
+
+        ck_assert_int_eq(daemon_wait(d), 1);
+        ck_assert_int_eq(daemon_log_lines(d, "key file /root/credentials/gramd.key: Permission denied"), 1);
+}
+END_TEST
+
 /* ---- MongoDB ---- */
 
 /* `options` follow the URI. The server is named, so it is looked up. */
@@ -428,6 +439,7 @@ int main(int argc, char **argv)
                                        sealing_with_a_key_file,
                                        sealing_with_a_credential,
                                        sealing_with_an_encrypted_credential,
+                                       a_credential_that_cannot_be_read_is_an_error,
                                        mongodb_by_name,
                                        mongodb_with_tls,
                                        a_stop_and_start_drops_no_connection_attempt,

@@ -46,10 +46,12 @@ def private_temporary() -> None:
         mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
 
 
-def no_homes() -> None:
+def no_homes(all_kept: list[Kept]) -> None:
+    """What is kept below one can be reached."""
     for path in HOMES:
         if os.path.isdir(path):
-            mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=711")
+            mode = 711 if any(kept.path.startswith(path + "/") for kept in all_kept) else 0
+            mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}")
 
 
 def put_back(all_kept: list[Kept], hides_homes: bool) -> None:
