@@ -72,16 +72,25 @@ void store_stop(struct store *store)
 void store_gate(struct gate *gate, unsigned max, bool aside)
 {
         *gate = (struct gate){ .max = max, .aside = aside };
+        link_init(&gate->running);
+        link_init(&gate->waiting);
 }
 
+/* Gates let all jobs through. */
 void store_submit(struct store *store, struct gate *gate, int64_t key, struct job *job, job_fn run,
                   job_fn done)
 {
-        (void)gate; /* which jobs run, and when, is decided by the caller */
+        (void)gate;
         assert(store->loop && run && done);
         *job = (struct job){
                 .store = store, .key = key, .begun_ms = uv_now(store->loop), .run = run, .done = done
         };
         store->pending++;
         put(&waiting, job);
+}
+
+void store_discard(struct store *store, void *memory, void (*discard)(void *memory))
+{
+        (void)store;
+        discard(memory);
 }

@@ -22,6 +22,7 @@
 #include "by_hand.h"
 #include "clocks.h"
 #include "fuzz.h"
+#include "snapshot.h"
 
 enum {
         PATH_BYTES = 96,
@@ -161,12 +162,26 @@ void inside_turn(void)
         turn();
 }
 
+void inside_job_run(size_t which)
+{
+        clocks_stand(true);
+        job_run(which);
+        clocks_stand(false);
+}
+
+void inside_job_finish(size_t which)
+{
+        clocks_stand(true);
+        job_finish(which);
+        clocks_stand(false);
+}
+
 static bool work(void)
 {
         bool any = false;
 
         clocks_stand(true);
-        while (jobs_waiting() || jobs_back()) {
+        while ((jobs_waiting() || jobs_back()) && !snapshot_is_taken()) {
                 any = true;
                 if (jobs_waiting())
                         job_run(0);
@@ -198,6 +213,8 @@ void inside_settle(void)
                 bool any = turn();
 
                 any |= work();
+                if (snapshot_is_taken())
+                        return;
                 any |= uv_backend_timeout(server_loop(inside.server)) == 0 || is_unread();
                 quiet = any ? 0 : quiet + 1;
                 require(turns < TURNS_MAX);
@@ -234,6 +251,7 @@ void inside_start(void)
         clocks_stand(false);
         signals_back(kept);
         require(inside.server);
+        snapshot_watch(); /* not before: SQLite must not be initialised when the backend starts */
 }
 
 void inside_stop(void)
@@ -260,6 +278,32 @@ void inside_stop(void)
         clocks_stand(false);
         inside.server = NULL;
         signals_back(kept);
+}
+
+void inside_kill(void)
+{
+        if (!snapshot_is_taken())
+                snapshot_take(inside.data);
+        snapshot_hold();
+        inside_stop();
+        inside_clear();
+        snapshot_restore(inside.data);
+}
+
+void inside_kill_before(unsigned calls)
+{
+        snapshot_take_before(inside.data, calls);
+}
+
+bool inside_is_killed(void)
+{
+        return snapshot_is_taken();
+}
+
+void inside_plant_loss(void)
+{
+        snapshot_take(inside.data);
+        snapshot_hold();
 }
 
 /* ---- connections ---- */

@@ -29,14 +29,27 @@ void inside_init(void);
 void inside_start(void);
 /* Ends the daemon in order, with its clients. */
 void inside_stop(void);
+/*
+ * SIGKILL: the daemon ends, and its files are as they are now; or as they were before its `calls`th change of
+ * a file from inside_kill_before() on, if that has come. From that moment no job comes back, until
+ * inside_kill().
+ */
+void inside_kill(void);
+void inside_kill_before(unsigned calls);
+bool inside_is_killed(void);
+/* A fault, to prove that it is found: the next kill leaves the files as they are now. */
+void inside_plant_loss(void);
 /* Removes all sessions. The daemon does not run. */
 void inside_clear(void);
 
 const char *inside_data(void); /* the data directory's path */
 
+/* As in by_hand.h. */
+void inside_job_run(size_t which);
+void inside_job_finish(size_t which);
 /* One turn of the loop, without a job. Then all ends have what was sent to them. */
 void inside_turn(void);
-/* Turns, and runs all jobs, until nothing is left to do. */
+/* Turns, and runs all jobs, until nothing is left to do, or the daemon is killed. */
 void inside_settle(void);
 
 struct end *inside_connect(void); /* NULL: ENDS_MAX are open */

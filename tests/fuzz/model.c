@@ -1,0 +1,523 @@
+/* The model, and the requests that it knows. It has nothing of the daemon's code but the records' encoding.
+ */
+
+#include "model.h"
+
+#include <string.h>
+
+#include "../../proto/message.h"
+
+const int64_t model_ids[PEERS] = { INT64_MIN, -1001234567890, -5, 0, 1, 2, 777000, INT64_MAX };
+const int64_t model_state_ids[STATES] = { -7, 0, 1, INT64_MAX };
+const enum field model_fields[MODEL_FIELDS] = { FIELD_API_ID,  FIELD_AUTH_KEY, FIELD_DATE,
+                                                FIELD_USER_ID, FIELD_IS_BOT,   FIELD_TAKEOUT_ID };
+
+const char *const model_phones[PHONES] = { "", "+1", "7", "79001" };
+const char *const model_types[TYPES] = { "user", "bot", "channel" };
+static const int64_t hashes[] = { 0, 1, -1, INT64_MAX, INT64_MIN };
+
+enum { LAST_NAME_BYTES = TEXT_MAX_BYTES, SCAN_MAX = 1000, STATE_ALL = (1u << STATE_PARTS) - 1 };
+
+struct slice model_name(unsigned number)
+{
+        static const char *const names[NAMES - 1] = { "", "Anna", "anna", "anna_b", "berta" };
+        static char last[LAST_NAME_BYTES];
+
+        if (number < NAMES - 1)
+                return slice_of(names[number]);
+        memset(last, 'x', sizeof(last));
+        return (struct slice){ last, sizeof(last) };
+}
+
+/* ---- requests ---- */
+
+static const enum method_number known[] = {
+        METHOD_UPDATE_PEERS,
+        METHOD_UPDATE_PEERS,
+        METHOD_UPDATE_USERNAMES,
+        METHOD_UPDATE_USERNAMES,
+        METHOD_UPDATE_STATES,
+        METHOD_REMOVE_STATES,
+        METHOD_SET,
+        METHOD_SAVE,
+        METHOD_GET_PEER_BY_ID,
+        METHOD_GET_PEER_BY_USERNAME,
+        METHOD_GET_PEER_BY_PHONE_NUMBER,
+        METHOD_GET_PEERS,
+        METHOD_SCAN_PEERS,
+        METHOD_SCAN_USERNAMES,
+        METHOD_GET_STATES,
+        METHOD_INFO,
+};
+
+bool asked_writes(const struct asked *asked)
+{
+        return methods[asked->method].traits & METHOD_CHANGES;
+}
+
+static void choose_rows(struct choices *choices, struct asked *asked)
+{
+        for (unsigned i = 0; i < asked->n; i++) {
+                const uint8_t what = choose_byte(choices), more = choose_byte(choices);
+                struct model_peer *peer = &asked->peers[i];
+                struct state *state = &asked->states[i];
+
+                asked->places[i] = what % PEERS;
+                switch (asked->method) {
+                case METHOD_UPDATE_PEERS:
+                        *peer = (struct model_peer){ .there = true,
+                                                     .has_hash = what & 8,
+                                                     .type = (uint8_t)(what / 16 % TYPES),
+                                                     .name = (uint8_t)(more % (NAMES + 1)),
+                                                     .phone = (uint8_t)(more / 8 % (PHONES + 1)),
+                                                     .hash = hashes[what / 16 % 5] };
+                        peer->hash = peer->has_hash ? peer->hash : 0;
+                        break;
+                case METHOD_UPDATE_USERNAMES:
+                        asked->names[i].n = what / 8 % 3;
+                        asked->names[i].names[0] = more % NAMES;
+                        asked->names[i].names[1] = more / 16 % NAMES;
+                        break;
+                case METHOD_UPDATE_STATES:
+                        *state = (struct state){ .id = model_state_ids[what % STATES],
+                                                 .present = what / 4 % 16 };
+                        for (int part = 0; part < STATE_PARTS; part++)
+                                if (state->present >> part & 1)
+                                        state->part[part] = (more >> part) % 4;
+                        break;
+                default: break;
+                }
+                if (asked->method == METHOD_UPDATE_STATES || asked->method == METHOD_REMOVE_STATES ||
+                    asked->method == METHOD_GET_STATES)
+                        asked->places[i] = what % STATES;
+        }
+}
+
+static void choose_fields(struct choices *choices, struct asked *asked)
+{
+        const uint8_t set = choose_byte(choices), nil = choose_byte(choices), value = choose_byte(choices);
+
+        for (unsigned i = 0; i < MODEL_FIELDS; i++) {
+                const enum field field = model_fields[i];
+
+                if (!(set >> i & 1))
+                        continue;
+                asked->fields |= FIELD_BIT(field);
+                asked->number[field] = field == FIELD_IS_BOT ? value % 2 : value;
+                if (nil >> i & 1 && !field_infos[field].never_nil)
+                        asked->nil |= FIELD_BIT(field);
+        }
+        asked->key = value ? value : 1;
+}
+
+void asked_choose(struct choices *choices, int64_t now, struct asked *asked)
+{
+        uint8_t what;
+
+        *asked = (struct asked){ .now = now };
+        asked->method = known[choose(choices, sizeof(known) / sizeof(known[0]))];
+        what = choose_byte(choices);
+        asked->n = what % (ROWS_MAX + 1);
+        asked->keep = what & 16;
+        asked->all = asked->from_start = what & 32;
+        asked->limit = what & 64 ? 2 : SCAN_MAX;
+        asked->max_age = what & 128 ? 60 : 0;
+        asked->name = what % NAMES;
+        asked->name_place = what / 8 % PEERS;
+        if (asked->method == METHOD_GET_PEER_BY_PHONE_NUMBER)
+                asked->name = what % PHONES;
+        if (asked->method == METHOD_SET)
+                choose_fields(choices, asked);
+        else if (asked->method != METHOD_SAVE && asked->method != METHOD_INFO)
+                choose_rows(choices, asked);
+        if (asked->n == 0 && (asked->method == METHOD_SCAN_PEERS || asked->method == METHOD_GET_PEER_BY_ID))
+                asked->places[0] = what / 8 % PEERS;
+}
+
+static void pack_name(struct buffer *out, uint8_t name)
+{
+        pack_str(out, name ? model_name(name - 1u) : SLICE_NONE);
+}
+
+static void pack_row(const struct asked *asked, unsigned i, struct buffer *out)
+{
+        const struct model_peer *peer = &asked->peers[i];
+
+        switch (asked->method) {
+        case METHOD_UPDATE_PEERS:
+                pack_array(out, 5);
+                pack_int(out, model_ids[asked->places[i]]);
+                if (peer->has_hash)
+                        pack_int(out, peer->hash);
+                else
+                        pack_nil(out);
+                pack_cstr(out, model_types[peer->type]);
+                pack_name(out, peer->name);
+                if (peer->phone)
+                        pack_cstr(out, model_phones[peer->phone - 1]);
+                else
+                        pack_nil(out);
+                break;
+        case METHOD_UPDATE_USERNAMES:
+                pack_array(out, 2);
+                pack_int(out, model_ids[asked->places[i]]);
+                pack_array(out, asked->names[i].n);
+                for (unsigned k = 0; k < asked->names[i].n; k++)
+                        pack_str(out, model_name(asked->names[i].names[k]));
+                break;
+        case METHOD_UPDATE_STATES: state_write(out, &asked->states[i]); break;
+        case METHOD_GET_PEERS: pack_int(out, model_ids[asked->places[i]]); break;
+        default: pack_int(out, model_state_ids[asked->places[i]]);
+        }
+}
+
+static void pack_set(const struct asked *asked, struct buffer *out)
+{
+        uint8_t key[AUTH_KEY_BYTES];
+        unsigned n = 0;
+
+        memset(key, asked->key, sizeof(key));
+        for (enum field field = 0; field < FIELD_COUNT; field++)
+                n += asked->fields >> field & 1;
+        pack_map(out, n);
+        for (enum field field = 0; field < FIELD_COUNT; field++) {
+                if (!(asked->fields & FIELD_BIT(field)))
+                        continue;
+                pack_cstr(out, field_infos[field].name);
+                if (asked->nil & FIELD_BIT(field))
+                        pack_nil(out);
+                else if (field == FIELD_AUTH_KEY)
+                        pack_bin(out, (struct slice){ (char *)key, sizeof(key) });
+                else if (field == FIELD_IS_BOT)
+                        pack_bool(out, asked->number[field]);
+                else
+                        pack_int(out, asked->number[field]);
+        }
+}
+
+void asked_pack(const struct asked *asked, int64_t handle, struct buffer *out)
+{
+        switch (asked->method) {
+        case METHOD_SAVE:
+        case METHOD_INFO:
+                pack_array(out, 1);
+                pack_int(out, handle);
+                return;
+        case METHOD_SET:
+                pack_array(out, 2);
+                pack_int(out, handle);
+                pack_set(asked, out);
+                return;
+        case METHOD_GET_PEER_BY_ID:
+                pack_array(out, 2);
+                pack_int(out, handle);
+                pack_int(out, model_ids[asked->places[0]]);
+                return;
+        case METHOD_GET_PEER_BY_USERNAME:
+                pack_array(out, 3);
+                pack_int(out, handle);
+                pack_str(out, model_name(asked->name));
+                pack_int(out, asked->max_age);
+                return;
+        case METHOD_GET_PEER_BY_PHONE_NUMBER:
+                pack_array(out, 2);
+                pack_int(out, handle);
+                pack_cstr(out, model_phones[asked->name]);
+                return;
+        case METHOD_SCAN_PEERS:
+        case METHOD_SCAN_USERNAMES:
+                pack_array(out, 3);
+                pack_int(out, handle);
+                if (asked->from_start) {
+                        pack_nil(out);
+                } else if (asked->method == METHOD_SCAN_PEERS) {
+                        pack_int(out, model_ids[asked->places[0]]);
+                } else {
+                        pack_array(out, 2);
+                        pack_str(out, model_name(asked->name));
+                        pack_int(out, model_ids[asked->name_place]);
+                }
+                pack_int(out, asked->limit);
+                return;
+        default: break;
+        }
+        pack_array(out, asked->method == METHOD_UPDATE_STATES ? 3 : 2);
+        pack_int(out, handle);
+        if (asked->method == METHOD_GET_STATES && asked->all) {
+                pack_nil(out);
+                return;
+        }
+        pack_array(out, asked->n);
+        for (unsigned i = 0; i < asked->n; i++)
+                pack_row(asked, i, out);
+        if (asked->method == METHOD_UPDATE_STATES)
+                pack_bool(out, asked->keep);
+}
+
+/* ---- writes ---- */
+
+static bool same_peer(const struct model_peer *a, const struct model_peer *b)
+{
+        return a->there == b->there && a->has_hash == b->has_hash && a->type == b->type &&
+               a->name == b->name && a->phone == b->phone && a->hash == b->hash;
+}
+
+static void put_time(struct model_time *at, bool repeats, int64_t now)
+{
+        at->time = now;
+        if (!repeats)
+                at->floor = now;
+}
+
+static void put_peers(struct model *model, const struct asked *asked, struct changed *changed)
+{
+        for (unsigned i = 0; i < asked->n; i++) {
+                const unsigned place = asked->places[i];
+                struct model_peer *peer = &model->peers[place];
+                const struct model_time at = peer->at;
+                bool is_last = true, repeats;
+
+                for (unsigned k = i + 1; k < asked->n; k++)
+                        is_last &= asked->places[k] != place;
+                if (!is_last)
+                        continue;
+                repeats = same_peer(peer, &asked->peers[i]);
+                *peer = asked->peers[i];
+                peer->at = at;
+                put_time(&peer->at, repeats, asked->now);
+                if (!repeats)
+                        changed->peers |= 1u << place;
+        }
+}
+
+static void put_names_of(struct model *model, const struct asked *asked, unsigned i)
+{
+        const unsigned place = asked->places[i];
+        bool wanted[NAMES] = { false }, repeats = true;
+
+        for (unsigned k = 0; k < asked->names[i].n; k++)
+                wanted[asked->names[i].names[k]] = true;
+        for (unsigned name = 0; name < NAMES; name++)
+                repeats &= model->names[name][place].there == wanted[name];
+        for (unsigned name = 0; name < NAMES; name++) {
+                struct model_row *row = &model->names[name][place];
+
+                if (wanted[name] && model->one_owner)
+                        for (unsigned other = 0; other < PEERS; other++)
+                                if (other != place)
+                                        model->names[name][other].there = false;
+                row->there = wanted[name];
+                if (row->there)
+                        put_time(&row->at, repeats, asked->now);
+        }
+}
+
+static void put_names(struct model *model, const struct asked *asked)
+{
+        for (unsigned i = 0; i < asked->n; i++) {
+                bool is_last = true;
+
+                for (unsigned k = i + 1; k < asked->n; k++)
+                        is_last &= asked->places[k] != asked->places[i];
+                if (is_last)
+                        put_names_of(model, asked, i);
+        }
+}
+
+static void put_states(struct model *model, const struct asked *asked, struct changed *changed)
+{
+        for (unsigned i = 0; i < asked->n; i++) {
+                const unsigned place = asked->places[i];
+                struct state state = asked->states[i];
+
+                if (asked->keep && model->has_state[place])
+                        state_keep(&state, &model->states[place]);
+                if (!model->has_state[place] || !state_equal(&state, &model->states[place]))
+                        changed->states |= 1u << place;
+                model->states[place] = state;
+                model->has_state[place] = true;
+        }
+}
+
+static void put_fields(struct model *model, const struct asked *asked, struct changed *changed)
+{
+        for (unsigned i = 0; i < MODEL_FIELDS; i++) {
+                const enum field field = model_fields[i];
+
+                if (!(asked->fields & FIELD_BIT(field)))
+                        continue;
+                changed->fields |= FIELD_BIT(field);
+                model->fields &= ~FIELD_BIT(field);
+                if (!(asked->nil & FIELD_BIT(field)))
+                        model->fields |= FIELD_BIT(field);
+                model->number[field] =
+                        asked->nil & FIELD_BIT(field) || field == FIELD_AUTH_KEY ? 0 : asked->number[field];
+                if (field == FIELD_AUTH_KEY)
+                        model->key = asked->nil & FIELD_BIT(field) ? 0 : asked->key;
+        }
+}
+
+/* ---- reads ---- */
+
+static void pack_peer(const struct model *model, unsigned place, struct buffer *out)
+{
+        const struct model_peer *peer = &model->peers[place];
+        const struct peer row = { .id = model_ids[place],
+                                  .has_access_hash = peer->has_hash,
+                                  .access_hash = peer->hash,
+                                  .type = slice_of(model_types[peer->type]),
+                                  .username = peer->name ? model_name(peer->name - 1u) : SLICE_NONE,
+                                  .phone_number =
+                                          peer->phone ? slice_of(model_phones[peer->phone - 1]) : SLICE_NONE,
+                                  .last_update_on = peer->at.time };
+
+        peer_write(out, &row);
+}
+
+static bool is_old(int64_t time, const struct asked *asked)
+{
+        return asked->max_age && asked->now - time > asked->max_age;
+}
+
+/* The newest; of equals one whose own name it is, then the lowest id. */
+static int find_name(const struct model *model, const struct asked *asked, struct buffer *out)
+{
+        int found = -1;
+        bool own = false;
+
+        for (int place = 0; place < PEERS; place++) {
+                const struct model_peer *peer = &model->peers[place];
+                bool is_own = peer->name == asked->name + 1, is_better;
+
+                if (!peer->there || (!is_own && !model->names[asked->name][place].there))
+                        continue;
+                is_better = found < 0 || peer->at.time > model->peers[found].at.time ||
+                            (peer->at.time == model->peers[found].at.time && is_own && !own);
+                if (!is_better)
+                        continue;
+                found = place;
+                own = is_own;
+        }
+        if (found < 0)
+                return WIRE_NOT_FOUND;
+        if (is_old(model->peers[found].at.time, asked) ||
+            (!own && model->names_timed && is_old(model->names[asked->name][found].at.time, asked)))
+                return WIRE_EXPIRED;
+        pack_peer(model, (unsigned)found, out);
+        return NO_ERROR;
+}
+
+static int find_phone(const struct model *model, const struct asked *asked, struct buffer *out)
+{
+        int found = -1;
+
+        for (int place = 0; place < PEERS; place++)
+                if (model->peers[place].there && model->peers[place].phone == asked->name + 1 &&
+                    (found < 0 || model->peers[place].at.time > model->peers[found].at.time))
+                        found = place;
+        if (found < 0)
+                return WIRE_NOT_FOUND;
+        pack_peer(model, (unsigned)found, out);
+        return NO_ERROR;
+}
+
+static void scan_peers(const struct model *model, const struct asked *asked, struct buffer *out)
+{
+        unsigned first = asked->from_start ? 0 : asked->places[0] + 1u;
+        uint32_t n = 0;
+        size_t at = pack_array_begin(out);
+
+        for (unsigned place = first; place < PEERS && n < (unsigned)asked->limit; place++)
+                if (model->peers[place].there) {
+                        pack_peer(model, place, out);
+                        n++;
+                }
+        pack_array_end(out, at, n);
+}
+
+static void scan_names(const struct model *model, const struct asked *asked, struct buffer *out)
+{
+        unsigned first = asked->from_start ? 0 : 1u + asked->name * PEERS + asked->name_place;
+        uint32_t n = 0;
+        size_t at = pack_array_begin(out);
+
+        for (unsigned i = first; i < NAMES * PEERS && n < (unsigned)asked->limit; i++) {
+                const struct model_row *row = &model->names[i / PEERS][i % PEERS];
+
+                if (!row->there)
+                        continue;
+                n++;
+                pack_array(out, 3);
+                pack_str(out, model_name(i / PEERS));
+                pack_int(out, model_ids[i % PEERS]);
+                if (model->names_timed)
+                        pack_int(out, row->at.time);
+                else
+                        pack_nil(out);
+        }
+        pack_array_end(out, at, n);
+}
+
+static void get_states(const struct model *model, const struct asked *asked, struct buffer *out)
+{
+        struct state rows[STATES];
+        uint32_t n = 0;
+
+        for (unsigned place = 0; place < STATES; place++) {
+                bool wanted = asked->all;
+
+                for (unsigned i = 0; i < asked->n; i++)
+                        wanted |= asked->places[i] == place;
+                if (wanted && model->has_state[place])
+                        rows[n++] = model->states[place];
+        }
+        qsort(rows, n, sizeof(rows[0]), state_by_date);
+        pack_array(out, n);
+        for (uint32_t i = 0; i < n; i++)
+                state_write(out, &rows[i]);
+}
+
+static void get_peers(const struct model *model, const struct asked *asked, struct buffer *out)
+{
+        pack_array(out, asked->n);
+        for (unsigned i = 0; i < asked->n; i++)
+                if (model->peers[asked->places[i]].there)
+                        pack_peer(model, asked->places[i], out);
+                else
+                        pack_nil(out);
+}
+
+int model_step(struct model *model, const struct asked *asked, struct buffer *result, struct changed *changed)
+{
+        switch (asked->method) {
+        case METHOD_UPDATE_PEERS: put_peers(model, asked, changed); break;
+        case METHOD_UPDATE_USERNAMES: put_names(model, asked); break;
+        case METHOD_UPDATE_STATES: put_states(model, asked, changed); break;
+        case METHOD_REMOVE_STATES:
+                for (unsigned i = 0; i < asked->n; i++) {
+                        changed->states |= (unsigned)model->has_state[asked->places[i]] << asked->places[i];
+                        model->has_state[asked->places[i]] = false;
+                }
+                break;
+        case METHOD_SET: put_fields(model, asked, changed); break;
+        case METHOD_SAVE:
+                changed->fields |= FIELD_BIT(FIELD_DATE);
+                model->fields |= FIELD_BIT(FIELD_DATE);
+                model->number[FIELD_DATE] = asked->now;
+                break;
+        case METHOD_GET_PEER_BY_ID:
+                if (!model->peers[asked->places[0]].there)
+                        return WIRE_NOT_FOUND;
+                pack_peer(model, asked->places[0], result);
+                return NO_ERROR;
+        case METHOD_GET_PEER_BY_USERNAME: return find_name(model, asked, result);
+        case METHOD_GET_PEER_BY_PHONE_NUMBER: return find_phone(model, asked, result);
+        case METHOD_GET_PEERS: get_peers(model, asked, result); return NO_ERROR;
+        case METHOD_SCAN_PEERS: scan_peers(model, asked, result); return NO_ERROR;
+        case METHOD_SCAN_USERNAMES: scan_names(model, asked, result); return NO_ERROR;
+        case METHOD_GET_STATES: get_states(model, asked, result); return NO_ERROR;
+        default: return NO_ERROR; /* info: model_is_info() */
+        }
+        pack_nil(result);
+        return NO_ERROR;
+}

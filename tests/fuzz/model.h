@@ -1,0 +1,105 @@
+#ifndef GRAMD_TESTS_FUZZ_MODEL_H
+#define GRAMD_TESTS_FUZZ_MODEL_H
+
+/*
+ * What PROTOCOL.md says of one session, in the simplest way: small tables of all peers, names and states that
+ * there can be. A step does one request to it, and says what is to be answered.
+ */
+
+#include "../../proto/buffer.h"
+#include "../../proto/contract.h"
+#include "../../proto/records.h"
+#include "fuzz.h"
+
+enum { PEERS = 8, NAMES = 6, PHONES = 4, TYPES = 3, STATES = 4, ROWS_MAX = 3, NO_ERROR = -1 };
+
+/* Ascending. */
+extern const int64_t model_ids[PEERS];
+extern const int64_t model_state_ids[STATES];
+extern const char *const model_phones[PHONES];
+extern const char *const model_types[TYPES];
+struct slice model_name(unsigned number); /* ascending, byte by byte */
+
+/*
+ * `floor`: when the row was last changed. A repetition changes only the time, and that may be lost when the
+ * daemon is killed: then it is from `floor` to `time`.
+ */
+struct model_time {
+        int64_t time, floor;
+};
+
+struct model {
+        bool stored;
+        bool one_owner;   /* the dialect has one row for each name */
+        bool names_timed; /* it has a time for it */
+        struct model_peer {
+                bool there, has_hash;
+                uint8_t type, name, phone; /* name and phone: 0: nil, else the number + 1 */
+                int64_t hash;
+                struct model_time at;
+        } peers[PEERS];
+        struct model_row {
+                bool there;
+                struct model_time at;
+        } names[NAMES][PEERS];
+        struct state states[STATES];
+        bool has_state[STATES];
+        /* Of the identity: only what may be nil and follows from nothing else. */
+        unsigned fields;
+        int64_t number[FIELD_COUNT];
+        uint8_t key; /* all of its bytes are this one */
+};
+
+/* The fields that requests set. */
+extern const enum field model_fields[];
+enum { MODEL_FIELDS = 6 };
+
+/* What is changed, as watchers hear it: bits. */
+struct changed {
+        unsigned peers, states, fields;
+        bool all;
+};
+
+/* One of those that the model knows. */
+struct asked {
+        enum method_number method;
+        unsigned n; /* rows, or ids */
+        union {
+                struct model_peer peers[ROWS_MAX];
+                struct {
+                        unsigned n;
+                        uint8_t names[2];
+                } names[ROWS_MAX];
+                struct state states[ROWS_MAX];
+        };
+        uint8_t places[ROWS_MAX]; /* in model_ids, or model_state_ids */
+        bool from_start, keep, all;
+        uint8_t name, name_place;
+        int64_t limit, max_age;
+        unsigned fields, nil;
+        int64_t number[FIELD_COUNT];
+        uint8_t key;
+        int64_t now;
+};
+
+/* Chooses a request, and packs its parameters. */
+void asked_choose(struct choices *choices, int64_t now, struct asked *asked);
+void asked_pack(const struct asked *asked, int64_t handle, struct buffer *out);
+bool asked_writes(const struct asked *asked);
+
+/* Returns the error that is to be answered, or NO_ERROR and in `result` its bytes. Changes the model. */
+int model_step(struct model *model, const struct asked *asked, struct buffer *result,
+               struct changed *changed);
+/* Compares an answer to `info` with the model. */
+bool model_is_info(const struct model *model, struct slice result);
+
+/* Reads what the daemon has, of answers to get, scan_peers, scan_usernames, get_states. */
+void model_read(struct model *model, const struct slice answers[4]);
+void model_ask(int64_t handle, unsigned number, struct buffer *out); /* the request for answer `number` */
+/*
+ * Whether the daemon's session is that of the model. After a kill, repeated times may be lost; then the model
+ * takes the daemon's.
+ */
+bool model_agrees(struct model *model, const struct model *seen, bool killed);
+
+#endif
