@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../base/clock.h"
 
@@ -220,4 +221,41 @@ void handles_renew_rights(struct sessions *sessions)
 {
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
                 handles_renew_rights_of(LINK_OF(at, struct session, link));
+}
+
+struct handle *session_holder(const struct session *session)
+{
+        struct handle *first;
+
+        if (link_empty(&session->handles))
+                return NULL;
+        first = LINK_OF(session->handles.next, struct handle, link);
+        return first->exclusive ? first : NULL;
+}
+
+struct handle *session_first_writer(const struct session *session)
+{
+        for (const struct link *at = session->handles.next; at != &session->handles; at = at->next)
+                if (LINK_OF(at, struct handle, link)->rights & RIGHT_WRITE)
+                        return LINK_OF(at, struct handle, link);
+        return NULL;
+}
+
+void pack_holder(struct buffer *out, const struct handle *holder)
+{
+        const struct client *client = holder->client;
+        char host[256] = "";
+
+        gethostname(host, sizeof(host) - 1);
+        pack_map(out, 5);
+        pack_cstr(out, "pid");
+        pack_int(out, client->credentials.pid);
+        pack_cstr(out, "uid");
+        pack_int(out, client->credentials.uid);
+        pack_cstr(out, "client");
+        pack_str(out, slice_of(client->name));
+        pack_cstr(out, "host");
+        pack_cstr(out, host);
+        pack_cstr(out, "since");
+        pack_int(out, holder->since);
 }

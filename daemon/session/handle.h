@@ -45,6 +45,13 @@ void handles_abandon(struct client *client, bool all);
 void handles_end_of_session(struct session *session, const char *code, const char *text);
 void handles_end_of_client(struct client *client, const char *code, const char *text);
 
+/* The handle that holds the session exclusively, or NULL. */
+struct handle *session_holder(const struct session *session);
+/* The first handle with the right `write`, or NULL. */
+struct handle *session_first_writer(const struct session *session);
+/* Who holds it: packs {pid, uid, client, host, since}. */
+void pack_holder(struct buffer *out, const struct handle *holder);
+
 /* What the client may do with the session now. */
 unsigned handle_rights(const struct session *session, const struct client *client);
 /*

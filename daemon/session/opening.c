@@ -10,14 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../base/clock.h"
 #include "audit.h"
 #include "held.h"
 #include "load.h"
 
-enum { READERS_MAX_MS = 5000 }; /* so long a handle without `write` holds off an exclusive one with it */
+enum {
+        READERS_MAX_MS = 5000, /* so long a handle without `write` holds off an exclusive one with it */
+        OPENINGS_MAX = 1024,   /* of one uid for one session: each new one looks at all */
+};
 
 static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
@@ -51,44 +53,6 @@ static struct opening *opening_of(const struct link *link)
 
 /* ---- answers ---- */
 
-void pack_holder(struct buffer *out, const struct handle *holder)
-{
-        const struct client *client = holder->client;
-        char host[256] = "";
-
-        gethostname(host, sizeof(host) - 1);
-        pack_map(out, 5);
-        pack_cstr(out, "pid");
-        pack_int(out, client->credentials.pid);
-        pack_cstr(out, "uid");
-        pack_int(out, client->credentials.uid);
-        pack_cstr(out, "client");
-        pack_str(out, slice_of(client->name));
-        pack_cstr(out, "host");
-        pack_cstr(out, host);
-        pack_cstr(out, "since");
-        pack_int(out, holder->since);
-}
-
-struct handle *session_holder(const struct session *session)
-{
-        struct handle *first;
-
-        if (link_empty(&session->handles))
-                return NULL;
-        first = LINK_OF(session->handles.next, struct handle, link);
-        return first->exclusive ? first : NULL;
-}
-
-/* The first handle with the right `write`, or NULL. */
-static struct handle *first_writer(const struct session *session)
-{
-        for (const struct link *at = session->handles.next; at != &session->handles; at = at->next)
-                if (LINK_OF(at, struct handle, link)->rights & RIGHT_WRITE)
-                        return LINK_OF(at, struct handle, link);
-        return NULL;
-}
-
 /* Whether it is known who the owner is. */
 static bool is_known(const struct session *session)
 {
@@ -119,7 +83,7 @@ static void answer_busy(struct request *request, const struct session *session)
                 answer_error(request, WIRE_BUSY, "the session is being opened or closed by others");
                 return;
         }
-        holder = first_writer(session);
+        holder = session_first_writer(session);
         if (!holder)
                 holder = LINK_OF(session->handles.next, struct handle, link);
         pack_map(&detail, 1);
@@ -213,6 +177,7 @@ static void opening_free(struct opening *opening)
         link_remove(&opening->of_client);
         if (opening->client)
                 opening->client->n_openings--;
+        opening->session->is_crowded = false;
         session_wake(opening->session);
         free(opening);
 }
@@ -279,7 +244,7 @@ static bool is_pressed(const struct session *session)
 /* Handles with the right `read` alone are ended if they are all that the opening still waits for. */
 static void end_readers(struct session *session, const struct opening *opening)
 {
-        if (presses(opening) && session->n_handles > 0 && !first_writer(session))
+        if (presses(opening) && session->n_handles > 0 && !session_first_writer(session))
                 handles_end_of_session(session, wire_error_names[WIRE_BUSY], outranked_text);
 }
 
@@ -564,6 +529,28 @@ static void wait_for(struct session *session, struct client *client, struct requ
         session_wake(session);
 }
 
+/*
+ * Whether one more of the client's user may wait for the session. False: it is refused, and the request is
+ * answered. The openings are looked at now and when the session advances, so they count as rows of the turn.
+ */
+static bool may_wait(struct client *client, struct request *request, struct session *session)
+{
+        const struct link *at = session->openings.next;
+        bool is_crowd = session->is_crowded && session->crowd == client->credentials.uid;
+        size_t n = 0, of_user = is_crowd ? OPENINGS_MAX : 0;
+
+        for (; !is_crowd && at != &session->openings; at = at->next, n++)
+                of_user += opening_of(at)->uid == client->credentials.uid;
+        request_use(request, n, 0);
+        if (of_user < OPENINGS_MAX)
+                return true;
+        session->is_crowded = true;
+        session->crowd = client->credentials.uid;
+        answer_error(request, WIRE_OVERLOADED, "%d opens of uid %u wait for this session", OPENINGS_MAX,
+                     (unsigned)client->credentials.uid);
+        return false;
+}
+
 void opening_start(struct client *client, struct request *request, struct sessions *sessions,
                    struct storage *storage, struct slice name, const struct opening_options *options)
 {
@@ -582,6 +569,8 @@ void opening_start(struct client *client, struct request *request, struct sessio
                 sessions->advance(sessions);
                 session = sessions_find(sessions, storage, name);
         }
+        if (session && !may_wait(client, request, session))
+                return;
         if (session && options->wait_ms == 0)
                 held_end(session); /* it may be free for a moment now: it is answered by a look */
         if (session && session->overdue && (session->state == SESSION_OPEN || options->wait_ms == 0)) {

@@ -52,10 +52,4 @@ void openings_end_of_client(struct client *client);
 /* The client has gone: its openings go on without it, and their answers are dropped. */
 void openings_abandon(struct client *client);
 
-/* The handle that holds the session exclusively, or NULL. */
-struct handle *session_holder(const struct session *session);
-
-/* Packs {pid, uid, client, host, since}. */
-void pack_holder(struct buffer *out, const struct handle *holder);
-
 #endif

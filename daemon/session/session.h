@@ -84,8 +84,10 @@ struct session {
         struct link handles;
         size_t n_handles;
         size_t n_watching;
-        struct link *told;      /* watch.c's: the handle that is told next */
-        struct link openings;   /* opening.c's */
+        struct link *told;    /* watch.c's: the handle that is told next */
+        struct link openings; /* opening.c's */
+        uid_t crowd;          /* if `is_crowded`: it has as many openings as one uid may have */
+        bool is_crowded;
         struct link held;       /* sessions->held */
         struct link untidy;     /* sessions->untidy */
         struct fault *held_by;  /* held.c's */

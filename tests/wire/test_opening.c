@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -315,6 +316,47 @@ START_TEST(an_opening_whose_client_ends_is_refused)
 }
 END_TEST
 
+/* Each new open looks at all that wait for the session: so one user cannot have ever more of them. */
+START_TEST(opens_of_one_user_that_wait_are_bounded)
+{
+        enum { MAX = 1024, MORE = 20, OTHER = 54321 };
+        DAEMON d = daemon_start(.config = "[access]\neveryone = read,write\n");
+        CLIENT holder = wire_connect(d);
+        CLIENT waiting = wire_connect(d);
+        CLIENT late = wire_connect(d);
+        CLIENT other = NULL;
+        long long turns;
+        int s = wire_open(holder, "'anna', {mode: 'exclusive'}");
+
+        for (int i = 0; i < MAX - MORE; i++)
+                wire_send(waiting, "open('anna', {wait: 86400000})");
+        expect(waiting, "1", "ping(1)"); /* they have all arrived */
+        turns = wire_number(wire_call(holder, "stats()"), "turns_used_up_total");
+        daemon_freeze(d); /* so that it reads all of them at once */
+        for (int i = 0; i < MORE; i++)
+                wire_send(late, "open('anna', {wait: 86400000})");
+        daemon_thaw(d);
+        expect(late, "1", "ping(1)");
+        turns = wire_number(wire_call(holder, "stats()"), "turns_used_up_total") - turns;
+        ck_assert_int_ge(turns, MORE - 1); /* one that looks at so many ends its connection's turn */
+        for (int i = 0; i < 2; i++)
+                expect(late, "!overloaded", "open('anna', {})");
+        if (geteuid() == 0) {
+                ck_assert_int_eq(chmod(d->dir, 0711), 0);
+                ck_assert_int_eq(chmod(d->socket, 0666), 0);
+                other = wire_connect_as(d, OTHER, OTHER);
+                ck_assert_ptr_nonnull(other);
+                expect(other, "!busy", "open('anna', {})");
+        } else {
+                test_skipped("opens of another user", "needs root, to connect as another user");
+        }
+        wire_end(&waiting);
+        expect(late, "!busy", "open('anna', {})");
+        expect(holder, "nil", "close(%d)", s);
+        wire_open(late, "'anna', {}");
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -331,6 +373,7 @@ int main(void)
                 delete_after_close_opens_again,
                 delete_takes_effect_in_order,
                 an_opening_whose_client_ends_is_refused,
+                opens_of_one_user_that_wait_are_bounded,
                 NULL,
         };
 
