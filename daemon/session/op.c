@@ -5,6 +5,7 @@
 #include "reading.h"
 
 #include <assert.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,30 +13,40 @@ const char op_overdue_text[] = "the backend has not answered in time; a write ma
 
 /* ---- lanes ---- */
 
+static int by_client(const void *a, const void *b)
+{
+        uint64_t left = ((const struct lane *)a)->client->id, right = ((const struct lane *)b)->client->id;
+
+        return (left > right) - (left < right);
+}
+
 struct lane *lane_of(struct session *session, struct client *client)
 {
-        struct lane *lane;
+        const struct lane key = { .client = client };
+        void *node = tfind(&key, &session->lanes_of_clients, by_client);
+        struct lane *lane = node ? *(struct lane **)node : calloc(1, sizeof(*lane));
 
-        for (struct link *at = session->lanes.next; at != &session->lanes; at = at->next) {
-                lane = LINK_OF(at, struct lane, link);
-                if (lane->client == client)
-                        return lane;
-        }
-        lane = calloc(1, sizeof(*lane));
-        if (!lane)
-                return NULL;
+        if (node || !lane)
+                return lane;
         lane->session = session;
         lane->client = client;
         lane->uid = client->credentials.uid;
+        link_init(&lane->link);
         link_init(&lane->ops);
-        link_append(&session->lanes, &lane->link);
+        if (!tsearch(lane, &session->lanes_of_clients, by_client)) {
+                free(lane);
+                return NULL;
+        }
         return lane;
 }
 
 void lane_release(struct lane *lane)
 {
-        if (lane->n_handles == 0)
-                lane->client = NULL; /* a new handle of the same client starts a lane of its own */
+        if (lane->n_handles == 0 && lane->client) {
+                /* A new handle of the same client starts a lane of its own. */
+                tdelete(lane, &lane->session->lanes_of_clients, by_client);
+                lane->client = NULL;
+        }
         if (lane->n_handles > 0 || lane->n_ops > 0 || lane->n_holds > 0)
                 return;
         assert(lane->n_writes == 0 && link_empty(&lane->ops));
@@ -45,10 +56,7 @@ void lane_release(struct lane *lane)
 
 bool lanes_empty(const struct session *session)
 {
-        for (const struct link *at = session->lanes.next; at != &session->lanes; at = at->next)
-                if (LINK_OF(at, struct lane, link)->n_ops > 0)
-                        return false;
-        return true;
+        return session->n_ops == 0;
 }
 
 uint64_t lanes_oldest_ms(const struct session *session)
@@ -80,6 +88,7 @@ void lanes_fail(struct session *session, enum wire_error error, const char *text
                         answer_error(&op->request, error, "%s", text);
                         op_free(op);
                 }
+                link_remove(&lane->link);
                 lane->n_holds--;
                 lane_release(lane);
         }
@@ -121,6 +130,7 @@ struct op *op_new(struct lane *lane, int64_t handle_number, struct request *requ
                 op->caller = lane->client->caller;
         request_defer(request, &op->request, size + answer);
         lane->n_ops++;
+        lane->session->n_ops++;
         lane->n_writes += op_changes(op);
         return op;
 }
@@ -146,6 +156,7 @@ void op_free(struct op *op)
         remembered_end(op);
         link_remove(&op->link);
         lane->n_ops--;
+        lane->session->n_ops--;
         lane->n_writes -= op_changes(op);
         if (op->reading)
                 reading_abandon(op);
@@ -217,6 +228,8 @@ void op_start(struct op *op)
                 return;
         }
         link_append(&op->lane->ops, &op->link);
+        if (link_empty(&op->lane->link))
+                link_append(&session->lanes, &op->lane->link);
         if (!session->busy) /* else it is woken when its job is back */
                 session_wake(session);
 }

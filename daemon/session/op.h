@@ -19,7 +19,7 @@ struct lane {
         struct session *session;
         struct client *client; /* NULL once it has no handle on the session */
         uid_t uid;             /* the client's */
-        struct link link;      /* session->lanes */
+        struct link link;      /* session->lanes, if it has ops that wait */
         struct link ops;
         size_t n_handles;
         size_t n_ops;    /* in the lane or in a job */

@@ -81,6 +81,8 @@ static bool take_from_lanes(struct session *session, struct session_job *job)
                 lane->n_holds++;
                 take_from_lane(lane, job, &left);
                 at = at->next;
+                if (link_empty(&lane->ops))
+                        link_remove(&lane->link);
                 lane->n_holds--;
                 lane_release(lane);
         }

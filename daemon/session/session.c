@@ -108,7 +108,8 @@ void session_free(struct session *session)
 
         assert(session->state == SESSION_CLOSED && !session->busy && !session->held_by);
         assert(link_empty(&session->handles) && link_empty(&session->openings) &&
-               link_empty(&session->lanes) && link_empty(&session->loans) && link_empty(&session->late));
+               !session->lanes_of_clients && link_empty(&session->lanes) && link_empty(&session->loans) &&
+               link_empty(&session->late));
         unload(session);
         timers_release(sessions->timers, SESSION_TIMERS);
         tdelete(session, &sessions->tree, compare);

@@ -94,8 +94,10 @@ struct session {
         struct link loans;      /* lent.c */
         uint64_t lent_until_ms; /* lent.c: of the loop's clock. Until then, clients that are not watched may
                                    rely on it */
-        struct link lanes;      /* op.h */
-        size_t n_unread;        /* ops in them whose lists are being read: reading.c */
+        struct link lanes;      /* op.h: those with ops that wait */
+        void *lanes_of_clients; /* a tree: all lanes whose clients have handles */
+        size_t n_ops;           /* in lanes or in the job */
+        size_t n_unread;        /* of these, those whose lists are being read: reading.c */
         struct row_time *dirty[2]; /* times that the cache gave up, to be stored: of peers, of names */
         size_t n_dirty[2];
         size_t dirty_cap[2];
