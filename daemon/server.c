@@ -418,6 +418,7 @@ static void wire_up(struct server *server, int argc, char **argv)
         wire_init(&server->wire);
         sessions_init(&server->sessions);
         link_init(&server->clients.list);
+        link_init(&server->clients.monitors);
         users_init(&server->clients.users, &server->wire);
         method_index_init(&server->context.method_index);
 }

@@ -123,11 +123,11 @@ void monitors_tell(const struct clients *clients, const struct request *request,
 {
         int64_t microseconds = (int64_t)((uv_hrtime() - request->started_ns) / 1000);
 
-        for (struct link *at = clients->list.next; at != &clients->list; at = at->next) {
-                struct client *monitor = LINK_OF(at, struct client, link);
+        for (struct link *at = clients->monitors.next; at != &clients->monitors; at = at->next) {
+                struct client *monitor = LINK_OF(at, struct client, monitor);
                 struct buffer *out;
 
-                if (!monitor->monitoring || connection_is_congested(&monitor->connection))
+                if (connection_is_congested(&monitor->connection))
                         continue;
                 out = connection_out(&monitor->connection);
                 message_begin_notification(out, "request", 1);

@@ -53,22 +53,24 @@ void client_set_monitoring(struct client *client, bool on)
 {
         struct clients *clients = client->clients;
 
-        clients->n_monitoring += on;
-        clients->n_monitoring -= client->monitoring;
-        clients->wire->monitored = clients->n_monitoring > 0;
-        client->monitoring = on;
+        link_remove(&client->monitor);
+        if (on)
+                link_append(&clients->monitors, &client->monitor);
+        clients->wire->monitored = !link_empty(&clients->monitors);
 }
 
 void clients_renew_rights(struct clients *clients)
 {
         const struct access *access = &clients->wire->config->access;
 
-        for (struct link *at = clients->list.next; at != &clients->list; at = at->next) {
-                struct client *client = LINK_OF(at, struct client, link);
+        struct link *at = clients->monitors.next;
+
+        while (at != &clients->monitors) {
+                struct client *client = LINK_OF(at, struct client, monitor);
                 char who[CLIENT_TEXT_BYTES];
 
-                if (!client->monitoring ||
-                    access_rights(access, &client->credentials, SLICE_NONE, NULL) & RIGHT_ADMIN)
+                at = at->next;
+                if (access_rights(access, &client->credentials, SLICE_NONE, NULL) & RIGHT_ADMIN)
                         continue;
                 log_write_for(clients->log, client->credentials.uid, LOG_INFO,
                               "%s is no monitor any more: it has no right `admin`",
@@ -110,6 +112,7 @@ static struct client *client_new(struct clients *clients)
         client->clients = clients;
         client->pidfd = -1;
         link_init(&client->link);
+        link_init(&client->monitor);
         link_init(&client->openings);
         if (connection_init(&client->connection, clients->wire) < 0) {
                 free(client);

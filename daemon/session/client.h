@@ -32,8 +32,9 @@ struct handle_table {
 struct client {
         struct connection connection;
         struct clients *clients;
-        struct link link; /* clients->list */
-        int pidfd;        /* of its process; -1: not asked for, or none */
+        struct link link;    /* clients->list */
+        struct link monitor; /* clients->monitors */
+        int pidfd;           /* of its process; -1: not asked for, or none */
         uint64_t id;
         int64_t since;
         struct credentials credentials;
@@ -51,7 +52,6 @@ struct client {
         bool takes_owner;     /* the feature `owner`: the answer to its `info` has the owner */
         bool is_owed_changes; /* one of its handles is; watch.c's */
         bool is_owed_leave;   /* the same; drain.c's */
-        bool monitoring;      /* gets `request` notifications */
 };
 
 struct clients {
@@ -65,7 +65,7 @@ struct clients {
         bool failing; /* no client can be accepted, which was logged */
         struct link list;
         size_t n;
-        size_t n_monitoring;
+        struct link monitors;
         struct users users;
         uint64_t last_id;
         struct timer retry; /* descriptors or memory are short: clients wait to be accepted */
@@ -85,6 +85,7 @@ static inline struct client *client_of(struct connection *connection)
 int clients_listen(struct clients *clients, int fd);
 void clients_stop_listening(struct clients *clients);
 
+/* Whether it gets a `request` notification for each request of all clients. */
 void client_set_monitoring(struct client *client, bool on);
 /* The access rules have changed: who has no right `admin` any more is no monitor any more. */
 void clients_renew_rights(struct clients *clients);
