@@ -319,6 +319,8 @@ void account_init(struct account *account, struct wire *wire)
         *account = (struct account){ .wire = wire };
         link_init(&account->link);
         link_init(&account->connections);
+        link_init(&account->turn);
+        link_init(&account->waiting);
         link_init(&account->partials);
         link_init(&account->paused);
         link_init(&account->paused_partials);
@@ -328,7 +330,8 @@ void account_init(struct account *account, struct wire *wire)
 
 void account_deinit(struct account *account)
 {
-        assert(link_empty(&account->connections) && account->held == 0 && account->partial == 0);
+        assert(link_empty(&account->turn) && link_empty(&account->connections) && account->held == 0 &&
+               account->partial == 0);
         assert(account->wire->n_accounts > 0);
         link_remove(&account->link);
         account->wire->n_accounts--;

@@ -33,8 +33,10 @@ struct account {
         struct wire *wire;
         struct link link;        /* wire->accounts */
         struct link connections; /* connection->of_account */
-        struct link partials;    /* connection->partial: those whose message is not whole, the oldest first */
-        struct link paused;      /* connection->paused: not read, because there is no room */
+        struct link turn;        /* wire->waiting, while `waiting` is not empty */
+        struct link waiting;  /* connection->waiting: those that wait for a turn; the first is served next */
+        struct link partials; /* connection->partial: those whose message is not whole, the oldest first */
+        struct link paused;   /* connection->paused: not read, because there is no room */
         struct link paused_partials; /* the same: those that wait for older messages to become whole */
         uint64_t held;               /* bytes of its connections */
         uint64_t partial;            /* of these, those of messages that are not whole */

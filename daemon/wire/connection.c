@@ -8,8 +8,10 @@
 #include "connection.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../proto/message.h"
 #include "answer.h"
@@ -43,12 +45,14 @@ static void on_closed(uv_handle_t *uv)
         connection->wire->events->closed(connection);
 }
 
+static void wait_no_more(struct connection *connection);
+
 static void close_now(struct connection *connection)
 {
         assert(!connection->closing);
         connection->ending = connection->closing = true;
         link_remove(&connection->unflushed);
-        link_remove(&connection->waiting);
+        wait_no_more(connection);
         account_leave(connection);
         uv_close((uv_handle_t *)&connection->pipe, on_closed);
 }
@@ -228,13 +232,27 @@ void connection_use(struct connection *connection, size_t rows, size_t bytes)
         begin_turn(connection);
         connection->used.rows += rows;
         connection->used.bytes += bytes;
+        connection->wire->used.rows += rows;
+        connection->wire->used.bytes += bytes;
+}
+
+/* Whether so many connections could have used up their turn. */
+static bool is_used_up(const struct wire *wire, const struct turn_use *used, size_t connections)
+{
+        return used->number == wire->turn &&
+               (used->messages >= connections * TURN_MESSAGES || used->bytes >= connections * TURN_BYTES ||
+                used->rows >= connections * TURN_ROWS);
 }
 
 static bool has_used_turn(const struct connection *connection)
 {
-        return connection->used.number == connection->wire->turn &&
-               (connection->used.messages >= TURN_MESSAGES || connection->used.bytes >= TURN_BYTES ||
-                connection->used.rows >= TURN_ROWS);
+        return is_used_up(connection->wire, &connection->used, 1);
+}
+
+/* The turn of the loop is over: what arrives now waits for the next one. */
+static bool is_over(const struct wire *wire)
+{
+        return is_used_up(wire, &wire->used, TURN_ALL);
 }
 
 /* The loop polls without sleeping while this runs. */
@@ -246,11 +264,23 @@ static void on_awake(uv_idle_t *awake)
 void connection_wait_turn(struct connection *connection)
 {
         struct wire *wire = connection->wire;
+        struct account *account = connection->account;
 
         if (!link_empty(&connection->waiting))
                 return;
-        link_append(&wire->waiting, &connection->waiting);
+        link_append(&account->waiting, &connection->waiting);
+        if (link_empty(&account->turn))
+                link_append(&wire->waiting, &account->turn);
         uv_idle_start(&wire->awake, on_awake);
+}
+
+static void wait_no_more(struct connection *connection)
+{
+        if (link_empty(&connection->waiting))
+                return;
+        link_remove(&connection->waiting);
+        if (link_empty(&connection->account->waiting))
+                link_remove(&connection->account->turn);
 }
 
 /* ---- in ---- */
@@ -302,6 +332,7 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
         size_t done = 0;
 
         begin_turn(connection);
+        connection->wire->used.messages += TURN_READ;
         connection->dispatching = true;
         while (result != FRAME_MORE && !connection->ending) {
                 if (result != FRAME_WHOLE) {
@@ -315,6 +346,7 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
                 }
                 done += frame.len;
                 connection->used.messages++;
+                connection->wire->used.messages++;
                 account_message_is_whole(connection);
                 result = scan(connection, data + done, len - done, &next);
                 if (!events->message(connection, frame, result == FRAME_WHOLE ? next : SLICE_NONE))
@@ -344,7 +376,9 @@ static void on_room(uv_handle_t *uv, size_t suggested, uv_buf_t *room)
         struct wire *wire = connection->wire;
 
         (void)suggested;
-        if (!account_lets_read(connection)) {
+        if (is_over(connection->wire))
+                connection_wait_turn(connection);
+        if (!link_empty(&connection->waiting) || !account_lets_read(connection)) {
                 *room = uv_buf_init(NULL, 0);
                 return;
         }
@@ -423,8 +457,12 @@ static void go_on(struct connection *connection)
                 return;
         account_weigh(connection);
         if (!connection->ending && connection->in.len > 0 && !too_much(connection) &&
-            link_empty(&connection->waiting) && !has_used_turn(connection))
-                take_held(connection);
+            link_empty(&connection->waiting) && !has_used_turn(connection)) {
+                if (is_over(connection->wire))
+                        connection_wait_turn(connection);
+                else
+                        take_held(connection);
+        }
         account_weigh(connection);
         if (connection->ending) {
                 connection->wire->events->emptying(connection);
@@ -495,18 +533,54 @@ void wire_flush(struct wire *wire)
         accounts_end_exceeding(wire);
 }
 
+/*
+ * Reads it at once: its place in the queue counts, which the kernel does not know. If nothing has arrived, it
+ * is read when something does.
+ */
+static void read_now(struct connection *connection)
+{
+        uv_stream_t *stream = (uv_stream_t *)&connection->pipe;
+        uv_os_fd_t fd;
+        uv_buf_t room;
+        ssize_t n;
+
+        on_room((uv_handle_t *)stream, 0, &room);
+        if (room.len == 0 || uv_fileno((uv_handle_t *)stream, &fd) < 0)
+                return;
+        n = read(fd, room.base, room.len);
+        if (n > 0)
+                on_read(stream, n, &room);
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+                on_read(stream, n == 0 ? UV_EOF : uv_translate_sys_error(errno), &room);
+}
+
+/* False: it waits again before it has had this turn. */
+static bool serve(struct account *account)
+{
+        struct connection *connection = LINK_OF(account->waiting.next, struct connection, waiting);
+
+        if (connection->used.number == connection->wire->turn)
+                return false;
+        begin_turn(connection);
+        link_remove(&account->turn);
+        link_remove(&connection->waiting);
+        if (!link_empty(&account->waiting))
+                link_append(&account->wire->waiting, &account->turn);
+        go_on(connection);
+        if (connection->reading && !has_used_turn(connection))
+                read_now(connection);
+        return true;
+}
+
 bool wire_next_turn(struct wire *wire)
 {
         bool waited = !link_empty(&wire->waiting);
 
-        wire->turn++;
-        for (int n = 0; n < TURN_WAITING && !link_empty(&wire->waiting); n++) {
-                struct connection *connection = LINK_OF(wire->waiting.next, struct connection, waiting);
-
-                if (connection->used.number == wire->turn)
-                        break; /* it has had this turn, and waits for the next one */
-                link_remove(&connection->waiting);
-                go_on(connection);
+        wire->used = (struct turn_use){ .number = ++wire->turn };
+        while (!link_empty(&wire->waiting) && !is_used_up(wire, &wire->used, TURN_ALL / 2)) {
+                wire->used.messages++; /* so that this ends, whatever the connections do */
+                if (!serve(LINK_OF(wire->waiting.next, struct account, turn)))
+                        break;
         }
         if (link_empty(&wire->waiting))
                 uv_idle_stop(&wire->awake);

@@ -28,13 +28,8 @@ struct connection {
         uv_pipe_t pipe;
         struct wire *wire;
         struct link unflushed; /* wire->unflushed */
-        struct link waiting;   /* wire->waiting */
-        struct {
-                uint64_t number; /* wire->turn; if it is another one, nothing is used yet */
-                size_t messages;
-                size_t bytes;
-                size_t rows;
-        } used;
+        struct link waiting;   /* account->waiting */
+        struct turn_use used;
 
         struct frame frame;
         struct buffer in;  /* received and not yet dispatched; mostly empty */
@@ -97,7 +92,10 @@ void connection_drop(struct connection *connection);
 /* Closes at once, with the error `overloaded` if the client has read all answers. */
 void connection_end_overloaded(struct connection *connection, const char *why);
 
-/* It gets a turn when those that wait already have had theirs. */
+/*
+ * It gets a turn when those of its account that wait already have had theirs. Accounts are served one after
+ * the other: a user with many connections is no sooner served than one with few.
+ */
 void connection_wait_turn(struct connection *connection);
 
 /* Bytes of the answers that the kernel did not take at once. */

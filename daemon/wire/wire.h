@@ -21,13 +21,23 @@ enum { WIRE_READ_BYTES = 64 * 1024 };
 
 /*
  * What one connection may use of a turn of the loop. The message that exceeds it is still executed; the
- * others wait for the connection's next turn.
+ * others wait for the connection's next turn. All connections together may use TURN_ALL times as much; those
+ * that have waited are served first, with half of it. A read costs as much as TURN_READ messages.
  */
 enum {
         TURN_MESSAGES = 256,
         TURN_BYTES = WIRE_READ_BYTES, /* received, or of answers, also of those that are dropped */
         TURN_ROWS = 512,              /* that its requests looked at */
-        TURN_WAITING = 4,             /* connections that have waited are served in one turn of the loop */
+        TURN_ALL = 8,
+        TURN_READ = 8,
+};
+
+/* What has been used of a turn. */
+struct turn_use {
+        uint64_t number; /* wire->turn; if it is another one, nothing is used yet */
+        size_t messages;
+        size_t bytes;
+        size_t rows;
 };
 
 /* In the order of a connection's life. */
@@ -68,8 +78,9 @@ struct wire {
         void *owner; /* for the events */
         bool monitored;
         struct link unflushed; /* connections with answers of this turn */
-        struct link waiting;   /* connections that have used up their turn; the first is served next */
+        struct link waiting;   /* accounts with connections that wait for a turn; the first is served next */
         uint64_t turn;         /* of the loop, counted */
+        struct turn_use used;  /* by all connections */
         uv_idle_t awake;       /* active while connections wait: the loop does not sleep */
         struct link accounts;  /* account.h */
         size_t n_accounts;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../support/loop_frees.h"
 #include "../support/program.h"
@@ -217,6 +219,51 @@ START_TEST(a_turn_is_counted_once)
 }
 END_TEST
 
+/*
+ * One user has many connections, and each sends as much as a turn takes. All of it has arrived before the
+ * request of another user, whose answer says how many requests were executed before.
+ */
+START_TEST(many_connections_of_one_user_do_not_hold_the_loop)
+{
+        enum { CONNECTIONS = 100, PINGS = 250, UID = 1234 };
+        static const uint8_t ping[] = "\x93\x02\xa4ping\x91\x01";
+        DAEMON d = daemon_start();
+        struct wire *flooding[CONNECTIONS];
+        BYTES flood = { 0 };
+        long long before;
+        uint32_t id;
+
+        if (geteuid() != 0) {
+                test_skipped("turns of users", "root");
+                return;
+        }
+
+        CLIENT other = wire_connect(d);
+
+        ck_assert_int_eq(chmod(d->dir, 0711), 0);
+        ck_assert_int_eq(chmod(d->socket, 0666), 0);
+        for (int i = 0; i < PINGS; i++)
+                add(&flood, ping, sizeof(ping) - 1);
+        for (int i = 0; i < CONNECTIONS; i++) {
+                flooding[i] = wire_connect_as(d, UID, UID);
+                expect(flooding[i], "1", "ping(1)");
+        }
+        before = wire_number(wire_call(other, "stats()"), "requests_total");
+        daemon_freeze(d);
+        for (int i = 0; i < CONNECTIONS; i++)
+                wire_raw(flooding[i], flood.data, flood.len);
+        id = wire_send(other, "stats()");
+        daemon_thaw(d);
+        ck_assert_int_le(wire_number(wire_answer(other, id), "requests_total") - before, 12 * PINGS);
+        for (int i = 0; i < CONNECTIONS; i++) {
+                expect(flooding[i], "2", "ping(2)"); /* after the flood */
+                wire_end(&flooding[i]);
+        }
+        ck_assert_int_ge(wire_number(wire_call(other, "stats()"), "requests_total") - before,
+                         CONNECTIONS * PINGS);
+}
+END_TEST
+
 /* ---- the longest lists ---- */
 
 enum { LIST_BYTES = 4 * 1024 * 1024 - 64 };
@@ -358,6 +405,7 @@ int main(void)
                 what_a_turn_leaves_is_executed_in_order,
                 a_client_that_half_closes_gets_every_answer,
                 a_turn_is_counted_once,
+                many_connections_of_one_user_do_not_hold_the_loop,
                 the_longest_lists_do_not_hold_the_loop,
                 the_loop_does_not_free_what_long_lists_took,
                 NULL,
