@@ -46,6 +46,7 @@ TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*
 TEST_PROGRAMS := $(abspath $(TEST_BINARIES) $(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
 FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+INSIDE := $(patsubst %,tests/fuzz/%.c,inside by_hand clocks no_fsync snapshot)
 FUZZ_SUPPORT := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
 
 # ---- how ----
@@ -174,6 +175,13 @@ check: test-binaries ## run the tests, installing nothing; T=NAME runs one, JOBS
 test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy $(BUILD)/tests/faults/shim.so $(call objects,$(wildcard tests/fuzz/*.c))
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) $(TESTED_OBJECTS) $(BUILD)/libgram.a
+	@mkdir -p $(@D)
+	$(say)
+	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
+
+# The daemon is inside of the test, and its store is tests/fuzz/by_hand.c.
+$(BUILD)/tests/daemon/test_each_allocation: $(BUILD)/obj/tests/daemon/test_each_allocation.o $(call objects,$(SUPPORT) $(INSIDE)) \
+		$(filter-out $(BUILD)/obj/daemon/base/store.o,$(TESTED_OBJECTS)) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)

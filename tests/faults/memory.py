@@ -176,17 +176,25 @@ def client_allocations(root: Path, seconds: float, _dice: random.Random) -> str:
     return f"a client's allocations: {at} of {counted.seen} in turn, {met} failed"
 
 
-def backend_allocations(root: Path, seconds: float, _dice: random.Random) -> str:
-    """Each allocation of a session's life in a backend, without a daemon. The short form is a test of its own."""
+def in_turn(what: str, test: str, root: Path, seconds: float) -> str:
+    """Each allocation in turn, by a program in C. The short form is a test of its own."""
     if seconds < 10 or sanitized():
-        return "a backend's allocations: in tests/backends/test_allocations"
-    program = Path(os.environ["BUILD"]) / "tests/backends/test_allocations"
+        return f"{what} allocations: in tests/{test}"
+    program = Path(os.environ["BUILD"]) / "tests" / test
     variables = {**os.environ, "MEMORY_SECONDS": str(round(seconds)), "CK_TIMEOUT_MULTIPLIER": "100"}
     result = subprocess.run([str(program)], cwd=root, env=variables, capture_output=True, text=True, check=False)
     print(result.stdout, end="")
-    expect(result.returncode == 0, f"test_allocations ends with {result.returncode}: {result.stderr[-2000:]}")
-    lives = sum(int(word) for word in re.findall(r"(\d+) lives of", result.stdout))
-    return f"a backend's allocations: {lives} lives"
+    expect(result.returncode == 0, f"{test} ends with {result.returncode}: {result.stderr[-2000:]}")
+    lives = sum(int(word) for word in re.findall(r"(\d+) lives\b", result.stdout))
+    return f"{what} allocations: {lives} lives"
+
+
+def backend_allocations(root: Path, seconds: float, _dice: random.Random) -> str:
+    return in_turn("a backend's", "backends/test_allocations", root, seconds)
+
+
+def request_allocations(root: Path, seconds: float, _dice: random.Random) -> str:
+    return in_turn("the requests'", "daemon/test_each_allocation", root, seconds)
 
 
 def memory_max(root: Path, _seconds: float, _dice: random.Random) -> str:
@@ -351,6 +359,7 @@ def kernel_limit(root: Path, seconds: float, _dice: random.Random) -> str:
 PARTS: dict[str, tuple[float, Callable[[Path, float, random.Random], str]]] = {
     "allocations": (0.3, allocations),
     "backend-allocations": (0.2, backend_allocations),
+    "request-allocations": (0.2, request_allocations),
     "client-allocations": (0.1, client_allocations),
     "memory-max": (0.1, memory_max),
     "kernel-limit": (0.3, kernel_limit),

@@ -38,6 +38,7 @@ static struct inside {
         struct log log;
         struct server *server; /* NULL: it does not run */
         struct end ends[ENDS_MAX];
+        void (*hook)(bool runs);
 } inside;
 
 /* ---- files ---- */
@@ -125,6 +126,18 @@ void inside_init(void)
 
 /* ---- turns ---- */
 
+void inside_when_running(void (*hook)(bool runs))
+{
+        inside.hook = hook;
+}
+
+static void daemon_runs(bool runs)
+{
+        clocks_stand(runs);
+        if (inside.hook)
+                inside.hook(runs);
+}
+
 static bool pump(struct end *end)
 {
         bool any = false;
@@ -149,9 +162,9 @@ static bool turn(void)
 {
         bool any = false;
 
-        clocks_stand(true);
+        daemon_runs(true);
         uv_run(server_loop(inside.server), UV_RUN_NOWAIT);
-        clocks_stand(false);
+        daemon_runs(false);
         for (size_t i = 0; i < ENDS_MAX; i++)
                 any |= pump(&inside.ends[i]);
         return any;
@@ -164,23 +177,23 @@ void inside_turn(void)
 
 void inside_job_run(size_t which)
 {
-        clocks_stand(true);
+        daemon_runs(true);
         job_run(which);
-        clocks_stand(false);
+        daemon_runs(false);
 }
 
 void inside_job_finish(size_t which)
 {
-        clocks_stand(true);
+        daemon_runs(true);
         job_finish(which);
-        clocks_stand(false);
+        daemon_runs(false);
 }
 
 static bool work(void)
 {
         bool any = false;
 
-        clocks_stand(true);
+        daemon_runs(true);
         while ((jobs_waiting() || jobs_back()) && !snapshot_is_taken()) {
                 any = true;
                 if (jobs_waiting())
@@ -188,7 +201,7 @@ static bool work(void)
                 else
                         job_finish(0);
         }
-        clocks_stand(false);
+        daemon_runs(false);
         return any;
 }
 
@@ -210,13 +223,16 @@ void inside_settle(void)
         int quiet = 0;
 
         for (int turns = 0; quiet < QUIET_TURNS; turns++) {
-                bool any = turn();
+                bool any = turn(), waits;
 
                 any |= work();
                 if (snapshot_is_taken())
                         return;
-                any |= uv_backend_timeout(server_loop(inside.server)) == 0 || is_unread();
-                quiet = any ? 0 : quiet + 1;
+                any |= uv_backend_timeout(server_loop(inside.server)) == 0;
+                waits = !any && is_unread();
+                if (waits)
+                        clock_pass_ms(1); /* for memory: the daemon looks again after a while */
+                quiet = any || waits ? 0 : quiet + 1;
                 require(turns < TURNS_MAX);
         }
 }
@@ -246,9 +262,9 @@ void inside_start(void)
 
         assert(!inside.server);
         signals_keep(kept);
-        clocks_stand(true);
+        daemon_runs(true);
         inside.server = server_start(&inside.config, &inside.log, 1, argv);
-        clocks_stand(false);
+        daemon_runs(false);
         signals_back(kept);
         require(inside.server);
         snapshot_watch(); /* not before: SQLite must not be initialised when the backend starts */
@@ -263,19 +279,19 @@ void inside_stop(void)
                 if (inside.ends[i].fd >= 0)
                         end_close(&inside.ends[i]);
         signals_keep(kept);
-        clocks_stand(true);
+        daemon_runs(true);
         server_stop(inside.server);
         for (int turns = 0; turns < TURNS_MAX; turns++) {
-                clocks_stand(true);
+                daemon_runs(true);
                 going = uv_run(server_loop(inside.server), UV_RUN_NOWAIT) != 0;
                 going |= work();
                 if (!going)
                         break;
         }
         require(!going);
-        clocks_stand(true);
+        daemon_runs(true);
         server_free(inside.server);
-        clocks_stand(false);
+        daemon_runs(false);
         inside.server = NULL;
         signals_back(kept);
 }

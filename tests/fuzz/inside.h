@@ -25,6 +25,9 @@ struct end {
 /* Once: makes the directories and the configuration. New sessions are sealed. */
 void inside_init(void);
 
+/* `hook` is called before and after the daemon's code runs. */
+void inside_when_running(void (*hook)(bool runs));
+
 /* Starts the daemon on what is in the data directory. */
 void inside_start(void);
 /* Ends the daemon in order, with its clients. */
