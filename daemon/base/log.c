@@ -68,6 +68,9 @@ void log_init(struct log *log, enum log_level level, bool json)
         log->lost = 0;
         log->torn = false;
         memset(&log->rates, 0, sizeof(log->rates));
+        rates_keep(&log->rates, LOG_NO_USER);
+        rates_keep(&log->rates, 0);
+        rates_keep(&log->rates, geteuid());
         atomic_init(&log->owes, false);
         pthread_mutex_init(&log->writing, NULL);
         log->journal = is_journal(log->fd);

@@ -8,6 +8,8 @@ static const uint64_t ahead_ms = (uint64_t)RATE_AT_ONCE * RATE_EACH_MS;
 
 static bool is_idle(const struct rate_user *user, uint64_t now_ms)
 {
+        if (user->kept)
+                return false;
         for (size_t i = 0; i < RATE_KINDS; i++)
                 if (user->kinds[i].free_ms > now_ms || user->kinds[i].refused > 0)
                         return false;
@@ -28,6 +30,14 @@ static struct rate_user *user_of(struct rates *rates, uint64_t now_ms, uid_t uid
                 return &rates->others;
         *free = (struct rate_user){ .used = true, .uid = uid };
         return free;
+}
+
+void rates_keep(struct rates *rates, uid_t uid)
+{
+        struct rate_user *user = user_of(rates, 0, uid);
+
+        assert(user != &rates->others);
+        user->kept = true;
 }
 
 bool rates_take(struct rates *rates, uint64_t now_ms, uid_t uid, unsigned kind, const char *name)

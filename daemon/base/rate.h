@@ -29,6 +29,7 @@ struct rate_count {
 
 struct rate_user {
         bool used;
+        bool kept; /* never given away */
         uid_t uid;
         struct rate_count kinds[RATE_KINDS];
 };
@@ -38,6 +39,9 @@ struct rates {
         struct rate_user users[RATE_USERS];
         struct rate_user others; /* those for whom there is no room */
 };
+
+/* Keeps a room for this user, however many others come before. There is one: few are kept. */
+void rates_keep(struct rates *rates, uid_t uid);
 
 /* Whether the user may do it now; counts it in either case. `now_ms` never goes back. */
 bool rates_take(struct rates *rates, uint64_t now_ms, uid_t uid, unsigned kind, const char *name);

@@ -236,12 +236,16 @@ static bool is_stored(const struct session_job *job)
         return !job->write_error || job->write_error == BACKEND_E_UNSYNCED;
 }
 
-static void log_fault(const struct session *session, enum log_level level, const char *what, const char *why)
+/* The line is caused by the first of the ops, or by whom the session was loaded for. */
+static void log_fault(const struct session *session, const struct link *ops, enum log_level level,
+                      const char *what, const char *why)
 {
+        uid_t uid = ops && !link_empty(ops) ? LINK_OF(ops->next, struct op, link)->request.audited.uid
+                                            : session->uid;
         char who[SESSION_TEXT_BYTES];
 
-        log_write_for(session->sessions->log, session->uid, level, "%s: %s: %s",
-                      session_describe(session, who), what, why);
+        log_write_for(session->sessions->log, uid, level, "%s: %s: %s", session_describe(session, who), what,
+                      why);
 }
 
 /* One line for the writes of one transaction: they fail together, and for the same reason. */
@@ -253,7 +257,7 @@ static void log_writes_failed(const struct session_job *job)
         for (const struct link *at = job->writes.next; at != &job->writes; at = at->next)
                 n++;
         snprintf(what, sizeof(what), "%zu write%s failed", n, n == 1 ? "" : "s");
-        log_fault(job->task.session, LOG_ERROR, what, job->write_fault.text);
+        log_fault(job->task.session, &job->writes, LOG_ERROR, what, job->write_fault.text);
 }
 
 static void log_faults(const struct session_job *job)
@@ -261,14 +265,14 @@ static void log_faults(const struct session_job *job)
         const struct session *session = job->task.session;
 
         if (job->dirty_error)
-                log_fault(session, LOG_WARNING, "times of known peers were not stored",
+                log_fault(session, NULL, LOG_WARNING, "times of known peers were not stored",
                           job->dirty_fault.text);
         if (!is_stored(job))
                 log_writes_failed(job);
         if (!is_deleted(job))
-                log_fault(session, LOG_ERROR, "it was not deleted", job->delete_fault.text);
+                log_fault(session, NULL, LOG_ERROR, "it was not deleted", job->delete_fault.text);
         if (job->read_error)
-                log_fault(session, LOG_ERROR, "a read failed", job->read_fault.text);
+                log_fault(session, &job->reads, LOG_ERROR, "a read failed", job->read_fault.text);
 }
 
 static void count_job(const struct session_job *job)

@@ -103,6 +103,24 @@ START_TEST(many_users_are_bounded)
 }
 END_TEST
 
+START_TEST(some_rooms_are_kept)
+{
+        setup();
+        rates_keep(&rates, 7);
+        rates_keep(&rates, 7);
+        for (uid_t uid = 1000; uid < 1000 + 2 * RATE_USERS; uid++)
+                take_many(uid, 0, 2 * RATE_AT_ONCE);
+        ck_assert_uint_eq(take_many(7, 0, 2 * RATE_AT_ONCE), RATE_AT_ONCE);
+        ck_assert(!take(8, 0));
+        now_ms += (uint64_t)RATE_AT_ONCE * RATE_EACH_MS;
+        for (uid_t uid = 0; uid < 2; uid++)
+                refused(uid); /* all */
+        for (uid_t uid = 2000; uid < 2000 + 2 * RATE_USERS; uid++)
+                take_many(uid, 0, 2 * RATE_AT_ONCE);
+        ck_assert_uint_eq(take_many(7, 0, 2 * RATE_AT_ONCE), RATE_AT_ONCE);
+}
+END_TEST
+
 START_TEST(an_idle_users_room_is_given_away)
 {
         setup();
@@ -122,9 +140,13 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
-                many_at_once_then_a_few_a_second, users_and_kinds_are_counted_apart,
-                what_is_refused_is_told_once,     many_users_are_bounded,
-                an_idle_users_room_is_given_away, NULL,
+                many_at_once_then_a_few_a_second,
+                users_and_kinds_are_counted_apart,
+                what_is_refused_is_told_once,
+                many_users_are_bounded,
+                some_rooms_are_kept,
+                an_idle_users_room_is_given_away,
+                NULL,
         };
 
         return test_program("rate", tests);

@@ -73,6 +73,14 @@ START_TEST(callers_keep_their_uids)
 }
 END_TEST
 
+/* The journal's limit is one for all lines of the service: one user's would push out those of others. */
+START_TEST(the_journal_drops_no_lines)
+{
+        install_below_root();
+        free(command("grep -x LogRateLimitIntervalSec=0 root/lib/systemd/system/gramd.service"));
+}
+END_TEST
+
 struct activator {
         pid_t pid;
         FILE *err;
@@ -163,6 +171,7 @@ int main(void)
         const TTest *const tests[] = { units_are_clean,
                                        the_sandbox_is_tight,
                                        callers_keep_their_uids,
+                the_journal_drops_no_lines,
                                        the_manager_is_notified,
                                        the_first_client_starts_the_daemon,
                                        NULL };
