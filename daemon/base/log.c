@@ -400,7 +400,7 @@ static void describe_user(const struct rate_refused *refused, char text[32])
         if (refused->of_others)
                 snprintf(text, 32, "of further users");
         else if (refused->uid == LOG_NO_USER)
-                snprintf(text, 32, "of the backends");
+                snprintf(text, 32, "of the daemon");
         else
                 snprintf(text, 32, "of uid %u", (unsigned)refused->uid);
 }

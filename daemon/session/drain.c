@@ -81,8 +81,8 @@ void drain_start(struct sessions *sessions, const char *who)
         if (sessions->draining)
                 return;
         sessions->draining = true;
-        log_write(sessions->log, LOG_INFO, "drain: %zu sessions go to other hosts; asked for by %s",
-                  drain_left(sessions), who);
+        log_write_for(sessions->log, LOG_NO_USER, LOG_INFO,
+                      "drain: %zu sessions go to other hosts; asked for by %s", drain_left(sessions), who);
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
                 struct session *session = LINK_OF(at, struct session, link);
 
@@ -96,8 +96,8 @@ void drain_end(struct sessions *sessions, const char *who)
         if (!sessions->draining)
                 return;
         sessions->draining = false;
-        log_write(sessions->log, LOG_INFO, "drain: ended by %s; %zu sessions have stayed", who,
-                  drain_left(sessions));
+        log_write_for(sessions->log, LOG_NO_USER, LOG_INFO, "drain: ended by %s; %zu sessions have stayed",
+                      who, drain_left(sessions));
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
                 struct session *session = LINK_OF(at, struct session, link);
 

@@ -380,7 +380,7 @@ START_TEST(lines_of_a_user_are_limited)
         ck_assert_ptr_nonnull(
                 strstr(line, " lines `info` of uid 7: a user may cause 1000 at once, then 2 a second\n"));
         ck_assert_ptr_nonnull(strstr(line, "<3>left out ")); /* whatever the level of the log is */
-        ck_assert_ptr_nonnull(strstr(line, " lines `audit open` of the backends: "));
+        ck_assert_ptr_nonnull(strstr(line, " lines `audit open` of the daemon: "));
         ck_assert(!log_owes(&log));
         log_tell_left_out(&log);
         ck_assert_str_eq(written(), "");
