@@ -171,7 +171,7 @@ int main(void)
         const TTest *const tests[] = { units_are_clean,
                                        the_sandbox_is_tight,
                                        callers_keep_their_uids,
-                the_journal_drops_no_lines,
+                                       the_journal_drops_no_lines,
                                        the_manager_is_notified,
                                        the_first_client_starts_the_daemon,
                                        NULL };
