@@ -368,6 +368,7 @@ static void begin(struct choices *choices)
 
         memset(&play, 0, sizeof(play));
         clocks_reset();
+        inside_sync_always(which % 4);
         inside_start();
         for (unsigned s = 0; s < SESSIONS; s++) {
                 play.sessions[s].name[0] = (char)('a' + s);

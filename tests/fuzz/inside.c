@@ -255,6 +255,12 @@ static void signals_back(const struct sigaction kept[SIGNALS])
                 sigaction(signals[i], &kept[i], NULL);
 }
 
+void inside_sync_always(bool always)
+{
+        assert(!inside.server);
+        inside.config.fsync = always ? FSYNC_ALWAYS : FSYNC_EVERYSEC;
+}
+
 void inside_start(void)
 {
         static char *argv[] = { "gramd", NULL };

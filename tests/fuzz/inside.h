@@ -28,6 +28,8 @@ void inside_init(void);
 /* `hook` is called before and after the daemon's code runs. */
 void inside_when_running(void (*hook)(bool runs));
 
+/* The option fsync: `always`, as at first, or `everysec`. The daemon does not run. */
+void inside_sync_always(bool always);
 /* Starts the daemon on what is in the data directory. */
 void inside_start(void);
 /* Ends the daemon in order, with its clients. */
