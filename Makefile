@@ -180,7 +180,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT)) $(TESTED_OBJ
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(DAEMON_LIBS)
 
 # The daemon is inside of the test, and its store is tests/fuzz/by_hand.c.
-$(BUILD)/tests/daemon/test_each_allocation: $(BUILD)/obj/tests/daemon/test_each_allocation.o $(call objects,$(SUPPORT) $(INSIDE)) \
+$(patsubst %,$(BUILD)/tests/daemon/test_%,each_allocation at_once): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(SUPPORT) $(INSIDE)) \
 		$(filter-out $(BUILD)/obj/daemon/base/store.o,$(TESTED_OBJECTS)) $(BUILD)/libgram.a
 	@mkdir -p $(@D)
 	$(say)

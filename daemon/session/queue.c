@@ -103,6 +103,7 @@ static bool has_work(const struct session *session)
 
 bool queue_run(struct session *session)
 {
+        const size_t before = session->n_ops;
         struct session_job *job;
         bool took_all;
 
@@ -119,7 +120,8 @@ bool queue_run(struct session *session)
         session->busy = false;
         if (session_job_submit(job))
                 return true;
-        if (!took_all) {
+        /* Or all writes were answered at once: what waited for them in their lanes is next. */
+        if (!took_all || (session->n_ops < before && !lanes_empty(session))) {
                 session_wait_turn(session);
                 return true;
         }
