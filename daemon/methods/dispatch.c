@@ -408,10 +408,12 @@ static void run_again(void *arg, struct request *request, struct slice frame)
         (void)read;
         call_init(&call, arg, request->connection ? client_of(request->connection) : NULL, frame);
         request_take(request, &call.request);
-        if (call.client)
+        if (call.client) {
                 run_method(&call, &message);
-        else
-                answer_nil(&call.request); /* to nobody: the client has gone */
+        } else { /* the client has gone: nobody is answered, and nothing was shown */
+                call.request.audited.action = AUDIT_NONE;
+                answer_nil(&call.request);
+        }
         assert(!call.request.is_open);
 }
 

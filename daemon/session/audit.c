@@ -41,6 +41,17 @@ void audit_begin(struct request *request, const struct client *client)
         };
 }
 
+const char *audit_who(const struct request *request, char text[CLIENT_TEXT_BYTES])
+{
+        const struct audited *audited = &request->audited;
+
+        if (request->is_open && request->connection)
+                return client_describe(client_of(request->connection), text);
+        snprintf(text, CLIENT_TEXT_BYTES, "a client that waits no more (id %llu, pid %d, uid %u)",
+                 (unsigned long long)audited->client_id, (int)audited->pid, (unsigned)audited->uid);
+        return text;
+}
+
 struct record {
         struct log_field fields[LOG_FIELDS_MAX];
         size_t n;

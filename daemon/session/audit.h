@@ -42,6 +42,9 @@ enum audit_action {
 /* Notes in the request whose it is, and its method's action. `get` and `set` have one only with a key. */
 void audit_begin(struct request *request, const struct client *client);
 
+/* For logs: whose request it is, also when it has been answered, or the client has gone. */
+const char *audit_who(const struct request *request, char text[CLIENT_TEXT_BYTES]);
+
 /* Writes the line of a request that has been answered, if it is to have one. `error` is NULL or a code. */
 void audit_answered(const struct request *request, struct log *log, const char *error);
 

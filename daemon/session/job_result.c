@@ -389,15 +389,14 @@ static void doubt(struct session *session)
         watch_tell_all(session);
 }
 
-static void log_deleted(const struct session_job *job, const struct client *client)
+static void log_deleted(const struct session_job *job)
 {
         const struct session *session = job->task.session;
+        const struct request *request = &job->delete->request;
         char who[CLIENT_TEXT_BYTES], what[SESSION_TEXT_BYTES];
 
-        log_write_for(session->sessions->log, job->delete->request.audited.uid,
-                      job->delete_error ? LOG_ERROR : LOG_INFO, "%s deleted by %s%s%s",
-                      session_describe(session, what),
-                      client ? client_describe(client, who) : "a client that has gone",
+        log_write_for(session->sessions->log, request->audited.uid, job->delete_error ? LOG_ERROR : LOG_INFO,
+                      "%s deleted by %s%s%s", session_describe(session, what), audit_who(request, who),
                       job->delete_error ? ": " : "", job->delete_error ? job->delete_fault.text : "");
 }
 
@@ -410,7 +409,7 @@ static void finish_delete(struct session_job *job)
         struct handle *deleter = client ? handle_find(client, op->handle_number) : NULL;
 
         if (is_deleted(job))
-                log_deleted(job, client);
+                log_deleted(job);
         op->stored = !job->delete_error;
         if (job->delete_error && op->request.is_open)
                 answer_fault(&op->request, job->delete_error, &job->delete_fault);

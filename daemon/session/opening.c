@@ -310,10 +310,8 @@ static void fail_opening(struct opening *opening, int error, const struct fault 
 /* The client of the opening for which it is loaded. */
 static const char *asker(const struct session *session, char text[CLIENT_TEXT_BYTES])
 {
-        const struct client *client =
-                link_empty(&session->openings) ? NULL : opening_of(session->openings.next)->client;
-
-        return client ? client_describe(client, text) : "a client that has gone";
+        return link_empty(&session->openings) ? "a client that has gone"
+                                              : audit_who(&opening_of(session->openings.next)->request, text);
 }
 
 static void load_failed(struct session *session, int error, const struct fault *fault)

@@ -183,21 +183,39 @@ START_TEST(a_client_that_has_gone_is_named)
 {
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
-        uint8_t *bytes;
-        size_t len;
+        CLIENT late = NULL;
         int s = wire_open(c, "'anna', {}");
 
         daemon_freeze(d);
-        bytes = wire_pack(77, &len, "delete(%d)", s);
-        wire_raw(c, bytes, len);
-        free(bytes);
+        wire_send(c, "delete(%d)", s);
+        wire_send(c,
+                  "ping(1)"); /* cannot be answered: that ends the connection while the other is under way */
         wire_end(&c);
         daemon_thaw(d);
+        late = wire_connect(d);
+        expect(late, "1", "ping(1)");
         daemon_stop(d);
         expect_audit(d, 1,
                      "audit: action=\"delete\" result=\"done\" uid=%u pid=%d client_id=1 session=\"anna\" "
                      "backend=\"file\"\n",
                      (unsigned)getuid(), (int)getpid());
+        expect_audit(d, 1,
+                     "session anna (file) deleted by a client that waits no more (id 1, pid %d, uid %u)\n",
+                     (int)getpid(), (unsigned)getuid());
+}
+END_TEST
+
+START_TEST(what_is_not_answered_has_a_line)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+
+        wire_tell(c, "get(%d, ['auth_key'])", s);
+        wire_tell(c, "set(%d, {auth_key: h'07'*256})", s);
+        expect(c, "nil", "save(%d)", s);
+        expect_audit(d, 1, "audit: action=\"read_key\" result=\"done\"");
+        expect_audit(d, 1, "audit: action=\"write_key\" result=\"done\"");
 }
 END_TEST
 
@@ -297,6 +315,7 @@ int main(void)
                 a_key_among_many_fields_has_a_line,
                 what_is_denied_has_a_line,
                 a_client_that_has_gone_is_named,
+                what_is_not_answered_has_a_line,
                 audit_lines_can_be_switched_off,
                 a_flood_leaves_the_lines_of_others,
                 bad_messages_do_not_fill_the_log,
