@@ -67,7 +67,9 @@ class Attack:
     is_longest: bool = False  # another target, LONGEST_US
 
 
-FLOOD = (("operation", "get_id"), ("name", "flood"), ("connections", 100), ("flight", 16), ("peers", PEERS))
+READS = (("operation", "get_id"), ("name", "flood"), ("peers", PEERS))
+MANY = (*READS, ("connections", 100), ("flight", 16))
+DEEP = (*READS, ("connections", 4), ("flight", 4096))
 EVERYBODY = "[access]\neveryone = read,write,admin\n"
 
 ATTACKS = [
@@ -76,7 +78,8 @@ ATTACKS = [
     Attack("300 unfinished messages", attacker.unfinished),
     Attack("300 messages that drip", attacker.drip),
     Attack("4000 get_states in a write", attacker.states),
-    Attack("flood of cached reads", program="load", options=FLOOD),
+    Attack("flood of cached reads", program="load", options=MANY),
+    Attack("pipelined cached reads", program="load", options=DEEP),
     Attack("largest requests", attacker.largest, is_longest=True),
     Attack("save", attacker.on_own_sessions("save")),
     Attack("info", attacker.on_own_sessions("info")),
@@ -286,6 +289,18 @@ HEAD = (
 )
 
 
+def row_of_readme(attack: Attack, rounds: list[dict[str, Figures]]) -> str:
+    cells = [attack.name]
+    for figure in "read p99", "write p99":
+        ratios = [one["attacked"][figure] / one["quiet"][figure] for one in rounds]
+        cells.append(times_quiet(ratios, True))
+    attacked = [one["attacked"] for one in rounds]
+    cells.append(f"{max(one['memory'] for one in attacked):.0f}")
+    refused = sum(one["refused"] for one in attacked)
+    cells.append(f"{refused:.0f} of {sum(one['connects'] for one in attacked):.0f} refused" if refused else "all")
+    return f"| {' | '.join(cells)} |"
+
+
 def report(attack: Attack, rounds: list[dict[str, Figures]]) -> str:
     def middle(run: str, figure: str) -> float:
         return statistics.median(one[run][figure] for one in rounds)
@@ -325,6 +340,10 @@ async def measure(folder: Path, args: argparse.Namespace) -> None:
     )
     for attack in attacks:
         print(report(attack, results[attack.name]))
+    if args.markdown:
+        print("\n| attack | reads, p99 × quiet | writes, p99 × quiet | memory, MiB | connects |\n|---|---|---|---|---|")
+        for attack in attacks:
+            print(row_of_readme(attack, results[attack.name]))
 
 
 def main() -> None:
@@ -334,6 +353,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0, help="length of a run")
     parser.add_argument("--fair", action="store_true", help="the attacker's processes have the client's priority")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the README, too")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="attacks with one of these words")
     args = parser.parse_args()
     args.rounds = args.rounds or (1 if args.quick else 5)
