@@ -1,7 +1,8 @@
 """What one user does to a daemon to stop or to slow down all others, for attacks.py.
 
 An attack runs in several processes. Each is forked, takes the attacker's uid, and calls one of the functions below,
-which does not return. It sets `ready` when the attack is in place.
+which sets `ready` when the attack is in place. It is called again when it returns, or fails because the daemon has
+closed a connection.
 """
 
 from __future__ import annotations
@@ -135,14 +136,19 @@ def stuff(me: Attacker, work: dict[Connection, bytes], again: bool) -> None:
         connection.socket.setblocking(False)
         connection.left = memoryview(data)
     last = time.monotonic()
-    while True:
+    while work:
         taken = 0
+        closed: list[Connection] = []
         for connection, data in work.items():
             if not connection.left and again:
                 connection.left = memoryview(data)
             if connection.left:
-                with contextlib.suppress(ConnectionError):  # the daemon has closed it: the others go on
+                try:
                     taken += connection.send()
+                except ConnectionError:  # the daemon has closed it: the others go on
+                    closed.append(connection)
+        for connection in closed:
+            del work[connection]
         if taken:
             last = time.monotonic()
         else:
@@ -182,7 +188,7 @@ def drip(me: Attacker) -> None:
     message = unfinished_message()
     half = len(message) // 2
     for connection in connections:
-        connection.socket.settimeout(1)
+        connection.socket.settimeout(0.05)
         with contextlib.suppress(OSError):  # it takes no more
             connection.socket.sendall(message[:half])
         connection.socket.setblocking(False)

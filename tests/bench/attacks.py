@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,7 +274,11 @@ def attack_as(fair: bool, function: Callable[[attacker.Attacker], None], part: a
     attacker.become(ATTACKER)
     if not fair:
         attacker.yield_processors()
-    function(part)
+    while True:
+        with contextlib.suppress(ConnectionError):  # the daemon has closed a connection: the attack begins again
+            function(part)
+        part.ready.set()
+        time.sleep(0.05)
 
 
 def connect_as_victim(*args: Any) -> None:

@@ -22,7 +22,7 @@ READS, WRITES = 500, 100  # a second
 WARM = 0.3  # seconds of a run that are not measured
 DISTURBED = 0.1  # share of the cores; if other programs took more, the run is repeated
 CALM_WAIT = 10  # seconds; for others to be quiet
-STUCK = 60  # seconds beyond the length of a run; then the program has no connection or no session
+STUCK = 20  # seconds beyond the length of a run; then the program has no connection or no session
 READ_TARGET, WRITE_TARGET = 3, 5  # p99 as a multiple of quiet
 LONGEST_US = 5_000  # of p99, beside largest requests: each may hold the loop so long
 
