@@ -3,6 +3,7 @@
  * nothing that the daemon writes, or keeps in memory for a closed session, shows a key.
  */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
@@ -28,6 +29,8 @@ static bool file_shows_key(const char *path)
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         bool shows;
 
+        if (fd < 0 && errno == ENOENT) /* a log that the session's close has removed meanwhile */
+                return false;
         ck_assert_int_ge(fd, 0);
         shows = leftover_in_file(fd, &marked) > 0;
         close(fd);
