@@ -96,13 +96,15 @@ static void repeat(unsigned c)
                 struct session *session = &play.sessions[s];
 
                 for (size_t i = 0; i < session->history.n; i++) {
-                        const struct event *event = &session->history.events[i];
+                        struct event *event = &session->history.events[i];
 
                         if (event->kind != EVENT_REQUEST || session->sent[i].client != c || event->answered ||
                             event->dead)
                                 continue;
                         if (plant == TWICE)
                                 session->sent[i].id = play.clients[c].next_id++;
+                        if (!asked_writes(&event->asked))
+                                event->lane = ++play.lanes; /* it may see what was sent after it */
                         send_event(s, i);
                 }
         }
