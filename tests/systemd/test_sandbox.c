@@ -21,6 +21,7 @@
 
 #include "../support/command.h"
 #include "../support/mongo_server.h"
+#include "../support/name_server.h"
 #include "../support/program.h"
 #include "../support/sandbox.h"
 #include "../support/wire.h"
@@ -238,6 +239,20 @@ START_TEST(files_and_memory)
 }
 END_TEST
 
+/* As in a unit that refuses all of @resources: the threads that open files get in the way of others, no more.
+ */
+START_TEST(no_thread_may_step_aside)
+{
+        if (!sandbox_enter("[Service]\nSystemCallFilter=~sched_setaffinity setpriority\n"))
+                return;
+        unsetenv("SANDBOX_KILLS");
+        DAEMON d = daemon_start();
+
+        work(d, "file");
+        is_content(d);
+}
+END_TEST
+
 START_TEST(the_manager_is_notified)
 {
         if (!sandbox_enter(NULL))
@@ -328,11 +343,9 @@ END_TEST
 
 /* ---- MongoDB ---- */
 
-/* `options` follow the URI. The server is named, so it is looked up. */
-static void works_with_mongodb(const struct mongo_server *server, const char *options)
+static void works_with_mongodb(const char *uri)
 {
         TEST_FREED char *drop_in = sandbox_mongodb_drop_in();
-        TEST_FREED char *uri = test_format("mongodb://localhost:%d/%s", server->port, options);
 
         sandbox_enter(drop_in);
         DAEMON d = daemon_start(.flags = { "--mongo", uri });
@@ -341,14 +354,37 @@ static void works_with_mongodb(const struct mongo_server *server, const char *op
         is_content(d);
 }
 
-START_TEST(mongodb_by_name)
+static void works_by_name(bool is_service)
 {
         if (!sandbox_enter(NULL))
                 return;
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
 
-        if (server && mongo_server_is_ours(server, "a MongoDB server by its name"))
-                works_with_mongodb(server, "");
+        if (!server || !mongo_server_is_ours(server, "a MongoDB server by its name"))
+                return;
+        struct name_server *names = name_server_start(server->port);
+        TEST_FREED char *conf = test_format("nameserver %s\n", name_server_address(names));
+        TEST_FREED char *path = NULL;
+        TEST_FREED char *uri = is_service ? test_format("mongodb+srv://cluster.gramd.test/?tls=false")
+                                          : test_format("mongodb://mongo.gramd.test:%d/", server->port);
+
+        test_write_file("resolv.conf", conf, strlen(conf));
+        path = realpath("resolv.conf", NULL);
+        setenv("SANDBOX_RESOLV_CONF", path, 1);
+        works_with_mongodb(uri);
+        ck_assert_int_gt(name_server_answered(names), 0);
+}
+
+START_TEST(mongodb_by_name)
+{
+        works_by_name(false);
+}
+END_TEST
+
+/* As mongodb+srv:// names it. */
+START_TEST(mongodb_by_service)
+{
+        works_by_name(true);
 }
 END_TEST
 
@@ -358,14 +394,14 @@ START_TEST(mongodb_with_tls)
                 return;
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS, .tls = true);
         TEST_FREED char *ca = NULL;
-        TEST_FREED char *options = NULL;
+        TEST_FREED char *uri = NULL;
 
         if (!server)
                 return;
         free(command("install -m 644 %s/ca.pem ca.pem", server->dir));
         ca = realpath("ca.pem", NULL);
-        options = test_format("?tls=true&tlsCAFile=%s", ca);
-        works_with_mongodb(server, options);
+        uri = test_format("mongodb://localhost:%d/?tls=true&tlsCAFile=%s", server->port, ca);
+        works_with_mongodb(uri);
 }
 END_TEST
 
@@ -435,12 +471,14 @@ int main(int argc, char **argv)
         const TTest *const tests[] = { the_sandbox_is_as_the_unit_says,
                                        a_line_of_the_unit_is_followed_or_refused,
                                        files_and_memory,
+                                       no_thread_may_step_aside,
                                        the_manager_is_notified,
                                        sealing_with_a_key_file,
                                        sealing_with_a_credential,
                                        sealing_with_an_encrypted_credential,
                                        a_credential_that_cannot_be_read_is_an_error,
                                        mongodb_by_name,
+                                       mongodb_by_service,
                                        mongodb_with_tls,
                                        a_stop_and_start_drops_no_connection_attempt,
                                        NULL };
