@@ -48,29 +48,31 @@ static void take_out(struct timers *timers, struct timer *timer)
 
 static void on_due(uv_timer_t *uv);
 
-static void set_uv(struct timers *timers)
+static void set_uv(struct timers *timers, uint64_t least_ms)
 {
-        uint64_t now = uv_now(timers->uv.loop);
+        uint64_t now = uv_now(timers->uv.loop), due_ms = timers->n ? timers->heap[1]->due_ms : 0;
 
         if (timers->n == 0)
                 uv_timer_stop(&timers->uv);
         else
-                uv_timer_start(&timers->uv, on_due,
-                               timers->heap[1]->due_ms > now ? timers->heap[1]->due_ms - now : 0, 0);
+                uv_timer_start(&timers->uv, on_due, due_ms > now + least_ms ? due_ms - now : least_ms, 0);
 }
+
+/* The others fire in the next turns of the loop: thousands may be due in a millisecond. */
+enum { FIRED_AT_ONCE = 64 };
 
 static void on_due(uv_timer_t *uv)
 {
         struct timers *timers = uv->data;
         uint64_t now = uv_now(uv->loop);
 
-        while (timers->n > 0 && timers->heap[1]->due_ms <= now) {
+        for (int n = 0; n < FIRED_AT_ONCE && timers->n > 0 && timers->heap[1]->due_ms <= now; n++) {
                 struct timer *timer = timers->heap[1];
 
                 take_out(timers, timer);
                 timer->fire(timer);
         }
-        set_uv(timers);
+        set_uv(timers, 1); /* with 0, libuv would call this again before the turn ends */
 }
 
 void timers_init(struct timers *timers, uv_loop_t *loop)
@@ -125,7 +127,7 @@ void timer_start(struct timers *timers, struct timer *timer, uint64_t after_ms, 
         timer->due_ms = uv_now(timers->uv.loop) + after_ms;
         assert(timers->n < timers->reserved);
         sift(timers, ++timers->n, timer);
-        set_uv(timers);
+        set_uv(timers, 0);
 }
 
 void timer_stop(struct timers *timers, struct timer *timer)
@@ -133,5 +135,5 @@ void timer_stop(struct timers *timers, struct timer *timer)
         if (!timer->slot)
                 return;
         take_out(timers, timer);
-        set_uv(timers);
+        set_uv(timers, 0);
 }

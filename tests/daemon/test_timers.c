@@ -141,6 +141,35 @@ START_TEST(they_may_be_started_and_stopped_while_one_fires)
 }
 END_TEST
 
+static void on_turn(uv_prepare_t *turn)
+{
+        size_t *most = turn->data, fired = LINK_OF(turn->loop, struct clock, loop)->record.n;
+
+        if (fired - most[0] > most[1])
+                most[1] = fired - most[0];
+        most[0] = fired;
+        uv_unref((uv_handle_t *)turn);
+}
+
+START_TEST(timers_that_are_due_together_do_not_hold_the_loop)
+{
+        struct clock *clock = clock_new();
+        size_t most[2] = { 0 }; /* fired before, and at most in one turn */
+        uv_prepare_t turn;
+
+        uv_prepare_init(&clock->loop, &turn);
+        turn.data = most;
+        uv_prepare_start(&turn, on_turn);
+        for (int i = 0; i < MANY; i++)
+                start(clock, i, 5);
+        clock_run(clock);
+        ck_assert_uint_eq(clock->record.n, MANY);
+        ck_assert_uint_le(most[1], 64);
+        uv_close((uv_handle_t *)&turn, NULL);
+        clock_free(clock);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -148,6 +177,7 @@ int main(void)
                 stopped_ones_do_not_fire,
                 starting_again_moves_it,
                 they_may_be_started_and_stopped_while_one_fires,
+                timers_that_are_due_together_do_not_hold_the_loop,
                 NULL,
         };
 
