@@ -28,6 +28,7 @@
 #include "session/drain.h"
 #include "session/held.h"
 #include "session/opening.h"
+#include "session/renew.h"
 #include "session/tidy.h"
 #include "session/watch.h"
 
@@ -255,7 +256,9 @@ static void on_slice(uv_idle_t *idle)
 {
         struct server *server = idle->data;
 
-        if (!sessions_next_turn(&server->sessions))
+        bool settles = sessions_next_turn(&server->sessions), renews = renew_next(&server->sessions);
+
+        if (!settles && !renews)
                 uv_idle_stop(idle);
 }
 
@@ -270,7 +273,7 @@ static void on_turn(uv_prepare_t *prepare)
         send_answers(server);
         if (wire_next_turn(&server->wire))
                 send_answers(server);
-        if (!link_empty(&server->sessions.turns))
+        if (!link_empty(&server->sessions.turns) || server->sessions.renewed)
                 uv_idle_start(&server->slice, on_slice);
         if (cache_pool_has_surplus(server->cache_pool))
                 uv_idle_start(&server->reap, on_reap);
@@ -291,8 +294,7 @@ static void on_adopted(struct reload *reload)
         struct server *server = LINK_OF(reload, struct server, reload);
 
         cache_pool_set_budget(server->cache_pool, server->config->cache_bytes);
-        handles_renew_rights(&server->sessions);
-        openings_renew_rights(&server->sessions);
+        renew_start(&server->sessions);
         clients_renew_rights(&server->clients);
 }
 

@@ -25,6 +25,7 @@
         X(ROWS_REPEATED, "rows_repeated_total")                                                              \
         X(ROWS_STORED, "rows_stored_total")                                                                  \
         X(TURNS_USED_UP, "turns_used_up_total")                                                              \
+        X(SLICES, "slices_total")                                                                            \
         X(SESSIONS_OPENED, "sessions_opened_total")
 
 #define COUNTER(constant, name) COUNT_##constant,

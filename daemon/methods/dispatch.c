@@ -146,6 +146,8 @@ static bool take_handle(struct call *call, struct cursor *params)
                 return false;
         }
         call->handle = handle_find(call->client, number);
+        if (call->handle && !handle_is_permitted(call->handle))
+                call->handle = NULL;
         if (!call->handle) {
                 answer_error(&call->request, WIRE_BAD_SESSION,
                              "%s: %lld is no session handle that is open on this connection",

@@ -86,6 +86,7 @@ struct handle *handle_new(struct session *session, struct client *client)
         handle->client = client;
         handle->since = unix_now();
         handle->rights = handle_rights(session, client);
+        handle->rules = session->sessions->rules;
         handle->lane = lane_of(session, client);
         if (!handle->lane) {
                 free(handle);
@@ -124,6 +125,8 @@ void handle_close(struct handle *handle)
         handle_set_watching(handle, false);
         if (session->told == &handle->link)
                 session->told = handle->link.next;
+        if (session->sessions->renewed_handle == &handle->link)
+                session->sessions->renewed_handle = handle->link.next;
         link_remove(&handle->link);
         session->n_handles--;
         give_number_back(&handle->client->handles, (uint32_t)handle->number);
@@ -189,20 +192,28 @@ void handles_end_of_client(struct client *client, const char *code, const char *
                         handle_end(client->handles.slots[i].handle, code, text);
 }
 
-static void renew_rights(struct handle *handle)
+/* False: it has been ended. */
+static bool renew_rights(struct handle *handle)
 {
         unsigned least = handle->exclusive ? RIGHT_READ | RIGHT_WRITE : RIGHT_READ;
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
+        handle->rules = handle->session->sessions->rules;
         handle->rights = handle_rights(handle->session, handle->client);
         if ((handle->rights & least) == least)
-                return;
+                return true;
         log_write_for(handle->session->sessions->log, handle->client->credentials.uid, LOG_INFO,
                       "%s: the handle of %s is ended: it has no right `%s` any more",
                       session_describe(handle->session, what), client_describe(handle->client, who),
                       handle->rights & RIGHT_READ ? "write" : "read");
         handle_end(handle, wire_error_names[WIRE_DENIED],
                    "the access rules and the owner of the session do not allow it any more");
+        return false;
+}
+
+bool handle_is_permitted(struct handle *handle)
+{
+        return handle->rules == handle->session->sessions->rules || renew_rights(handle);
 }
 
 void handles_renew_rights_of(struct session *session)
@@ -215,12 +226,6 @@ void handles_renew_rights_of(struct session *session)
                 at = at->next;
                 renew_rights(handle);
         }
-}
-
-void handles_renew_rights(struct sessions *sessions)
-{
-        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
-                handles_renew_rights_of(LINK_OF(at, struct session, link));
 }
 
 struct handle *session_holder(const struct session *session)

@@ -17,6 +17,7 @@ struct handle {
         uint64_t lent_until_ms; /* the end of the lease that its client was told of last; of the loop's clock
                                  */
         unsigned rights;
+        unsigned rules; /* sessions->rules, by which it has its rights */
         bool exclusive;
         bool watching;
         bool is_owed_changes; /* its client did not read: it is to get one `changed` with `all` */
@@ -55,10 +56,11 @@ void pack_holder(struct buffer *out, const struct handle *holder);
 /* What the client may do with the session now. */
 unsigned handle_rights(const struct session *session, const struct client *client);
 /*
- * The access rules have changed: finds the rights of all handles anew. Ends those that have no `read`, and
- * exclusive ones that have no `write`.
+ * If the access rules have changed, finds its rights anew, and ends it if it has no `read`, or is exclusive
+ * and has no `write`. False: it has been ended.
  */
-void handles_renew_rights(struct sessions *sessions);
+bool handle_is_permitted(struct handle *handle);
+/* The same for all handles of the session, because its owner has changed. */
 void handles_renew_rights_of(struct session *session);
 
 #endif

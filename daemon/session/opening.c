@@ -337,8 +337,7 @@ static void load_failed(struct session *session, int error, const struct fault *
                 refuse_all(session, WIRE_STORAGE, no_memory_text);
 }
 
-/* Refuses those that are not allowed, or not any more. */
-static void renew_rights(struct session *session)
+void openings_renew_rights(struct session *session)
 {
         struct link *at = session->openings.next;
 
@@ -369,7 +368,7 @@ static void on_loaded(struct session *session, int error, const struct fault *fa
                 load_failed(session, error, fault);
                 return;
         }
-        renew_rights(session);
+        openings_renew_rights(session);
         log_load(session);
         openings_grant(session);
 }
@@ -431,18 +430,8 @@ void session_set_owner(struct session *session, const struct owner *owner)
 {
         session->owner = *owner;
         handles_renew_rights_of(session);
-        renew_rights(session);
+        openings_renew_rights(session);
         session_wake(session);
-}
-
-void openings_renew_rights(struct sessions *sessions)
-{
-        for (struct link *of = sessions->list.next; of != &sessions->list; of = of->next) {
-                struct session *session = LINK_OF(of, struct session, link);
-
-                renew_rights(session);
-                session_wake(session);
-        }
 }
 
 void openings_end_of_client(struct client *client)

@@ -37,8 +37,8 @@ void openings_overdue(struct session *session);
 /* Refuses all, because of a drain. A load under way goes on: the session is closed again after it. */
 void openings_drained(struct session *session);
 
-/* Finds the rights of all openings anew, and refuses those that are not allowed any more. */
-void openings_renew_rights(struct sessions *sessions);
+/* Finds the rights of the session's openings anew, and refuses those that are not allowed any more. */
+void openings_renew_rights(struct session *session);
 
 /* Another owner of an open session: ends the handles and refuses the openings that are not allowed any more.
  */

@@ -113,6 +113,10 @@ void session_free(struct session *session)
         unload(session);
         timers_release(sessions->timers, SESSION_TIMERS);
         tdelete(session, &sessions->tree, compare);
+        if (sessions->renewed == &session->link) {
+                sessions->renewed = session->link.next;
+                sessions->renewed_handle = NULL;
+        }
         link_remove(&session->link);
         link_remove(&session->woken);
         link_remove(&session->turn);
@@ -235,6 +239,7 @@ static void settle(struct session_task *task)
 
         session->settling = task->settle && !task->settle(task);
         if (session->settling) {
+                counters_add(session->sessions->counters, COUNT_SLICES, 1);
                 session_wait_turn(session);
                 return;
         }

@@ -151,6 +151,9 @@ struct sessions {
         bool tidy_wanted;                    /* another round */
         struct timer tidy;                   /* until the next round may begin */
         struct timer confirming;             /* looks for sessions in doubt that nobody asks for */
+        unsigned rules;                      /* counts the reloads: which rules hold now */
+        struct link *renewed;                /* renew.c's: the session that comes next */
+        struct link *renewed_handle;         /* the same, of that session; NULL: its first one */
         bool stopping;                       /* closes each as soon as it has no handles */
         bool draining;                       /* drain.h */
 };

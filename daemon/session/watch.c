@@ -83,7 +83,8 @@ static bool tell_all_but(struct session *session, const struct lane *lane, int64
                 struct handle *handle = LINK_OF(session->told, struct handle, link);
 
                 session->told = session->told->next;
-                if (handle->watching && (handle->lane != lane || handle->number != number))
+                if (handle->watching && (handle->lane != lane || handle->number != number) &&
+                    handle_is_permitted(handle))
                         tell_or_owe(handle, changed);
                 *left -= cost < *left ? cost : *left;
         }

@@ -1,0 +1,339 @@
+/*
+ * A long write is worked off in slices, with other requests in between. Something happens in the middle of
+ * it: its client goes, the session is deleted, the daemon ends, new rules hold. The write counts as a whole.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../support/program.h"
+#include "../support/wire.h"
+
+enum { ROWS = 100000, ROUNDS = 50, UID = 1234 };
+
+struct long_write {
+        struct daemon *daemon;
+        struct wire *writer;
+        struct wire *other;
+        int s, t; /* the writer's handle, and the other's */
+        int hash; /* of the peers, in the round that was stopped */
+};
+
+/* update_peers of id 5 with peers 1 to ROWS. */
+static void send_peers(struct wire *c, int s, int hash)
+{
+        static const char head[] = "\x94\x00\x05\xacupdate_peers\x92";
+        size_t size = sizeof(head) + 6 + ROWS * 11, at = sizeof(head) - 1;
+        uint8_t *bytes = malloc(size);
+
+        ck_assert_ptr_nonnull(bytes);
+        memcpy(bytes, head, at);
+        bytes[at++] = (uint8_t)s;
+        bytes[at++] = 0xdd;
+        for (int byte = 3; byte >= 0; byte--)
+                bytes[at++] = (uint8_t)(ROWS >> (8 * byte));
+        for (int id = 1; id <= ROWS; id++) {
+                const uint8_t row[] = { 0x95,
+                                        0xce,
+                                        (uint8_t)(id >> 24),
+                                        (uint8_t)(id >> 16),
+                                        (uint8_t)(id >> 8),
+                                        (uint8_t)id,
+                                        (uint8_t)hash,
+                                        0xa1,
+                                        'u',
+                                        0xc0,
+                                        0xc0 };
+
+                memcpy(bytes + at, row, sizeof(row));
+                at += sizeof(row);
+        }
+        wire_raw(c, bytes, at);
+        free(bytes);
+}
+
+static long long slices(struct wire *c)
+{
+        return wire_number(wire_call(c, "stats()"), "slices_total");
+}
+
+/*
+ * Stops the daemon in the middle of a long write: slices have been worked off, and the writer has no answer.
+ * If this process was too slow to see that, it tries again.
+ */
+static void stop_in_the_middle(struct long_write *w)
+{
+        send_peers(w->writer, w->s, 0); /* so that the former rows are cached */
+        expect_text(wire_answer(w->writer, 5), "nil");
+        for (w->hash = 1; w->hash <= ROUNDS; w->hash++) {
+                long long before = slices(w->other);
+
+                send_peers(w->writer, w->s, w->hash);
+                while (slices(w->other) < before + 2)
+                        ;
+                daemon_freeze(w->daemon);
+                if (!wire_readable(w->writer, 0))
+                        return;
+                daemon_thaw(w->daemon);
+                expect_text(wire_answer(w->writer, 5), "nil");
+        }
+        ck_abort_msg("no long write was seen in the middle");
+}
+
+static void begin(struct long_write *w, const char *config)
+{
+        *w = (struct long_write){ .daemon = daemon_start(.config = config) };
+        w->other = wire_connect(w->daemon);
+        w->t = wire_open(w->other, "'anna', {}");
+        w->writer = wire_connect(w->daemon);
+        w->s = wire_open(w->writer, "'anna', {}");
+}
+
+static void end(struct long_write *w)
+{
+        wire_end(&w->writer);
+        wire_end(&w->other);
+        daemon_end(&w->daemon);
+}
+
+static void expect_all_rows(struct wire *c, int s, int hash)
+{
+        for (int id = ROWS; id > 0; id -= ROWS - 1) { /* the last one first: its slice may still come */
+                TEST_FREED char *row = test_format("[%d, %d, 'u', nil, nil, ...]", id, hash);
+
+                expect(c, row, "get_peer_by_id(%d, %d)", s, id);
+        }
+        ck_assert_int_eq(wire_number(wire_call(c, "info(%d)", s), "peers"), ROWS);
+}
+
+START_TEST(its_client_goes)
+{
+        struct long_write w;
+
+        begin(&w, NULL);
+        stop_in_the_middle(&w);
+        wire_end(&w.writer);
+        daemon_thaw(w.daemon);
+        expect_all_rows(w.other, w.t, w.hash);
+        ck_assert_int_eq(wire_number(wire_call(w.other, "info(%d)", w.t), "handles"), 1);
+        end(&w);
+}
+END_TEST
+
+START_TEST(watchers_come_and_go)
+{
+        struct long_write w;
+        struct wire *goes, *stays;
+        int s;
+
+        begin(&w, NULL);
+        goes = wire_connect(w.daemon);
+        stays = wire_connect(w.daemon);
+        s = wire_open(goes, "'anna', {}");
+        expect(goes, "nil", "watch(%d, true)", s);
+        s = wire_open(stays, "'anna', {}");
+        expect(stays, "nil", "watch(%d, true)", s);
+        stop_in_the_middle(&w);
+        wire_end(&goes);
+        wire_forget(stays);
+        daemon_thaw(w.daemon);
+        for (int round = 0; round < w.hash; round++)
+                expect_text(wire_told(stays), "changed(...)");
+        expect_text(wire_told(stays), "changed(1, {all: true, ...})");
+        wire_not_told(stays);
+        expect_text(wire_answer(w.writer, 5), "nil");
+        expect_all_rows(w.other, w.t, w.hash);
+        wire_end(&stays);
+        end(&w);
+}
+END_TEST
+
+START_TEST(the_session_is_deleted)
+{
+        struct long_write w;
+        uint32_t id, read;
+
+        begin(&w, NULL);
+        stop_in_the_middle(&w);
+        id = wire_send(w.other, "delete(%d)", w.t);
+        read = wire_send(w.writer, "get_peer_by_id(%d, 1)", w.s);
+        daemon_thaw(w.daemon);
+        expect_text(wire_answer(w.writer, 5), "nil");
+        expect_text(wire_answer(w.writer, read), "...");
+        expect_text(wire_answer(w.other, id), "nil");
+        expect_text(wire_told(w.writer), "ended(1, 'not_found', ...)");
+        w.t = wire_open(w.other, "'anna', {}");
+        ck_assert_int_eq(wire_number(wire_call(w.other, "info(%d)", w.t), "peers"), 0);
+        end(&w);
+}
+END_TEST
+
+START_TEST(the_daemon_ends)
+{
+        struct long_write w;
+
+        begin(&w, NULL);
+        stop_in_the_middle(&w);
+        daemon_signal(w.daemon, SIGTERM);
+        daemon_thaw(w.daemon);
+        expect_text(wire_answer(w.writer, 5), "nil");
+        wire_expect_closed(w.writer);
+        daemon_stop(w.daemon);
+        daemon_resume(w.daemon);
+        wire_end(&w.other);
+        w.other = wire_connect(w.daemon);
+        w.t = wire_open(w.other, "'anna', {}");
+        expect_all_rows(w.other, w.t, w.hash);
+        end(&w);
+}
+END_TEST
+
+static bool can_be_others(void)
+{
+        if (geteuid() == 0)
+                return true;
+        test_skipped("rights of users", "needs root, to connect as another user");
+        return false;
+}
+
+static struct wire *connect_as(struct daemon *d, uid_t uid)
+{
+        struct wire *c;
+
+        ck_assert_int_eq(chmod(d->dir, 0711), 0);
+        ck_assert_int_eq(chmod(d->socket, 0666), 0);
+        c = wire_connect_as(d, uid, uid);
+        ck_assert_ptr_nonnull(c);
+        return c;
+}
+
+/* What is committed stays; what the writer sends after the reload is refused. */
+START_TEST(the_writer_loses_its_rights)
+{
+        struct long_write w;
+        uint32_t late;
+
+        if (!can_be_others())
+                return;
+        begin(&w, "[access]\nuser 1234 = write on anna\n");
+        wire_end(&w.writer);
+        w.writer = connect_as(w.daemon, UID);
+        w.s = wire_open(w.writer, "'anna', {}");
+        stop_in_the_middle(&w);
+        test_write_file(w.daemon->config, "[access]\nuser 1 = read\n", 23);
+        daemon_signal(w.daemon, SIGHUP);
+        daemon_thaw(w.daemon);
+        daemon_await(w.daemon, "READY=1");
+        late = wire_send(w.writer, "update_peers(%d, [[1, 99, 'u', nil, nil]])", w.s);
+        expect_text(wire_answer(w.writer, late), "!bad_session");
+        expect_text(wire_told(w.writer), "ended(1, 'denied', ...)");
+        expect_text(wire_answer(w.writer, 5), "nil");
+        expect_all_rows(w.other, w.t, w.hash);
+        end(&w);
+}
+END_TEST
+
+enum { FLOOD = 60000 };
+
+/* Reads on its last handle, while the rules change: many turns of the loop. Ids begin with 100000. */
+static void read_in_a_flood(struct daemon *d, struct wire *c, uint32_t last)
+{
+        static const char method[] = "\xaeget_peer_by_id\x92\xcd";
+        uint8_t *flood = malloc(FLOOD * 32), *at = flood;
+        size_t sent;
+
+        ck_assert_ptr_nonnull(flood);
+        for (uint32_t id = 100000; id < 100000 + FLOOD; id++) {
+                const uint8_t head[] = {
+                        0x94,       0x00, 0xce, (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8),
+                        (uint8_t)id
+                };
+
+                memcpy(at, head, sizeof(head));
+                memcpy(at + sizeof(head), method, sizeof(method) - 1);
+                at += sizeof(head) + sizeof(method) - 1;
+                *at++ = (uint8_t)(last >> 8);
+                *at++ = (uint8_t)last;
+                *at++ = 1;
+        }
+        daemon_freeze(d);
+        sent = wire_raw_some(c, flood, (size_t)(at - flood));
+        daemon_signal(d, SIGHUP);
+        daemon_thaw(d);
+        wire_raw(c, flood + sent, (size_t)(at - flood) - sent);
+        free(flood);
+}
+
+/* The first `ended` says that the new rules hold: no answer after it is of the old ones. */
+static void expect_no_read_after_the_end(struct wire *c, int handles)
+{
+        int n_ended = 0, n_read = 0, n_refused = 0;
+
+        while (n_read + n_refused < FLOOD || n_ended < handles) {
+                const char *text = wire_next(c);
+
+                ck_assert_ptr_nonnull(text);
+                if (strstr(text, "ended(")) {
+                        n_ended++;
+                } else if (strstr(text, "!bad_session")) {
+                        n_refused++;
+                } else {
+                        ck_assert_msg(strstr(text, "!not_found") && n_ended == 0, "after %d ends: %s",
+                                      n_ended, text);
+                        n_read++;
+                }
+        }
+        ck_assert_msg(n_read > 0 && n_refused > 0,
+                      "the rules did not change within the flood: %d reads, then %d", n_read, n_refused);
+}
+
+/* New rules with many handles are worked off in slices. No request is executed by the old ones meanwhile. */
+START_TEST(many_handles_lose_their_rights)
+{
+        enum { HANDLES = 1000, CLIENTS = 3 };
+        static const char after[] = "client-buffer = 1G\n[access]\nuser 1 = read\n";
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\n[access]\nuser 1234 = write\n");
+        CLIENT other = wire_connect(d);
+        struct wire *clients[CLIENTS];
+        long long n;
+
+        if (!can_be_others())
+                return;
+        for (int k = 0; k < 10; k++) /* who makes a session keeps his rights */
+                wire_open(other, "'s%d', {backend: 'memory'}", k);
+        for (int i = 0; i < CLIENTS; i++) {
+                clients[i] = connect_as(d, UID);
+                for (int k = 0; k < HANDLES; k++)
+                        wire_open(clients[i], "'s%d', {backend: 'memory'}", k / (HANDLES / 10));
+        }
+        expect(clients[0], "!not_found", "get_peer_by_id(%d, 1)", HANDLES); /* from now on it is cached */
+        n = slices(other);
+        test_write_file(d->config, after, sizeof(after) - 1);
+        read_in_a_flood(d, clients[0], HANDLES);
+        expect_no_read_after_the_end(clients[0], HANDLES);
+        for (int i = 1; i < CLIENTS; i++)
+                for (int k = 0; k < HANDLES; k++)
+                        expect_text(wire_told(clients[i]), "ended(..., 'denied', ...)");
+        ck_assert_int_ge(slices(other) - n, CLIENTS * HANDLES / 500);
+        ck_assert_int_eq(wire_number(wire_call(other, "info(1)"), "handles"), 1);
+        for (int i = 0; i < CLIENTS; i++)
+                wire_end(&clients[i]);
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                its_client_goes,
+                watchers_come_and_go,
+                the_session_is_deleted,
+                the_daemon_ends,
+                the_writer_loses_its_rights,
+                many_handles_lose_their_rights,
+                NULL,
+        };
+
+        return test_program("slices", tests);
+}
