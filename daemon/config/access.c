@@ -234,7 +234,8 @@ static int lookup_id(bool user, const char *name, id_t *id, bool *found)
         return error == ENOENT || error == ESRCH || error == EBADF || error == EPERM ? 0 : error;
 }
 
-static bool read_id(struct access_rule *rule, const char *name, struct parser *parser)
+/* A number, or a name. */
+static bool find_id(struct access_rule *rule, const char *name, struct parser *parser)
 {
         bool user = rule->who == WHO_USER, found = false;
         const char *kind = user ? "user" : "group";
@@ -252,6 +253,16 @@ static bool read_id(struct access_rule *rule, const char *name, struct parser *p
         if (error)
                 return fail(parser, "%s '%s' cannot be looked up: %s", kind, name, strerror(error));
         return found || fail(parser, "unknown %s '%s'", kind, name);
+}
+
+static bool read_id(struct access_rule *rule, const char *name, struct parser *parser)
+{
+        if (!find_id(rule, name, parser))
+                return false;
+        return rule->id != (rule->who == WHO_USER ? OVERFLOW_UID : OVERFLOW_GID) ||
+               fail(parser,
+                    "%s '%s' stands for all that a user namespace does not map: only 'everyone' is for them",
+                    rule->who == WHO_USER ? "user" : "group", name);
 }
 
 static bool read_who(struct access_rule *rule, const char *who, struct parser *parser)
@@ -320,6 +331,8 @@ void access_deinit(struct access *access)
 
 static bool is_for(const struct access_rule *rule, const struct credentials *credentials)
 {
+        if (credentials->uid == OVERFLOW_UID)
+                return rule->who == WHO_EVERYONE;
         if (rule->who == WHO_USER)
                 return rule->id == credentials->uid;
         for (size_t i = 0; rule->who == WHO_GROUP && i < credentials->n_gids; i++) {
@@ -342,7 +355,7 @@ static bool is_on(const struct access_rule *rule, struct slice session, uint32_t
 
 bool access_has_all(const struct credentials *credentials)
 {
-        return credentials->uid == 0 || credentials->uid == geteuid();
+        return credentials->uid == 0 || (credentials->uid == geteuid() && credentials->uid != OVERFLOW_UID);
 }
 
 unsigned access_rights(const struct access *access, const struct credentials *credentials,

@@ -26,6 +26,12 @@
 #include "../../proto/contract.h"
 #include "../../proto/slice.h"
 
+/*
+ * What all users and groups are that the daemon's user namespace does not map. They are different people: the
+ * uid owns nothing, and only rules for everyone are for it.
+ */
+enum { OVERFLOW_UID = 65534, OVERFLOW_GID = 65534 };
+
 struct access_rule;
 
 struct access {
@@ -52,7 +58,7 @@ void access_deinit(struct access *access);
 void access_each(const struct access *access, void (*rule)(void *arg, const char *who, const char *text),
                  void *arg);
 
-/* The daemon's own uid and root. */
+/* The daemon's own uid, if it is not OVERFLOW_UID, and root. */
 bool access_has_all(const struct credentials *credentials);
 
 /* The rights that the rules give on a session. For `admin`, which does not depend on a session, `session` may

@@ -99,7 +99,8 @@ void owner_look_up(struct owner *owner)
                 if (group)
                         *group++ = '\0';
                 owner->has_user = find_user(user, &owner->uid, buffer);
-                owner->has_group = group && find_group(group, &owner->gid, buffer);
+                owner->has_group =
+                        group && find_group(group, &owner->gid, buffer) && owner->gid != OVERFLOW_GID;
         }
         free(buffer);
 }

@@ -13,9 +13,6 @@
 #include "../../backends/backend.h"
 #include "access.h"
 
-/* What all users are that a user namespace does not map. It owns nothing. */
-enum { OVERFLOW_UID = 65534 };
-
 struct owner {
         char text[OWNER_TEXT_BYTES]; /* empty: none */
         bool has_user, has_group;    /* of `text`, those that this system knows */

@@ -217,6 +217,29 @@ START_TEST(many_groups)
 }
 END_TEST
 
+/* Users that a namespace does not map are different people with one number. */
+START_TEST(the_overflow_uid_is_nobody)
+{
+        uid_t self = geteuid();
+        char who[32];
+
+        ck_assert(!access_add(&rules, "user 65534", "read", why, sizeof(why)));
+        ck_assert_msg(strstr(why, "a user namespace does not map"), "%s", why);
+        ck_assert(!access_add(&rules, "group 65534", "read", why, sizeof(why)));
+        snprintf(who, sizeof(who), "group %d", BOTS);
+        add(who, "write");
+        ck_assert_uint_eq(rights(ALICE, BOTS, "a", "file"), READ | WRITE);
+        ck_assert_uint_eq(rights(OVERFLOW_UID, BOTS, "a", "file"), RIGHT_NONE);
+        add("everyone", "read on public-*");
+        ck_assert_uint_eq(rights(OVERFLOW_UID, BOTS, "public-a", "file"), READ);
+        ck_assert_uint_eq(rights(OVERFLOW_UID, BOTS, NULL, NULL), RIGHT_NONE);
+        if (self != 0 || seteuid(OVERFLOW_UID) != 0) /* else as another user's namespace has the daemon */
+                return;
+        ck_assert_uint_eq(rights(OVERFLOW_UID, BOTS, "a", "file"), RIGHT_NONE);
+        ck_assert_int_eq(seteuid(self), 0);
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("access");
@@ -233,6 +256,7 @@ int main(void)
         tcase_add_test(tcase, wrong_rules_are_named);
         tcase_add_test(tcase, credentials_of_a_peer);
         tcase_add_test(tcase, many_groups);
+        tcase_add_test(tcase, the_overflow_uid_is_nobody);
         suite_add_tcase(suite, tcase);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);
