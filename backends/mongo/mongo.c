@@ -7,9 +7,11 @@
 #include "mongo.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../wiping.h"
 #include "fence.h"
 #include "instance.h"
 #include "keys.h"
@@ -332,9 +334,24 @@ static void env_free(struct backend_env *env)
         free(env);
 }
 
+/* Documents and messages with auth keys are in the driver's memory, and the driver does not wipe them. */
+static void wipe_memory(void)
+{
+        static const bson_mem_vtable_t vtable = {
+                .malloc = wiping_malloc,
+                .calloc = wiping_calloc,
+                .realloc = wiping_realloc,
+                .free = wiping_free,
+                .aligned_alloc = wiping_aligned_alloc,
+        };
+
+        bson_mem_set_vtable(&vtable);
+}
+
 static int mongo_start(const struct backend_config *config, const union option_value *values,
                        struct backend_env **env, struct fault *fault)
 {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
         const char *uri = values[MONGO_OPTION_URI].text, *prefix = values[MONGO_OPTION_PREFIX].text;
         struct backend_env *fresh;
         bson_error_t error;
@@ -343,6 +360,7 @@ static int mongo_start(const struct backend_config *config, const union option_v
                 return 0;
         if (prefix && strchr(prefix, '/'))
                 return fault_set(fault, BACKEND_E_STORAGE, "option `mongo-prefix`: a prefix has no `/`");
+        pthread_once(&once, wipe_memory);
         mongoc_init();
         mongoc_log_set_handler(on_driver_log, (void *)(uintptr_t)config);
         fresh = calloc(1, sizeof(*fresh));

@@ -3,44 +3,47 @@
  * whatever it frees, and what it leaves behind when it moves a block.
  */
 
-#include <string.h>
-
+#include "../wiping.h"
 #include "sqlite.h"
 
-/* SQLite's own allocator. Constant once it is known. */
-static sqlite3_mem_methods own;
-
-static void wiping_free(void *block)
+static void *allocate(int size)
 {
-        if (!block)
-                return;
-        explicit_bzero(block, (size_t)own.xSize(block));
-        own.xFree(block);
+        return wiping_malloc((size_t)size);
 }
 
-static void *wiping_realloc(void *block, int size)
+static void *reallocate(void *block, int size)
 {
-        int before = own.xSize(block);
-        void *moved;
+        return wiping_realloc(block, (size_t)size);
+}
 
-        if (size <= before && size >= before / 2)
-                return block;
-        moved = own.xMalloc(size);
-        if (!moved)
-                return NULL;
-        memcpy(moved, block, (size_t)(size < before ? size : before));
-        wiping_free(block);
-        return moved;
+static int size_of(void *block)
+{
+        return (int)wiping_size(block);
+}
+
+static int round_up(int size)
+{
+        return (size + 7) & ~7;
+}
+
+static int start(void *arg)
+{
+        (void)arg;
+        return SQLITE_OK;
+}
+
+static void stop(void *arg)
+{
+        (void)arg;
 }
 
 void sqlite_heap_register(void)
 {
-        sqlite3_mem_methods wiping;
+        static const sqlite3_mem_methods methods = { allocate, wiping_free, reallocate, size_of,
+                                                     round_up, start,       stop,       NULL };
 
-        if (own.xMalloc || sqlite3_config(SQLITE_CONFIG_GETMALLOC, &own) != SQLITE_OK)
-                return;
-        wiping = own;
-        wiping.xFree = wiping_free;
-        wiping.xRealloc = wiping_realloc;
-        sqlite3_config(SQLITE_CONFIG_MALLOC, &wiping);
+        sqlite3_mem_methods known;
+
+        if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &known) == SQLITE_OK && known.xFree != wiping_free)
+                sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../backends/sqlite/sqlite.h"
 #include "../support/no_fsync.h"
 #include "../support/program.h"
 #include "../support/session_file.h"
@@ -366,6 +367,7 @@ START_TEST(no_memory_is_an_error_and_not_an_end)
         sqlite3_mem_methods methods;
         long total;
 
+        sqlite_heap_register(); /* else it would take the place of what follows */
         ck_assert_int_eq(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real), SQLITE_OK);
         methods = real;
         methods.xMalloc = failing_malloc;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../backends/sqlite/sqlite.h"
 #include "../support/file_test.h"
 #include "../support/session_file.h"
 
@@ -496,6 +497,7 @@ static void see_allocations(void)
 {
         sqlite3_mem_methods watched;
 
+        sqlite_heap_register(); /* else it would take the place of what follows */
         sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory);
         watched = memory;
         watched.xMalloc = allocate;
