@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,6 +20,17 @@ _Noreturn static inline void require_failed(const char *what, const char *file, 
 {
         fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
         abort();
+}
+
+/* For mkdtemp(): in $TMPDIR, where a run clears up what a crash leaves; else in memory, if that can be. */
+static inline void scratch_name(char *path, size_t size)
+{
+        const char *dir = getenv("TMPDIR");
+
+        snprintf(path, size, "%s/gramd-fuzz.XXXXXX",
+                 dir                             ? dir
+                 : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
+                                                 : "/tmp");
 }
 
 /* The rest of the input. */

@@ -520,8 +520,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
         (void)argc;
         (void)argv;
-        snprintf(world.dir, sizeof(world.dir), "%s/gramd-fuzz.XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        scratch_name(world.dir, sizeof(world.dir));
         require(mkdtemp(world.dir));
         snprintf(world.path, sizeof(world.path), "%s/sock", world.dir);
         strcpy(address.sun_path, world.path);

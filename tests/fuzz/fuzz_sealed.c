@@ -328,8 +328,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         (void)argc;
         (void)argv;
         umask(0077);
-        snprintf(world.dir, sizeof(world.dir), "%s/gramd-fuzz.XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        scratch_name(world.dir, sizeof(world.dir));
         require(mkdtemp(world.dir));
         snprintf(world.data, PATH_BYTES, "%s/data", world.dir);
         snprintf(world.path, PATH_BYTES, "%s/data/x.session", world.dir);

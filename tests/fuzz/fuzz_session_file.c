@@ -303,7 +303,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
         (void)argc;
         (void)argv;
-        snprintf(world.dir, sizeof(world.dir), "/tmp/gramd-fuzz.XXXXXX");
+        scratch_name(world.dir, sizeof(world.dir));
         require(mkdtemp(world.dir));
         snprintf(world.path, sizeof(world.path), "%s/x.session", world.dir);
         world.config = (struct backend_config){ .data_dir = world.dir, .log = ignore_log };

@@ -104,8 +104,7 @@ void inside_init(void)
         struct config_error error;
 
         umask(0077);
-        snprintf(inside.dir, sizeof(inside.dir), "%s/gramd-fuzz.XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        scratch_name(inside.dir, sizeof(inside.dir));
         require(mkdtemp(inside.dir));
         snprintf(inside.data, PATH_BYTES, "%s/data", inside.dir);
         snprintf(inside.socket, PATH_BYTES, "%s/sock", inside.dir);
