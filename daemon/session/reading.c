@@ -30,6 +30,7 @@ static void done(struct job *job)
         struct op_reading *reading = (struct op_reading *)job;
         struct op *op = reading->op;
 
+        account_remove_orphan(reading->account, reading->abandoned ? reading->bytes : 0);
         if (reading->abandoned) {
                 op_free_memory(op, job->store);
         } else {
@@ -59,6 +60,9 @@ void reading_start(struct op *op, struct gate *gate, struct cursor list, uint32_
                 return;
         }
         reading->op = op;
+        reading->account = op->request.connection ? op->request.connection->account : op->request.orphaned;
+        reading->bytes = op->request.bytes;
+        account_add_orphan(reading->account, 0); /* it lives until the job is back */
         reading->list = list;
         reading->n = n;
         reading->read = read;
@@ -71,5 +75,7 @@ void reading_start(struct op *op, struct gate *gate, struct cursor list, uint32_
 void reading_abandon(struct op *op)
 {
         op->reading->abandoned = true;
+        account_add_orphan(op->reading->account, op->reading->bytes); /* of the request, which is answered */
+        account_remove_orphan(op->reading->account, 0);
         op->lane->session->n_unread--;
 }

@@ -14,6 +14,8 @@ struct op_reading {
         struct op *op;
         struct cursor list; /* n elements; in the op's copy of the frame, up to its end */
         uint32_t n;
+        struct account *account; /* of the client */
+        size_t bytes;            /* of the request, counted there; once it is abandoned, as an orphan */
         /* Set by `read` if the list is wrong: */
         enum wire_error error;
         char wrong[200];

@@ -12,6 +12,21 @@ void users_init(struct users *users, struct wire *wire)
         users->n = 0;
 }
 
+static void free_unused(struct user *user)
+{
+        if (user->n_clients > 0 || user->account.n_orphans > 0)
+                return;
+        link_remove(&user->link);
+        user->users->n--;
+        account_deinit(&user->account);
+        free(user);
+}
+
+static void on_unused(struct account *account)
+{
+        free_unused(LINK_OF(account, struct user, account));
+}
+
 struct user *user_ref(struct users *users, uid_t uid)
 {
         struct user *user;
@@ -29,7 +44,7 @@ struct user *user_ref(struct users *users, uid_t uid)
         user->users = users;
         user->uid = uid;
         user->n_clients = 1;
-        account_init(&user->account, users->wire);
+        account_init(&user->account, users->wire, on_unused);
         link_append(&users->list, &user->link);
         users->n++;
         return user;
@@ -38,10 +53,6 @@ struct user *user_ref(struct users *users, uid_t uid)
 void user_unref(struct user *user)
 {
         assert(user->n_clients > 0 && user->users->n > 0);
-        if (--user->n_clients > 0)
-                return;
-        link_remove(&user->link);
-        user->users->n--;
-        account_deinit(&user->account);
-        free(user);
+        user->n_clients--;
+        free_unused(user);
 }

@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_SESSION_USER_H
 
 /*
- * The uids that have clients, and what each of them holds. A user lives as long as one of its clients. Loop
- * thread only.
+ * The uids that have clients, and what each of them holds. A user lives as long as one of its clients, and as
+ * one of their requests. Loop thread only.
  */
 
 #include <stddef.h>
@@ -31,7 +31,7 @@ void users_init(struct users *users, struct wire *wire);
 
 /* The user with this uid, made if it is new, with one more client. NULL: no memory. */
 struct user *user_ref(struct users *users, uid_t uid);
-/* One client less. The last one frees the user. */
+/* One client less. */
 void user_unref(struct user *user);
 
 #endif

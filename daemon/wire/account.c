@@ -185,6 +185,23 @@ void account_leave(struct connection *connection)
         connection->account = NULL;
 }
 
+void account_add_orphan(struct account *account, size_t bytes)
+{
+        account->n_orphans++;
+        account->held += bytes;
+        account->wire->held += bytes;
+}
+
+void account_remove_orphan(struct account *account, size_t bytes)
+{
+        assert(account->n_orphans > 0 && account->held >= bytes);
+        account->held -= bytes;
+        account->wire->held -= bytes;
+        wake(account);
+        if (--account->n_orphans == 0)
+                account->unused(account);
+}
+
 /* ---- ending connections ---- */
 
 /* The one with most bytes. `idle`: that its client alone can set free. NULL: none has any. */
@@ -222,8 +239,8 @@ static struct account *holder(struct account *account)
         return found;
 }
 
-/* May free the account. */
-static void end_largest(struct account *account, bool idle)
+/* May free the account. False: there is none to end. */
+static bool end_largest(struct account *account, bool idle)
 {
         struct connection *connection = largest(holder(account), idle);
 
@@ -232,6 +249,7 @@ static void end_largest(struct account *account, bool idle)
                                           "your user's share of client-memory is used up, and this "
                                           "connection holds most of it: read the answers, or send less at "
                                           "once");
+        return connection;
 }
 
 static struct account *find_exceeded(const struct wire *wire)
@@ -252,10 +270,8 @@ void accounts_end_exceeding(struct wire *wire)
 
                 if (!account)
                         wire->exceeded = false;
-                else if (is_within(account))
+                else if (is_within(account) || !end_largest(account, false))
                         account->exceeded = false;
-                else
-                        end_largest(account, false);
         }
 }
 
@@ -314,9 +330,9 @@ void accounts_init(struct wire *wire)
         uv_timer_init(wire->loop, &wire->tick);
 }
 
-void account_init(struct account *account, struct wire *wire)
+void account_init(struct account *account, struct wire *wire, void (*unused)(struct account *account))
 {
-        *account = (struct account){ .wire = wire };
+        *account = (struct account){ .wire = wire, .unused = unused };
         link_init(&account->link);
         link_init(&account->connections);
         link_init(&account->turn);
@@ -330,8 +346,8 @@ void account_init(struct account *account, struct wire *wire)
 
 void account_deinit(struct account *account)
 {
-        assert(link_empty(&account->turn) && link_empty(&account->connections) && account->held == 0 &&
-               account->partial == 0);
+        assert(link_empty(&account->turn) && link_empty(&account->connections) && account->n_orphans == 0);
+        assert(account->held == 0 && account->partial == 0);
         assert(account->wire->n_accounts > 0);
         link_remove(&account->link);
         account->wire->n_accounts--;

@@ -4,7 +4,7 @@
 /*
  * The bytes that one user's connections hold: received messages, answers, and requests that wait. All
  * accounts together hold `client-memory`, each its share (base/share.h). Loop thread only. An account lives
- * as long as one of its connections is not closed.
+ * as long as one of its connections is not closed, or a request of one that has gone is worked on.
  *
  * Near its bound nothing is read for the user. Messages that are not whole take at most half of its share:
  * then only the oldest of them is read on. Who sends none of a message's bytes, or too few, loses the
@@ -40,6 +40,8 @@ struct account {
         struct link paused_partials; /* the same: those that wait for older messages to become whole */
         uint64_t held;               /* bytes of its connections */
         uint64_t partial;            /* of these, those of messages that are not whole */
+        size_t n_orphans;            /* requests whose connection has gone */
+        void (*unused)(struct account *account); /* the last orphan has gone; may free the account */
         unsigned stuck_s;
         bool exceeded; /* a connection ends for it when the turn ends */
 };
@@ -48,8 +50,12 @@ void accounts_init(struct wire *wire);
 /* Ends the connections that hold more than the bounds allow. When the turn ends. */
 void accounts_end_exceeding(struct wire *wire);
 
-void account_init(struct account *account, struct wire *wire);
-void account_deinit(struct account *account); /* no connection is left */
+void account_init(struct account *account, struct wire *wire, void (*unused)(struct account *account));
+void account_deinit(struct account *account); /* no connection and no orphan is left */
+
+/* A request of `bytes` has lost its connection; or such a one is answered. */
+void account_add_orphan(struct account *account, size_t bytes);
+void account_remove_orphan(struct account *account, size_t bytes);
 
 /* ---- for connection.c. A connection that has no account is not bounded. ---- */
 

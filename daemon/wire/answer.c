@@ -79,6 +79,9 @@ void request_defer(struct request *from, struct request *to, size_t bytes)
 
 static void forget_deferred(struct request *request)
 {
+        if (request->orphaned)
+                account_remove_orphan(request->orphaned, request->bytes);
+        request->orphaned = NULL;
         if (!request->connection || link_empty(&request->link))
                 return;
         link_remove(&request->link);
@@ -92,6 +95,7 @@ void request_take(struct request *from, struct request *to)
         assert(from->is_open);
         *to = *from;
         to->bytes = 0;
+        to->orphaned = NULL;
         link_init(&to->link);
         forget_deferred(from);
         from->is_open = false;
@@ -99,8 +103,12 @@ void request_take(struct request *from, struct request *to)
 
 void request_orphan(struct request *request)
 {
+        struct account *account = request->connection->account;
+
         forget_deferred(request);
         request->connection = NULL;
+        request->orphaned = account;
+        account_add_orphan(account, request->bytes);
 }
 
 /* ---- answers ---- */

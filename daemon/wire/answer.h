@@ -22,6 +22,7 @@ enum wire_error wire_error_of(int backend_error);
 struct request {
         struct wire *wire;
         struct connection *connection;
+        struct account *orphaned; /* its connection has gone: where it is counted; else NULL */
         const struct method *method;
         struct slice session; /* name of its session, borrowed from it; absent: none */
         const char *backend;  /* of the session */

@@ -62,9 +62,9 @@ void connection_drop(struct connection *connection)
         if (connection->closing)
                 return;
         connection_end(connection);
-        close_now(connection);
         while (!link_empty(&connection->deferred))
                 request_orphan(LINK_OF(connection->deferred.next, struct request, link));
+        close_now(connection);
         connection->wire->events->dropped(connection);
 }
 

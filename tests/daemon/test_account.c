@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../../daemon/wire/account.h"
+#include "../../daemon/wire/answer.h"
 #include "../../daemon/wire/connection.h"
 #include "../support/program.h"
 
@@ -36,6 +37,8 @@ static struct stage {
                 struct connection connection;
                 int fd; /* the client's */
                 size_t n_messages;
+                struct request deferred; /* one of WHOLE / 2 bytes */
+                bool defers;
                 bool answers; /* each message with 8 KiB */
                 bool ended;   /* for want of room or time */
                 bool is_closed;
@@ -55,6 +58,11 @@ static bool on_message(struct connection *connection, struct slice frame, struct
         (void)frame;
         (void)next;
         end_of(connection)->n_messages++;
+        if (end_of(connection)->defers) {
+                struct request request = { .wire = &stage.wire, .connection = connection, .is_open = true };
+
+                request_defer(&request, &end_of(connection)->deferred, WHOLE / 2);
+        }
         if (end_of(connection)->answers)
                 buffer_append(connection_out(connection), answer, sizeof(answer));
         return true;
@@ -88,6 +96,11 @@ static void on_overfull(struct connection *connection, const char *why)
         end_of(connection)->ended = true;
 }
 
+static void on_unused(struct account *account)
+{
+        ck_assert_uint_eq(account->n_orphans, 0);
+}
+
 static const struct wire_events events = {
         .message = on_message,
         .violation = on_violation,
@@ -113,7 +126,7 @@ static void set_up(void)
         stage.wire.events = &events;
         wire_init(&stage.wire);
         for (size_t i = 0; i < 3; i++)
-                account_init(&stage.accounts[i], &stage.wire);
+                account_init(&stage.accounts[i], &stage.wire, on_unused);
 }
 
 static struct end *connect_to(struct account *account)
@@ -377,6 +390,36 @@ START_TEST(who_holds_most_gives_way)
 }
 END_TEST
 
+/* Requests that are worked on after their clients have gone. */
+START_TEST(what_is_left_of_a_connection_counts)
+{
+        struct end *gone[2], *next, *other;
+
+        set_up();
+        for (int i = 0; i < 2; i++) {
+                gone[i] = connect_to(&stage.accounts[0]);
+                gone[i]->defers = true;
+                ck_assert_uint_eq(send_some(gone[i], "\x90", 1), 1);
+                connection_drop(&gone[i]->connection);
+        }
+        ck_assert_uint_eq(stage.accounts[0].n_orphans, 2);
+        ck_assert_uint_eq(stage.accounts[0].held, WHOLE);
+        next = connect_to(&stage.accounts[0]);
+        send_some(next, "\x90", 1);
+        ck_assert_uint_eq(next->n_messages, 0);
+        answer_nil(&gone[0]->deferred);
+        run();
+        ck_assert_uint_eq(stage.accounts[0].held, WHOLE / 2);
+        ck_assert_uint_eq(next->n_messages, 1);
+        other = connect_to(&stage.accounts[1]);
+        ck_assert_uint_eq(send_some(other, "\x90", 1), 1);
+        ck_assert_uint_eq(other->n_messages, 1);
+        answer_nil(&gone[1]->deferred);
+        ck_assert_uint_eq(stage.accounts[0].n_orphans, 0);
+        tear_down();
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -387,6 +430,7 @@ int main(void)
                 messages_that_are_not_whole_take_half,
                 others_have_room_beside_one_who_takes_all,
                 who_holds_most_gives_way,
+                what_is_left_of_a_connection_counts,
                 NULL,
         };
 
