@@ -81,6 +81,34 @@ START_TEST(the_journal_drops_no_lines)
 }
 END_TEST
 
+/*
+ * MemoryMax= is above the sum of the budgets, which is in a comment. An option that is a size is a budget, or
+ * named here.
+ */
+START_TEST(memory_is_limited_above_all_budgets)
+{
+        static const char unit[] = "root/lib/systemd/system/gramd.service";
+        TEST_FREED char *defaults = NULL, *stated = NULL, *max = NULL, *sum = NULL;
+
+        install_below_root();
+        defaults = command(
+                "env -i STATE_DIRECTORY=/nowhere GRAMD_SOCKET=/nowhere/s \"$BUILD/gramd\" --config "
+                "/dev/null --print-config | sed -n 's/^\\([a-z-]*\\) = \\([0-9]*[kMGT]\\)$/\\1 \\2/p' | "
+                "grep -v -e '^max-message ' -e '^client-buffer ' -e '^log-max ' | sort");
+        stated = command("sed -n 's/^# The budgets for memory, by default: \\(.*\\) = .*/\\1/p' %s | "
+                         "sed 's/ + /\\n/g'",
+                         unit);
+        ck_assert_str_eq(stated, defaults);
+        sum = command("echo $((0 $(echo '%s' | sed 's/.* \\([0-9]*\\)M$/+ \\1/')))", stated);
+        max = command("sed -n 's/^# The budgets for memory.* = \\([0-9]*\\)M\\. .*/\\1/p' %s", unit);
+        ck_assert_str_eq(sum, max);
+        ck_assert_int_gt(atoi(sum), 0);
+        free(max);
+        max = command("sed -n 's/^MemoryMax=\\([0-9]*\\)G$/\\1/p' %s", unit);
+        ck_assert_int_gt(atoi(max) * 1024, 2 * atoi(sum));
+}
+END_TEST
+
 struct activator {
         pid_t pid;
         FILE *err;
@@ -172,6 +200,7 @@ int main(void)
                                        the_sandbox_is_tight,
                                        callers_keep_their_uids,
                                        the_journal_drops_no_lines,
+                                       memory_is_limited_above_all_budgets,
                                        the_manager_is_notified,
                                        the_first_client_starts_the_daemon,
                                        NULL };
