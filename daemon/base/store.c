@@ -58,19 +58,24 @@ static bool is_first(const struct gate *gate, const struct place *place)
         return at == &place->link;
 }
 
+static unsigned running(const struct gate *gate, int64_t key)
+{
+        unsigned n = 0;
+
+        for (const struct link *at = gate->running.next; at != &gate->running; at = at->next)
+                n += LINK_OF(at, const struct place, link)->key == key;
+        return n;
+}
+
 static bool allows(const struct gate *gate, int64_t key)
 {
-        uint64_t own = 0;
+        unsigned own = running(gate, key);
         size_t keys = 0;
 
         if (gate->n == gate->max)
                 return false;
-        for (const struct link *at = gate->running.next; at != &gate->running; at = at->next) {
-                const struct place *place = LINK_OF(at, const struct place, link);
-
-                own += place->key == key;
-                keys += is_first(gate, place);
-        }
+        for (const struct link *at = gate->running.next; at != &gate->running; at = at->next)
+                keys += is_first(gate, LINK_OF(at, const struct place, link));
         return share_allows(gate->max, keys + (own == 0), gate->n, own, 1);
 }
 
@@ -322,6 +327,11 @@ void store_submit(struct store *store, struct gate *gate, int64_t key, struct jo
         if (store->pending++ == 0)
                 uv_ref((uv_handle_t *)&store->polled);
         enter(job);
+}
+
+unsigned store_running(const struct store *store, int64_t key)
+{
+        return running(&store->workers.gate, key) + running(&store->aside.gate, key);
 }
 
 /* ---- memory that a worker frees ---- */

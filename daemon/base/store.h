@@ -94,6 +94,9 @@ void store_gate(struct gate *gate, unsigned max, bool aside);
 void store_submit(struct store *store, struct gate *gate, int64_t key, struct job *job, job_fn run,
                   job_fn done);
 
+/* How many jobs of this key are with the threads. */
+unsigned store_running(const struct store *store, int64_t key);
+
 /*
  * Has a worker call `discard`, which frees the memory and uses nothing else: the kernel takes milliseconds to
  * take back many megabytes. If workers have many of these to do already, it is called here, so that freed

@@ -83,7 +83,7 @@ static void wake(struct account *account)
 {
         struct link *oldest = account->partials.next;
 
-        if (!is_within(account))
+        if ((link_empty(&account->paused) && link_empty(&account->paused_partials)) || !is_within(account))
                 return;
         if (!link_empty(&account->paused))
                 resume(LINK_OF(account->paused.next, struct connection, paused));

@@ -94,3 +94,13 @@ void store_discard(struct store *store, void *memory, void (*discard)(void *memo
         (void)store;
         discard(memory);
 }
+
+unsigned store_running(const struct store *store, int64_t key)
+{
+        unsigned n = 0;
+
+        (void)store;
+        for (const struct link *at = waiting.jobs.next; at != &waiting.jobs; at = at->next)
+                n += LINK_OF(at, struct job, link)->key == key;
+        return n;
+}
