@@ -29,6 +29,7 @@ enum backend_error {
         BACKEND_E_TOO_LARGE = -8,
         BACKEND_E_OPTION = -9,    /* an option of `open` has a value that this backend does not know */
         BACKEND_E_UNSYNCED = -10, /* it has happened, but a power cut may undo it */
+        BACKEND_E_DENIED = -11,   /* `may` of `open` says no */
 };
 
 enum { BACKEND_REMEMBERED = 16 };    /* batches; see `remembers` */
@@ -90,6 +91,12 @@ struct open_options {
         struct slice dialect; /* for a new session; absent: the backend's default */
         struct slice owner;   /* of a new session, for a backend that `owns`; absent: none */
         bool seal;            /* seal it if it is not */
+        /*
+         * NULL, or: asked with the owner of a stored session (empty: it has none), before anything is taken
+         * or changed for it. False: it is not opened. Of a backend that `owns`.
+         */
+        bool (*may)(void *arg, const char *owner);
+        void *may_arg;
 };
 
 /* What the daemon keeps in memory while a session is open. The caller sets it to zero and frees its parts. */

@@ -24,7 +24,7 @@ int fault_set(struct fault *fault, int error, const char *format, ...)
         va_list args;
         int length;
 
-        assert(error <= BACKEND_E_NOT_FOUND && error >= BACKEND_E_UNSYNCED);
+        assert(error <= BACKEND_E_NOT_FOUND && error >= BACKEND_E_DENIED);
         fault->file[0] = fault->holder.host[0] = fault->wait.owner[0] = '\0';
         fault->wait.in_ms = 0;
         va_start(args, format);

@@ -483,8 +483,29 @@ int mongo_seal_at_open(struct backend_session *session, mongoc_client_t *client,
         return change_sealing(&batch, sealing, identity);
 }
 
+/* `null` is as good as a field that is missing. */
+static int write_user(const struct mongo_batch *batch, struct slice user)
+{
+        struct backend_session *session = batch->session;
+        MONGO_WRITES writes = { .batch = batch, .collection = "session" };
+        MONGO_BSON filter =
+                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
+        MONGO_BSON update = bson_new();
+        bson_t set;
+        int result;
+
+        mongo_place_append_session(filter, &session->place);
+        bson_append_document_begin(update, "$set", -1, &set);
+        mongo_append_text(&set, MONGO_USER, user);
+        bson_append_document_end(update, &set);
+        result = mongo_writes_update(&writes, filter, update, true);
+        return result ? result : mongo_writes_flush(&writes);
+}
+
 static int write_fields(const struct mongo_batch *batch, const struct change *change)
 {
+        if (change->kind == CHANGE_OWNER)
+                return write_user(batch, change->owner);
         if (change->kind == CHANGE_SEALING)
                 return change_sealing(batch, change->sealing, change->identity);
         if (change->kind != CHANGE_IDENTITY || !change->fields)

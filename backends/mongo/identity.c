@@ -68,6 +68,22 @@ void mongo_identity_read(const bson_t *document, struct identity *identity, bool
                         read_field(identity, field, &iter, *fresh);
 }
 
+void mongo_user_of(const bson_t *document, char text[OWNER_TEXT_BYTES])
+{
+        struct slice user;
+        bson_iter_t iter;
+
+        text[0] = '\0';
+        if (!bson_iter_init_find(&iter, document, MONGO_USER) || bson_iter_type(&iter) == BSON_TYPE_NULL)
+                return;
+        user = mongo_read_text(&iter, OWNER_TEXT_BYTES - 1);
+        if (!user.data || !user.len ||
+            memchr(user.data, '\0', user.len)) /* it cannot be read: it is nobody */
+                user = slice_of(":");
+        memcpy(text, user.data, user.len);
+        text[user.len] = '\0';
+}
+
 /* ---- writing ---- */
 
 static void append_field(bson_t *set, const struct identity *identity, enum field field)

@@ -22,6 +22,8 @@ int mongo_session_create(struct backend_session *session, mongoc_client_t *clien
         mongo_place_append_session(document, &session->place);
         mongo_identity_append_new(document);
         BSON_APPEND_UTF8(document, MONGO_BORN, text);
+        if (session->options->owner.len)
+                mongo_append_text(document, MONGO_USER, session->options->owner);
         mongo_seal_append_new(session->env, document);
         if (mongoc_collection_insert_one(collection, document, NULL, NULL, &error))
                 return 0;

@@ -420,6 +420,7 @@ static int mongo_sync(struct backend_session *session, struct fault *fault)
 
 const struct backend backend_mongo = {
         .name = "mongo",
+        .owns = true,
         .options = mongo_options,
         .max_jobs = JOBS_MAX,
         .max_opens = OPENS_MAX,

@@ -45,6 +45,7 @@ enum {
 #define MONGO_FRESH "gramd_fresh"
 #define MONGO_BORN "gramd_born" /* of the session's document: differs each time that gramd creates it */
 #define MONGO_INDEXED "gramd_indexed"
+#define MONGO_USER "gramd_user"     /* whose session it is; not MONGO_OWNER, which is the host's instance */
 #define MONGO_SESSION_ID "gramd_id" /* random; it makes the session a sealed one */
 #define MONGO_SEALED "gramd_sealed"
 #define MONGO_KEYS "keys" /* of an instance's document */
@@ -97,6 +98,7 @@ struct mongo_held {
         int64_t since;
         bool indexed;
         struct mongo_seal seal;
+        char user[OWNER_TEXT_BYTES];
         bool bare;     /* as gramd creates it: nobody has taken it */
         char born[25]; /* its MONGO_BORN; empty: it has none */
 };
@@ -126,7 +128,8 @@ struct backend_session {
         int64_t row_fence; /* a row has this fence, which is above the session's; 0: none is known */
         struct mongo_looked *looked; /* look.c's; the loop reads it, too */
         struct seal seal;
-        bool seal_wanted;      /* it is to be sealed when it is opened */
+        bool seal_wanted;                   /* it is to be sealed when it is opened */
+        const struct open_options *options; /* while it is opened */
         int64_t lent_until_ms; /* of CLOCK_BOOTTIME: clients of the former start may rely on leases until then
                                 */
         bool expect_new;       /* the last batch had mostly new peers: expect the same of the next */
@@ -209,6 +212,9 @@ void mongo_append_held(bson_t *filter, const struct mongo_held *held);
 int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
 
 /* ---- identity.c ---- */
+
+/* MONGO_USER: `text` is empty if there is none. */
+void mongo_user_of(const bson_t *document, char text[OWNER_TEXT_BYTES]);
 
 void mongo_identity_read(const bson_t *document, struct identity *identity, bool *fresh);
 void mongo_identity_append(bson_t *set, const struct identity *identity, unsigned fields);

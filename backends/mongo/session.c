@@ -61,11 +61,11 @@ static int look(struct backend_session *session, mongoc_client_t *client, enum r
 {
         MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, "session");
         MONGO_BSON filter = bson_new();
-        MONGO_BSON options =
-                BCON_NEW("projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE, BCON_INT32(1),
-                         MONGO_TERM, BCON_INT32(1), MONGO_SINCE, BCON_INT32(1), MONGO_INDEXED, BCON_INT32(1),
-                         MONGO_FRESH, BCON_INT32(1), MONGO_BORN, BCON_INT32(1), "auth_key", BCON_INT32(1),
-                         MONGO_SESSION_ID, BCON_INT32(1), MONGO_SEALED, BCON_INT32(1), "}");
+        MONGO_BSON options = BCON_NEW(
+                "projection", "{", MONGO_OWNER, BCON_INT32(1), MONGO_FENCE, BCON_INT32(1), MONGO_TERM,
+                BCON_INT32(1), MONGO_SINCE, BCON_INT32(1), MONGO_INDEXED, BCON_INT32(1), MONGO_FRESH,
+                BCON_INT32(1), MONGO_BORN, BCON_INT32(1), "auth_key", BCON_INT32(1), MONGO_SESSION_ID,
+                BCON_INT32(1), MONGO_SEALED, BCON_INT32(1), MONGO_USER, BCON_INT32(1), "}");
         mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
@@ -83,6 +83,7 @@ static int look(struct backend_session *session, mongoc_client_t *client, enum r
                 held->since = mongo_number_of(document, MONGO_SINCE, 0);
                 held->indexed = mongo_number_of(document, MONGO_INDEXED, 0) != 0;
                 held->seal = mongo_seal_of(document);
+                mongo_user_of(document, held->user);
                 mongo_copy_text(document, MONGO_OWNER, held->owner, sizeof(held->owner));
                 mongo_copy_text(document, MONGO_BORN, held->born, sizeof(held->born));
                 held->bare = !held->owner[0] && !held->fence && mongo_number_of(document, MONGO_FRESH, 0);
@@ -120,6 +121,7 @@ static int begin(struct backend_session *session, mongoc_client_t *client, const
         cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
         if (mongoc_cursor_next(cursor, &document)) {
                 mongo_identity_read(document, &opened->identity, &session->fresh);
+                mongo_user_of(document, opened->owner);
                 memcpy(session->owner, term->id, sizeof(session->owner));
                 session->fence = session->tried_fence;
                 atomic_store(&session->epoch, term->epoch);
@@ -210,9 +212,10 @@ static int contend(struct backend_session *session, mongoc_client_t *client, con
 }
 
 /* One round of `open`. 1: the document has changed or was just created, take another round. */
-static int take(struct backend_session *session, mongoc_client_t *client, bool may_create,
-                struct opened *opened, struct fault *fault)
+static int take(struct backend_session *session, mongoc_client_t *client, struct opened *opened,
+                struct fault *fault)
 {
+        const struct open_options *options = session->options;
         struct mongo_instance *instance = session->env->instance;
         struct mongo_term term;
         struct mongo_held held;
@@ -226,7 +229,7 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                 return result;
         if (!held.exists) {
                 result = mongo_place_check(session, client, fault);
-                if (!result && !may_create)
+                if (!result && !options->create)
                         result = fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s' in MongoDB",
                                            session->name);
                 if (!result)
@@ -234,6 +237,9 @@ static int take(struct backend_session *session, mongoc_client_t *client, bool m
                 opened->created = result == 0; /* if it is also taken */
                 return result ? result : 1;
         }
+        if (options->may && !options->may(options->may_arg, held.user))
+                return fault_set(fault, BACKEND_E_DENIED, "session '%s' belongs to somebody else",
+                                 session->name);
         result = mongo_seal_check(session, &held.seal, session->seal_wanted, fault);
         if (result)
                 return result;
@@ -300,6 +306,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         if (!fresh)
                 return mongo_no_memory(fault);
         fresh->env = env;
+        fresh->options = options;
         fresh->seal_wanted = options->seal;
         memcpy(fresh->name, options->name.data, options->name.len);
         mongo_place_init(&fresh->place, env->layout, env->prefix, options->name);
@@ -315,7 +322,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
                 result = use.client ? 1 : BACKEND_E_UNAVAILABLE;
         }
         for (int round = 0; result == 1 && round < TAKE_ROUNDS_MAX; round++)
-                result = take(fresh, use.client, options->create, opened, fault);
+                result = take(fresh, use.client, opened, fault);
         if (result == 1)
                 result = fault_set(fault, BACKEND_E_BUSY, "session '%s': other daemons are taking it",
                                    fresh->name);
@@ -330,6 +337,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         if (fresh->place.layout != env->layout)
                 opened->created = false; /* another daemon has created it in the other layout */
         fill(fresh, opened);
+        fresh->options = NULL;
         *session = fresh;
         return 0;
 }

@@ -154,6 +154,16 @@ int sqlite_examine(struct backend_session *session, bool seal, struct identity *
         return error ? error : sqlite_check_sealed(session, seal, fault);
 }
 
+/* May it be opened by who wants it? */
+static int ask(const struct backend_session *session, const char *owner, struct fault *fault)
+{
+        const struct open_options *options = session->options;
+
+        if (!options->may || options->may(options->may_arg, owner))
+                return 0;
+        return fault_set(fault, BACKEND_E_DENIED, "session '%s' belongs to somebody else", session->name);
+}
+
 /* From a connection to an open session. Nothing is written before everything has been read and checked. */
 static int session_start(struct backend_session *session, bool seal, struct opened *opened,
                          struct fault *fault)
@@ -162,6 +172,8 @@ static int session_start(struct backend_session *session, bool seal, struct open
 
         if (!error)
                 error = sqlite_load_owner(session, opened->owner, fault);
+        if (!error)
+                error = ask(session, opened->owner, fault);
         if (!error)
                 error = sqlite_take(session, fault);
         if (!error)
@@ -227,6 +239,7 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
         if (!options->create)
                 library = NULL;
         fresh->new_owner = options->owner;
+        fresh->options = options;
         error = env->memory ? open_memory(fresh, library, opened, fault)
                             : open_file(fresh, library, options->seal, opened, fault);
         if (error) {
@@ -237,6 +250,7 @@ static int sqlite_open(struct backend_env *env, const struct open_options *optio
                 return error;
         }
         fresh->new_owner = SLICE_NONE;
+        fresh->options = NULL;
         *session = fresh;
         return 0;
 }

@@ -140,8 +140,9 @@ struct backend_session {
         enum sqlite_phase phase;
         sqlite3 *db;
         char name[NAME_MAX_BYTES + 1];
-        char *path;             /* NULL in memory */
-        struct slice new_owner; /* while it is created: its owner */
+        char *path;                         /* NULL in memory */
+        struct slice new_owner;             /* while it is created: its owner */
+        const struct open_options *options; /* while it is opened */
 
         const struct dialect *dialect;
         int version;

@@ -122,14 +122,19 @@ bool owner_is(const struct owner *owner, const struct credentials *credentials)
         return false;
 }
 
+unsigned owner_adds(unsigned by_rules, bool has_rules, const struct credentials *credentials,
+                    const struct owner *owner)
+{
+        if (!owner->text[0] || access_has_all(credentials))
+                return by_rules;
+        if (!has_rules)
+                by_rules = RIGHT_NONE;
+        return owner_is(owner, credentials) ? by_rules | RIGHT_READ | RIGHT_WRITE : by_rules;
+}
+
 unsigned owner_rights(const struct access *access, const struct credentials *credentials,
                       struct slice session, const char *backend, const struct owner *owner)
 {
-        unsigned rights = access_rights(access, credentials, session, backend);
-
-        if (!owner->text[0] || access_has_all(credentials))
-                return rights;
-        if (!access->n_rules)
-                rights = RIGHT_NONE;
-        return owner_is(owner, credentials) ? rights | RIGHT_READ | RIGHT_WRITE : rights;
+        return owner_adds(access_rights(access, credentials, session, backend), access->n_rules > 0,
+                          credentials, owner);
 }

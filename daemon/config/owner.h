@@ -33,6 +33,10 @@ void owner_look_up(struct owner *owner);
 bool owner_is(const struct owner *owner, const struct credentials *credentials);
 bool owner_is_user(const struct owner *owner, uid_t uid);
 
+/* What the rules alone give, `by_rules`, and what the owner of the session makes of that. */
+unsigned owner_adds(unsigned by_rules, bool has_rules, const struct credentials *credentials,
+                    const struct owner *owner);
+
 /* access_rights() on a session that has this owner, or none. */
 unsigned owner_rights(const struct access *access, const struct credentials *credentials,
                       struct slice session, const char *backend, const struct owner *owner);

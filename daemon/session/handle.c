@@ -3,6 +3,7 @@
 #include "handle.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -263,4 +264,26 @@ void pack_holder(struct buffer *out, const struct handle *holder)
         pack_cstr(out, host);
         pack_cstr(out, "since");
         pack_int(out, holder->since);
+}
+
+void answer_busy(struct request *request, const struct session *session)
+{
+        struct handle *holder;
+        struct buffer detail = { 0 };
+        char text[CLIENT_TEXT_BYTES + 64], who[CLIENT_TEXT_BYTES];
+
+        if (link_empty(&session->handles)) {
+                answer_error(request, WIRE_BUSY, "the session is being opened or closed by others");
+                return;
+        }
+        holder = session_first_writer(session);
+        if (!holder)
+                holder = LINK_OF(session->handles.next, struct handle, link);
+        pack_map(&detail, 1);
+        pack_cstr(&detail, "holder");
+        pack_holder(&detail, holder);
+        snprintf(text, sizeof(text), "the session is held%s by %s", holder->exclusive ? " exclusively" : "",
+                 client_describe(holder->client, who));
+        answer_detail(request, WIRE_BUSY, (struct slice){ (const char *)detail.data, detail.len }, text);
+        buffer_deinit(&detail);
 }

@@ -52,6 +52,8 @@ struct handle *session_holder(const struct session *session);
 struct handle *session_first_writer(const struct session *session);
 /* Who holds it: packs {pid, uid, client, host, since}. */
 void pack_holder(struct buffer *out, const struct handle *holder);
+/* Answers that handles keep the session from who wants it. */
+void answer_busy(struct request *request, const struct session *session);
 
 /* What the client may do with the session now. */
 unsigned handle_rights(const struct session *session, const struct client *client);

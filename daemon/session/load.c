@@ -3,12 +3,14 @@
 #include "load.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../base/hidden.h"
 #include "ending.h"
 #include "lent.h"
+#include "opening.h"
 #include "queue.h"
 
 /* ---- load ---- */
@@ -19,12 +21,29 @@ struct load {
         char dialect[PEER_TYPE_MAX_BYTES];
         struct backend_session *stored;
         struct opened opened;
-        uid_t uid;
+        struct load_asker asker;
+        struct credentials credentials;
         struct owner owner;
+        bool owner_known;
         int error;
         struct fault fault;
         loaded_fn loaded;
+        gid_t gids[]; /* of the credentials */
 };
+
+/* On a worker. */
+static bool may(void *arg, const char *text)
+{
+        struct load *load = arg;
+        const struct load_asker *asker = &load->asker;
+        unsigned rights;
+
+        snprintf(load->owner.text, sizeof(load->owner.text), "%s", text);
+        owner_look_up(&load->owner);
+        load->owner_known = true;
+        rights = owner_adds(asker->by_rules, asker->has_rules, &load->credentials, &load->owner);
+        return (rights & asker->needs) == asker->needs;
+}
 
 static void open_stored(struct load *load, const struct storage *storage)
 {
@@ -47,13 +66,15 @@ static void load_run(struct job *job)
                 open_stored(load, storage);
                 if (load->error == BACKEND_E_NOT_FOUND) {
                         load->options.create = true;
-                        owner_name(load->uid, load->owner.text);
+                        owner_name(load->credentials.uid, load->owner.text);
                         load->options.owner = slice_of(load->owner.text);
                         open_stored(load, storage);
                 }
         }
         hidden_put(&load->opened.identity);
         if (load->error)
+                return;
+        if (load->owner_known && strcmp(load->owner.text, load->opened.owner) == 0)
                 return;
         memcpy(load->owner.text, load->opened.owner, sizeof(load->owner.text));
         owner_look_up(&load->owner);
@@ -66,11 +87,14 @@ static void load_finish(struct session_task *task)
 
         if (load->error) {
                 session_move(session, SESSION_CLOSED);
+                session->owner = load->owner;
+                session->owner_known = load->owner_known;
         } else {
                 session->stored = load->stored;
                 session->created_untold = load->opened.created;
                 session_take(session, &load->opened);
                 session->owner = load->owner;
+                session->owner_known = true;
                 remembered_load(session, &load->opened);
                 lent_keep_all(session, load->opened.lent_ms);
                 session_move(session, SESSION_OPEN);
@@ -83,10 +107,11 @@ static void load_finish(struct session_task *task)
         free(load);
 }
 
-bool load_start(struct session *session, bool create, struct slice dialect, uid_t uid, bool seal,
-                loaded_fn loaded)
+bool load_start(struct session *session, const struct load_asker *asker, loaded_fn loaded)
 {
-        struct load *load = calloc(1, sizeof(*load));
+        size_t gids_bytes = asker->credentials->n_gids * sizeof(gid_t);
+        struct load *load = calloc(1, sizeof(*load) + gids_bytes);
+        struct slice dialect = asker->dialect;
         struct cache *cache = cache_new(session->sessions->cache_pool, queue_dirty, session);
 
         if (!load || !cache) {
@@ -97,13 +122,24 @@ bool load_start(struct session *session, bool create, struct slice dialect, uid_
         }
         assert(dialect.len <= sizeof(load->dialect));
         session->cache = cache;
-        load->options = (struct open_options){ .name = session->name, .create = create, .seal = seal };
+        memcpy(load->gids, asker->credentials->gids, gids_bytes);
+        load->asker = *asker;
+        load->credentials = *asker->credentials;
+        load->credentials.gids = load->gids;
+        load->options = (struct open_options){
+                .name = session->name,
+                .create = asker->create,
+                .seal = asker->seal,
+                .may = session->storage->backend->owns ? may : NULL,
+                .may_arg = load,
+        };
         if (dialect.data) {
                 memcpy(load->dialect, dialect.data, dialect.len);
                 load->options.dialect = (struct slice){ load->dialect, dialect.len };
         }
         load->loaded = loaded;
-        load->uid = session->uid = session->job_uid = uid;
+        session->uid = session->job_uid = load->credentials.uid;
+        session->owner_known = false;
         identity_init(&load->opened.identity);
         session_move(session, SESSION_LOADING);
         session_start_task(session, &load->task, load_run, load_finish,
@@ -116,6 +152,7 @@ bool load_start(struct session *session, bool create, struct slice dialect, uid_
 struct confirm {
         struct session_task task;
         struct opened opened;
+        struct owner owner; /* a change of it may have had an unknown outcome */
         int error;
         struct fault fault;
 };
@@ -127,6 +164,8 @@ static void confirm_run(struct job *job)
 
         confirm->error = backend->confirm(confirm->task.stored, &confirm->opened, &confirm->fault);
         hidden_put(&confirm->opened.identity);
+        memcpy(confirm->owner.text, confirm->opened.owner, sizeof(confirm->owner.text));
+        owner_look_up(&confirm->owner);
 }
 
 static void confirm_finish(struct session_task *task)
@@ -137,6 +176,7 @@ static void confirm_finish(struct session_task *task)
         if (confirm->error == 0) {
                 session_take(session, &confirm->opened);
                 session->in_doubt = false;
+                session_set_owner(session, &confirm->owner);
         } else if (confirm->error == BACKEND_E_FENCED) {
                 session_fenced(session, confirm->fault.text);
         } else {

@@ -8,13 +8,22 @@
 /* Called when a load has ended: 0, or the backend's error with its fault. */
 typedef void (*loaded_fn)(struct session *session, int error, const struct fault *fault);
 
+/* For whom a session is loaded. All is copied. */
+struct load_asker {
+        const struct credentials *credentials;
+        unsigned by_rules; /* his rights, without those of an owner */
+        bool has_rules;    /* there are rules */
+        unsigned needs;    /* rights without which a stored session is not taken: BACKEND_E_DENIED */
+        bool create;       /* a new session is his */
+        bool seal;
+        struct slice dialect; /* of a new session */
+};
+
 /*
- * Loads a CLOSED session from its storage. `dialect` is for a new one, which belongs to the
- * user `uid`; with `seal` it is sealed. On success
- * it is OPEN when `loaded` is called, else CLOSED. False: no memory.
+ * Loads a CLOSED session from its storage. On success it is OPEN when `loaded` is called, else CLOSED; then
+ * its owner may be known nevertheless. False: no memory.
  */
-bool load_start(struct session *session, bool create, struct slice dialect, uid_t uid, bool seal,
-                loaded_fn loaded);
+bool load_start(struct session *session, const struct load_asker *asker, loaded_fn loaded);
 
 /*
  * Asks the backend whether this host still owns a session in doubt, and loads it again. If another host owns

@@ -7,7 +7,6 @@
 #include "opening.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,8 +41,9 @@ struct opening {
         uint64_t press_ms;    /* the same: from then on it ends handles of readers, see presses() */
         int64_t begun_ms;     /* of CLOCK_BOOTTIME, like the lease of its client */
         struct timer timer;
-        unsigned rights; /* before the session is loaded: without those of an owner */
-        uid_t uid;
+        unsigned rights;                /* before the session is loaded: without those of an owner */
+        struct credentials credentials; /* the client's, who may go before the session is loaded */
+        gid_t gids[];
 };
 
 static struct opening *opening_of(const struct link *link)
@@ -56,8 +56,7 @@ static struct opening *opening_of(const struct link *link)
 /* Whether it is known who the owner is. */
 static bool is_known(const struct session *session)
 {
-        return !session->storage->backend->owns || session->state == SESSION_OPEN ||
-               session->state == SESSION_ENDING;
+        return !session->storage->backend->owns || session->owner_known;
 }
 
 static bool held_against(const struct session *session, bool exclusive)
@@ -71,28 +70,6 @@ static bool fits(const struct session *session, bool exclusive)
                 return false;
         /* An exclusive handle is granted only after the last writes of the handles before it. */
         return !exclusive || (!session->busy && lanes_empty(session));
-}
-
-static void answer_busy(struct request *request, const struct session *session)
-{
-        struct handle *holder;
-        struct buffer detail = { 0 };
-        char text[CLIENT_TEXT_BYTES + 64], who[CLIENT_TEXT_BYTES];
-
-        if (link_empty(&session->handles)) {
-                answer_error(request, WIRE_BUSY, "the session is being opened or closed by others");
-                return;
-        }
-        holder = session_first_writer(session);
-        if (!holder)
-                holder = LINK_OF(session->handles.next, struct handle, link);
-        pack_map(&detail, 1);
-        pack_cstr(&detail, "holder");
-        pack_holder(&detail, holder);
-        snprintf(text, sizeof(text), "the session is held%s by %s", holder->exclusive ? " exclusively" : "",
-                 client_describe(holder->client, who));
-        answer_detail(request, WIRE_BUSY, (struct slice){ (const char *)detail.data, detail.len }, text);
-        buffer_deinit(&detail);
 }
 
 /* `lease_ms` -1: no limit. */
@@ -298,13 +275,30 @@ static void fail_opening(struct opening *opening, int error, const struct fault 
 {
         if (error == BACKEND_E_BUSY && goes_on(opening))
                 return;
-        if (error == BACKEND_E_NOT_FOUND && !(opening->rights & RIGHT_READ))
+        /* What the error would tell of the session is not for him. */
+        if (error != BACKEND_E_UNAVAILABLE && !(opening->rights & RIGHT_READ))
                 answer_error(&opening->request, WIRE_DENIED, "%s", no_rights_text);
         else if (error == BACKEND_E_NOT_FOUND && opening->options.create && !may_create(opening))
                 answer_error(&opening->request, WIRE_DENIED, "creating a session needs the right `write`");
         else
                 answer_fault(&opening->request, error, fault);
         opening_free(opening);
+}
+
+void openings_renew_rights(struct session *session)
+{
+        struct link *at = session->openings.next;
+
+        while (at != &session->openings) {
+                struct opening *opening = opening_of(at);
+
+                at = at->next;
+                opening->rights =
+                        owner_rights(&session->sessions->config->access, &opening->credentials, session->name,
+                                     session->storage->backend->name, &session->owner);
+                if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
+                        refuse(opening, WIRE_DENIED, no_rights_text);
+        }
 }
 
 /* The client of the opening for which it is loaded. */
@@ -319,12 +313,17 @@ static void load_failed(struct session *session, int error, const struct fault *
         /* Other openings may still succeed: one that creates the session, or asks for another dialect. */
         bool all = error != BACKEND_E_NOT_FOUND && error != BACKEND_E_OPTION;
         bool first = true; /* the one for which it was loaded */
-        struct link *at = session->openings.next;
+        struct link *at;
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
-        if (error != BACKEND_E_NOT_FOUND)
+        if (error != BACKEND_E_NOT_FOUND && error != BACKEND_E_DENIED)
                 log_write_for(session->sessions->log, session->uid, LOG_WARNING, "cannot open %s for %s: %s",
                               session_describe(session, what), asker(session, who), fault->text);
+        if (session->owner_known)
+                openings_renew_rights(session);
+        if (error == BACKEND_E_DENIED)
+                return; /* for the first, which has been refused; the others may be allowed */
+        at = session->openings.next;
         while (at != &session->openings) {
                 struct opening *opening = opening_of(at);
 
@@ -335,22 +334,6 @@ static void load_failed(struct session *session, int error, const struct fault *
         }
         if (error == BACKEND_E_BUSY && !link_empty(&session->openings) && !held_begin(session, fault))
                 refuse_all(session, WIRE_STORAGE, no_memory_text);
-}
-
-void openings_renew_rights(struct session *session)
-{
-        struct link *at = session->openings.next;
-
-        while (at != &session->openings) {
-                struct opening *opening = opening_of(at);
-
-                at = at->next;
-                if (!opening->client)
-                        continue;
-                opening->rights = handle_rights(session, opening->client);
-                if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
-                        refuse(opening, WIRE_DENIED, no_rights_text);
-        }
 }
 
 static void log_load(const struct session *session)
@@ -397,9 +380,19 @@ bool openings_load(struct session *session)
         }
         while (!link_empty(&session->openings)) {
                 struct opening *first = opening_of(session->openings.next);
+                const struct access *access = &session->sessions->config->access;
+                const struct load_asker asker = {
+                        .credentials = &first->credentials,
+                        .by_rules = access_rights(access, &first->credentials, session->name,
+                                                  session->storage->backend->name),
+                        .has_rules = access->n_rules > 0,
+                        .needs = first->options.exclusive ? RIGHT_READ | RIGHT_WRITE : RIGHT_READ,
+                        .create = first->options.create && may_create(first),
+                        .seal = first->options.seal && may_create(first),
+                        .dialect = first->options.dialect,
+                };
 
-                if (load_start(session, first->options.create && may_create(first), first->options.dialect,
-                               first->uid, first->options.seal && may_create(first), on_loaded))
+                if (load_start(session, &asker, on_loaded))
                         return true;
                 refuse(first, WIRE_STORAGE, no_memory_text);
         }
@@ -489,7 +482,9 @@ static void wait_for(struct session *session, struct client *client, struct requ
                      const struct opening_options *options, unsigned rights)
 {
         uint64_t press_after_ms = options->wait_ms < READERS_MAX_MS ? options->wait_ms : READERS_MAX_MS;
-        struct opening *opening = calloc(1, sizeof(*opening));
+        const struct credentials *credentials = &client->credentials;
+        size_t gids_bytes = credentials->n_gids * sizeof(gid_t);
+        struct opening *opening = calloc(1, sizeof(*opening) + gids_bytes);
 
         if (!opening || !timers_reserve(session->sessions->timers, 1)) {
                 free(opening);
@@ -500,7 +495,9 @@ static void wait_for(struct session *session, struct client *client, struct requ
         opening->client = client;
         opening->options = *options;
         opening->rights = rights;
-        opening->uid = client->credentials.uid;
+        memcpy(opening->gids, credentials->gids, gids_bytes);
+        opening->credentials = *credentials;
+        opening->credentials.gids = opening->gids;
         if (options->dialect.data) {
                 memcpy(opening->dialect, options->dialect.data, options->dialect.len);
                 opening->options.dialect.data = opening->dialect;
@@ -527,7 +524,7 @@ static bool may_wait(struct client *client, struct request *request, struct sess
         size_t n = 0, of_user = is_crowd ? OPENINGS_MAX : 0;
 
         for (; !is_crowd && at != &session->openings; at = at->next, n++)
-                of_user += opening_of(at)->uid == client->credentials.uid;
+                of_user += opening_of(at)->credentials.uid == client->credentials.uid;
         request_use(request, n, 0);
         if (of_user < OPENINGS_MAX)
                 return true;

@@ -100,6 +100,7 @@ static void unload(struct session *session)
         session->outage_why = NULL;
         session->linger_ms = 0;
         session->owner = (struct owner){ .has_user = false };
+        session->owner_known = false;
 }
 
 void session_free(struct session *session)

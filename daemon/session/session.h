@@ -73,7 +73,8 @@ struct session {
         struct identity identity;
         struct states states;
         struct owner owner;
-        uid_t uid; /* of the client for whom it was loaded: whose lines in the log its own are */
+        bool owner_known; /* not only while it is loaded: also if a load has failed after it was read */
+        uid_t uid;        /* of the client for whom it was loaded: whose lines in the log its own are */
         const char *dialect;
         int version;
         int64_t fence;

@@ -16,6 +16,7 @@ static const enum wire_error wire_of_backend[] = {
         [-BACKEND_E_UNAVAILABLE] = WIRE_UNAVAILABLE, [-BACKEND_E_FENCED] = WIRE_FENCED,
         [-BACKEND_E_NAME] = WIRE_BAD_REQUEST,        [-BACKEND_E_TOO_LARGE] = WIRE_TOO_LARGE,
         [-BACKEND_E_OPTION] = WIRE_BAD_REQUEST,      [-BACKEND_E_UNSYNCED] = WIRE_UNAVAILABLE,
+        [-BACKEND_E_DENIED] = WIRE_DENIED,
 };
 
 enum wire_error wire_error_of(int backend_error)
