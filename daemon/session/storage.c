@@ -9,7 +9,8 @@
 #include "../config/config.h"
 
 int storages_start(struct storages *storages, const struct config *config,
-                   const struct backend_config *backend_config, struct log *log, struct store_threads *threads)
+                   const struct backend_config *backend_config, struct log *log,
+                   struct store_threads *threads)
 {
         struct fault fault = { 0 };
         size_t n = 0;

@@ -32,7 +32,8 @@ struct storages {
  * reason is logged. In both cases the caller calls storages_stop().
  */
 int storages_start(struct storages *storages, const struct config *config,
-                   const struct backend_config *backend_config, struct log *log, struct store_threads *threads);
+                   const struct backend_config *backend_config, struct log *log,
+                   struct store_threads *threads);
 void storages_stop(struct storages *storages);
 
 /* One that is set up, or NULL. */
