@@ -10,19 +10,19 @@
 #include "command.h"
 #include "program.h"
 
-#define UNIT "root/lib/systemd/system/gramd.service"
+#define UNIT "installed/lib/systemd/system/gramd.service"
 
-void install_below_root(void)
+void install_here(void)
 {
-        free(command("flock \"$BUILD/install.lock\" make -C \"$SOURCE\" install PREFIX=\"$PWD/root\""));
+        free(command("flock \"$BUILD/install.lock\" make -C \"$SOURCE\" install PREFIX=\"$PWD/installed\""));
 }
 
 char *sandbox_mongodb_drop_in(void)
 {
         char *text;
 
-        install_below_root();
-        text = test_read_file("root/share/doc/gramd/mongodb.conf", NULL);
+        install_here();
+        text = test_read_file("installed/share/doc/gramd/mongodb.conf", NULL);
         ck_assert_ptr_nonnull(text);
         return text;
 }
@@ -55,7 +55,7 @@ bool sandbox_enter(const char *drop_in)
                 return false;
         }
         ck_assert_int_eq(chmod(".", 0755), 0);
-        install_below_root();
+        install_here();
         write_drop_in(drop_in);
         wrapper = test_format("%s/tests/support/sandbox/run %s/" UNIT, getenv("SOURCE"), cwd);
         setenv("GRAMD_WRAPPER", wrapper, 1);

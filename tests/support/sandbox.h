@@ -12,10 +12,10 @@
 enum { SANDBOX_UID = 61230 }; /* of the confined daemons */
 
 /*
- * Everything is installed below ./root; its units run the programs there. One at a time: `make install`
+ * Everything is installed below ./installed; its units run the programs there. One at a time: `make install`
  * writes the units, with PREFIX, into $BUILD first.
  */
-void install_below_root(void);
+void install_here(void);
 
 /*
  * Installs, and confines all daemons that start from now on. `drop_in` is the text of a drop-in, or NULL.

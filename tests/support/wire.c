@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -104,6 +105,25 @@ struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid)
         ck_assert_int_eq(fchdir(cwd), 0);
         close(cwd);
         return wire;
+}
+
+struct wire *wire_connect_stranger(const struct daemon *daemon, uid_t uid, gid_t gid)
+{
+        struct wire *wire;
+
+        ck_assert_int_eq(chmod(daemon->dir, 0711), 0);
+        ck_assert_int_eq(chmod(daemon->socket, 0666), 0);
+        wire = wire_connect_as(daemon, uid, gid);
+        ck_assert_ptr_nonnull(wire);
+        return wire;
+}
+
+bool wire_has_strangers(const char *what)
+{
+        if (geteuid() == 0)
+                return true;
+        test_skipped(what, "needs root, to connect as another user");
+        return false;
 }
 
 static void waiting_free(struct waiting *waiting)

@@ -27,6 +27,10 @@ struct wire *wire_connect(const struct daemon *daemon);
 struct wire *wire_connect_path(const char *socket); /* NULL, errno set: refused */
 /* As another user (needs root): these are the credentials that the daemon sees. */
 struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid);
+/* The same, past the modes of the socket and its directory. */
+struct wire *wire_connect_stranger(const struct daemon *daemon, uid_t uid, gid_t gid);
+/* False: without root there are no other users. The test is skipped, and says so: `what` is not tested. */
+bool wire_has_strangers(const char *what);
 void wire_end(struct wire **wire); /* closes and frees; NULL is fine */
 int wire_fd(const struct wire *wire);
 

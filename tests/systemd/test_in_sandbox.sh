@@ -13,8 +13,8 @@ fi
 # Daemons have another user.
 umask 022
 chmod 755 .
-flock "$BUILD/install.lock" make -C "$SOURCE" install PREFIX="$PWD/root" >/dev/null
-units=$PWD/root/lib/systemd/system
+flock "$BUILD/install.lock" make -C "$SOURCE" install PREFIX="$PWD/installed" >/dev/null
+units=$PWD/installed/lib/systemd/system
 mkdir "$units/gramd.service.d"
 export SANDBOX_KILLS=1 SANDBOX_UID=61230 GRAMD_SERVER_UID=61230 GRAMD_WRAPPER="$SOURCE/tests/support/sandbox/run $units/gramd.service"
 
@@ -27,6 +27,6 @@ mkdir wire mongo
 for program in access fields full_disk strings watch; do
         run "wire/test_$program"
 done
-cp root/share/doc/gramd/mongodb.conf "$units/gramd.service.d/"
+cp installed/share/doc/gramd/mongodb.conf "$units/gramd.service.d/"
 run mongo/test_handover
 exit $status

@@ -24,7 +24,7 @@ boot() {
         mount -t proc proc /proc
         mount --bind /proc/sys /proc/sys
         mount -o remount,bind,ro /proc/sys
-        mount --bind "$1/root/usr/local" /usr/local
+        mount --bind "$1/installed/usr/local" /usr/local
         mount --rbind "$1/machine" /mnt
         mount -t tmpfs -o mode=755 tmpfs /run
         mkdir /run/upper /run/work
@@ -88,8 +88,8 @@ unshare --mount --pid --net --uts --ipc --cgroup --fork sh -c 'mount -t proc pro
 chmod 755 .
 mkdir machine
 mkfifo machine/booted
-flock "$BUILD/install.lock" make -C "$SOURCE" install DESTDIR="$PWD/root" PREFIX=/usr/local >/dev/null
-cp "$BUILD/tests/systemd/test_sandbox" root/usr/local/bin/probe
+flock "$BUILD/install.lock" make -C "$SOURCE" install DESTDIR="$PWD/installed" PREFIX=/usr/local >/dev/null
+cp "$BUILD/tests/systemd/test_sandbox" installed/usr/local/bin/probe
 start_in_group "$group" >boot.log 2>&1 &
 machine=$!
 read -rt 60 _ <>machine/booted || fail "systemd does not start"
@@ -97,7 +97,7 @@ read -r first <"/proc/$machine/task/$machine/children" || : # no newline
 
 # ---- what the sandbox refuses: what tests/support/sandbox applies is what systemd applies ----
 
-inside tee /run/units/probe.service <root/usr/local/lib/systemd/system/gramd.service >/dev/null
+inside tee /run/units/probe.service <installed/usr/local/lib/systemd/system/gramd.service >/dev/null
 inside mkdir /run/units/probe.service.d
 inside tee /run/units/probe.service.d/probe.conf >/dev/null <<-'END'
 	[Service]
@@ -114,7 +114,7 @@ inside systemctl daemon-reload
 inside systemctl start probe.service || fail "the probe"
 mkdir probe
 uid=$(inside id -u gramd)
-(cd probe && SANDBOX_UID=$uid "$SOURCE/tests/support/sandbox/run" ../root/usr/local/lib/systemd/system/gramd.service \
+(cd probe && SANDBOX_UID=$uid "$SOURCE/tests/support/sandbox/run" ../installed/usr/local/lib/systemd/system/gramd.service \
         "$BUILD/tests/systemd/test_sandbox" probe) >expected
 diff expected machine/probe || fail "tests/support/sandbox and systemd differ"
 

@@ -332,12 +332,18 @@ END_TEST
 
 START_TEST(a_credential_that_cannot_be_read_is_an_error)
 {
-        if (!sandbox_enter("[Service]\nEnvironment=CREDENTIALS_DIRECTORY=/root/credentials\n"))
+        TEST_FREED char *cwd = getcwd(NULL, 0);
+        TEST_FREED char *drop_in =
+                test_format("[Service]\nEnvironment=CREDENTIALS_DIRECTORY=%s/locked\n", cwd);
+        TEST_FREED char *line = test_format("key file %s/locked/gramd.key: Permission denied", cwd);
+
+        ck_assert_int_eq(mkdir("locked", 0700), 0);
+        if (!sandbox_enter(drop_in))
                 return;
         DAEMON d = daemon_start(.not_waited_for = true);
 
         ck_assert_int_eq(daemon_wait(d), 1);
-        ck_assert_int_eq(daemon_log_lines(d, "key file /root/credentials/gramd.key: Permission denied"), 1);
+        ck_assert_int_eq(daemon_log_lines(d, line), 1);
 }
 END_TEST
 

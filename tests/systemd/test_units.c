@@ -30,13 +30,13 @@ START_TEST(units_are_clean)
 {
         TEST_FREED char *system = NULL, *user = NULL;
 
-        install_below_root();
+        install_here();
         system = command(
-                "cd root/lib/systemd/system && systemd-analyze verify --man=no \"$PWD/gramd.service\" "
+                "cd installed/lib/systemd/system && systemd-analyze verify --man=no \"$PWD/gramd.service\" "
                 "\"$PWD/gramd.socket\"");
         ck_assert_str_eq(system, "");
         user = command(
-                "cd root/lib/systemd/user && XDG_RUNTIME_DIR=$PWD systemd-analyze verify --user --man=no "
+                "cd installed/lib/systemd/user && XDG_RUNTIME_DIR=$PWD systemd-analyze verify --user --man=no "
                 "\"$PWD/gramd.service\" \"$PWD/gramd.socket\"");
         ck_assert_str_eq(user, "");
 }
@@ -47,18 +47,18 @@ START_TEST(the_sandbox_is_tight)
         TEST_FREED char *made = NULL, *stated = NULL;
         char *with, *without;
 
-        install_below_root();
+        install_here();
         stated = command("sed -n 's/.* rates the service \\(.*\\) with it, and \\(.*\\) without.*/\\1 \\2/p' "
-                         "root/share/doc/gramd/mongodb.conf");
+                         "installed/share/doc/gramd/mongodb.conf");
         with = stated;
         without = strchr(stated, ' ');
         ck_assert_ptr_nonnull(without);
 
-        ck_assert_double_le(exposure("root/lib/systemd/system/gramd.service"), 0.5);
-        ck_assert_double_le(exposure("root/lib/systemd/system/gramd.service"), strtod(without, NULL));
-        made = command("cd root/lib/systemd/system && mkdir gramd.service.d && "
+        ck_assert_double_le(exposure("installed/lib/systemd/system/gramd.service"), 0.5);
+        ck_assert_double_le(exposure("installed/lib/systemd/system/gramd.service"), strtod(without, NULL));
+        made = command("cd installed/lib/systemd/system && mkdir gramd.service.d && "
                        "cp ../../../share/doc/gramd/mongodb.conf gramd.service.d/");
-        ck_assert_double_le(exposure("root/lib/systemd/system/gramd.service"), strtod(with, NULL));
+        ck_assert_double_le(exposure("installed/lib/systemd/system/gramd.service"), strtod(with, NULL));
 }
 END_TEST
 
@@ -67,17 +67,17 @@ START_TEST(callers_keep_their_uids)
 {
         TEST_FREED char *off = NULL;
 
-        install_below_root();
-        off = command("grep -x PrivateUsers=no root/lib/systemd/system/gramd.service && "
-                      "! grep -r '^PrivateUsers=yes' root/lib/systemd");
+        install_here();
+        off = command("grep -x PrivateUsers=no installed/lib/systemd/system/gramd.service && "
+                      "! grep -r '^PrivateUsers=yes' installed/lib/systemd");
 }
 END_TEST
 
 /* The journal's limit is one for all lines of the service: one user's would push out those of others. */
 START_TEST(the_journal_drops_no_lines)
 {
-        install_below_root();
-        free(command("grep -x LogRateLimitIntervalSec=0 root/lib/systemd/system/gramd.service"));
+        install_here();
+        free(command("grep -x LogRateLimitIntervalSec=0 installed/lib/systemd/system/gramd.service"));
 }
 END_TEST
 
@@ -87,10 +87,10 @@ END_TEST
  */
 START_TEST(memory_is_limited_above_all_budgets)
 {
-        static const char unit[] = "root/lib/systemd/system/gramd.service";
+        static const char unit[] = "installed/lib/systemd/system/gramd.service";
         TEST_FREED char *defaults = NULL, *stated = NULL, *max = NULL, *sum = NULL;
 
-        install_below_root();
+        install_here();
         defaults = command(
                 "env -i STATE_DIRECTORY=/nowhere GRAMD_SOCKET=/nowhere/s \"$BUILD/gramd\" --config "
                 "/dev/null --print-config | sed -n 's/^\\([a-z-]*\\) = \\([0-9]*[kMGT]\\)$/\\1 \\2/p' | "

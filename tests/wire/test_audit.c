@@ -16,25 +16,6 @@
 
 enum { GREEDY = 54321, OTHER = 54322 };
 
-static bool can_be_others(void)
-{
-        if (geteuid() == 0)
-                return true;
-        test_skipped("audit lines of several users", "needs root, to connect as another user");
-        return false;
-}
-
-static struct wire *connect_as(struct daemon *d, uid_t uid)
-{
-        struct wire *c;
-
-        ck_assert_int_eq(chmod(d->dir, 0711), 0);
-        ck_assert_int_eq(chmod(d->socket, 0666), 0);
-        c = wire_connect_as(d, uid, uid);
-        ck_assert_ptr_nonnull(c);
-        return c;
-}
-
 /* Expects the log to have the line `audit: …` so many times. */
 #define expect_audit(daemon, times, ...) look_for(__LINE__, daemon, times, __VA_ARGS__)
 static void look_for(int line, const struct daemon *d, int times, const char *format, ...)
@@ -140,11 +121,11 @@ END_TEST
 
 START_TEST(what_is_denied_has_a_line)
 {
-        if (!can_be_others())
+        if (!wire_has_strangers("audit lines of several users"))
                 return;
         DAEMON d = daemon_start(.config = "[access]\nuser 54321 = read on pub\nuser 54322 = write\n");
         CLIENT own = wire_connect(d);
-        CLIENT c = connect_as(d, GREEDY);
+        CLIENT c = wire_connect_stranger(d, GREEDY, GREEDY);
         int s;
 
         expect(own, "nil", "close(%d)", wire_open(own, "'pub', {}"));
@@ -249,12 +230,12 @@ START_TEST(a_flood_leaves_the_lines_of_others)
 {
         enum { N = 5000 };
         static const char denied[] = "audit: action=\"open\" result=\"denied\" uid=54321 ";
-        if (!can_be_others())
+        if (!wire_has_strangers("audit lines of several users"))
                 return;
         DAEMON d = daemon_start();
         CLIENT own = wire_connect(d);
-        CLIENT greedy = connect_as(d, GREEDY);
-        CLIENT other = connect_as(d, OTHER);
+        CLIENT greedy = wire_connect_stranger(d, GREEDY, GREEDY);
+        CLIENT other = wire_connect_stranger(d, OTHER, OTHER);
         int written, s;
 
         wire_open(own, "'private', {}");
@@ -283,19 +264,19 @@ END_TEST
 START_TEST(bad_messages_do_not_fill_the_log)
 {
         enum { N = 2000 };
-        if (!can_be_others())
+        if (!wire_has_strangers("audit lines of several users"))
                 return;
         DAEMON d = daemon_start();
         CLIENT other = NULL;
         int written;
 
         for (int i = 0; i < N; i++) {
-                CLIENT c = connect_as(d, GREEDY);
+                CLIENT c = wire_connect_stranger(d, GREEDY, GREEDY);
 
                 wire_hex(c, "c1");
                 expect_text(wire_next(c), "0: !bad_request");
         }
-        other = connect_as(d, OTHER);
+        other = wire_connect_stranger(d, OTHER, OTHER);
         wire_hex(other, "c1");
         expect_text(wire_next(other), "0: !bad_request");
         expect_audit(d, 1, "uid 54322) sent bytes that are no MessagePack-RPC");

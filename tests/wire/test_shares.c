@@ -16,25 +16,6 @@ enum { GREEDY = 54321, OTHER = 54322, THIRD = 54323 }; /* uids */
 enum { SESSIONS = 250, FEW = 150 }; /* less than a turn takes, and more than workers can have begun */
 enum { INCOMPLETE = 300, PART = 3 * 1024 * 1024 + 512 * 1024 };
 
-static bool can_be_others(void)
-{
-        if (geteuid() == 0)
-                return true;
-        test_skipped("shares of users", "needs root, to connect as another user");
-        return false;
-}
-
-static struct wire *connect_as(struct daemon *d, uid_t uid)
-{
-        struct wire *c;
-
-        ck_assert_int_eq(chmod(d->dir, 0711), 0);
-        ck_assert_int_eq(chmod(d->socket, 0666), 0);
-        c = wire_connect_as(d, uid, uid);
-        ck_assert_ptr_nonnull(c);
-        return c;
-}
-
 static bool is_served(struct wire *c)
 {
         const char *text;
@@ -51,14 +32,14 @@ START_TEST(one_user_does_not_take_all_connections)
         CLIENT late = NULL;
         const char *text;
 
-        if (!can_be_others())
+        if (!wire_has_strangers("shares of users"))
                 return;
         for (int i = 0; i < 93; i++) {
-                greedy[i] = connect_as(d, GREEDY);
+                greedy[i] = wire_connect_stranger(d, GREEDY, GREEDY);
                 ck_assert(is_served(greedy[i]));
         }
         for (int i = 0; i < 20; i++) {
-                late = connect_as(d, GREEDY);
+                late = wire_connect_stranger(d, GREEDY, GREEDY);
                 text = wire_next(late);
                 expect_text(text, "0: !overloaded...");
                 ck_assert_ptr_nonnull(strstr(wire_error_message(late), "share"));
@@ -66,13 +47,14 @@ START_TEST(one_user_does_not_take_all_connections)
                 wire_end(&late);
         }
         for (int i = 0; i < 6; i++) {
-                other[i] = connect_as(d, OTHER);
+                other[i] = wire_connect_stranger(d, OTHER, OTHER);
                 ck_assert(is_served(other[i]));
         }
-        late = connect_as(d, OTHER);
+        late = wire_connect_stranger(d, OTHER, OTHER);
         expect_text(wire_next(late), "0: !overloaded...");
         wire_end(&late);
-        late = connect_as(d, THIRD); /* the first connection of a user, the last one of all */
+        late = wire_connect_stranger(d, THIRD,
+                                     THIRD); /* the first connection of a user, the last one of all */
         ck_assert(is_served(late));
         for (int i = 0; i < 10; i++)
                 wire_end(&greedy[i]);
@@ -118,11 +100,11 @@ START_TEST(incomplete_messages_take_half_a_share)
         CLIENT other = NULL;
         int whole = 0;
 
-        if (!can_be_others())
+        if (!wire_has_strangers("shares of users"))
                 return;
-        own = connect_as(d, GREEDY);
+        own = wire_connect_stranger(d, GREEDY, GREEDY);
         for (int i = 0; i < INCOMPLETE; i++)
-                greedy[i] = connect_as(d, GREEDY);
+                greedy[i] = wire_connect_stranger(d, GREEDY, GREEDY);
         begin_messages(greedy, sent, INCOMPLETE, own);
         for (int i = 0; i < INCOMPLETE; i++)
                 whole += sent[i] == PART;
@@ -130,7 +112,7 @@ START_TEST(incomplete_messages_take_half_a_share)
         ck_assert_int_lt(whole, 64 * 1024 * 1024 / PART);
         ck_assert_int_lt(daemon_rss_kb(d), 256 * 1024L * test_memory_factor());
         expect(own, "1", "ping(1)");
-        other = connect_as(d, OTHER);
+        other = wire_connect_stranger(d, OTHER, OTHER);
         ck_assert_int_gt(wire_open(other, "'anna', {}"), 0);
         for (int i = 0; i < INCOMPLETE; i++)
                 wire_end(&greedy[i]);
@@ -149,10 +131,10 @@ START_TEST(stats_tell_what_a_user_has)
         const char *stats;
         long long bytes;
 
-        if (!can_be_others())
+        if (!wire_has_strangers("shares of users"))
                 return;
-        first = connect_as(d, GREEDY);
-        second = connect_as(d, GREEDY);
+        first = wire_connect_stranger(d, GREEDY, GREEDY);
+        second = wire_connect_stranger(d, GREEDY, GREEDY);
         wire_hex(second, "94 00 01");
         expect(first, "1", "ping(1)");
         stats = wire_call(root, "stats()");
@@ -211,15 +193,15 @@ START_TEST(clients_that_go_do_not_leave_memory_behind)
         DAEMON d = daemon_start(.config = "");
         CLIENT other = NULL;
 
-        if (!can_be_others())
+        if (!wire_has_strangers("shares of users"))
                 return;
         for (int i = 0; i < 70; i++) {
-                CLIENT greedy = connect_as(d, GREEDY);
+                CLIENT greedy = wire_connect_stranger(d, GREEDY, GREEDY);
 
                 ck_assert_int_eq(wire_open(greedy, "'greedy', {create: true}"), 1);
                 send_long_write(greedy);
         }
-        other = connect_as(d, OTHER);
+        other = wire_connect_stranger(d, OTHER, OTHER);
         ck_assert_int_gt(wire_open(other, "'other', {create: true}"), 0);
         ck_assert_int_lt(daemon_peak_rss_kb(d), 256 * 1024L * test_memory_factor());
 }
@@ -242,13 +224,13 @@ START_TEST(who_reads_no_answers_loses_the_largest_connection)
         uint8_t *ping;
         char text[4000];
 
-        if (!can_be_others())
+        if (!wire_has_strangers("shares of users"))
                 return;
         memset(text, 'a', sizeof(text) - 1);
         text[sizeof(text) - 1] = 0;
         ping = wire_pack(7, &len, "ping('%s')", text);
         for (int i = 0; i < 40; i++) {
-                greedy[i] = connect_as(d, GREEDY);
+                greedy[i] = wire_connect_stranger(d, GREEDY, GREEDY);
                 for (int n = 0; n < 1000 && (n == 0 || wire_writable(greedy[i], 50)); n++) {
                         size_t sent = wire_raw_some(greedy[i], ping, len);
 
@@ -256,7 +238,7 @@ START_TEST(who_reads_no_answers_loses_the_largest_connection)
                                 break; /* the daemon reads no more, or has closed it */
                 }
         }
-        other = connect_as(d, OTHER);
+        other = wire_connect_stranger(d, OTHER, OTHER);
         expect(other, "1", "ping(1)");
         while (overfull(d) == 0) /* each round waits for a connection that the daemon closes */
                 wire_readable(greedy[39], 100);
@@ -320,10 +302,10 @@ START_TEST(workers_serve_users_in_turn)
         CLIENT other = NULL;
         CLIENT monitor = NULL;
 
-        if (!can_be_others())
+        if (!wire_has_strangers("shares of users"))
                 return;
-        greedy = connect_as(d, GREEDY);
-        other = connect_as(d, OTHER);
+        greedy = wire_connect_stranger(d, GREEDY, GREEDY);
+        other = wire_connect_stranger(d, OTHER, OTHER);
         wire_call(greedy, "hello({client: 'greedy'})");
         wire_call(other, "hello({client: 'other'})");
         monitor = wire_connect(d);

@@ -190,36 +190,17 @@ START_TEST(the_daemon_ends)
 }
 END_TEST
 
-static bool can_be_others(void)
-{
-        if (geteuid() == 0)
-                return true;
-        test_skipped("rights of users", "needs root, to connect as another user");
-        return false;
-}
-
-static struct wire *connect_as(struct daemon *d, uid_t uid)
-{
-        struct wire *c;
-
-        ck_assert_int_eq(chmod(d->dir, 0711), 0);
-        ck_assert_int_eq(chmod(d->socket, 0666), 0);
-        c = wire_connect_as(d, uid, uid);
-        ck_assert_ptr_nonnull(c);
-        return c;
-}
-
 /* What is committed stays; what the writer sends after the reload is refused. */
 START_TEST(the_writer_loses_its_rights)
 {
         struct long_write w;
         uint32_t late;
 
-        if (!can_be_others())
+        if (!wire_has_strangers("rights of users"))
                 return;
         begin(&w, "[access]\nuser 1234 = write on anna\n");
         wire_end(&w.writer);
-        w.writer = connect_as(w.daemon, UID);
+        w.writer = wire_connect_stranger(w.daemon, UID, UID);
         w.s = wire_open(w.writer, "'anna', {}");
         stop_in_the_middle(&w);
         test_write_file(w.daemon->config, "[access]\nuser 1 = read\n", 23);
@@ -299,12 +280,12 @@ START_TEST(many_handles_lose_their_rights)
         struct wire *clients[CLIENTS];
         long long n;
 
-        if (!can_be_others())
+        if (!wire_has_strangers("rights of users"))
                 return;
         for (int k = 0; k < 10; k++) /* who makes a session keeps his rights */
                 wire_open(other, "'s%d', {backend: 'memory'}", k);
         for (int i = 0; i < CLIENTS; i++) {
-                clients[i] = connect_as(d, UID);
+                clients[i] = wire_connect_stranger(d, UID, UID);
                 for (int k = 0; k < HANDLES; k++)
                         wire_open(clients[i], "'s%d', {backend: 'memory'}", k / (HANDLES / 10));
         }
