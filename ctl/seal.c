@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,38 +57,63 @@ int ctl_rotate(struct ctl *ctl)
 
 /* ---- keys ---- */
 
+/*
+ * The key file as it is, locked: another `key new` waits, so that neither loses the other's key. -1 and
+ * errno; ENOENT: there is none.
+ */
+static int open_former(const char *path)
+{
+        for (;;) {
+                struct stat held, now;
+                int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+                if (fd < 0)
+                        return -1;
+                if (flock(fd, LOCK_EX) == 0 && fstat(fd, &held) == 0 && lstat(path, &now) == 0 &&
+                    held.st_dev == now.st_dev && held.st_ino == now.st_ino)
+                        return fd;
+                close(fd); /* it has been replaced meanwhile */
+        }
+}
+
 /* The former keys, behind the new one. False: errno. */
-static bool append_former(int to, const char *path)
+static bool append(int to, int from)
 {
         char text[4096];
         struct stat stat;
         bool good = true;
         ssize_t n;
-        int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-        if (from < 0)
-                return errno == ENOENT;
         while (good && (n = read(from, text, sizeof(text))) != 0)
                 good = n > 0 && write_all(to, text, (size_t)n);
         explicit_bzero(text, sizeof(text));
         if (good && fstat(from, &stat) == 0 && geteuid() == 0)
                 good = fchown(to, stat.st_uid, stat.st_gid) == 0;
-        close(from);
         return good;
 }
 
-static bool write_file(const char *path)
+/* `id` is that of the new key. */
+static int write_file(const char *path, struct keyring *keyring, enum key_file kind, uint8_t id[KEY_ID_BYTES])
 {
-        char line[KEY_LINE_BYTES];
+        char line[KEY_LINE_BYTES], why[512] = "";
         struct private_file file;
-        bool good;
+        int former = open_former(path);
+        bool good = (former >= 0 || errno == ENOENT) && private_file_begin(&file, path);
 
-        if (!private_file_begin(&file, path))
-                return false;
-        key_line_new(line);
-        good = write_all(file.fd, line, strlen(line)) && append_former(file.fd, path);
-        explicit_bzero(line, sizeof(line));
-        return private_file_end(&file, good, true);
+        if (good) {
+                key_line_new(line);
+                good = write_all(file.fd, line, strlen(line)) && (former < 0 || append(file.fd, former));
+                explicit_bzero(line, sizeof(line));
+                if (good && !(keyring_read(keyring, file.beside, kind, why, sizeof(why)) &&
+                              keyring_id(keyring, 0, id)))
+                        good = false;
+                good = private_file_end(&file, good, former >= 0);
+        }
+        if (!good)
+                ctl_fail(EXIT_FAILED, "cannot write %s: %s", path, *why ? why : strerror(errno));
+        if (former >= 0)
+                close(former);
+        return good ? EXIT_OK : EXIT_FAILED;
 }
 
 static int print_key(void)
@@ -111,10 +137,8 @@ static int make_key(const char *path, struct keyring *keyring)
 
         if (access(path, F_OK) == 0 && !keyring_read(keyring, path, kind, why, sizeof(why)))
                 return ctl_fail(EXIT_FAILED, "%s", why);
-        if (!write_file(path))
-                return ctl_fail(EXIT_FAILED, "cannot write %s: %s", path, strerror(errno));
-        if (!keyring_read(keyring, path, kind, why, sizeof(why)) || !keyring_id(keyring, 0, id))
-                return ctl_fail(EXIT_FAILED, "%s", why);
+        if (write_file(path, keyring, kind, id) != EXIT_OK)
+                return EXIT_FAILED;
         key_id_text(id, text);
         printf("%s: key %s is the current one. Keep a copy of the file apart from the sessions: what it "
                "seals "

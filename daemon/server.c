@@ -467,7 +467,8 @@ static int read_keys(struct server *server)
 static int start_backends(struct server *server)
 {
         const struct config *config = server->config;
-        struct store_threads threads = { .workers = (unsigned)config->workers + SESSIONS_NAMES_MAX,
+        struct store_threads threads = { .workers = (unsigned)config->workers,
+                                         .gated = SESSIONS_NAMES_MAX,
                                          .aside = SESSIONS_READS_MAX };
         char why[600];
         int error;
@@ -499,7 +500,7 @@ static int start_backends(struct server *server)
         error = store_start(&server->store, &server->loop, threads);
         if (error < 0) {
                 log_write(server->log, LOG_ERROR, "cannot start %u worker threads: %s",
-                          threads.workers + threads.aside, uv_strerror(error));
+                          threads.workers + threads.gated + threads.aside, uv_strerror(error));
                 return -1;
         }
         sessions_watch_doubt(&server->sessions);

@@ -1,6 +1,6 @@
 /*
  * The worker threads. They take jobs from one list; completions arrive on the loop through an eventfd. Which
- * job is next is decided on the loop: a job is handed to the threads when one of them is free.
+ * job is next is decided on the loop: a job is handed to the threads when its gate has a place for it.
  *
  * libuv's pool may stop the loop: pthread_cond_signal() of glibc before 2.41 can wait for threads that were
  * woken earlier, and the receiver of a uv_async (libuv 1.44) waits for a sender that has lost its processor.
@@ -49,33 +49,28 @@ static void waiting_remove(struct gate *gate, struct job *job)
 }
 
 /* Whether this one is the first of its key that runs. */
-static bool is_first(const struct gate *gate, const struct place *place)
+static bool is_first(const struct gate *gate, const struct job *job)
 {
         const struct link *at = gate->running.next;
 
-        while (LINK_OF(at, const struct place, link)->key != place->key)
+        while (LINK_OF(at, const struct job, running)->key != job->key)
                 at = at->next;
-        return at == &place->link;
-}
-
-static unsigned running(const struct gate *gate, int64_t key)
-{
-        unsigned n = 0;
-
-        for (const struct link *at = gate->running.next; at != &gate->running; at = at->next)
-                n += LINK_OF(at, const struct place, link)->key == key;
-        return n;
+        return at == &job->running;
 }
 
 static bool allows(const struct gate *gate, int64_t key)
 {
-        unsigned own = running(gate, key);
+        uint64_t own = 0;
         size_t keys = 0;
 
         if (gate->n == gate->max)
                 return false;
-        for (const struct link *at = gate->running.next; at != &gate->running; at = at->next)
-                keys += is_first(gate, LINK_OF(at, const struct place, link));
+        for (const struct link *at = gate->running.next; at != &gate->running; at = at->next) {
+                const struct job *job = LINK_OF(at, const struct job, running);
+
+                own += job->key == key;
+                keys += is_first(gate, job);
+        }
         return share_allows(gate->max, keys + (own == 0), gate->n, own, 1);
 }
 
@@ -146,23 +141,17 @@ static void work(void *arg)
 
 /* ---- on the loop ---- */
 
-static struct crew *crew_of(struct job *job)
-{
-        return job->places[0].gate && job->places[0].gate->aside ? &job->store->aside : &job->store->workers;
-}
-
 static void hand_over(struct job *job)
 {
-        struct crew *crew = crew_of(job);
+        struct store *store = job->store;
+        struct crew *crew = job->gate->aside ? &store->aside : &store->workers;
 
-        job->begun_ms = uv_now(job->store->loop);
-        uv_mutex_lock(&job->store->mutex);
+        job->begun_ms = uv_now(store->loop);
+        uv_mutex_lock(&store->mutex);
         link_append(&crew->handed, &job->link);
-        uv_mutex_unlock(&job->store->mutex);
+        uv_mutex_unlock(&store->mutex);
         uv_sem_post(&crew->todo);
 }
-
-static void enter(struct job *job);
 
 /* Lets those run that may. */
 static void admit(struct gate *gate)
@@ -170,36 +159,23 @@ static void admit(struct gate *gate)
         struct job *job;
 
         while ((job = next_allowed(gate))) {
-                struct place *place = &job->places[job->n_places++];
-
                 waiting_remove(gate, job);
-                link_append(&gate->running, &place->link);
+                link_append(&gate->running, &job->running);
+                link_append(&job->store->running, &job->with_all);
                 gate->n++;
-                enter(job);
-        }
-}
-
-/* It waits at its next gate, or is handed to the threads. */
-static void enter(struct job *job)
-{
-        while (job->n_places < 2 && !job->places[job->n_places].gate)
-                job->n_places++;
-        if (job->n_places == 2) {
                 hand_over(job);
-                return;
         }
-        waiting_add(job->places[job->n_places].gate, job);
-        admit(job->places[job->n_places].gate);
 }
 
-static void leave(struct place *place)
+static void leave(struct job *job)
 {
-        if (!place->gate)
-                return;
-        assert(place->gate->n > 0 && place->gate->n <= place->gate->max);
-        link_remove(&place->link);
-        place->gate->n--;
-        admit(place->gate);
+        struct gate *gate = job->gate;
+
+        assert(gate->n > 0 && gate->n <= gate->max);
+        link_remove(&job->running);
+        link_remove(&job->with_all);
+        gate->n--;
+        admit(gate);
 }
 
 static void on_ended(uv_poll_t *polled, int status, int events)
@@ -222,8 +198,7 @@ static void on_ended(uv_poll_t *polled, int status, int events)
                 assert(store->pending > 0);
                 if (--store->pending == 0)
                         uv_unref((uv_handle_t *)&store->polled);
-                leave(&job->places[1]);
-                leave(&job->places[0]);
+                leave(job);
                 job->done(job);
         }
 }
@@ -233,7 +208,6 @@ static int crew_start(struct crew *crew, struct store *store, unsigned threads)
         int error = 0;
 
         crew->store = store;
-        store_gate(&crew->gate, threads, false);
         link_init(&crew->handed);
         if (uv_sem_init(&crew->todo, 0) < 0)
                 abort(); /* does not fail on Linux */
@@ -278,13 +252,15 @@ int store_start(struct store *store, uv_loop_t *loop, struct store_threads threa
 
         assert(!store->loop && threads.workers > 0 && threads.aside > 0);
         *store = (struct store){ .loop = loop, .ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+        store_gate(&store->gate, threads.workers, false);
+        link_init(&store->running);
         link_init(&store->ended);
         if (uv_mutex_init(&store->mutex) < 0)
                 abort(); /* does not fail on Linux */
         if (store->ended_fd < 0)
                 error = uv_translate_sys_error(errno);
         if (error == 0)
-                error = crew_start(&store->workers, store, threads.workers);
+                error = crew_start(&store->workers, store, threads.workers + threads.gated);
         if (error == 0)
                 error = crew_start(&store->aside, store, threads.aside);
         if (error == 0)
@@ -321,17 +297,26 @@ void store_submit(struct store *store, struct gate *gate, int64_t key, struct jo
                   job_fn done)
 {
         assert(store->loop && run && done);
-        *job = (struct job){ .store = store, .key = key, .run = run, .done = done };
-        job->places[0] = (struct place){ .gate = gate && gate->max ? gate : NULL, .key = key };
-        job->places[1] = (struct place){ .gate = &crew_of(job)->gate, .key = key };
+        *job = (struct job){
+                .store = store,
+                .gate = gate && gate->max ? gate : &store->gate,
+                .key = key,
+                .run = run,
+                .done = done,
+        };
         if (store->pending++ == 0)
                 uv_ref((uv_handle_t *)&store->polled);
-        enter(job);
+        waiting_add(job->gate, job);
+        admit(job->gate);
 }
 
 unsigned store_running(const struct store *store, int64_t key)
 {
-        return running(&store->workers.gate, key) + running(&store->aside.gate, key);
+        unsigned n = 0;
+
+        for (const struct link *at = store->running.next; at != &store->running; at = at->next)
+                n += LINK_OF(at, const struct job, with_all)->key == key;
+        return n;
 }
 
 /* ---- memory that a worker frees ---- */

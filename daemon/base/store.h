@@ -26,25 +26,22 @@ struct gate {
         unsigned max; /* 0: no limit */
         bool aside;   /* its jobs run on the threads that step aside */
         unsigned n;
-        struct link running; /* job->places[] */
+        struct link running; /* job->running */
         struct link waiting; /* the first job of each key; the next one first */
 };
 
 enum { JOB_OF_NOBODY = -1 }; /* a key */
 
-/* A job goes through its gate, if it has one, and through that of its crew. */
+/* Without a gate of its own it goes through that of the workers. */
 struct job {
         struct store *store;
+        struct gate *gate;
         int64_t key;
         struct link link; /* gate->waiting, or another job's `behind`; then crew->handed; then store->ended */
-        struct link behind; /* while it is in gate->waiting: those of its key that wait behind it */
-        struct place {
-                struct gate *gate;
-                int64_t key;
-                struct link link; /* gate->running */
-        } places[2];
-        unsigned n_places; /* that it has got, or waits for with the next */
-        uint64_t begun_ms; /* of the loop's clock: when it went to the threads; 0: it has not */
+        struct link behind;   /* while it is in gate->waiting: those of its key that wait behind it */
+        struct link running;  /* gate->running */
+        struct link with_all; /* store->running */
+        uint64_t begun_ms;    /* of the loop's clock: when it went to the threads; 0: it has not */
         job_fn run;
         job_fn done;
 };
@@ -52,15 +49,17 @@ struct job {
 /* Threads that take jobs from one list. */
 struct crew {
         struct store *store;
-        struct gate gate; /* as many as there are threads */
         uv_thread_t *threads;
         unsigned n_threads;
         uv_sem_t todo;      /* one for each job in `handed` */
-        struct link handed; /* no more jobs than threads; under the store's mutex */
+        struct link handed; /* under the store's mutex */
 };
 
+/* There is a thread for each place of each gate, so that no job waits for those of other gates. */
 struct store_threads {
-        unsigned workers, aside;
+        unsigned workers; /* for jobs without a gate */
+        unsigned gated;   /* for the places of gates */
+        unsigned aside;   /* of gates with `aside` */
 };
 
 /* Zero-initialised: not started. */
@@ -68,6 +67,8 @@ struct store {
         uv_loop_t *loop;
         size_t pending;      /* jobs whose `done` has not been called; they keep the loop running */
         unsigned n_discards; /* of these, those of store_discard() */
+        struct gate gate;    /* of jobs without one */
+        struct link running; /* jobs of all gates */
         struct crew workers;
         struct crew aside; /* their priority is lower, and they leave one processor to the others, if there
                               are two */

@@ -41,8 +41,8 @@ int storages_start(struct storages *storages, const struct config *config,
                 store_gate(&storage->opens, storage->backend->max_opens, aside);
                 store_gate(&storage->writes, storage->backend->max_writes, false);
                 if (storage->env) {
-                        threads->workers += storage->backend->max_jobs + storage->backend->max_writes;
-                        *(aside ? &threads->aside : &threads->workers) += storage->backend->max_opens;
+                        threads->gated += storage->backend->max_jobs + storage->backend->max_writes;
+                        *(aside ? &threads->aside : &threads->gated) += storage->backend->max_opens;
                 }
         }
         return 0;

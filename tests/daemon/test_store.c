@@ -37,8 +37,8 @@ static void set_up(unsigned workers, unsigned max, bool aside)
 {
         memset(&stage, 0, sizeof(stage));
         ck_assert_int_eq(uv_loop_init(&stage.loop), 0);
-        ck_assert_int_eq(store_start(&stage.store, &stage.loop, (struct store_threads){ workers, workers }),
-                         0);
+        ck_assert_int_eq(
+                store_start(&stage.store, &stage.loop, (struct store_threads){ workers, JOBS, JOBS }), 0);
         store_gate(&stage.gate, max, aside);
         ck_assert_int_eq(sem_init(&stage.go, 0, 0), 0);
         ck_assert_int_eq(sem_init(&stage.others_go, 0, 0), 0);
@@ -208,7 +208,7 @@ END_TEST
 START_TEST(a_user_leaves_workers_to_others)
 {
         set_up(4, 0, false);
-        expect_share(NULL, &stage.store.workers.gate);
+        expect_share(NULL, &stage.store.gate);
 }
 END_TEST
 
@@ -217,9 +217,23 @@ static int running(int64_t key)
         int n = 0;
 
         for (struct link *at = stage.gate.running.next; at != &stage.gate.running; at = at->next)
-                n += LINK_OF(at, struct place, link)->key == key;
+                n += LINK_OF(at, struct job, running)->key == key;
         return n;
 }
+
+/* Syncs fill their gate: a read of one who syncs does not wait for them. */
+START_TEST(jobs_without_a_gate_do_not_wait_for_a_full_one)
+{
+        set_up(1, 4, false);
+        for (int i = 0; i < 6; i++)
+                store_submit(&stage.store, &stage.gate, i / 3, &stage.probes[i].job, wait_for_go, done);
+        ck_assert_uint_eq(stage.gate.n, 4);
+        store_submit(&stage.store, NULL, 0, &stage.probes[6].job, let_go, done);
+        ck_assert_uint_eq(stage.store.gate.n, 1);
+        run_all(7);
+        tear_down();
+}
+END_TEST
 
 static void wait_for_others_go(struct job *job)
 {
@@ -355,7 +369,7 @@ START_TEST(threads_that_cannot_be_started_are_an_error)
         limit.rlim_cur = (rlim_t)1 << 56;
         ck_assert_int_eq(setrlimit(RLIMIT_STACK, &limit), 0);
         ck_assert_int_eq(uv_loop_init(&stage.loop), 0);
-        ck_assert_int_lt(store_start(&stage.store, &stage.loop, (struct store_threads){ 3, 3 }), 0);
+        ck_assert_int_lt(store_start(&stage.store, &stage.loop, (struct store_threads){ 3, 1, 1 }), 0);
         store_stop(&stage.store);
         ck_assert_int_eq(uv_loop_close(&stage.loop), 0); /* no handle is left */
 }
@@ -370,6 +384,7 @@ int main(void)
                 keys_are_served_in_turn_by_a_gate,
                 a_user_leaves_places_to_others,
                 a_user_leaves_workers_to_others,
+                jobs_without_a_gate_do_not_wait_for_a_full_one,
                 places_become_equal,
                 a_completion_may_submit_its_job_again,
                 jobs_aside_leave_a_processor_and_the_next_job_has_all,

@@ -26,6 +26,7 @@ SLACK = 5.0 if sanitized() else 1.0
 SESSIONS = 12
 DISK_BYTES = 2 << 20
 FULL_S = 3.0
+AT_ONCE = 8
 INSIDE = "FAULTS_INSIDE"
 """Set in the namespace."""
 
@@ -312,8 +313,8 @@ def gramctl(directory: Path, _seconds: float, _seed: int) -> str:
     try:
         made = new_key()
         expect(made.returncode == 0, f"no key is made: {made.stderr}")
-        calls = [entry.operation for entry in shim.entries() if entry.operation in ("sync", "rename")]
-        expect(calls == ["sync", "rename", "sync"], f"the key file is made by {calls}")
+        calls = [entry.operation for entry in shim.entries() if entry.operation in ("sync", "link")]
+        expect(calls == ["sync", "link", "sync"], f"the key file is made by {calls}")
         for skip in range(2):
             before = keys.read_text()
             rule = shim.rule(("sync",), OBJECTS, "fail", errno.EIO, skip=skip, times=1)
@@ -323,9 +324,15 @@ def gramctl(directory: Path, _seconds: float, _seed: int) -> str:
             expect(failed.returncode == 1 and "Input/output error" in failed.stderr, "a failed sync is not told")
             expect(before in keys.read_text(), "a former key is lost")
             expect(list(keys.parent.iterdir()) == [keys], "a failed `key new` leaves a file")
+        before = keys.read_text()
+        words = [os.environ["BUILD"] + "/gramctl", "key", "new", str(keys)]
+        running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(AT_ONCE)]
+        told = [process.communicate()[0].split(" key ")[1].split()[0] for process in running]
+        expect(len(set(told)) == AT_ONCE, f"{AT_ONCE} keys at once have ids {told}")
+        expect(keys.read_text().count("\n") == before.count("\n") + AT_ONCE, "a new key is lost")
     finally:
         shim.close()
-    return "3 keys made; 2 failed syncs told"
+    return f"{1 + AT_ONCE} keys made, {AT_ONCE} at once; 2 failed syncs told"
 
 
 PARTS: dict[str, parts.Part] = {"full": full, "read-only": read_only, "slow": slow, "gramctl": gramctl}
