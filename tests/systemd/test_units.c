@@ -35,9 +35,9 @@ START_TEST(units_are_clean)
                 "cd installed/lib/systemd/system && systemd-analyze verify --man=no \"$PWD/gramd.service\" "
                 "\"$PWD/gramd.socket\"");
         ck_assert_str_eq(system, "");
-        user = command(
-                "cd installed/lib/systemd/user && XDG_RUNTIME_DIR=$PWD systemd-analyze verify --user --man=no "
-                "\"$PWD/gramd.service\" \"$PWD/gramd.socket\"");
+        user = command("cd installed/lib/systemd/user && XDG_RUNTIME_DIR=$PWD systemd-analyze verify --user "
+                       "--man=no "
+                       "\"$PWD/gramd.service\" \"$PWD/gramd.socket\"");
         ck_assert_str_eq(user, "");
 }
 END_TEST
