@@ -324,11 +324,12 @@ bool dispatch(struct context *context, struct client *client, struct slice frame
         if (!method) {
                 char text[QUOTE_BYTES];
 
+                client->connection.secret_in = true; /* for all that is known of it */
                 answer_error(&call.request, WIRE_UNKNOWN_METHOD, "there is no method `%s`",
                              quote_public(&call, message.method, text));
         } else {
                 if (method->traits & METHOD_SECRET)
-                        client->connection.secret_in = client->connection.secret_out = true;
+                        client->connection.secret_in = true;
                 look_ahead(&call, next);
                 run_method(&call, &message);
         }

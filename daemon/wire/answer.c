@@ -118,6 +118,7 @@ static void finish(struct request *request, const char *error)
 {
         request->is_open = false;
         forget_deferred(request);
+        buffer_truncate(&request->wire->sink, 0);
         if (error)
                 counters_add(request->wire->counters, COUNT_ERRORS, 1);
         if (request->method &&
@@ -129,10 +130,12 @@ static void finish(struct request *request, const char *error)
 static struct buffer *out_of(struct request *request)
 {
         assert(request->is_open);
-        if (request->connection && !request->is_notification)
-                return connection_out(request->connection);
-        buffer_truncate(&request->wire->sink, 0);
-        return &request->wire->sink;
+        if (!request->connection || request->is_notification)
+                return &request->wire->sink;
+        /* Now: what was answered before may have been written, and wiped, since the request came. */
+        if (request->method && request->method->traits & METHOD_SECRET)
+                request->connection->secret_out = true;
+        return connection_out(request->connection);
 }
 
 struct buffer *answer_begin(struct request *request)

@@ -349,8 +349,10 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
                 connection->wire->used.messages++;
                 account_message_is_whole(connection);
                 result = scan(connection, data + done, len - done, &next);
-                if (!events->message(connection, frame, result == FRAME_WHOLE ? next : SLICE_NONE))
+                if (!events->message(connection, frame, result == FRAME_WHOLE ? next : SLICE_NONE)) {
+                        connection->secret_in = true; /* for all that is known of it */
                         connection_end(connection);
+                }
                 account_weigh(connection);
                 frame = next;
         }
@@ -415,9 +417,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         if (room->base == wire->read_buffer) {
                 size_t done = take_messages(connection, (uint8_t *)room->base, (size_t)n);
 
+                if (done < (size_t)n)
+                        connection->secret_in = true; /* for all that is known of what is not dispatched */
                 if (!connection->ending && done < (size_t)n) {
                         buffer_append(&connection->in, room->base + done, (size_t)n - done);
-                        connection->secret_in = true; /* for all that is known of a part of a message */
                         if (connection->in.failed)
                                 connection_drop(connection);
                 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../support/leftover.h"
+#include "../support/notation.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
@@ -154,6 +155,84 @@ START_TEST(a_replaced_key_is_gone)
 }
 END_TEST
 
+/* Requests in one write: the daemon answers the last one first. */
+static void call_at_once(struct setting *t, const char *first, const char *second)
+{
+        const uint32_t id = 2000000;
+        uint8_t *requests[3], all[65536];
+        size_t n = 0;
+
+        for (uint32_t i = 0; i < 3; i++) {
+                size_t len;
+
+                requests[i] = wire_pack(id + i, &len, "%s", i == 0 ? first : i == 1 ? second : "ping(1)");
+                ck_assert(n + len <= sizeof(all));
+                memcpy(all + n, requests[i], len);
+                n += len;
+                free(requests[i]);
+        }
+        wire_raw(t->client, all, n);
+        for (uint32_t i = 0; i < 3; i++)
+                ck_assert_int_ne(wire_answer(t->client, id + i)[0], '!');
+}
+
+/* So long a list is worked off apart. malloc'ed. */
+static char *get_often(int session)
+{
+        static const char name[] = ", 'auth_key'";
+        char names[1100 * (sizeof(name) - 1) + 1];
+
+        for (size_t i = 0; i < sizeof(names); i++)
+                names[i] = name[i % (sizeof(name) - 1)];
+        names[sizeof(names) - 1] = '\0';
+        return test_format("get(%d, ['auth_key'%s])", session, names);
+}
+
+START_TEST(a_key_that_is_answered_late_is_gone_too)
+{
+        struct setting t = begin(_i);
+        TEST_FREED char *change = test_format("set(%d, {dc_id: 4})", t.session);
+        TEST_FREED char *get =
+                test_format("get(%d, ['auth_key', 'auth_key', 'auth_key', 'auth_key'])", t.session);
+        TEST_FREED char *get_many = get_often(t.session);
+
+        set(&t, &t.keys[0]);
+        call_at_once(&t, change, get);
+        expect_memory(&t, &t.keys[0], true, "get after a write");
+        call_at_once(&t, get_many, "ping(2)");
+        expect_memory(&t, &t.keys[0], true, "get of a long list");
+        wire_tell(t.client, "get(%d, ['auth_key'])", t.session);
+        wire_tell(t.client, "export_string(%d, 'telethon')", t.session);
+        expect_memory(&t, &t.keys[0], true, "a get that nobody hears");
+        end(&t);
+}
+END_TEST
+
+START_TEST(a_key_in_a_message_that_is_refused_is_gone)
+{
+        static const char *const shapes[] = {
+                "[0, 1, 'sett', [1, {auth_key: h'%s'}]]",
+                "[0, 1, 'set', [1, {auth_key: h'%s'}], 5]",
+                "[0, 1, 'set', [1, {auth_key: h'%s'}, [[[[[[[[]]]]]]]]]]",
+        };
+        struct setting t = begin(_i);
+
+        for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+                CLIENT other = wire_connect(t.daemon);
+                TEST_FREED char *text = test_format(shapes[i], t.keys[1].hex);
+                msgpack_sbuffer bytes;
+
+                msgpack_sbuffer_init(&bytes);
+                notation_pack(&bytes, text);
+                wire_raw(other, bytes.data, bytes.size);
+                msgpack_sbuffer_destroy(&bytes);
+                ck_assert_ptr_nonnull(wire_next(other));
+                expect_memory(&t, &t.keys[1], false, "a message that was refused");
+        }
+        end(&t);
+}
+END_TEST
+
 static void await_closed(const struct setting *t, int times)
 {
         long long start = test_now_ms();
@@ -216,6 +295,8 @@ int main(void)
         const TTest *const tests[] = {
                 an_open_session_shows_no_key_in_memory,
                 a_replaced_key_is_gone,
+                a_key_that_is_answered_late_is_gone_too,
+                a_key_in_a_message_that_is_refused_is_gone,
                 a_closed_session_leaves_no_key,
                 a_deleted_session_leaves_no_key,
                 NULL,
