@@ -6,15 +6,20 @@
 #include <math.h>
 #include <time.h>
 
-/* Bytes of the control character at `text`; 0: it is none. */
+/* Bytes of the character at `text`, if it controls the terminal, ends the line or changes the direction of
+ * the text; else 0. */
 static int control_bytes(const char *text)
 {
-        unsigned char first = (unsigned char)text[0];
+        unsigned char first = (unsigned char)text[0], second = first ? (unsigned char)text[1] : 0,
+                      third = second ? (unsigned char)text[2] : 0;
 
         if (first < 0x20 || first == 0x7f)
                 return 1;
-        if (first == 0xc2 && (unsigned char)text[1] < 0xa0) /* U+0080 to U+009F */
+        if (first == 0xc2 && second >= 0x80 && second < 0xa0) /* U+0080 to U+009F */
                 return 2;
+        if (first == 0xe2 && ((second == 0x80 && third >= 0xa8 && third <= 0xae) || /* U+2028 to U+202E */
+                              (second == 0x81 && third >= 0xa6 && third <= 0xa9)))  /* U+2066 to U+2069 */
+                return 3;
         return 0;
 }
 

@@ -38,6 +38,11 @@ static void adopt(struct reload *reload, struct config *fresh, const struct key_
         reload->adopted(reload);
         log_write(reload->log, LOG_INFO, "configuration read again%s%s",
                   fresh->restart[0] ? "; these need a restart: " : "", fresh->restart);
+        if (fresh->access.n_rules > 0 &&
+            reload->config->access.n_rules == 0) /* `fresh` has the former ones */
+                log_write(reload->log, LOG_WARNING,
+                          "there are no access rules any more: everybody whom the socket lets in may create "
+                          "sessions, and use those that have no owner");
         if (key_source_describe(reload->keyring, keys, sizeof(keys)))
                 log_write(reload->log, LOG_INFO, "%s", keys);
         if (key_source_describe_lost(reload->keyring, former, keys, sizeof(keys)))

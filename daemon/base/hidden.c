@@ -9,8 +9,6 @@
 #include <sodium.h>
 #include <string.h>
 
-enum { STACK_BYTES = 4096 }; /* below a call, where the cipher leaves what it has worked on */
-
 _Static_assert(HIDDEN_NONCE_BYTES == crypto_stream_xchacha20_NONCEBYTES, "the nonce of the cipher");
 
 /* Constant once it is made; the process's end frees it. */

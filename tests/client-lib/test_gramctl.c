@@ -266,7 +266,10 @@ END_TEST
 START_TEST(names_who_holds_a_session)
 {
         DAEMON daemon = started();
-        struct gram_client *client = test_client_new(&(struct gram_options){ .client = "evil\x1b[31m" });
+        struct gram_client *client = test_client_new(
+                &(struct gram_options){ .client = "evil\x1b[31m\xc2\x9b\xe2\x80\xae\xe2\x81\xa6" });
+        /* a terminal's own, and characters that change the direction of the text */
+        static const char *const unsafe[] = { "\xc2\x9b", "\xe2\x80\xae", "\xe2\x81\xa6" };
         struct gram_session *session;
 
         ck_assert_int_eq(
@@ -282,6 +285,10 @@ START_TEST(names_who_holds_a_session)
                 expect_not_in(run.err, "\x1b"); /* control characters are escaped */
                 expect_not_in(list.out, "\x1b");
                 expect_not_in(json.out, "\x1b");
+                for (size_t i = 0; i < sizeof(unsafe) / sizeof(*unsafe); i++) {
+                        expect_not_in(run.err, unsafe[i]);
+                        expect_not_in(list.out, unsafe[i]);
+                }
         }
         gram_client_free(client);
 }

@@ -412,6 +412,20 @@ START_TEST(files_are_private_to_their_owner)
 }
 END_TEST
 
+START_TEST(that_the_last_rule_is_gone_is_told)
+{
+        static const char told[] = "warning there are no access rules any more: ";
+        DAEMON d = daemon_start(.config = "[access]\nuser 54321 = read\n");
+
+        daemon_reload(d, "[access]\nuser 54321 = read on pub-*\n");
+        ck_assert_int_eq(daemon_log_lines(d, told), 0);
+        daemon_reload(d, "");
+        ck_assert_int_eq(daemon_log_lines(d, told), 1);
+        daemon_reload(d, "");
+        ck_assert_int_eq(daemon_log_lines(d, told), 1);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -428,6 +442,7 @@ int main(void)
                 sessions_without_an_owner_keep_the_rules,
                 the_sockets_mode_keeps_strangers_out,
                 files_are_private_to_their_owner,
+                that_the_last_rule_is_gone_is_told,
                 NULL,
         };
 
