@@ -5,6 +5,7 @@
 
 #include "advance.h"
 
+#include "ending.h"
 #include "load.h"
 #include "opening.h"
 #include "queue.h"
@@ -75,6 +76,22 @@ static void advance_open(struct session *session)
         rest(session);
 }
 
+/* ---- a session that ends ---- */
+
+static void advance_ending(struct session *session)
+{
+        if (!link_empty(&session->turn))
+                return; /* each slice has a turn of its own */
+        if (!ending_slice(session)) {
+                counters_add(session->sessions->counters, COUNT_SLICES, 1);
+                session_wait_turn(session);
+        } else if (session->stored) {
+                close_start(session);
+        } else {
+                session_move(session, SESSION_CLOSED);
+        }
+}
+
 /* ---- any session ---- */
 
 /* Its job has missed the deadline: answers those that wait for it. */
@@ -99,7 +116,7 @@ static void advance(struct session *session)
                         session_free(session);
                 break;
         case SESSION_OPEN: advance_open(session); break;
-        case SESSION_ENDING: close_start(session); break;
+        case SESSION_ENDING: advance_ending(session); break;
         default: break; /* the end of its job wakes it again */
         }
 }

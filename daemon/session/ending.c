@@ -3,8 +3,18 @@
 #include "ending.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "unsynced.h"
+
+enum { SLICE = 512 }; /* handles, and requests that wait */
+
+static void begin(struct session *session, enum wire_error of_ops, enum wire_error of_handles,
+                  const char *text)
+{
+        session_move(session, SESSION_ENDING);
+        session->ending = (struct ending){ true, of_ops, of_handles, strdup(text) };
+}
 
 void session_fenced(struct session *session, const char *text)
 {
@@ -12,19 +22,45 @@ void session_fenced(struct session *session, const char *text)
 
         log_write_for(session->sessions->log, session->uid, LOG_ERROR, "%s: %s",
                       session_describe(session, what), text);
-        session_move(session, SESSION_ENDING);
+        begin(session, WIRE_FENCED, WIRE_FENCED, text);
         cache_forget_all(session->cache);
-        lanes_fail(session, WIRE_FENCED, text);
-        handles_end_of_session(session, wire_error_names[WIRE_FENCED], text);
 }
 
 void session_deleted(struct session *session, struct handle *deleter)
 {
         assert(!session->stored);
-        lanes_fail(session, WIRE_BAD_SESSION, "the session was deleted");
-        unsynced_end(session);
+        begin(session, WIRE_BAD_SESSION, WIRE_NOT_FOUND, "the session was deleted");
+        session->owner_known = false; /* one of this name that is made now is another one's */
         if (deleter)
                 handle_close(deleter);
-        handles_end_of_session(session, wire_error_names[WIRE_NOT_FOUND], "the session was deleted");
-        session_move(session, SESSION_CLOSED);
+}
+
+static const char *text(const struct session *session)
+{
+        return session->ending.text ? session->ending.text : "the session has ended";
+}
+
+static const char *code(const struct session *session)
+{
+        return wire_error_names[session->ending.of_handles];
+}
+
+bool ending_slice(struct session *session)
+{
+        size_t left = SLICE;
+
+        if (!session->ending.is_told)
+                return true;
+        if (!lanes_fail_some(session, session->ending.of_ops, text(session), &left))
+                return false;
+        unsynced_end(session);
+        return handles_end_of_session(session, code(session), text(session), &left);
+}
+
+void ending_handle(struct handle *handle)
+{
+        struct session *session = handle->session;
+
+        lane_fail(handle->lane, session->ending.of_ops, text(session));
+        handle_end(handle, code(session), text(session));
 }

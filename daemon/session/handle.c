@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../base/clock.h"
+#include "ending.h"
 
 /* ---- numbers ---- */
 
@@ -180,10 +181,11 @@ void handles_abandon(struct client *client, bool all)
                         handle_abandon(table->slots[i].handle);
 }
 
-void handles_end_of_session(struct session *session, const char *code, const char *text)
+bool handles_end_of_session(struct session *session, const char *code, const char *text, size_t *left)
 {
-        while (!link_empty(&session->handles))
+        for (; !link_empty(&session->handles) && *left > 0; (*left)--)
                 handle_end(LINK_OF(session->handles.next, struct handle, link), code, text);
+        return link_empty(&session->handles);
 }
 
 void handles_end_of_client(struct client *client, const char *code, const char *text)
@@ -214,6 +216,10 @@ static bool renew_rights(struct handle *handle)
 
 bool handle_is_permitted(struct handle *handle)
 {
+        if (handle->session->state == SESSION_ENDING) {
+                ending_handle(handle);
+                return false;
+        }
         return handle->rules == handle->session->sessions->rules || renew_rights(handle);
 }
 

@@ -42,8 +42,9 @@ void handle_end(struct handle *handle, const char *code, const char *text);
 
 /* Abandons the handles of a client: all of them, or only those whose lanes have no unanswered request. */
 void handles_abandon(struct client *client, bool all);
-/* Ends all handles of a session or a client. */
-void handles_end_of_session(struct session *session, const char *code, const char *text);
+/* Ends handles of a session: as many as `left`, which it takes them from. True: none is left. */
+bool handles_end_of_session(struct session *session, const char *code, const char *text, size_t *left);
+/* Ends all handles of a client. */
 void handles_end_of_client(struct client *client, const char *code, const char *text);
 
 /* The handle that holds the session exclusively, or NULL. */
@@ -58,8 +59,8 @@ void answer_busy(struct request *request, const struct session *session);
 /* What the client may do with the session now. */
 unsigned handle_rights(const struct session *session, const struct client *client);
 /*
- * If the access rules have changed, finds its rights anew, and ends it if it has no `read`, or is exclusive
- * and has no `write`. False: it has been ended.
+ * Called before it is used. Ends it if its session ends. If the access rules have changed, finds its rights
+ * anew, and ends it if it has no `read`, or is exclusive and has no `write`. False: it has been ended.
  */
 bool handle_is_permitted(struct handle *handle);
 /* The same for all handles of the session, because its owner has changed. */

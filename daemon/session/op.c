@@ -73,25 +73,37 @@ uint64_t lanes_oldest_ms(const struct session *session)
         return oldest_ms;
 }
 
+void lane_fail(struct lane *lane, enum wire_error error, const char *text)
+{
+        lane->n_holds++;
+        while (!link_empty(&lane->ops)) {
+                struct op *op = LINK_OF(lane->ops.next, struct op, link);
+
+                answer_error(&op->request, error, "%s", text);
+                op_free(op);
+        }
+        link_remove(&lane->link);
+        lane->n_holds--;
+        lane_release(lane);
+}
+
+bool lanes_fail_some(struct session *session, enum wire_error error, const char *text, size_t *left)
+{
+        while (!link_empty(&session->lanes) && *left > 0) {
+                struct lane *lane = LINK_OF(session->lanes.next, struct lane, link);
+                size_t cost = 1 + lane->n_ops;
+
+                *left -= cost < *left ? cost : *left;
+                lane_fail(lane, error, text);
+        }
+        return link_empty(&session->lanes);
+}
+
 void lanes_fail(struct session *session, enum wire_error error, const char *text)
 {
-        struct link *at = session->lanes.next;
+        size_t left = SIZE_MAX;
 
-        while (at != &session->lanes) {
-                struct lane *lane = LINK_OF(at, struct lane, link);
-
-                at = at->next;
-                lane->n_holds++;
-                while (!link_empty(&lane->ops)) {
-                        struct op *op = LINK_OF(lane->ops.next, struct op, link);
-
-                        answer_error(&op->request, error, "%s", text);
-                        op_free(op);
-                }
-                link_remove(&lane->link);
-                lane->n_holds--;
-                lane_release(lane);
-        }
+        lanes_fail_some(session, error, text, &left);
 }
 
 /* ---- ops ---- */

@@ -153,6 +153,10 @@ bool lanes_empty(const struct session *session);
 uint64_t lanes_oldest_ms(const struct session *session);
 /* Answers every op that waits in a lane, but not those of the job. */
 void lanes_fail(struct session *session, enum wire_error error, const char *text);
+/* The same, for some of the lanes: takes what that costs from `left`. True: nothing waits in any of them. */
+bool lanes_fail_some(struct session *session, enum wire_error error, const char *text, size_t *left);
+/* The same, for this one. May free it. */
+void lane_fail(struct lane *lane, enum wire_error error, const char *text);
 
 /*
  * Moves the request into an op with a copy of its frame. `extra` more bytes are at op_extra(). `answer` is

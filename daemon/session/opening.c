@@ -17,6 +17,7 @@
 
 enum {
         READERS_MAX_MS = 5000, /* so long a handle without `write` holds off an exclusive one with it */
+        READERS_ENDED = 512,   /* in one turn of the loop */
         OPENINGS_MAX = 1024,   /* of one uid for one session: each new one looks at all */
 };
 
@@ -218,11 +219,22 @@ static bool is_pressed(const struct session *session)
         return false;
 }
 
-/* Handles with the right `read` alone are ended if they are all that the opening still waits for. */
-static void end_readers(struct session *session, const struct opening *opening)
+/*
+ * Handles with the right `read` alone are ended if they are all that the opening still waits for. True: in
+ * the next turn of the loop it goes on with those that are left.
+ */
+static bool end_readers(struct session *session, const struct opening *opening)
 {
-        if (presses(opening) && session->n_handles > 0 && !session_first_writer(session))
-                handles_end_of_session(session, wire_error_names[WIRE_BUSY], outranked_text);
+        size_t left = READERS_ENDED;
+
+        if (!presses(opening) || session->n_handles == 0 || session_first_writer(session))
+                return false;
+        if (link_empty(&session->turn) &&
+            handles_end_of_session(session, wire_error_names[WIRE_BUSY], outranked_text, &left))
+                return false;
+        counters_add(session->sessions->counters, COUNT_SLICES, link_empty(&session->turn));
+        session_wait_turn(session);
+        return true;
 }
 
 /* Whether it has to wait for handles, or for another opening. */
@@ -234,8 +246,8 @@ static bool is_held_off(const struct session *session, const struct opening *ope
 
 static void look_at(struct session *session, struct opening *opening)
 {
-        if (session_is_ours(session))
-                end_readers(session, opening);
+        if (session_is_ours(session) && end_readers(session, opening))
+                return;
         if (!session_is_ours(session)) { /* the term ran out: another host may have taken it */
                 if (!goes_on(opening))
                         refuse(opening, WIRE_UNAVAILABLE, unconfirmed_text);

@@ -98,6 +98,8 @@ static void unload(struct session *session)
         session->suspended = false;
         free(session->outage_why);
         session->outage_why = NULL;
+        free(session->ending.text);
+        session->ending = (struct ending){ .is_told = false };
         session->linger_ms = 0;
         session->owner = (struct owner){ .has_user = false };
         session->owner_known = false;
@@ -140,7 +142,7 @@ const char *session_describe(const struct session *session, char text[SESSION_TE
 
 static const unsigned may_follow[SESSION_STATES] = {
         [SESSION_CLOSED] = TO(LOADING),           [SESSION_LOADING] = TO(OPEN) | TO(CLOSED),
-        [SESSION_OPEN] = TO(ENDING) | TO(CLOSED), [SESSION_ENDING] = TO(CLOSING),
+        [SESSION_OPEN] = TO(ENDING) | TO(CLOSED), [SESSION_ENDING] = TO(CLOSING) | TO(CLOSED),
         [SESSION_CLOSING] = TO(CLOSED),
 };
 

@@ -8,9 +8,9 @@
  *
  *              load job         loaded        idle, fenced       close job
  *     CLOSED ───────────► LOADING ─────► OPEN ────────────► ENDING ──────────► CLOSING
- *       ▲                    │            │                                       │
- *       │             failed │    deleted │                                closed │
- *       └────────────────────┴────────────┴───────────────────────────────────────┘
+ *       ▲                    │               deleted          │                   │
+ *       │             failed │                        deleted │            closed │
+ *       └────────────────────┴────────────────────────────────┴───────────────────┘
  *
  * A CLOSED session that no opening waits for is freed. One job is under way at a time (`busy`): always in
  * LOADING and CLOSING, never in CLOSED and ENDING.
@@ -22,6 +22,7 @@
  */
 
 #include "../../backends/backend.h"
+#include "../../proto/contract.h"
 #include "../../proto/link.h"
 #include "../base/counters.h"
 #include "../base/log.h"
@@ -42,9 +43,17 @@ enum session_state {
         SESSION_CLOSED,  /* nothing is loaded */
         SESSION_LOADING, /* the load job is under way */
         SESSION_OPEN,
-        SESSION_ENDING,  /* grants no handles; its storage is to be closed */
+        SESSION_ENDING,  /* grants no handles, and ends those it has; then its storage is to be closed */
         SESSION_CLOSING, /* the close job is under way */
         SESSION_STATES,
+};
+
+/* Why an ENDING session ends its handles. */
+struct ending {
+        bool is_told;               /* to the clients; else it has no handles */
+        enum wire_error of_ops;     /* the answer to what waits in its lanes */
+        enum wire_error of_handles; /* in `ended` */
+        char *text;                 /* for both; NULL: no memory */
 };
 
 struct session {
@@ -84,6 +93,7 @@ struct session {
 
         struct link handles;
         size_t n_handles;
+        struct ending ending; /* ending.c's */
         size_t n_watching;
         struct link *told;    /* watch.c's: the handle that is told next */
         struct link openings; /* opening.c's */

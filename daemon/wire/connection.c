@@ -16,7 +16,10 @@
 #include "../../proto/message.h"
 #include "answer.h"
 
-enum { IN_STEP = 16 * 1024 };
+enum {
+        IN_STEP = 16 * 1024,
+        FLUSHED_AT_ONCE = 256, /* connections a turn: writing to one, or closing it, takes long */
+};
 
 /* One at a time: later answers collect in `out` until it has been written. */
 struct outgoing {
@@ -403,6 +406,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
                 go_on(connection);
                 return;
         }
+        if (n < 0)
+                wire->used.messages += TURN_READ; /* one that ends costs no less than one that is read */
         if (n == UV_EOF) {
                 connection_end(connection);
                 go_on(connection);
@@ -531,9 +536,16 @@ void wire_deinit(struct wire *wire)
 
 void wire_flush(struct wire *wire)
 {
-        while (!link_empty(&wire->unflushed))
+        while (!link_empty(&wire->unflushed) && (wire->flushed < FLUSHED_AT_ONCE || wire->exceeded)) {
+                wire->flushed++;
                 flush(LINK_OF(wire->unflushed.next, struct connection, unflushed));
-        accounts_end_exceeding(wire);
+        }
+        if (link_empty(&wire->unflushed)) {
+                accounts_end_exceeding(wire);
+        } else {
+                counters_add(wire->counters, COUNT_SLICES, 1);
+                uv_idle_start(&wire->awake, on_awake);
+        }
 }
 
 /*
@@ -580,12 +592,13 @@ bool wire_next_turn(struct wire *wire)
         bool waited = !link_empty(&wire->waiting);
 
         wire->used = (struct turn_use){ .number = ++wire->turn };
+        wire->flushed = 0;
         while (!link_empty(&wire->waiting) && !is_used_up(wire, &wire->used, TURN_ALL / 2)) {
                 wire->used.messages++; /* so that this ends, whatever the connections do */
                 if (!serve(LINK_OF(wire->waiting.next, struct account, turn)))
                         break;
         }
-        if (link_empty(&wire->waiting))
+        if (link_empty(&wire->waiting) && link_empty(&wire->unflushed))
                 uv_idle_stop(&wire->awake);
-        return waited;
+        return waited || !link_empty(&wire->unflushed);
 }

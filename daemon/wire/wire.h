@@ -81,6 +81,7 @@ struct wire {
         struct link waiting;   /* accounts with connections that wait for a turn; the first is served next */
         uint64_t turn;         /* of the loop, counted */
         struct turn_use used;  /* by all connections */
+        size_t flushed;        /* connections whose answers were sent in this turn */
         uv_idle_t awake;       /* active while connections wait: the loop does not sleep */
         struct link accounts;  /* account.h */
         size_t n_accounts;
@@ -95,7 +96,10 @@ struct wire {
 void wire_init(struct wire *wire); /* `loop` is set */
 void wire_deinit(struct wire *wire);
 
-/* Sends all answers. Called when the loop's turn ends. */
+/*
+ * Sends the answers. Called when the loop's turn ends. If very many connections have some, the rest is sent
+ * in the next turns, in order; but at once where memory is short.
+ */
 void wire_flush(struct wire *wire);
 
 /*

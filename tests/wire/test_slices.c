@@ -216,13 +216,17 @@ START_TEST(the_writer_loses_its_rights)
 }
 END_TEST
 
-enum { FLOOD = 60000 };
+enum { FLOOD = 60000, HANDLES = 1000, CLIENTS = 3 };
 
-/* Reads on its last handle, while the rules change: many turns of the loop. Ids begin with 100000. */
-static void read_in_a_flood(struct daemon *d, struct wire *c, uint32_t last)
+/*
+ * Reads on its last handle: many turns of the loop. Ids begin with 100000. `other` deletes the session
+ * meanwhile; NULL: the rules change. Returns the id of that request.
+ */
+static uint32_t read_in_a_flood(struct daemon *d, struct wire *c, uint32_t last, struct wire *other)
 {
         static const char method[] = "\xaeget_peer_by_id\x92\xcd";
         uint8_t *flood = malloc(FLOOD * 32), *at = flood;
+        uint32_t deleting = 0;
         size_t sent;
 
         ck_assert_ptr_nonnull(flood);
@@ -241,13 +245,17 @@ static void read_in_a_flood(struct daemon *d, struct wire *c, uint32_t last)
         }
         daemon_freeze(d);
         sent = wire_raw_some(c, flood, (size_t)(at - flood));
-        daemon_signal(d, SIGHUP);
+        if (other)
+                deleting = wire_send(other, "delete(1)");
+        else
+                daemon_signal(d, SIGHUP);
         daemon_thaw(d);
         wire_raw(c, flood + sent, (size_t)(at - flood) - sent);
         free(flood);
+        return deleting;
 }
 
-/* The first `ended` says that the new rules hold: no answer after it is of the old ones. */
+/* The first `ended` says that the new rules hold, or that nothing is stored: no answer after it is older. */
 static void expect_no_read_after_the_end(struct wire *c, int handles)
 {
         int n_ended = 0, n_read = 0, n_refused = 0;
@@ -266,14 +274,13 @@ static void expect_no_read_after_the_end(struct wire *c, int handles)
                         n_read++;
                 }
         }
-        ck_assert_msg(n_read > 0 && n_refused > 0,
-                      "the rules did not change within the flood: %d reads, then %d", n_read, n_refused);
+        ck_assert_msg(n_read > 0 && n_refused > 0, "nothing ended within the flood: %d reads, then %d",
+                      n_read, n_refused);
 }
 
 /* New rules with many handles are worked off in slices. No request is executed by the old ones meanwhile. */
 START_TEST(many_handles_lose_their_rights)
 {
-        enum { HANDLES = 1000, CLIENTS = 3 };
         static const char after[] = "client-buffer = 1G\n[access]\nuser 1 = read\n";
         DAEMON d = daemon_start(.config = "client-buffer = 1G\n[access]\nuser 1234 = write\n");
         CLIENT other = wire_connect(d);
@@ -292,7 +299,7 @@ START_TEST(many_handles_lose_their_rights)
         expect(clients[0], "!not_found", "get_peer_by_id(%d, 1)", HANDLES); /* from now on it is cached */
         n = slices(other);
         test_write_file(d->config, after, sizeof(after) - 1);
-        read_in_a_flood(d, clients[0], HANDLES);
+        read_in_a_flood(d, clients[0], HANDLES, NULL);
         expect_no_read_after_the_end(clients[0], HANDLES);
         for (int i = 1; i < CLIENTS; i++)
                 for (int k = 0; k < HANDLES; k++)
@@ -301,6 +308,40 @@ START_TEST(many_handles_lose_their_rights)
         ck_assert_int_eq(wire_number(wire_call(other, "info(1)"), "handles"), 1);
         for (int i = 0; i < CLIENTS; i++)
                 wire_end(&clients[i]);
+}
+END_TEST
+
+/* The same when the session is deleted that they are of. A new one of its name is not theirs. */
+START_TEST(many_handles_end_with_their_session)
+{
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\n");
+        CLIENT other = wire_connect(d);
+        struct wire *clients[CLIENTS];
+        uint32_t id;
+        long long n;
+
+        wire_open(other, "'anna', {backend: 'memory'}");
+        for (int i = 0; i < CLIENTS; i++) {
+                clients[i] = wire_connect(d);
+                for (int k = 0; k < HANDLES; k++)
+                        wire_open(clients[i], "'anna', {backend: 'memory'}");
+        }
+        expect(clients[0], "!not_found", "get_peer_by_id(%d, 1)", HANDLES); /* from now on it is cached */
+        n = slices(other);
+        id = read_in_a_flood(d, clients[0], HANDLES, other);
+        expect_text(wire_answer(other, id), "nil");
+        wire_not_told(other);
+        wire_open(other, "'anna', {backend: 'memory'}");
+        ck_assert_int_eq(wire_number(wire_call(other, "info(2)"), "handles"), 1);
+        expect_no_read_after_the_end(clients[0], HANDLES);
+        for (int i = 1; i < CLIENTS; i++)
+                for (int k = 0; k < HANDLES; k++)
+                        expect_text(wire_told(clients[i]), "ended(..., 'not_found', ...)");
+        ck_assert_int_ge(slices(other) - n, CLIENTS * HANDLES / 512);
+        for (int i = 0; i < CLIENTS; i++) {
+                expect(clients[i], "!bad_session", "info(1)");
+                wire_end(&clients[i]);
+        }
 }
 END_TEST
 
@@ -313,6 +354,7 @@ int main(void)
                 the_daemon_ends,
                 the_writer_loses_its_rights,
                 many_handles_lose_their_rights,
+                many_handles_end_with_their_session,
                 NULL,
         };
 

@@ -1,0 +1,111 @@
+/*
+ * Very many clients or handles are concerned by one thing: they are told of it, or go, in several turns of
+ * the loop, so that others are served in between.
+ */
+#include <signal.h>
+#include <string.h>
+
+#include "../support/program.h"
+#include "../support/wire.h"
+
+enum { CLIENTS = 600, A_TURN = 256, UID = 1234 };
+
+static long long slices(struct wire *c)
+{
+        return wire_number(wire_call(c, "stats()"), "slices_total");
+}
+
+/* One of each: 600 writes to 600 sockets take several turns. */
+START_TEST(many_clients_are_told)
+{
+        DAEMON d = daemon_start();
+        CLIENT other = wire_connect(d);
+        struct wire *clients[CLIENTS];
+        long long n;
+
+        wire_open(other, "'anna', {backend: 'memory'}");
+        for (int i = 0; i < CLIENTS; i++) {
+                clients[i] = wire_connect(d);
+                wire_open(clients[i], "'anna', {backend: 'memory'}");
+        }
+        n = slices(other);
+        expect(other, "nil", "delete(1)");
+        for (int i = 0; i < CLIENTS; i++)
+                expect_text(wire_told(clients[i]), "ended(1, 'not_found', ...)");
+        ck_assert_int_ge(slices(other) - n, CLIENTS / A_TURN + 1);
+        daemon_signal(d, SIGTERM);
+        for (int i = 0; i < CLIENTS; i++) {
+                wire_expect_closed(clients[i]);
+                wire_end(&clients[i]);
+        }
+        daemon_stop(d);
+}
+END_TEST
+
+/* They have closed their sockets before the other one asked, and it is answered when few of them have gone.
+ */
+START_TEST(many_clients_go)
+{
+        DAEMON d = daemon_start();
+        CLIENT other = NULL;
+        struct wire *clients[CLIENTS];
+        uint32_t id;
+
+        if (!wire_has_strangers("turns of users"))
+                return;
+        other = wire_connect(d);
+        for (int i = 0; i < CLIENTS; i++) {
+                clients[i] = wire_connect_stranger(d, UID, UID);
+                expect(clients[i], "1", "ping(1)");
+        }
+        daemon_freeze(d);
+        for (int i = 0; i < CLIENTS; i++)
+                wire_end(&clients[i]);
+        id = wire_send(other, "stats()");
+        daemon_thaw(d);
+        ck_assert_int_ge(wire_number(wire_answer(other, id), "connections"), CLIENTS - 2 * A_TURN + 1);
+        while (wire_number(wire_call(other, "stats()"), "connections") > 1)
+                ;
+}
+END_TEST
+
+/* Readers that have to give way to one with `write` do so in slices, too, and it waits for all of them. */
+START_TEST(many_readers_give_way)
+{
+        enum { HANDLES = 1000, READERS = 3 };
+        DAEMON d = daemon_start(.config = "[access]\nuser 1234 = read\n");
+        CLIENT other = NULL;
+        struct wire *readers[READERS];
+        long long n;
+
+        if (!wire_has_strangers("rights of users"))
+                return;
+        other = wire_connect(d);
+        expect(other, "nil", "close(%d)", wire_open(other, "'anna', {backend: 'memory', linger: 60}"));
+        for (int i = 0; i < READERS; i++) {
+                readers[i] = wire_connect_stranger(d, UID, UID);
+                for (int k = 0; k < HANDLES; k++)
+                        wire_open(readers[i], "'anna', {backend: 'memory'}");
+        }
+        n = slices(other);
+        wire_open(other, "'anna', {backend: 'memory', mode: 'exclusive', wait: 1}");
+        for (int i = 0; i < READERS; i++) {
+                for (int k = 0; k < HANDLES; k++)
+                        expect_text(wire_told(readers[i]), "ended(..., 'busy', ...)");
+                wire_end(&readers[i]);
+        }
+        ck_assert_int_ge(slices(other) - n, READERS * HANDLES / 512);
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                many_clients_are_told,
+                many_clients_go,
+                many_readers_give_way,
+                NULL,
+        };
+
+        return test_program("crowds", tests);
+}
