@@ -145,7 +145,9 @@ typedef bool (*username_fn)(void *arg, struct slice username, int64_t peer_id, c
 struct stored_session {
         struct slice name;
         int64_t bytes;
-        int64_t modified; /* unix seconds */
+        int64_t modified;             /* unix seconds */
+        bool owner_known;             /* else the backend's `owner` tells it */
+        char owner[OWNER_TEXT_BYTES]; /* if it is known; empty: none */
 };
 typedef bool (*stored_fn)(void *arg, const struct stored_session *stored);
 
@@ -339,6 +341,14 @@ struct backend {
          */
         int (*list)(struct backend_env *env, struct slice after, stored_fn found, void *arg,
                     struct fault *fault);
+
+        /*
+         * The owner of a stored session, for a backend whose `list` does not tell it, because it takes
+         * longer. `text` is empty if it has none. Takes no lock and changes nothing; of a session that is
+         * open, it may be a former one. NULL: `list` tells it.
+         */
+        int (*owner)(struct backend_env *env, struct slice name, char text[OWNER_TEXT_BYTES],
+                     struct fault *fault);
 };
 
 /* NULL-terminated: list.c. */

@@ -697,6 +697,8 @@ GRAM_API int gram_sessions(struct gram_client *client, const char *glob, const c
                            struct gram_stored_sessions **sessions);
 GRAM_API int gram_async_sessions(struct gram_client *client, const char *glob, const char *after,
                                  size_t limit, gram_callback *callback, void *arg); /* sessions */
+/* The owner of row `i`, see gram_chown(); NULL: it has none, or its file or the daemon cannot tell. */
+GRAM_API const char *gram_stored_session_owner(const struct gram_stored_sessions *sessions, size_t i);
 
 GRAM_API int gram_clients(struct gram_client *client, struct gram_connected_clients **clients);
 GRAM_API int gram_async_clients(struct gram_client *client, gram_callback *callback, void *arg); /* clients */

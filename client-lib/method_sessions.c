@@ -2,6 +2,12 @@
 
 #include "method.h"
 
+/* Programs know the size of the first parts. */
+struct sessions_result {
+        struct gram_stored_sessions sessions;
+        const char **owners; /* of the rows */
+};
+
 static const struct key stored_keys[] = {
         { "name", KEY_TEXT, offsetof(struct gram_stored_session, name), 0 },
         { "backend", KEY_TEXT, offsetof(struct gram_stored_session, backend), 0 },
@@ -12,25 +18,44 @@ static const struct key stored_keys[] = {
         KEYS_END,
 };
 
+/* They are read in a second pass over the row, because a row has no room for them. */
+static const struct key owner_keys[] = {
+        { "owner", KEY_TEXT, 0, 0 },
+        KEYS_END,
+};
+
 static int read_sessions(struct cursor *cursor, const struct call *call, struct gram_reply *reply)
 {
         struct gram_stored_sessions *sessions;
+        struct sessions_result *result;
         uint32_t count;
         int error = 0;
 
         if (!cursor_array(cursor, &count) || count > call->expect)
                 return GRAM_E_PROTOCOL;
-        sessions = block_new(sizeof(*sessions), count * sizeof(*sessions->rows) + bytes_left(cursor));
-        reply->sessions = sessions;
+        result = block_new(sizeof(*result),
+                           count * (sizeof(*sessions->rows) + sizeof(*result->owners)) + bytes_left(cursor));
+        reply->sessions = sessions = result ? &result->sessions : NULL;
         if (!sessions)
                 return GRAM_E_NOMEM;
         sessions->n = count;
         sessions->rows = block_array(sessions, count, sizeof(*sessions->rows));
-        if (!sessions->rows)
+        result->owners = block_array(sessions, count, sizeof(*result->owners));
+        if (!sessions->rows || !result->owners)
                 return GRAM_E_NOMEM;
-        for (uint32_t i = 0; i < count && !error; i++)
+        for (uint32_t i = 0; i < count && !error; i++) {
+                struct cursor row = *cursor;
+
                 error = read_map(cursor, sessions, &sessions->rows[i], stored_keys);
+                if (!error)
+                        error = read_map(&row, sessions, &result->owners[i], owner_keys);
+        }
         return error;
+}
+
+GRAM_API const char *gram_stored_session_owner(const struct gram_stored_sessions *sessions, size_t i)
+{
+        return ((const struct sessions_result *)sessions)->owners[i];
 }
 
 RESULT(sessions, read_sessions(cursor, call, reply))

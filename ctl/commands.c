@@ -47,8 +47,12 @@ int ctl_ping(struct ctl *ctl)
 
 /* ---- list ---- */
 
-static void list_row_json(const struct gram_stored_session *row, bool first)
+enum { OWNER_WIDTH = 10 };
+
+static void list_row_json(const struct gram_stored_sessions *page, size_t i, bool first)
 {
+        const struct gram_stored_session *row = &page->rows[i];
+
         fputs(first ? "\n{" : ",\n{", stdout);
         json_key_text("name", row->name, true);
         json_key_text("backend", row->backend, false);
@@ -57,16 +61,25 @@ static void list_row_json(const struct gram_stored_session *row, bool first)
         json_key_int("handles", row->handles, false);
         json_key("holder", false);
         json_holder(row->holder);
+        json_key_text("owner", gram_stored_session_owner(page, i), false);
         putchar('}');
 }
 
 /* The name is the last column, because it may be long. */
-static void list_row(const struct gram_stored_session *row)
+static void list_row(const struct gram_stored_sessions *page, size_t i)
 {
+        const struct gram_stored_session *row = &page->rows[i];
+        const char *owner = gram_stored_session_owner(page, i);
+
+        owner = owner ? owner : "-";
         printf("%-8s %12" PRId64 " %7" PRId64 "  ", row->backend ? row->backend : "-", row->bytes,
                row->handles);
         print_time(stdout, row->modified);
         fputs(row->modified ? "  " : "                    ", stdout);
+        print_text(stdout, owner);
+        for (size_t width = strlen(owner); width < OWNER_WIDTH; width++)
+                putchar(' ');
+        fputs("  ", stdout);
         print_text(stdout, row->name);
         if (row->holder) {
                 fputs("  (held by ", stdout);
@@ -90,13 +103,15 @@ int ctl_list(struct ctl *ctl)
                 if (error)
                         return ctl_fail_gram(ctl, NULL);
                 if (first)
-                        fputs(ctl->json ? "[" : "BACKEND         BYTES HANDLES  MODIFIED             NAME\n",
+                        fputs(ctl->json ? "["
+                                        : "BACKEND         BYTES HANDLES  MODIFIED             OWNER       "
+                                          "NAME\n",
                               stdout);
                 for (size_t i = 0; i < page->n; i++) {
                         if (ctl->json)
-                                list_row_json(&page->rows[i], first && i == 0);
+                                list_row_json(page, i, first && i == 0);
                         else
-                                list_row(&page->rows[i]);
+                                list_row(page, i);
                 }
                 first = first && page->n == 0;
                 if (page->n == 0) /* a page may be short because of its size: only an empty one is the end */

@@ -51,7 +51,7 @@ static const struct command {
         { "unseal", "NAME...", 0, INT_MAX, SEAL, ctl_unseal, "store their auth keys in the clear again" },
         { "rotate", "NAME...", 0, INT_MAX, SEAL, ctl_rotate,
           "seal with the daemon's current key what a former one sealed" },
-        { "chown", "OWNER NAME...", 1, INT_MAX, CHOWN, ctl_chown,
+        { "chown", "OWNER [NAME...]", 1, INT_MAX, CHOWN, ctl_chown,
           "give these sessions to OWNER, which is user or user:group; `-` takes the owner away" },
         { "key", "new FILE", 2, 2, KEY, ctl_key,
           "put a new current key into a key file, and keep the former ones; `-` prints it" },
@@ -90,6 +90,8 @@ static const struct option_row {
         { "no-wait", NULL, DRAIN, offsetof(struct ctl, no_wait), "start the drain and return" },
         { "off", NULL, DRAIN, offsetof(struct ctl, off), "end the drain: sessions are opened here again" },
         { "all", NULL, SEAL, offsetof(struct ctl, all), "all stored sessions, also of other backends" },
+        { "all-without-owner", NULL, CHOWN, offsetof(struct ctl, all),
+          "all stored and open sessions that have no owner, also of other backends" },
         { "help", NULL, ALL, offsetof(struct ctl, help), "print this, or a command's own help" },
         { "version", NULL, ALL, offsetof(struct ctl, version), "print the version" },
 };

@@ -22,6 +22,7 @@
 #include "key_source.h"
 #include "methods/dispatch.h"
 #include "methods/methods.h"
+#include "ownerless.h"
 #include "reload.h"
 #include "session/advance.h"
 #include "session/audit.h"
@@ -56,6 +57,7 @@ struct server {
         struct clients clients;
         struct context context;
         struct reload reload;
+        struct ownerless ownerless;
         struct handover handover;
 
         uv_prepare_t turn; /* before the loop sleeps */
@@ -214,6 +216,7 @@ void server_stop(struct server *server)
                 return;
         handover_end(&server->handover);
         server->stopping = server->clients.stopping = server->reload.stopping = true;
+        atomic_store(&server->ownerless.stopping, true);
         sd_notify(0, "STOPPING=1");
         log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->clients.n,
                   server->sessions.count);
@@ -412,6 +415,9 @@ static void wire_up(struct server *server, int argc, char **argv)
                 .argv = argv,
                 .adopted = on_adopted,
         };
+        server->ownerless.log = server->log;
+        server->ownerless.store = &server->store;
+        server->ownerless.storages = &server->storages;
         server->handover = (struct handover){
                 .config = server->config,
                 .sessions = &server->sessions,
@@ -548,6 +554,7 @@ static int start(struct server *server)
         log_write(server->log, LOG_INFO, "gramd " GRAMD_VERSION " serves %s, sessions in %s",
                   server->listener.path ? server->listener.path : "an inherited socket", server->data_dir);
         sd_notify(0, "READY=1");
+        ownerless_count(&server->ownerless);
         return 0;
 }
 

@@ -177,7 +177,8 @@ static int stored_of(struct backend_env *env, mongoc_client_t *client, const str
         struct mongo_place place;
         MONGO_COLLECTION collection = NULL;
         MONGO_BSON filter = bson_new();
-        MONGO_BSON options = BCON_NEW("projection", "{", "date", BCON_INT32(1), "}");
+        MONGO_BSON options =
+                BCON_NEW("projection", "{", "date", BCON_INT32(1), MONGO_USER, BCON_INT32(1), "}");
         mongoc_cursor_t *cursor;
         const bson_t *document;
         bson_error_t error;
@@ -188,8 +189,10 @@ static int stored_of(struct backend_env *env, mongoc_client_t *client, const str
         mongo_place_append_session(filter, &place);
         cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         if (mongoc_cursor_next(cursor, &document)) {
-                *stored = (struct stored_session){ slice_of(listed->name), listed->bytes,
-                                                   mongo_number_of(document, "date", 0) };
+                *stored =
+                        (struct stored_session){ slice_of(listed->name), listed->bytes,
+                                                 mongo_number_of(document, "date", 0), .owner_known = true };
+                mongo_user_of(document, stored->owner);
                 result = 0;
         } else if (mongoc_cursor_error(cursor, &error)) {
                 result = mongo_fault(env, listed->name, &error, fault);
@@ -206,8 +209,9 @@ static mongoc_cursor_t *find_shared(struct backend_env *env, mongoc_client_t *cl
         struct mongo_place place;
         MONGO_COLLECTION collection = NULL;
         MONGO_BSON filter = bson_new();
-        MONGO_BSON options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "projection", "{", "date",
-                                      BCON_INT32(1), "}", "batchSize", BCON_INT32(1001));
+        MONGO_BSON options =
+                BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "projection", "{", "date", BCON_INT32(1),
+                         MONGO_USER, BCON_INT32(1), "}", "batchSize", BCON_INT32(1001));
         bson_t condition;
 
         mongo_place_init(&place, MONGO_SHARED, env->prefix, after);
@@ -238,7 +242,9 @@ static int next_shared(struct backend_env *env, mongoc_cursor_t *cursor, struct 
                         return 1; /* beyond the keys with the prefix */
                 *stored = (struct stored_session){ { key.data + skipped, key.len - skipped },
                                                    0,
-                                                   mongo_number_of(document, "date", 0) };
+                                                   mongo_number_of(document, "date", 0),
+                                                   .owner_known = true };
+                mongo_user_of(document, stored->owner);
                 if (session_name_valid(stored->name))
                         return 0;
         }

@@ -9,6 +9,7 @@
  */
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sqlite.h"
@@ -69,6 +70,42 @@ int sqlite_connect(struct backend_session *session, struct fault *fault)
         return sqlite_exec(session, fault,
                            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;"
                            "PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON");
+}
+
+/* As a URI, so that it can have a parameter. malloc'ed; NULL: no memory. */
+static char *immutable_uri(const char *path)
+{
+        static const char hex[] = "0123456789ABCDEF";
+        static const char before[] = "file:", after[] = "?immutable=1";
+        char *uri = malloc(sizeof(before) + 3 * strlen(path) + sizeof(after)), *to = uri;
+
+        if (!uri)
+                return NULL;
+        to = stpcpy(to, before);
+        for (; *path; path++) {
+                *to++ = '%';
+                *to++ = hex[(unsigned char)*path >> 4];
+                *to++ = hex[(unsigned char)*path & 15];
+        }
+        stpcpy(to, after);
+        return uri;
+}
+
+int sqlite_connect_immutable(struct backend_session *session, struct fault *fault)
+{
+        int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+        char *uri = immutable_uri(session->path);
+        int rc;
+
+        sqlite_enter_phase(session, PHASE_CONNECTED);
+        if (!uri)
+                return sqlite_fault_memory(session, fault);
+        rc = sqlite3_open_v2(uri, &session->db, flags, NULL);
+        free(uri);
+        if (rc != SQLITE_OK)
+                return sqlite_fault(session, rc, "opening", fault);
+        protect(session->db);
+        return sqlite_exec(session, fault, "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY");
 }
 
 static int journal_mode(struct backend_session *session, const char *to, bool *wal, struct fault *fault)

@@ -429,6 +429,28 @@ int sqlite_file_list(struct backend_env *env, struct slice after, stored_fn foun
         return error;
 }
 
+int sqlite_file_owner(struct backend_env *env, struct slice name, char text[OWNER_TEXT_BYTES],
+                      struct fault *fault)
+{
+        struct backend_session session = { .env = env };
+        struct fault ignored;
+        int error;
+
+        snprintf(session.name, sizeof(session.name), "%.*s", (int)name.len, name.data);
+        if (asprintf(&session.path, "%s/%s" SUFFIX, env->config->data_dir, session.name) < 0)
+                return fault_set(fault, BACKEND_E_STORAGE, "no memory");
+        error = sqlite_companions_check(&session, fault);
+        if (!error)
+                error = sqlite_connect_immutable(&session, fault);
+        if (!error)
+                error = sqlite_find_extras(&session, fault);
+        if (!error)
+                error = sqlite_load_owner(&session, text, fault);
+        sqlite_release(&session, &ignored);
+        free(session.path);
+        return error;
+}
+
 static void remove_half_made(const struct backend_env *env)
 {
         __attribute__((cleanup(close_directory))) DIR *directory = open_directory(env);

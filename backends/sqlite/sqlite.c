@@ -390,6 +390,7 @@ const struct backend backend_file = {
         .sync = sqlite_sync,
         .tidy = sqlite_tidy,
         .list = sqlite_file_list,
+        .owner = sqlite_file_owner,
 };
 
 /* ---- memory ---- */

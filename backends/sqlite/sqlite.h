@@ -262,6 +262,11 @@ enum { SQLITE_MARK = 0x67726d64 }; /* "grmd": application_id of a file whose jou
 void sqlite_enter_phase(struct backend_session *session, enum sqlite_phase phase);
 /* Opens the connection without touching the file. */
 int sqlite_connect(struct backend_session *session, struct fault *fault);
+/*
+ * The same, to read only the file itself, as it is now: without locks, and without what is beside it. Other
+ * connections, of this process too, do not notice.
+ */
+int sqlite_connect_immutable(struct backend_session *session, struct fault *fault);
 /* After the file has been checked: takes the exclusive lock, switches to WAL mode. */
 int sqlite_take(struct backend_session *session, struct fault *fault);
 /* Closes the connection. A file that was taken gets its own journal mode back, and has no -wal. */
@@ -375,6 +380,9 @@ int sqlite_file_recover(struct backend_env *env, void (*recover)(struct backend_
                         struct fault *fault);
 int sqlite_file_list(struct backend_env *env, struct slice after, stored_fn found, void *arg,
                      struct fault *fault);
+/* The backend's `owner`. */
+int sqlite_file_owner(struct backend_env *env, struct slice name, char text[OWNER_TEXT_BYTES],
+                      struct fault *fault);
 
 /* ---- companions.c ---- */
 

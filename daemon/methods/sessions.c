@@ -12,6 +12,7 @@ struct row {
         struct storage *storage;
         int64_t bytes;
         int64_t modified;
+        struct slice owner; /* empty: none; or it is not known, or not asked for */
 };
 
 /* One page. Stored sessions are collected on a worker, open ones are added on the loop. */
@@ -22,6 +23,7 @@ struct listing {
         struct arena arena;
         struct slice glob;
         struct slice after;
+        bool owners; /* the client takes them */
         size_t limit;
         struct row *rows;
         size_t n_rows, rows_cap;
@@ -32,7 +34,8 @@ struct listing {
         struct fault fault;
 };
 
-static bool add_row(struct listing *listing, struct slice name, int64_t bytes, int64_t modified)
+static bool add_row(struct listing *listing, struct slice name, int64_t bytes, int64_t modified,
+                    struct slice owner)
 {
         struct row *rows = array_grow(listing->rows, listing->n_rows, &listing->rows_cap, sizeof(*rows));
 
@@ -41,8 +44,9 @@ static bool add_row(struct listing *listing, struct slice name, int64_t bytes, i
                 return false;
         }
         listing->rows = rows;
-        rows[listing->n_rows] = (struct row){ arena_copy(&listing->arena, name, &listing->no_memory),
-                                              listing->storage, bytes, modified };
+        rows[listing->n_rows] =
+                (struct row){ arena_copy(&listing->arena, name, &listing->no_memory), listing->storage, bytes,
+                              modified, arena_copy(&listing->arena, owner, &listing->no_memory) };
         listing->n_rows += !listing->no_memory;
         return !listing->no_memory;
 }
@@ -57,10 +61,13 @@ static bool wanted(const struct listing *listing, struct slice name)
 static bool on_stored(void *arg, const struct stored_session *stored)
 {
         struct listing *listing = arg;
+        char owner[OWNER_TEXT_BYTES] = "";
 
         if (!wanted(listing, stored->name))
                 return true;
-        return add_row(listing, stored->name, stored->bytes, stored->modified) &&
+        if (listing->owners && !storage_owner(listing->storage, stored, owner))
+                owner[0] = '\0';
+        return add_row(listing, stored->name, stored->bytes, stored->modified, slice_of(owner)) &&
                ++listing->n_of_storage <= listing->limit;
 }
 
@@ -125,19 +132,22 @@ static void add_open(struct listing *listing)
                     (n_stored && bsearch(&key, listing->rows, n_stored, sizeof(struct row), compare_rows)))
                         continue;
                 listing->storage = session->storage;
-                if (!add_row(listing, session->name, 0, 0))
+                if (!add_row(listing, session->name, 0, 0, SLICE_NONE))
                         return;
         }
         if (listing->n_rows > 1)
                 qsort(listing->rows, listing->n_rows, sizeof(struct row), compare_rows);
 }
 
-static void pack_row(struct buffer *out, struct sessions *sessions, const struct row *row)
+static void pack_row(struct buffer *out, struct sessions *sessions, const struct row *row, bool owners)
 {
         const struct session *session = sessions_find(sessions, row->storage, row->name);
         const struct handle *holder = session ? session_holder(session) : NULL;
+        const bool is_open = session && session->state == SESSION_OPEN;
+        const struct slice owner = is_open ? slice_of(session->owner.text) : row->owner;
+        const bool owned = owners && owner.len;
 
-        pack_map(out, 6);
+        pack_map(out, owned ? 7 : 6);
         pack_cstr(out, "name");
         pack_str(out, row->name);
         pack_cstr(out, "backend");
@@ -153,6 +163,10 @@ static void pack_row(struct buffer *out, struct sessions *sessions, const struct
                 pack_holder(out, holder);
         else
                 pack_nil(out);
+        if (owned) {
+                pack_cstr(out, "owner");
+                pack_str(out, owner);
+        }
 }
 
 /* Rows of one name are all on one page, because the next page begins after that name. */
@@ -186,7 +200,7 @@ static void listing_done(struct job *job)
 
                 pack_array(out, (uint32_t)n);
                 for (size_t i = 0; i < n; i++)
-                        pack_row(out, listing->context->sessions, &listing->rows[i]);
+                        pack_row(out, listing->context->sessions, &listing->rows[i], listing->owners);
                 answer_end(&listing->request);
         }
         free(listing->rows);
@@ -239,6 +253,7 @@ void method_sessions(struct call *call)
         if (listing) {
                 listing->context = call->context;
                 listing->limit = (size_t)limit;
+                listing->owners = call->client->takes_owner;
                 listing->glob = arena_copy(&listing->arena, glob, &listing->no_memory);
                 listing->after = arena_copy(&listing->arena, after, &listing->no_memory);
         }

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/log.h"
 #include "../config/config.h"
@@ -55,6 +56,18 @@ void storages_stop(struct storages *storages)
                         storages->all[i].backend->stop(storages->all[i].env);
         free(storages->all);
         *storages = (struct storages){ 0 };
+}
+
+bool storage_owner(const struct storage *storage, const struct stored_session *stored,
+                   char text[OWNER_TEXT_BYTES])
+{
+        struct fault ignored;
+
+        if (stored->owner_known)
+                memcpy(text, stored->owner, sizeof(stored->owner));
+        return stored->owner_known ||
+               (storage->backend->owner &&
+                storage->backend->owner(storage->env, stored->name, text, &ignored) == 0);
 }
 
 struct storage *storages_find(const struct storages *storages, struct slice name)

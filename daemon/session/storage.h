@@ -36,6 +36,10 @@ int storages_start(struct storages *storages, const struct config *config,
                    struct store_threads *threads);
 void storages_stop(struct storages *storages);
 
+/* The owner of a session that its backend has listed; empty: none. False: it cannot be read. May block. */
+bool storage_owner(const struct storage *storage, const struct stored_session *stored,
+                   char text[OWNER_TEXT_BYTES]);
+
 /* One that is set up, or NULL. */
 struct storage *storages_find(const struct storages *storages, struct slice name);
 

@@ -1,5 +1,6 @@
 /* Owners of sessions as an operator sees them: gramctl chown, show and list; and libgram's own calls. */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,10 +76,64 @@ START_TEST(gramctl_gives_sessions_away)
 }
 END_TEST
 
+/* As if older versions had made them. */
+static void make_without_owner(const struct daemon *d, struct gram_client *client, const char *name,
+                               const char *backend)
+{
+        char line[100];
+
+        make(client, name, backend);
+        snprintf(line, sizeof(line), "chown - --backend %s %s", backend, name);
+        expect_run(d, line, "1 done");
+}
+
+START_TEST(sessions_without_an_owner_are_counted_and_get_one)
+{
+        DAEMON d = daemon_start();
+        GRAM client = connected(d);
+        static const char told[] = "sessions on file without an owner: 2.";
+
+        make_without_owner(d, client, "anna", "file");
+        make_without_owner(d, client, "bert", "file");
+        make_without_owner(d, client, "cleo", "memory");
+        make(client, "dora", NULL);
+        make(client, "emil", NULL);
+        expect_run(d, "chown bin:daemon emil", "1 done");
+        ck_assert_int_eq(daemon_log_lines(d, told), 0);
+        daemon_stop(d);
+        daemon_resume(d);
+        while (!daemon_log_lines(d, told)) /* a worker counts: there is no other event */
+                ck_assert_int_eq(gram_ping(client), 0);
+        ck_assert_int_eq(
+                daemon_log_lines(d, "`gramctl chown OWNER --all-without-owner --backend file` gives them"),
+                1);
+        make_without_owner(d, client, "cleo", "memory"); /* it has not been stored */
+        expect_run(d, "list", " -           anna\n");
+        expect_run(d, "list", " bin:daemon  emil\n");
+        expect_run(d, "--json list", "\"name\": \"bert\"");
+        expect_run(d, "--json list anna", "\"owner\": null}");
+        expect_run(d, "--json list emil", "\"owner\": \"bin:daemon\"}");
+        expect_run(d, "chown no-such-user --all-without-owner", "0 done, 3 failed\nstatus 1");
+        expect_run(d, "chown daemon --all-without-owner --backend memory", "1 done, 0 failed");
+        expect_run(d, "show cleo --backend memory", "owner           daemon\n");
+        expect_run(d, "list anna", " -           anna\n");
+        expect_run(d, "chown daemon --all-without-owner --backend file", "2 done, 0 failed");
+        expect_run(d, "show anna", "owner           daemon\n");
+        expect_run(d, "show bert", "owner           daemon\n");
+        expect_run(d, "show dora", "owner           root\n");
+        expect_run(d, "show emil", "owner           bin:daemon\n");
+        expect_run(d, "chown bin --all-without-owner", "0 done, 0 failed");
+        expect_run(d, "chown bin --all-without-owner anna",
+                   "chown needs the names of sessions, or --all-without-owner");
+        ck_assert_int_eq(daemon_log_lines(d, "without an owner"), 1);
+}
+END_TEST
+
 START_TEST(libgram_gives_a_session_away)
 {
         DAEMON d = daemon_start();
         GRAM client = connected(d);
+        struct gram_stored_sessions *page;
         struct gram_session *session;
         struct gram_info *info;
 
@@ -88,6 +143,16 @@ START_TEST(libgram_gives_a_session_away)
         ck_assert_str_eq(gram_info_owner(info), "bin");
         ck_assert_str_eq(info->name, "anna");
         gram_free(info);
+        ck_assert_int_eq(gram_open(client, "bert", NULL, &session), 0);
+        ck_assert_int_eq(gram_chown(session, NULL), 0);
+        gram_close(session);
+        ck_assert_int_eq(gram_sessions(client, NULL, NULL, 10, &page), 0);
+        ck_assert_uint_eq(page->n, 2);
+        ck_assert_str_eq(gram_stored_session_owner(page, 0), "bin");
+        ck_assert_str_eq(page->rows[1].name, "bert");
+        ck_assert_ptr_null(gram_stored_session_owner(page, 1));
+        gram_free(page);
+        ck_assert_int_eq(gram_open(client, "anna", NULL, &session), 0);
         ck_assert_int_eq(gram_chown(session, NULL), 0);
         ck_assert_int_eq(gram_info(session, &info), 0);
         ck_assert_ptr_null(gram_info_owner(info));
@@ -101,6 +166,7 @@ int main(void)
 {
         const TTest *const tests[] = {
                 gramctl_gives_sessions_away,
+                sessions_without_an_owner_are_counted_and_get_one,
                 libgram_gives_a_session_away,
                 NULL,
         };

@@ -99,16 +99,19 @@ USERS_TEST(it_can_be_given_away)
         DAEMON a = START;
         DAEMON b = START;
         CLIENT own = wire_connect(a);
+        CLIENT own_on_b = wire_connect(b);
         CLIENT alice = as(a, "daemon");
         CLIENT bob = as(b, "bin");
         CLIENT alice_on_b = as(b, "daemon");
         int s = wire_open(alice, "'%s', {}", session), o = wire_open(own, "'%s', {}", session);
 
         expect(own, "{...}", "hello({features: ['owner']})");
+        expect(own_on_b, "{...}", "hello({features: ['owner']})");
         expect(own, "nil", "chown(%d, 'bin:daemon')", o);
         expect_text(wire_told(alice), "ended(1, 'denied', '...')");
         expect(alice, "!bad_session", "close(%d)", s);
         expect(own, "{...owner: 'bin:daemon'...}", "info(%d)", o);
+        expect(own_on_b, "[{...owner: 'bin:daemon'}]", "sessions('%s')", session);
         expect(own, "nil", "close(%d)", o);
         s = wire_open(bob, "'%s', {wait: 60000}", session);
         expect(bob, "{...owner: 'bin:daemon'...}", "info(%d)", s);
@@ -122,6 +125,7 @@ USERS_TEST(it_can_be_given_away)
         expect(own, "nil", "close(%d)", o);
         s = wire_open(alice_on_b, "'%s', {wait: 60000}", session); /* without rules everyone may */
         ck_assert_ptr_null(strstr(wire_call(alice_on_b, "info(%d)", s), "owner"));
+        ck_assert_ptr_null(strstr(wire_call(own, "sessions('%s')", session), "owner"));
 }
 
 int main(void)

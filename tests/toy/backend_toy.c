@@ -498,7 +498,7 @@ static int toy_list(struct backend_env *env, struct slice after, stored_fn found
         (void)fault;
         pthread_mutex_lock(&env->lock);
         for (const struct backend_session *session = env->first; session && more; session = session->next) {
-                struct stored_session stored = { session->name, 0, session->modified };
+                struct stored_session stored = { .name = session->name, .modified = session->modified };
 
                 if (!after.data || slice_compare(session->name, after) > 0)
                         more = found(arg, &stored);

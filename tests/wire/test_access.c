@@ -299,6 +299,9 @@ START_TEST(a_session_belongs_to_who_made_it)
 
         expect(c, "{...}", "hello({features: []})");
         ck_assert_ptr_null(strstr(wire_call(c, "info(%d)", s), "owner")); /* who does not ask, is not told */
+        ck_assert_ptr_null(strstr(wire_call(own, "sessions(nil)"), "owner"));
+        expect(own, "{...}", "hello({features: ['owner']})");
+        expect(own, "[{...name: 'mine'...owner: '#54321'}]", "sessions(nil)");
         expect(c, "{...}", "hello({features: ['owner']})");
 
         expect(c, "{...owner: '#54321'...}", "info(%d)", s);
@@ -315,6 +318,9 @@ START_TEST(a_session_belongs_to_who_made_it)
         wire_end(&c);
         wire_end(&other);
         own = wire_connect(d);
+        ck_assert_ptr_null(strstr(wire_call(own, "sessions(nil)"), "owner"));
+        expect(own, "{...}", "hello({features: ['owner']})");
+        expect(own, "[{...name: 'mine'...owner: '#54321'}]", "sessions(nil)");
         other = connect_as(d, WRITER);
         expect(other, "!denied", "open('mine', {create: false})");
         expect(other, "!not_found", "open('nobodys', {create: false})");

@@ -14,7 +14,7 @@ ID = "id"
 """The daemon answers a repeated write as it answered the first one, by the id of the client in `hello`."""
 
 OWNER = "owner"
-"""`chown`; the answer to `info` has the owner."""
+"""`chown`; the answers to `info` and `sessions` have owners."""
 
 FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER)
 """The features that this package understands."""
