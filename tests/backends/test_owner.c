@@ -89,14 +89,33 @@ FILE_TEST(asking_for_the_owner_changes_nothing)
 
 FILE_TEST(an_open_session_stays_locked_when_its_owner_is_asked_for)
 {
+        const char *owner;
+
         storage_open(&at, "x", NULL);
         put_owner("alice");
         ck_assert(is_locked(PATH));
-        owner_of("x"); /* from before the change, or from after it */
+        owner = owner_of("x"); /* from before the change, or from after it */
+        ck_assert_msg(strcmp(owner, "") == 0 || strcmp(owner, "alice") == 0, "%s", owner);
         ck_assert(is_locked(PATH));
         storage_close(&at);
         ck_assert(!is_locked(PATH));
         ck_assert_str_eq(owner_of("x"), "alice");
+}
+
+FILE_TEST(a_session_that_another_program_has_locked_tells_its_owner)
+{
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        int fd;
+
+        storage_open(&at, "x", NULL);
+        put_owner("alice");
+        storage_close(&at);
+        fd = open(PATH, O_RDWR | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0); /* as that of another program */
+        ck_assert_int_eq(storage_try(&at, "x", NULL, false), BACKEND_E_BUSY);
+        ck_assert_str_eq(owner_of("x"), "alice");
+        close(fd);
 }
 
 int main(void)
@@ -104,6 +123,7 @@ int main(void)
         const TTest *const tests[] = {
                 asking_for_the_owner_changes_nothing,
                 an_open_session_stays_locked_when_its_owner_is_asked_for,
+                a_session_that_another_program_has_locked_tells_its_owner,
                 NULL,
         };
 

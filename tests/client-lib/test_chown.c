@@ -102,8 +102,9 @@ START_TEST(sessions_without_an_owner_are_counted_and_get_one)
         ck_assert_int_eq(daemon_log_lines(d, told), 0);
         daemon_stop(d);
         daemon_resume(d);
-        while (!daemon_log_lines(d, told)) /* a worker counts: there is no other event */
+        while (!daemon_log_lines(d, "without an owner")) /* a worker counts: there is no other event */
                 ck_assert_int_eq(gram_ping(client), 0);
+        ck_assert_int_eq(daemon_log_lines(d, told), 1);
         ck_assert_int_eq(
                 daemon_log_lines(d, "`gramctl chown OWNER --all-without-owner --backend file` gives them"),
                 1);
