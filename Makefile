@@ -21,7 +21,7 @@ packages-run := gcc libc6-dev pkg-config \
 	libuv1-dev libsqlite3-dev libmongoc-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
 packages-test := $(packages-run) check systemd python3-venv golang-go openssl git
 packages-bench := $(packages-run) python3 redis-server memcached
-packages-all := $(packages-test) clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov
+packages-all := $(packages-test) clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov podman crun uidmap
 
 # ---- what is built from what ----
 

@@ -9,40 +9,8 @@ if [ "$(id -u)" -ne 0 ] || ! unshare --user true; then
         exit 0
 fi
 
-server=61000 alice=61001 bob=61002 overflow=65534 group=61010
-work=$PWD
-export PATH=$BUILD:$PATH DIR=$work/run GRAMD_SOCKET=$work/run/gramd.sock
-chmod 711 "$work"
-install -d -m 755 -o $server run
-install -d -m 700 -o $server data
-
-fail() {
-        echo "namespaces: $*" >&2
-        cat log >&2
-        exit 1
-}
-
-as_server=(setpriv --reuid "$server" --regid "$server" --clear-groups --)
-as() { # as UID COMMAND...
-        setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"
-}
-
-# says TEXT COMMAND...: the command's output has the text.
-says() {
-        local text=$1 output
-        shift
-        output=$("$@" 2>&1) || true
-        case $output in
-        *"$text"*) ;;
-        *) fail "no '$text' in the output of '$*': $output" ;;
-        esac
-}
-
-# recipe UID LINE: the line stands in SECURITY.md, and works for this user.
-recipe() {
-        grep -qxF "       $2" "$SOURCE/SECURITY.md" || fail "SECURITY.md does not have: $2"
-        as "$1" bash -c "$2" || fail "$2"
-}
+# shellcheck source=tests/client-lib/namespaces.sh
+. "$SOURCE/tests/client-lib/namespaces.sh"
 
 # in_map MAP UID COMMAND...: in a user namespace with this map, as that user of it. Only root can make such a map.
 in_map() {
@@ -61,40 +29,6 @@ in_map() {
         return $status
 }
 
-daemon=
-start() { # start COMMAND...: the words before gramd, of programs that end as it
-        mkfifo told
-        "$@" gramd --config conf --data "$work/data" --socket "$GRAMD_SOCKET" 2>told &
-        daemon=$!
-        exec 3<told
-        while read -r line <&3; do
-                echo "$line" >>log
-                case $line in *" serves "*) break ;; esac
-        done
-        cat <&3 >>log &
-        exec 3<&-
-        rm told
-        chmod 666 "$GRAMD_SOCKET"
-}
-
-stop() {
-        kill "$daemon"
-        wait "$daemon" || true
-}
-trap '[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true' EXIT
-
-string() { # a Pyrogram session string of user $1
-        {
-                printf '\2\0\0\0\1\0'
-                head -c 256 /dev/zero | tr '\0' k
-                printf '\0\0\0\0\0\0\0%b\0' "\\$1"
-        } | base64 -w 0 | tr '+/' '-_' | tr -d =
-}
-string 7 >string
-chmod 644 string
-: >conf
-chmod 644 conf
-
 # ---- the daemon on the host ----
 
 start "${as_server[@]}"
@@ -109,6 +43,22 @@ says "is the socket of uid $overflow" as $alice "${container[@]}" gramctl show a
 recipe $alice 'GRAMD_SERVER_UID=65534 unshare --map-root-user gramctl show anna >/dev/null'
 recipe $alice 'GRAMD_SERVER_UID=65534 unshare --map-root-user --mount sh -c "mount --bind -o ro $DIR $DIR && gramctl show anna" >/dev/null'
 
+# The Python package looks in the same way. Where it is, other users may have no way to.
+"$SOURCE/tests/faults/python" ../client-lib/show.py 2>made || true # makes the environment
+grep -q IndexError made || fail "Python: $(cat made)"
+mkdir python
+cp -r "$SOURCE/client-lib/python/gramd" "$SOURCE/tests/client-lib/show.py" "$VENVS"/faults/lib/python3*/site-packages/msgpack python
+chmod -R a+rX python
+python=(env PYTHONDONTWRITEBYTECODE=1 python3 "$work/python/show.py")
+export GRAMD_SERVER_UID=$server
+says 'user 7' as $alice "${python[@]}" anna
+says "is the socket of uid $overflow" as $alice "${container[@]}" "${python[@]}" anna
+unset GRAMD_SERVER_UID
+says "is the socket of uid $overflow" as $alice "${container[@]}" "${python[@]}" anna
+export GRAMD_SERVER_UID=$overflow
+says 'user 7' as $alice "${container[@]}" "${python[@]}" anna
+says 'Denied' as $bob "${container[@]}" "${python[@]}" anna
+
 # The daemon knows users by their numbers on the host: root of bob's namespace is bob, who does not own the session.
 export GRAMD_SERVER_UID=$overflow
 says '[denied]' as $bob "${container[@]}" gramctl show anna
@@ -121,6 +71,8 @@ export GRAMD_SERVER_UID=999
 in_map "0 $alice 1\n999 $server 1\n" 0 gramctl show anna >/dev/null || fail "the mapped uid is not trusted"
 export GRAMD_SERVER_UID=$overflow
 says "is the socket of uid 999" in_map "0 $alice 1\n999 $server 1\n" 0 gramctl show anna
+says "is the socket of uid 999" in_map "0 $alice 1\n999 $server 1\n" 0 "${python[@]}" anna
+says 'user 7' in_map "0 $alice 1\n999 $server 1\n" 0 env GRAMD_SERVER_UID=999 "${python[@]}" anna
 # A user of the container other than its root: alice's subordinate number owns what it makes, not she.
 says 'set' in_map "0 $alice 1\n1 100000 1000\n" 5 gramctl import carl string
 says '[denied]' as $alice env GRAMD_SERVER_UID=$server gramctl show carl
