@@ -227,6 +227,7 @@ struct backend {
          */
         bool remembers;
         bool owns;                    /* it stores the owners of sessions */
+        unsigned n_descriptors;       /* that an open session takes */
         const struct option *options; /* ends with a row whose name is NULL. NULL: it has none */
 
         /*

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/hidden.h"
 #include "base/listener.h"
 #include "handover.h"
@@ -431,17 +431,12 @@ static void wire_up(struct server *server, int argc, char **argv)
         method_index_init(&server->context.method_index);
 }
 
-/* A file session takes two descriptors, a client one. */
-static void raise_descriptor_limit(struct server *server)
+/* A client of sessions with leases is watched by a second descriptor. */
+static void count_client_descriptors(struct server *server)
 {
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return;
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-                log_write(server->log, LOG_DEBUG, "up to %llu descriptors",
-                          (unsigned long long)limit.rlim_cur);
+        for (size_t i = 0; i < server->storages.n; i++)
+                if (server->storages.all[i].env && server->storages.all[i].backend->lease)
+                        server->clients.users.client_descriptors = 2;
 }
 
 static void backend_log(void *arg, enum log_level level, const char *text)
@@ -546,8 +541,11 @@ static int start(struct server *server)
                 log_write(server->log, LOG_ERROR, "out of memory");
                 return -1;
         }
-        raise_descriptor_limit(server);
-        if (start_backends(server) < 0 || start_listening(server) < 0)
+        server->clients.users.max_descriptors = descriptors_raise(server->log);
+        if (start_backends(server) < 0)
+                return -1;
+        count_client_descriptors(server);
+        if (start_listening(server) < 0)
                 return -1;
         uv_prepare_start(&server->turn, on_turn);
         start_watchdog(server);

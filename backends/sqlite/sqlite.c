@@ -373,6 +373,7 @@ extern const struct backend backend_file;
 const struct backend backend_file = {
         .name = "file",
         .owns = true,
+        .n_descriptors = 2, /* the file and its -wal */
         .remembers = true,
         .options = file_options,
         .max_opens = FILE_OPENS_MAX,

@@ -84,6 +84,12 @@ static const struct own_option {
             "Unanswered requests of one connection on one session; one more is refused.", NULL),
         OWN(max_sessions, true, "max-sessions", OPTION_COUNT, { .number = LIMIT_SESSIONS }, 1, 1000000,
             "Sessions that one connection may have open.", NULL),
+        OWN(max_open_sessions, true, "max-open-sessions", OPTION_COUNT, { .number = 10000 }, 1, 10000000,
+            "Sessions that are open at the same time; each takes memory, and one in a file two descriptors. "
+            "A "
+            "user gets fifteen sixteenths of them at most, and less where others have some; root and the "
+            "daemon's own user may have all.",
+            NULL),
         OWN(max_clients, true, "max-clients", OPTION_COUNT, { .number = 10000 }, 1, 1000000,
             "Connections at the same time. A user gets fifteen sixteenths of them at most, and less where "
             "others have some; root and the daemon's own user may have all.",

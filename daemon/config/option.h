@@ -30,8 +30,9 @@ struct config {
         uint64_t idle_close_ms;
         uint64_t cache_bytes;
         uint64_t max_message_bytes;
-        uint64_t max_in_flight; /* requests of one connection on one session */
-        uint64_t max_sessions;  /* handles of one connection */
+        uint64_t max_in_flight;     /* requests of one connection on one session */
+        uint64_t max_sessions;      /* handles of one connection */
+        uint64_t max_open_sessions; /* of all connections */
         uint64_t max_clients;
         uint64_t client_memory_bytes;
         uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading

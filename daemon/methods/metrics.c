@@ -17,7 +17,7 @@ struct gauge {
         uint64_t value;
 };
 
-enum { LISTED_UIDS = 100, FIGURES_OF_UID = 3 };
+enum { LISTED_UIDS = 100, FIGURES_OF_UID = 4 };
 
 static void pack_of_uid(struct buffer *out, uid_t uid, const char *what, uint64_t value)
 {
@@ -35,6 +35,7 @@ static void pack_uids(const struct context *context, struct buffer *out, size_t 
                 const struct user *user = LINK_OF(at, struct user, link);
 
                 pack_of_uid(out, user->uid, "connections", user->n_clients);
+                pack_of_uid(out, user->uid, "sessions", user->n_sessions);
                 pack_of_uid(out, user->uid, "bytes", user->account.held);
                 pack_of_uid(out, user->uid, "jobs", store_running(context->store, user->uid));
         }
@@ -52,6 +53,9 @@ void metrics_pack(const struct context *context, struct buffer *out)
                 { "client_bytes", context->clients->wire->held },
                 { "client_budget_bytes", context->config->client_memory_bytes },
                 { "sessions", context->sessions->count },
+                { "sessions_max", context->config->max_open_sessions },
+                { "descriptors", context->clients->users.n_descriptors },
+                { "descriptors_max", context->clients->users.max_descriptors },
                 { "sessions_owned", drain_left(context->sessions) },
                 { "sessions_unsynced", unsynced_sessions(context->sessions) },
                 { "draining", context->sessions->draining },

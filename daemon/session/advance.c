@@ -25,7 +25,9 @@ static uint64_t idle_ms(const struct session *session)
                 return 0;
         if (backend->lease) /* other hosts and programs wait for it, and may change it next */
                 return lent_left_ms(session);
-        return backend->ephemeral ? session->linger_ms : session->sessions->config->idle_close_ms;
+        if (backend->ephemeral)
+                return session->linger_ms;
+        return user_is_crowded(session->user) ? 0 : session->sessions->config->idle_close_ms;
 }
 
 static void on_idle(struct timer *timer)

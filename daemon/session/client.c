@@ -137,8 +137,9 @@ static bool admit(struct client *client)
 {
         struct clients *clients = client->clients;
         const uint64_t max = clients->wire->config->max_clients;
+        bool has_all;
+        char why[160], descriptors[USER_WHY_BYTES] = "";
         struct user *user;
-        char why[160];
         uv_os_fd_t fd;
 
         if (uv_fileno((uv_handle_t *)&client->connection.pipe, &fd) < 0 ||
@@ -151,13 +152,16 @@ static bool admit(struct client *client)
                 refuse(client, "out of memory", "the daemon is out of memory; try again later");
                 return false;
         }
-        if (access_has_all(&client->credentials)
-                    ? clients->n < max
-                    : share_allows(max, clients->users.n, clients->n, user->n_clients - 1, 1)) {
+        has_all = access_has_all(&client->credentials);
+        if (has_all ? clients->n < max
+                    : share_allows(max, clients->users.n, clients->n, user->n_clients - 1, 1) &&
+                              user_may_connect(user, descriptors)) {
                 client->user = user;
                 return true;
         }
-        if (clients->n >= max) {
+        if (*descriptors) {
+                refuse(client, "its share of the descriptors is used up", descriptors);
+        } else if (clients->n >= max) {
                 snprintf(why, sizeof(why), "max-clients is %llu", (unsigned long long)max);
                 refuse(client, why,
                        "the daemon serves as many clients as max-clients allows; try again later");

@@ -77,6 +77,13 @@ unsigned handle_rights(const struct session *session, const struct client *clien
                             session->storage->backend->name, &session->owner);
 }
 
+/* Who has the oldest handle has the session open. */
+static void count_for_oldest(struct session *session)
+{
+        if (!link_empty(&session->handles))
+                session_count_for(session, LINK_OF(session->handles.next, struct handle, link)->client->user);
+}
+
 struct handle *handle_new(struct session *session, struct client *client)
 {
         struct handle *handle = calloc(1, sizeof(*handle));
@@ -104,6 +111,7 @@ struct handle *handle_new(struct session *session, struct client *client)
         handle->lane->n_handles++;
         link_append(&session->handles, &handle->link);
         session->n_handles++;
+        count_for_oldest(session);
         /* Here, not in advance.c: this handle may be closed before the session is advanced. */
         timer_stop(session->sessions->timers, &session->idle);
         session->close_wanted = false;
@@ -131,6 +139,7 @@ void handle_close(struct handle *handle)
                 session->sessions->renewed_handle = handle->link.next;
         link_remove(&handle->link);
         session->n_handles--;
+        count_for_oldest(session);
         give_number_back(&handle->client->handles, (uint32_t)handle->number);
         handle->lane->n_handles--;
         lane_release(handle->lane);

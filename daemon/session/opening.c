@@ -547,6 +547,24 @@ static bool may_wait(struct client *client, struct request *request, struct sess
         return false;
 }
 
+/* A session that is not open yet. NULL: it is refused, and the request is answered. */
+static struct session *begin(struct client *client, struct request *request, struct sessions *sessions,
+                             struct storage *storage, struct slice name)
+{
+        char why[USER_WHY_BYTES];
+        struct session *session;
+
+        if (!user_may_open(client->user, access_has_all(&client->credentials),
+                           storage->backend->n_descriptors, why)) {
+                answer_error(request, WIRE_OVERLOADED, "%s", why);
+                return NULL;
+        }
+        session = session_new(sessions, storage, name, client->user);
+        if (!session)
+                answer_error(request, WIRE_STORAGE, "%s", no_memory_text);
+        return session;
+}
+
 void opening_start(struct client *client, struct request *request, struct sessions *sessions,
                    struct storage *storage, struct slice name, const struct opening_options *options)
 {
@@ -583,11 +601,9 @@ void opening_start(struct client *client, struct request *request, struct sessio
                 return;
         }
         if (!session)
-                session = session_new(sessions, storage, name);
-        if (!session) {
-                answer_error(request, WIRE_STORAGE, "%s", no_memory_text);
+                session = begin(client, request, sessions, storage, name);
+        if (!session)
                 return;
-        }
         wait_for(session, client, request, options, rights);
         if (session->state == SESSION_OPEN)
                 openings_grant(session); /* now: a `close` after this open does not count */

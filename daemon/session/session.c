@@ -32,7 +32,21 @@ struct session *sessions_find(struct sessions *sessions, const struct storage *s
         return node ? *(struct session **)node : NULL;
 }
 
-struct session *session_new(struct sessions *sessions, struct storage *storage, struct slice name)
+void session_count_for(struct session *session, struct user *user)
+{
+        const size_t descriptors = session->storage->backend->n_descriptors;
+        struct user *former = session->user;
+
+        if (former == user)
+                return;
+        session->user = user;
+        user_add_session(user, descriptors);
+        if (former)
+                user_remove_session(former, descriptors);
+}
+
+struct session *session_new(struct sessions *sessions, struct storage *storage, struct slice name,
+                            struct user *user)
 {
         struct session *session = calloc(1, sizeof(*session));
         char *copy = malloc(name.len + 1);
@@ -64,6 +78,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
                 free(copy);
                 return NULL;
         }
+        session_count_for(session, user);
         link_append(&sessions->list, &session->link);
         sessions->count++;
         session_wake(session);
@@ -125,6 +140,7 @@ void session_free(struct session *session)
         link_remove(&session->turn);
         link_remove(&session->untidy);
         sessions->count--;
+        user_remove_session(session->user, session->storage->backend->n_descriptors);
         free((char *)session->name.data);
         free(session);
 }

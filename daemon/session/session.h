@@ -34,6 +34,7 @@
 #include "remembered.h"
 #include "states.h"
 #include "storage.h"
+#include "user.h"
 
 struct session_job;
 struct session_task;
@@ -63,6 +64,7 @@ struct session {
         struct link turn;  /* sessions->turns */
         struct storage *storage;
         struct slice name; /* owned */
+        struct user *user; /* for whom it counts as open: who has its oldest handle, or had its last one */
         enum session_state state;
 
         struct backend_session *stored; /* a worker's while `busy` */
@@ -171,9 +173,12 @@ struct sessions {
 
 struct session *sessions_find(struct sessions *sessions, const struct storage *storage, struct slice name);
 
-/* A new session, CLOSED and woken. NULL: no memory. */
-struct session *session_new(struct sessions *sessions, struct storage *storage, struct slice name);
+/* A new session, CLOSED and woken, which counts as one of the user's. NULL: no memory. */
+struct session *session_new(struct sessions *sessions, struct storage *storage, struct slice name,
+                            struct user *user);
 void session_free(struct session *session);
+/* It counts for this user instead. */
+void session_count_for(struct session *session, struct user *user);
 
 /* Moves it to another state, as the drawing allows. CLOSED drops what was loaded. */
 void session_move(struct session *session, enum session_state state);

@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_SESSION_USER_H
 
 /*
- * The uids that have clients, and what each of them holds. A user lives as long as one of its clients, and as
- * one of their requests. Loop thread only.
+ * The uids that have clients, and what each of them holds. A user lives as long as one of its clients, one of
+ * their requests, and one of its sessions. Loop thread only.
  */
 
 #include <stddef.h>
@@ -18,6 +18,8 @@ struct user {
         struct link link; /* users->list */
         uid_t uid;
         size_t n_clients;
+        size_t n_sessions;      /* that are open for it */
+        size_t n_descriptors;   /* of its clients and sessions */
         struct account account; /* of its connections */
 };
 
@@ -25,6 +27,10 @@ struct users {
         struct wire *wire;
         struct link list;
         size_t n;
+        size_t n_sessions;
+        size_t n_descriptors;
+        size_t max_descriptors;    /* for clients and sessions */
+        size_t client_descriptors; /* that a client takes */
 };
 
 void users_init(struct users *users, struct wire *wire);
@@ -33,5 +39,20 @@ void users_init(struct users *users, struct wire *wire);
 struct user *user_ref(struct users *users, uid_t uid);
 /* One client less. */
 void user_unref(struct user *user);
+
+void user_add_session(struct user *user, size_t descriptors);
+/* May free the user. */
+void user_remove_session(struct user *user, size_t descriptors);
+
+/*
+ * Whether the user's newest client, which is counted, is within its share of the descriptors; whether the
+ * user may have one more session. Root and the daemon's own user (`has_all`) may have what is there. False:
+ * the text, for the client, says what is used up.
+ */
+enum { USER_WHY_BYTES = 240 };
+bool user_may_connect(const struct user *user, char why[USER_WHY_BYTES]);
+bool user_may_open(const struct user *user, bool has_all, size_t descriptors, char why[USER_WHY_BYTES]);
+/* It has more than half of what it may have: sessions that nobody uses are to be closed. */
+bool user_is_crowded(const struct user *user);
 
 #endif
