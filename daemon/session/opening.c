@@ -60,6 +60,16 @@ static bool is_known(const struct session *session)
         return !session->storage->backend->owns || session->owner_known;
 }
 
+/* By the rules, and by the owner only if that is known: what a former session had is another one's. */
+static unsigned rights_of(const struct session *session, const struct credentials *credentials)
+{
+        const struct access *access = &session->sessions->config->access;
+        const char *backend = session->storage->backend->name;
+
+        return is_known(session) ? owner_rights(access, credentials, session->name, backend, &session->owner)
+                                 : access_rights(access, credentials, session->name, backend);
+}
+
 static bool held_against(const struct session *session, bool exclusive)
 {
         return session_holder(session) || (exclusive && session->n_handles > 0);
@@ -305,9 +315,7 @@ void openings_renew_rights(struct session *session)
                 struct opening *opening = opening_of(at);
 
                 at = at->next;
-                opening->rights =
-                        owner_rights(&session->sessions->config->access, &opening->credentials, session->name,
-                                     session->storage->backend->name, &session->owner);
+                opening->rights = rights_of(session, &opening->credentials);
                 if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
                         refuse(opening, WIRE_DENIED, no_rights_text);
         }
@@ -476,7 +484,7 @@ static bool permitted(struct client *client, struct request *request, struct ses
         char text[QUOTE_BYTES];
 
         if (session)
-                *rights = handle_rights(session, client);
+                *rights = rights_of(session, &client->credentials);
         else
                 *rights = access_rights(&sessions->config->access, &client->credentials, name,
                                         storage->backend->name);

@@ -4,6 +4,7 @@
  */
 #include <grp.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -261,16 +262,75 @@ START_TEST(a_former_owner_changes_nothing)
 }
 END_TEST
 
+enum { OPENS = 40000, HANDLES = 1000, HOLDERS = 3 };
+
+/* So many that the session is deleted, and its handles end in several turns, while they are executed. */
+static void open_in_a_flood(struct daemon *d, struct wire *c, struct wire *deleter, int session)
+{
+        const uint32_t first = 100000;
+        uint8_t *flood = NULL;
+        size_t len = 0, sent;
+
+        for (uint32_t i = 0; i < OPENS; i++) {
+                size_t n;
+                uint8_t *request =
+                        wire_pack(first + i, &n, "open('anna', {backend: 'memory', mode: 'exclusive'})");
+
+                if (!flood)
+                        flood = malloc(OPENS * n);
+                ck_assert_ptr_nonnull(flood);
+                memcpy(flood + len, request, n);
+                len += n;
+                free(request);
+        }
+        daemon_freeze(d);
+        sent = wire_raw_some(c, flood, len);
+        wire_send(deleter, "delete(%d)", session);
+        daemon_thaw(d);
+        wire_raw(c, flood + sent, len - sent);
+        free(flood);
+}
+
+/* What he owned counts no more while it ends: no rule lets him make one. */
+START_TEST(a_former_owner_makes_no_session)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\n[access]\nuser 1 = read\n");
+        CLIENT root = wire_connect(d);
+        CLIENT c = as(d, NAMELESS, GROUP);
+        struct wire *holders[HOLDERS];
+        int s = wire_open(root, "'anna', {backend: 'memory'}"), n_busy = 0, n_denied = 0;
+
+        expect(root, "nil", "chown(%d, '#%d')", s, NAMELESS);
+        for (int i = 0; i < HOLDERS; i++) {
+                holders[i] = wire_connect(d);
+                for (int k = 0; k < HANDLES; k++)
+                        wire_open(holders[i], "'anna', {backend: 'memory'}");
+        }
+        open_in_a_flood(d, c, root, s);
+        for (int i = 0; i < OPENS; i++) {
+                const char *text = wire_next(c);
+
+                ck_assert_ptr_nonnull(text);
+                ck_assert_msg(strstr(text, ": !"), "%s", text);
+                n_busy += strstr(text, "!busy") != NULL;
+                n_denied += strstr(text, "!denied") != NULL;
+        }
+        ck_assert_msg(n_busy > 0 && n_denied > 0, "it was not deleted within the flood: %d, then %d", n_busy,
+                      n_denied);
+        for (int i = 0; i < HOLDERS; i++)
+                wire_end(&holders[i]);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
-                root_gives_a_session_away,
-                an_owner_changes_the_group,
-                admins_give_away_what_they_may_open,
-                wrong_owners_are_refused,
-                opens_that_wait_are_refused,
-                a_former_owner_changes_nothing,
-                NULL,
+                root_gives_a_session_away,           an_owner_changes_the_group,
+                admins_give_away_what_they_may_open, wrong_owners_are_refused,
+                opens_that_wait_are_refused,         a_former_owner_changes_nothing,
+                a_former_owner_makes_no_session,     NULL,
         };
         const TTest *const repeated[] = { an_owner_is_stored, NULL };
         int failed = test_program("owner", tests);
