@@ -18,20 +18,17 @@
 #include "base/descriptors.h"
 #include "base/hidden.h"
 #include "base/listener.h"
+#include "events.h"
 #include "handover.h"
 #include "key_source.h"
 #include "methods/dispatch.h"
-#include "methods/methods.h"
 #include "ownerless.h"
 #include "reload.h"
 #include "session/advance.h"
-#include "session/audit.h"
-#include "session/drain.h"
 #include "session/held.h"
-#include "session/opening.h"
 #include "session/renew.h"
 #include "session/tidy.h"
-#include "session/watch.h"
+#include "wire/turn.h"
 
 enum {
         GRACE_MS = 2000,
@@ -75,97 +72,6 @@ struct server {
         char *data_dir;
         bool stopping;
         bool stopped;
-};
-
-/* ---- events of connections ---- */
-
-static struct server *server_of(const struct connection *connection)
-{
-        return connection->wire->owner;
-}
-
-static bool on_message(struct connection *connection, struct slice frame, struct slice next)
-{
-        return dispatch(&server_of(connection)->context, client_of(connection), frame, next);
-}
-
-static void on_violation(struct connection *connection, uint32_t id, int frame_error)
-{
-        dispatch_violation(&server_of(connection)->context, client_of(connection), id, frame_error);
-}
-
-/*
- * After each read of a socket: requests on a session that arrived together are one job, and a worker starts
- * on it before the next socket is read.
- */
-static void on_read(struct wire *wire)
-{
-        struct server *server = wire->owner;
-
-        dispatch_read_end(&server->context);
-        sessions_advance(&server->sessions);
-}
-
-static void on_written(struct connection *connection)
-{
-        watch_catch_up(client_of(connection));
-        drain_catch_up(client_of(connection));
-}
-
-static void on_ending(struct connection *connection)
-{
-        openings_end_of_client(client_of(connection));
-}
-
-static void on_emptying(struct connection *connection)
-{
-        handles_abandon(client_of(connection), false);
-}
-
-static void on_dropped(struct connection *connection)
-{
-        struct client *client = client_of(connection);
-
-        openings_abandon(client);
-        handles_abandon(client, true);
-        client_leave(client);
-}
-
-static void on_closed(struct connection *connection)
-{
-        client_free(client_of(connection));
-}
-
-static void on_overfull(struct connection *connection, const char *why)
-{
-        struct server *server = server_of(connection);
-        char who[CLIENT_TEXT_BYTES];
-
-        counters_add(&server->counters, COUNT_CONNECTIONS_OVERFULL, 1);
-        log_write_for(server->log, client_of(connection)->credentials.uid, LOG_WARNING,
-                      "closed the connection of %s: %s", client_describe(client_of(connection), who), why);
-}
-
-static void on_answered(const struct request *request, const char *error)
-{
-        const struct clients *clients = &((struct server *)request->wire->owner)->clients;
-
-        if (request->started_ns)
-                monitors_tell(clients, request, error);
-        audit_answered(request, clients->log, error);
-}
-
-static const struct wire_events wire_events = {
-        .message = on_message,
-        .violation = on_violation,
-        .read = on_read,
-        .written = on_written,
-        .ending = on_ending,
-        .emptying = on_emptying,
-        .dropped = on_dropped,
-        .closed = on_closed,
-        .overfull = on_overfull,
-        .answered = on_answered,
 };
 
 /* ---- the end ---- */
@@ -380,8 +286,8 @@ static void wire_up(struct server *server, int argc, char **argv)
         server->wire.loop = &server->loop;
         server->wire.config = server->config;
         server->wire.counters = &server->counters;
-        server->wire.events = &wire_events;
-        server->wire.owner = server;
+        server->wire.events = &connection_events;
+        server->wire.owner = &server->context;
         server->sessions = (struct sessions){
                 .config = server->config,
                 .log = server->log,

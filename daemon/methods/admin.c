@@ -3,6 +3,7 @@
 #include "../base/clock.h"
 #include "../session/audit.h"
 #include "../session/drain.h"
+#include "../wire/turn.h"
 #include "methods.h"
 #include "metrics.h"
 
@@ -119,30 +120,36 @@ void method_monitor(struct call *call)
         answer_nil(&call->request);
 }
 
+static void pack_event(struct buffer *out, const struct request *request, const char *error)
+{
+        message_begin_notification(out, "request", 1);
+        pack_map(out, 6);
+        pack_cstr(out, "time");
+        pack_int(out, unix_now());
+        pack_cstr(out, "client");
+        pack_str(out, slice_of(request->connection ? client_of(request->connection)->name : NULL));
+        pack_cstr(out, "method");
+        pack_cstr(out, request->method->name);
+        pack_cstr(out, "session");
+        pack_str(out, request->session);
+        pack_cstr(out, "microseconds");
+        pack_int(out, (int64_t)((uv_hrtime() - request->started_ns) / 1000));
+        pack_cstr(out, "error");
+        pack_str(out, slice_of(error));
+}
+
 void monitors_tell(const struct clients *clients, const struct request *request, const char *error)
 {
-        int64_t microseconds = (int64_t)((uv_hrtime() - request->started_ns) / 1000);
-
         for (struct link *at = clients->monitors.next; at != &clients->monitors; at = at->next) {
-                struct client *monitor = LINK_OF(at, struct client, monitor);
+                struct connection *monitor = &LINK_OF(at, struct client, monitor)->connection;
                 struct buffer *out;
+                size_t before;
 
-                if (connection_is_congested(&monitor->connection))
+                if (connection_is_congested(monitor))
                         continue;
-                out = connection_out(&monitor->connection);
-                message_begin_notification(out, "request", 1);
-                pack_map(out, 6);
-                pack_cstr(out, "time");
-                pack_int(out, unix_now());
-                pack_cstr(out, "client");
-                pack_str(out, slice_of(request->connection ? client_of(request->connection)->name : NULL));
-                pack_cstr(out, "method");
-                pack_cstr(out, request->method->name);
-                pack_cstr(out, "session");
-                pack_str(out, request->session);
-                pack_cstr(out, "microseconds");
-                pack_int(out, microseconds);
-                pack_cstr(out, "error");
-                pack_str(out, slice_of(error));
+                out = connection_out(monitor);
+                before = out->len;
+                pack_event(out, request, error);
+                turn_use(monitor, 0, out->len - before);
         }
 }

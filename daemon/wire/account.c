@@ -6,6 +6,7 @@
 
 #include "../base/share.h"
 #include "connection.h"
+#include "turn.h"
 
 enum {
         MARGIN = 32, /* reading stops when less than one part of so many of the share is left */
@@ -75,7 +76,7 @@ static void start_tick(struct wire *wire)
 static void resume(struct connection *connection)
 {
         link_remove(&connection->paused);
-        connection_wait_turn(connection);
+        turn_wait(connection);
 }
 
 /* Bytes have got free: a connection of each list tries again. When it goes on, so does the next one. */

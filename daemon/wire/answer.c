@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "turn.h"
+
 /* ---- errors and quotes ---- */
 
 /* Index: the BACKEND_E_… without its sign. */
@@ -176,7 +178,7 @@ void answer_cancel(struct request *request)
 void request_use(struct request *request, size_t rows, size_t bytes)
 {
         if (request->connection)
-                connection_use(request->connection, rows, bytes);
+                turn_use(request->connection, rows, bytes);
 }
 
 bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row)
@@ -192,8 +194,12 @@ void answer_nil(struct request *request)
 
 void answer_detail(struct request *request, enum wire_error error, struct slice detail, const char *text)
 {
+        struct buffer *out = out_of(request);
+        size_t before = out->len;
+
         request->outcome = (uint8_t)(error + 1);
-        message_write_error(out_of(request), request->id, wire_error_names[error], slice_of(text), detail);
+        message_write_error(out, request->id, wire_error_names[error], slice_of(text), detail);
+        request_use(request, 0, out->len - before);
         finish(request, wire_error_names[error]);
 }
 

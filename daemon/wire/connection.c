@@ -15,10 +15,13 @@
 
 #include "../../proto/message.h"
 #include "answer.h"
+#include "turn.h"
 
 enum {
         IN_STEP = 16 * 1024,
         FLUSHED_AT_ONCE = 256, /* connections a turn: writing to one, or closing it, takes long */
+        POLLED_WAITING =
+                8, /* times that the loop finds a connection readable that waits; then it looks no more */
 };
 
 /* One at a time: later answers collect in `out` until it has been written. */
@@ -48,14 +51,12 @@ static void on_closed(uv_handle_t *uv)
         connection->wire->events->closed(connection);
 }
 
-static void wait_no_more(struct connection *connection);
-
 static void close_now(struct connection *connection)
 {
         assert(!connection->closing);
         connection->ending = connection->closing = true;
         link_remove(&connection->unflushed);
-        wait_no_more(connection);
+        turn_leave(connection);
         account_leave(connection);
         uv_close((uv_handle_t *)&connection->pipe, on_closed);
 }
@@ -220,72 +221,6 @@ void connection_end_overloaded(struct connection *connection, const char *why)
         connection_drop(connection);
 }
 
-/* ---- turns ---- */
-
-static void begin_turn(struct connection *connection)
-{
-        if (connection->used.number == connection->wire->turn)
-                return;
-        connection->used.number = connection->wire->turn;
-        connection->used.messages = connection->used.bytes = connection->used.rows = 0;
-}
-
-void connection_use(struct connection *connection, size_t rows, size_t bytes)
-{
-        begin_turn(connection);
-        connection->used.rows += rows;
-        connection->used.bytes += bytes;
-        connection->wire->used.rows += rows;
-        connection->wire->used.bytes += bytes;
-}
-
-/* Whether so many connections could have used up their turn. */
-static bool is_used_up(const struct wire *wire, const struct turn_use *used, size_t connections)
-{
-        return used->number == wire->turn &&
-               (used->messages >= connections * TURN_MESSAGES || used->bytes >= connections * TURN_BYTES ||
-                used->rows >= connections * TURN_ROWS);
-}
-
-static bool has_used_turn(const struct connection *connection)
-{
-        return is_used_up(connection->wire, &connection->used, 1);
-}
-
-/* The turn of the loop is over: what arrives now waits for the next one. */
-static bool is_over(const struct wire *wire)
-{
-        return is_used_up(wire, &wire->used, TURN_ALL);
-}
-
-/* The loop polls without sleeping while this runs. */
-static void on_awake(uv_idle_t *awake)
-{
-        (void)awake;
-}
-
-void connection_wait_turn(struct connection *connection)
-{
-        struct wire *wire = connection->wire;
-        struct account *account = connection->account;
-
-        if (!link_empty(&connection->waiting))
-                return;
-        link_append(&account->waiting, &connection->waiting);
-        if (link_empty(&account->turn))
-                link_append(&wire->waiting, &account->turn);
-        uv_idle_start(&wire->awake, on_awake);
-}
-
-static void wait_no_more(struct connection *connection)
-{
-        if (link_empty(&connection->waiting))
-                return;
-        link_remove(&connection->waiting);
-        if (link_empty(&connection->account->waiting))
-                link_remove(&connection->account->turn);
-}
-
 /* ---- in ---- */
 
 /* Its client has to read answers first. */
@@ -334,8 +269,8 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
         enum frame_result result = scan_first(connection, data, len, &frame);
         size_t done = 0;
 
-        begin_turn(connection);
-        connection->wire->used.messages += TURN_READ;
+        turn_begin(connection);
+        connection->wire->work += WORK_CALL; /* the write of the answers */
         connection->dispatching = true;
         while (result != FRAME_MORE && !connection->ending) {
                 if (result != FRAME_WHOLE) {
@@ -343,13 +278,13 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
                         connection_end(connection);
                         break;
                 }
-                if (too_much(connection) || has_used_turn(connection)) {
+                if (too_much(connection) || turn_is_used(connection) || turn_is_over(connection->wire)) {
                         connection->whole = frame.len;
                         break;
                 }
                 done += frame.len;
                 connection->used.messages++;
-                connection->wire->used.messages++;
+                connection->wire->work++;
                 account_message_is_whole(connection);
                 result = scan(connection, data + done, len - done, &next);
                 if (!events->message(connection, frame, result == FRAME_WHOLE ? next : SLICE_NONE)) {
@@ -381,8 +316,8 @@ static void on_room(uv_handle_t *uv, size_t suggested, uv_buf_t *room)
         struct wire *wire = connection->wire;
 
         (void)suggested;
-        if (is_over(connection->wire))
-                connection_wait_turn(connection);
+        if (turn_is_over(wire))
+                turn_wait(connection);
         if (!link_empty(&connection->waiting) || !account_lets_read(connection)) {
                 *room = uv_buf_init(NULL, 0);
                 return;
@@ -403,11 +338,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         struct wire *wire = connection->wire;
 
         if (n == UV_ENOBUFS && !connection->in.failed) {
-                go_on(connection);
+                if (link_empty(&connection->waiting) || ++connection->polled >= POLLED_WAITING)
+                        go_on(connection);
                 return;
         }
         if (n < 0)
-                wire->used.messages += TURN_READ; /* one that ends costs no less than one that is read */
+                wire->work += WORK_CALL; /* one that ends costs no less than one that is read */
         if (n == UV_EOF) {
                 connection_end(connection);
                 go_on(connection);
@@ -418,7 +354,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
                 return;
         }
         counters_add(wire->counters, COUNT_BYTES_IN, (uint64_t)n);
-        connection_use(connection, 0, (size_t)n);
+        turn_use_read(connection, (size_t)n);
         if (room->base == wire->read_buffer) {
                 size_t done = take_messages(connection, (uint8_t *)room->base, (size_t)n);
 
@@ -439,6 +375,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         }
         if (!connection->closing)
                 go_on(connection);
+}
+
+/* Whether it is left to the loop to poll it while it waits, as it is likely served soon. */
+static bool is_polled(const struct connection *connection)
+{
+        return connection->reading && connection->polled < POLLED_WAITING;
 }
 
 static void set_reading(struct connection *connection, bool reading)
@@ -465,9 +407,9 @@ static void go_on(struct connection *connection)
                 return;
         account_weigh(connection);
         if (!connection->ending && connection->in.len > 0 && !too_much(connection) &&
-            link_empty(&connection->waiting) && !has_used_turn(connection)) {
-                if (is_over(connection->wire))
-                        connection_wait_turn(connection);
+            link_empty(&connection->waiting) && !turn_is_used(connection)) {
+                if (turn_is_over(connection->wire))
+                        turn_wait(connection);
                 else
                         take_held(connection);
         }
@@ -477,13 +419,14 @@ static void go_on(struct connection *connection)
                 close_when_done(connection);
                 return;
         }
-        if (has_used_turn(connection) && (connection->in.len > 0 || connection->used.bytes >= TURN_BYTES)) {
+        if (turn_is_used(connection) && (connection->in.len > 0 || connection->used.bytes >= TURN_BYTES)) {
                 if (link_empty(&connection->waiting))
                         counters_add(connection->wire->counters, COUNT_TURNS_USED_UP, 1);
-                connection_wait_turn(connection); /* else nothing is left to wait: one turn has one read */
+                turn_wait(connection); /* else nothing is left to wait: one turn has one read */
         }
         set_reading(connection, account_lets_go_on(connection, is_congested(connection)) &&
-                                        link_empty(&connection->waiting) && !too_much(connection));
+                                        (link_empty(&connection->waiting) || is_polled(connection)) &&
+                                        !too_much(connection));
 }
 
 /* ---- the beginning ---- */
@@ -522,10 +465,8 @@ void connection_refuse(struct connection *connection, enum wire_error error, con
 void wire_init(struct wire *wire)
 {
         link_init(&wire->unflushed);
-        link_init(&wire->waiting);
-        wire->turn = 1;
         accounts_init(wire);
-        uv_idle_init(wire->loop, &wire->awake);
+        turns_init(wire);
 }
 
 void wire_deinit(struct wire *wire)
@@ -544,7 +485,7 @@ void wire_flush(struct wire *wire)
                 accounts_end_exceeding(wire);
         } else {
                 counters_add(wire->counters, COUNT_SLICES, 1);
-                uv_idle_start(&wire->awake, on_awake);
+                wire_stay_awake(wire);
         }
 }
 
@@ -569,36 +510,11 @@ static void read_now(struct connection *connection)
                 on_read(stream, n == 0 ? UV_EOF : uv_translate_sys_error(errno), &room);
 }
 
-/* False: it waits again before it has had this turn. */
-static bool serve(struct account *account)
+void connection_take_turn(struct connection *connection)
 {
-        struct connection *connection = LINK_OF(account->waiting.next, struct connection, waiting);
-
-        if (connection->used.number == connection->wire->turn)
-                return false;
-        begin_turn(connection);
-        link_remove(&account->turn);
-        link_remove(&connection->waiting);
-        if (!link_empty(&account->waiting))
-                link_append(&account->wire->waiting, &account->turn);
         go_on(connection);
-        if (connection->reading && !has_used_turn(connection))
+        if (connection->reading && !turn_is_used(connection))
                 read_now(connection);
-        return true;
-}
-
-bool wire_next_turn(struct wire *wire)
-{
-        bool waited = !link_empty(&wire->waiting);
-
-        wire->used = (struct turn_use){ .number = ++wire->turn };
-        wire->flushed = 0;
-        while (!link_empty(&wire->waiting) && !is_used_up(wire, &wire->used, TURN_ALL / 2)) {
-                wire->used.messages++; /* so that this ends, whatever the connections do */
-                if (!serve(LINK_OF(wire->waiting.next, struct account, turn)))
-                        break;
-        }
-        if (link_empty(&wire->waiting) && link_empty(&wire->unflushed))
-                uv_idle_stop(&wire->awake);
-        return waited || !link_empty(&wire->unflushed);
+        if (!link_empty(&connection->unflushed))
+                flush(connection); /* the others that are served in this turn do not delay it */
 }

@@ -12,7 +12,7 @@
  *
  * All answers of one turn of the loop leave in one write, when the turn ends.
  *
- * A connection has a budget for each turn (wire.h: TURN_…). When it is used up, nothing more is read or
+ * A connection has a budget for each turn (turn.h). When it is used up, nothing more is read or
  * dispatched; the connection waits in a queue for its next turn, so that every other one is served in
  * between.
  *
@@ -30,6 +30,7 @@ struct connection {
         struct link unflushed; /* wire->unflushed */
         struct link waiting;   /* account->waiting */
         struct turn_use used;
+        unsigned polled; /* how often it was readable since it has waited */
 
         struct frame frame;
         struct buffer in;  /* received and not yet dispatched; mostly empty */
@@ -80,9 +81,6 @@ struct buffer *connection_out(struct connection *connection);
 /* Whether the client leaves more than `client-buffer` unread: then it gets no notifications. */
 bool connection_is_congested(const struct connection *connection);
 
-/* Its requests have looked at so many rows, or their answers have so many bytes. */
-void connection_use(struct connection *connection, size_t rows, size_t bytes);
-
 /* Takes no more messages, answers those it has dispatched, then closes. */
 void connection_end(struct connection *connection);
 
@@ -92,11 +90,8 @@ void connection_drop(struct connection *connection);
 /* Closes at once, with the error `overloaded` if the client has read all answers. */
 void connection_end_overloaded(struct connection *connection, const char *why);
 
-/*
- * It gets a turn when those of its account that wait already have had theirs. Accounts are served one after
- * the other: a user with many connections is no sooner served than one with few.
- */
-void connection_wait_turn(struct connection *connection);
+/* It waits no more: dispatches what is held, reads, and sends the answers. */
+void connection_take_turn(struct connection *connection);
 
 /* Bytes of the answers that the kernel did not take at once. */
 size_t connection_writing(const struct connection *connection);

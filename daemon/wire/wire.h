@@ -19,20 +19,7 @@ struct wire;
 
 enum { WIRE_READ_BYTES = 64 * 1024 };
 
-/*
- * What one connection may use of a turn of the loop. The message that exceeds it is still executed; the
- * others wait for the connection's next turn. All connections together may use TURN_ALL times as much; those
- * that have waited are served first, with half of it. A read costs as much as TURN_READ messages.
- */
-enum {
-        TURN_MESSAGES = 256,
-        TURN_BYTES = WIRE_READ_BYTES, /* received, or of answers, also of those that are dropped */
-        TURN_ROWS = 512,              /* that its requests looked at */
-        TURN_ALL = 8,
-        TURN_READ = 8,
-};
-
-/* What has been used of a turn. */
+/* What a connection has used of a turn (turn.h). */
 struct turn_use {
         uint64_t number; /* wire->turn; if it is another one, nothing is used yet */
         size_t messages;
@@ -80,7 +67,7 @@ struct wire {
         struct link unflushed; /* connections with answers of this turn */
         struct link waiting;   /* accounts with connections that wait for a turn; the first is served next */
         uint64_t turn;         /* of the loop, counted */
-        struct turn_use used;  /* by all connections */
+        size_t work;           /* of this turn, by all connections */
         size_t flushed;        /* connections whose answers were sent in this turn */
         uv_idle_t awake;       /* active while connections wait: the loop does not sleep */
         struct link accounts;  /* account.h */
@@ -101,11 +88,5 @@ void wire_deinit(struct wire *wire);
  * in the next turns, in order; but at once where memory is short.
  */
 void wire_flush(struct wire *wire);
-
-/*
- * A new turn begins. Serves the connections that have waited longest; their answers are to be sent then.
- * Called once a turn, after wire_flush(): so answers do not wait for it. False: none has waited.
- */
-bool wire_next_turn(struct wire *wire);
 
 #endif

@@ -34,6 +34,7 @@ from typing import Any, Optional
 import attacker
 import mongo_lab
 from beside import (
+    CLIENT_PRIORITY,
     LONGEST_US,
     PEERS,
     READ_TARGET,
@@ -115,7 +116,8 @@ class Place:
         self.folder.mkdir(mode=0o711)
         os.chown(self.folder, DAEMON, DAEMON)
         self.start_daemon()
-        self.ordinary = Ordinary(Programs(self.programs, VICTIM), self.socket, self.seconds)
+        programs = Programs(self.programs, VICTIM, realtime=not self.fair)
+        self.ordinary = Ordinary(programs, self.socket, self.seconds)
         self.keeper = await self.ordinary.prepare()
         return self
 
@@ -140,6 +142,10 @@ class Place:
         if self.attack.log_is_held:
             os.close(self.pipe)
         shutil.rmtree(self.folder)
+
+    def prefer_daemon(self) -> None:
+        """Its loop gets a processor as soon as it wants one."""
+        os.sched_setscheduler(self.daemon.pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
     # ---- its memory ----
 
@@ -232,7 +238,7 @@ class Place:
 
     async def connects(self) -> Figures:
         here, there = FORK.Pipe(duplex=False)
-        process = FORK.Process(target=connect_as_victim, args=(self.socket, self.seconds, there))
+        process = FORK.Process(target=connect_as_victim, args=(self.fair, self.socket, self.seconds, there))
         process.start()
         there.close()
         while process.is_alive() and not here.poll():
@@ -242,6 +248,8 @@ class Place:
         return {"connects": len(took), "refused": took.count(math.inf), "slowest connect": max(took)}
 
     async def measure(self) -> Figures:
+        if not self.fair:
+            self.prefer_daemon()
         figures, connects = await asyncio.gather(self.measure_client(), self.connects())
         return {**figures, **connects}
 
@@ -281,7 +289,9 @@ def attack_as(fair: bool, function: Callable[[attacker.Attacker], None], part: a
         time.sleep(0.05)
 
 
-def connect_as_victim(*args: Any) -> None:
+def connect_as_victim(fair: bool, *args: Any) -> None:
+    if not fair:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(CLIENT_PRIORITY))
     attacker.become(VICTIM)
     attacker.connects(*args)
 
@@ -357,7 +367,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round of short runs, none is repeated")
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0, help="length of a run")
-    parser.add_argument("--fair", action="store_true", help="the attacker's processes have the client's priority")
+    parser.add_argument("--fair", action="store_true", help="all programs have the same priority")
     parser.add_argument("--markdown", action="store_true", help="print the table of the README, too")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="attacks with one of these words")
     args = parser.parse_args()

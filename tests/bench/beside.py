@@ -24,6 +24,7 @@ DISTURBED = 0.1  # share of the cores; if other programs took more, the run is r
 CALM_WAIT = 10  # seconds; for others to be quiet
 STUCK = 20  # seconds beyond the length of a run; then the program has no connection or no session
 READ_TARGET, WRITE_TARGET = 3, 5  # p99 as a multiple of quiet
+CLIENT_PRIORITY = 2  # of SCHED_FIFO; the daemon's loop has 1
 LONGEST_US = 5_000  # of p99, beside largest requests: each may hold the loop so long
 
 Figures = dict[str, float]
@@ -42,18 +43,28 @@ def as_user(uid: Optional[int]) -> dict[str, object]:
 
 
 class Programs:
-    """Those of a folder, run by one user. `before` are words before the program's name."""
+    """Those of a folder, run by one user.
+
+    `before` are words before the program's name. With `realtime` they get the processors as soon as they want them.
+    """
 
     def __init__(
-        self, folder: Path = mongo_lab.BUILD / "bench", uid: Optional[int] = None, before: Sequence[str] = ()
+        self,
+        folder: Path = mongo_lab.BUILD / "bench",
+        uid: Optional[int] = None,
+        before: Sequence[str] = (),
+        realtime: bool = False,
     ) -> None:
-        self.folder, self.uid, self.before = folder, uid, before
+        self.folder, self.uid, self.before, self.realtime = folder, uid, before, realtime
 
     async def start(self, program: str, **options: object) -> asyncio.subprocess.Process:
         named = [f"{name}={value}" for name, value in options.items()]
         words = [*self.before, str(self.folder / program), *named]
         pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, **as_user(self.uid))
+        process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, **as_user(self.uid))
+        if self.realtime:
+            os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(CLIENT_PRIORITY))
+        return process
 
     async def run(self, program: str, **options: object) -> Figures:
         return await figures_of(await self.start(program, **options))

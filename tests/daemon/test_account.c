@@ -11,6 +11,7 @@
 #include "../../daemon/wire/account.h"
 #include "../../daemon/wire/answer.h"
 #include "../../daemon/wire/connection.h"
+#include "../../daemon/wire/turn.h"
 #include "../support/program.h"
 
 enum { WHOLE = 1024 * 1024, CONNECTIONS = 15, GREEDY = 13 };
@@ -40,6 +41,7 @@ static struct stage {
                 struct request deferred; /* one of WHOLE / 2 bytes */
                 bool defers;
                 bool answers; /* each message with 8 KiB */
+                size_t cost;  /* of a message, in bytes of its answer */
                 bool ended;   /* for want of room or time */
                 bool is_closed;
         } ends[CONNECTIONS];
@@ -63,6 +65,7 @@ static bool on_message(struct connection *connection, struct slice frame, struct
 
                 request_defer(&request, &end_of(connection)->deferred, WHOLE / 2);
         }
+        turn_use(connection, 0, end_of(connection)->cost);
         if (end_of(connection)->answers)
                 buffer_append(connection_out(connection), answer, sizeof(answer));
         return true;
@@ -212,6 +215,38 @@ static void send_rest(struct end *end)
 {
         ck_assert_uint_eq(send_some(end, "", 1), 1);
 }
+
+static size_t messages_of_a_turn(size_t cost)
+{
+        uint8_t messages[200];
+        size_t n = 0;
+
+        memset(messages, 0x90, sizeof(messages));
+        set_up();
+        connect_to(&stage.accounts[1]);
+        for (int i = 0; i < 8; i++) {
+                struct end *end = connect_to(&stage.accounts[0]);
+
+                end->cost = cost;
+                ck_assert_int_eq(send(end->fd, messages, sizeof(messages), 0), sizeof(messages));
+        }
+        uv_run(&stage.loop, UV_RUN_NOWAIT);
+        for (size_t i = 0; i < stage.n; i++)
+                n += stage.ends[i].n_messages;
+        run();
+        for (size_t i = 1; i < stage.n; i++)
+                ck_assert_uint_eq(stage.ends[i].n_messages, sizeof(messages));
+        tear_down();
+        return n;
+}
+
+START_TEST(what_messages_cost_ends_a_turn)
+{
+        ck_assert_uint_eq(messages_of_a_turn(10 * WORK_ANSWERED), (TURN_WORK - 2 * WORK_CALL + 10) / 11);
+        ck_assert_uint_le(messages_of_a_turn(0), TURN_WORK);
+        ck_assert_uint_gt(messages_of_a_turn(0), TURN_WORK / 2);
+}
+END_TEST
 
 START_TEST(a_message_has_its_time)
 {
@@ -423,6 +458,7 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
+                what_messages_cost_ends_a_turn,
                 a_message_has_its_time,
                 a_stream_of_messages_is_not_late,
                 a_slow_message_is_late,
