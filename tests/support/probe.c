@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
@@ -143,6 +144,11 @@ static bool makes_namespace(void)
         return unshare(CLONE_NEWUSER) == 0;
 }
 
+static bool traces(void)
+{
+        return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0;
+}
+
 static bool leaves_a_processor(void)
 {
         cpu_set_t set;
@@ -208,6 +214,7 @@ static int all(void)
         show("Unix socket", socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0);
         show("network socket", socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0);
         show("netlink socket", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0) >= 0);
+        show("packet socket", socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0) >= 0);
         show("bind a port", binds_port());
         show("send", sends());
         show("the network of others", shares("ns/net"));
@@ -232,6 +239,7 @@ static int all(void)
         show("written code", writes_code(PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC));
         show("another architecture", in_child(calls_as_other_architecture));
         show("personality", personality(PER_LINUX | READ_IMPLIES_EXEC) >= 0 && personality(PER_LINUX) >= 0);
+        show("trace", in_child(traces));
         show("namespace", in_child(makes_namespace));
         show("realtime", runs(SCHED_RR, 1) && runs(SCHED_OTHER, 0));
         show("batch", runs(SCHED_BATCH, 0));

@@ -1,11 +1,9 @@
 #!/bin/bash
-# Each line of the installed units, and of the drop-in for MongoDB, under a real systemd (machine.sh). What a line refuses is
+# Each line of the installed units, and of the drop-in for MongoDB, under a real systemd (lines.sh). What a line refuses is
 # probed with this line alone, and without it. A line that this file does not have fails the test.
-# shellcheck source=tests/systemd/machine.sh
-. "$SOURCE/tests/systemd/machine.sh"
+# shellcheck source=tests/systemd/lines.sh
+. "$SOURCE/tests/systemd/lines.sh"
 
-# LINE | lines before it, with `;` between them | what the probe (tests/support/probe.c) says with LINE, but not without it
-# Where LINE is systemd's own default, the lines before it say the contrary.
 refused() {
         cat <<-END
 		UMask=0077 | UMask=0022 | mask: 77
@@ -58,7 +56,6 @@ refused() {
 	END
 }
 
-# LINE | what it gives the daemon, as a command in the machine
 given() {
         cat <<-'END'
 		StateDirectory=gramd | stat -c %U.%G /var/lib/gramd | grep -x gramd.gramd
@@ -76,7 +73,6 @@ given() {
 	END
 }
 
-# LINE | the test that has it
 elsewhere() {
         cat <<-'END'
 		Type=notify | test_manager.sh
@@ -88,7 +84,6 @@ elsewhere() {
 	END
 }
 
-# LINE | why it is not probed
 not_probed() {
         cat <<-'END'
 		NotifyAccess=main | it is the default of Type=notify
@@ -113,62 +108,15 @@ least() {
         fi
 }
 
-# Of a table. $1: g, if the last column has no `|`.
-columns() {
-        sed "s/ *| */|/${1:-}"
+manager() {
+        inside systemctl "$@"
 }
-
-# ---- a table with all lines ----
 
 machine_start
 systemd=installed/usr/local/lib/systemd/system
-sed -n '/^\[\(Service\|Socket\)\]$/,/^\[Install\]$/ { /^[A-Z]/p }' "$systemd/gramd.service" "$systemd/gramd.socket" \
-        installed/usr/local/share/doc/gramd/mongodb.conf | sort -u >lines
-not_probed >reasons
-{ refused && given && elsewhere && cat reasons; } | columns | cut -d '|' -f 1 | sort -u >known
-diff lines known || fail "these lines are not probed, or are not those of the units"
-columns <reasons | cut -d '|' -f 1 >left_out
-while IFS= read -r line; do echo "$(basename "$0"): not probed: $line"; done <reasons
-
-# ---- what each line refuses, alone ----
-
-# $1: its name; $2: the lines; $3: what the program does.
-probe_unit() {
-        inside tee "/run/units/probe-$1.service" >/dev/null <<-END
-		[Service]
-		Type=oneshot
-		RuntimeDirectory=probe
-		WorkingDirectory=/run/probe
-		ExecStart=/usr/local/bin/probe ${3:-probe}
-		StandardOutput=file:/mnt/probes/$1
-		${2//;/$'\n'}
-	END
-}
-
-mkdir machine/probes
-rows=()
-while IFS='|' read -r line others seen; do
-        ! grep -qxF "$line" left_out || continue
-        probe_unit "${#rows[@]}-with" "$others;$line"
-        probe_unit "${#rows[@]}-without" "$others"
-        rows+=("$line|$seen")
-done < <(refused | columns g)
-inside systemctl daemon-reload
-for ((i = 0; i < ${#rows[@]}; i++)); do
-        inside systemctl start "probe-$i-with.service" 2>/dev/null || fail "the probe with ${rows[i]%|*}"
-        inside systemctl start "probe-$i-without.service" 2>/dev/null || : # may be killed
-done
-
-# $1: the row; $2: with or without.
-says() {
-        tr ',' '\n' <"machine/probes/$1-$2" | sed 's/^ //' | grep -qxF "${rows[$1]##*|}"
-}
-
-[ ${#rows[@]} -ge 40 ] || fail "only ${#rows[@]} rows"
-for ((i = 0; i < ${#rows[@]}; i++)); do
-        says $i with || fail "with ${rows[i]%|*} it is not so: ${rows[i]##*|}"
-        ! says $i without || fail "without ${rows[i]%|*} it is so, too: ${rows[i]##*|}"
-done
+units=/run/units
+check_lines $systemd/gramd.service $systemd/gramd.socket installed/usr/local/share/doc/gramd/mongodb.conf
+probe_lines 40
 
 # ---- what a service leaves behind, and what it shares with others ----
 
@@ -192,7 +140,4 @@ cmp machine/probes/keys-first machine/probes/keys-second || fail "KeyringMode=in
 
 inside systemctl start gramd.socket gramd.service || fail "start"
 pid=$(property MainPID)
-while IFS='|' read -r line test; do
-        inside env PID="$pid" sh -c "$test" >/dev/null || fail "$line: not so: $test"
-done < <(given | columns)
-echo "$(basename "$0"): ${#rows[@]} rows, and $(given | wc -l) that give something"
+check_given LC_ALL=C
