@@ -46,7 +46,7 @@ TEST_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*
 TEST_PROGRAMS := $(abspath $(TEST_BINARIES) $(wildcard tests/*/test_*.sh))
 EXAMPLE_BINARIES := $(patsubst client-lib/examples/%.c,$(BUILD)/examples/%,$(EXAMPLES))
 FUZZ_BINARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
-INSIDE := $(patsubst %,tests/fuzz/%.c,inside by_hand clocks no_fsync snapshot)
+INSIDE := $(patsubst %,tests/fuzz/%.c,inside by_hand clocks no_fsync scratch snapshot)
 FUZZ_SUPPORT := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
 
 # ---- how ----

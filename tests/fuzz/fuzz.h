@@ -6,9 +6,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,22 +13,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* As assert(), but never compiled out. */
 #define require(holds) ((holds) ? (void)0 : require_failed(#holds, __FILE__, __LINE__))
 
-_Noreturn static inline void require_failed(const char *what, const char *file, int line)
-{
-        fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
-        abort();
-}
+_Noreturn void require_failed(const char *what, const char *file, int line);
 
-/* For mkdtemp(): in $TMPDIR, where a run clears up what a crash leaves; else in memory, if that can be. */
-static inline void scratch_name(char *path, size_t size)
-{
-        const char *dir = getenv("TMPDIR");
-
-        snprintf(path, size, "%s/gramd-fuzz.XXXXXX",
-                 dir                             ? dir
-                 : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
-                                                 : "/tmp");
-}
+/*
+ * Makes a directory: in $TMPDIR, where a run clears up what a crash leaves; else in memory, if that can be.
+ * It is held open, so that a program that clears up sees that it is used. If it is removed nevertheless, what
+ * fails then says so.
+ */
+void scratch_make(char *path, size_t size);
 
 /* The rest of the input. */
 struct choices {

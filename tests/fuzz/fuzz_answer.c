@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -520,8 +521,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
         (void)argc;
         (void)argv;
-        scratch_name(world.dir, sizeof(world.dir));
-        require(mkdtemp(world.dir));
+        scratch_make(world.dir, sizeof(world.dir));
         snprintf(world.path, sizeof(world.path), "%s/sock", world.dir);
         strcpy(address.sun_path, world.path);
         world.listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -12,12 +12,19 @@
  * changes).
  */
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "by_hand.h"
 #include "clocks.h"
 #include "fuzz.h"
 #include "play.h"
+
+enum {
+        SMALL_CACHE = 2048, /* a few rows */
+        LARGE_CACHE = 1 << 24,
+};
 
 static bool traced; /* $PLAY_TRACE is set */
 
@@ -59,7 +66,7 @@ static void explain(unsigned number)
         for (size_t i = 0; i < session->history.n; i++)
                 explained &= session->history.events[i].answered || session->history.events[i].dead;
         explained = explained && history_explains(&session->history);
-        if (!explained)
+        if (!explained || traced)
                 history_print(&session->history);
         require(explained);
         check_watchers(number);
@@ -371,6 +378,7 @@ static void begin(struct choices *choices)
         memset(&play, 0, sizeof(play));
         clocks_reset();
         inside_sync_always(which % 4);
+        inside_cache(which & 64 ? SMALL_CACHE : LARGE_CACHE);
         inside_start();
         for (unsigned s = 0; s < SESSIONS; s++) {
                 play.sessions[s].name[0] = (char)('a' + s);

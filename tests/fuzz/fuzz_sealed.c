@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -328,8 +329,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         (void)argc;
         (void)argv;
         umask(0077);
-        scratch_name(world.dir, sizeof(world.dir));
-        require(mkdtemp(world.dir));
+        scratch_make(world.dir, sizeof(world.dir));
         snprintf(world.data, PATH_BYTES, "%s/data", world.dir);
         snprintf(world.path, PATH_BYTES, "%s/data/x.session", world.dir);
         snprintf(world.keys, PATH_BYTES, "%s/keys", world.dir);

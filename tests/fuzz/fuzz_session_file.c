@@ -303,8 +303,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
         (void)argc;
         (void)argv;
-        scratch_name(world.dir, sizeof(world.dir));
-        require(mkdtemp(world.dir));
+        scratch_make(world.dir, sizeof(world.dir));
         snprintf(world.path, sizeof(world.path), "%s/x.session", world.dir);
         world.config = (struct backend_config){ .data_dir = world.dir, .log = ignore_log };
         world.values[0].number = world.values[1].number = 1 << 20;

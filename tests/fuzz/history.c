@@ -21,6 +21,12 @@ void history_clear(struct history *history)
         history->n = 0;
 }
 
+/* Whether `first`, which was sent before `second`, takes effect before it, too. */
+static bool is_ordered(const struct event *first, const struct event *second)
+{
+        return first->lane == second->lane && (asked_writes(&first->asked) || asked_writes(&second->asked));
+}
+
 /* Whether event `i` can be the next one, when those of the mask `done` have taken effect. */
 static bool may_be_next(const struct history *history, unsigned done, size_t i)
 {
@@ -37,7 +43,7 @@ static bool may_be_next(const struct history *history, unsigned done, size_t i)
                         if (event->dead && other->sent > event->dead)
                                 return false;
                 } else if ((other->answered && other->answered < event->sent) ||
-                           (k < i && other->lane == event->lane)) {
+                           (k < i && is_ordered(other, event))) {
                         return false;
                 }
         }

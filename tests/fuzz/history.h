@@ -4,7 +4,8 @@
 /*
  * What was asked of one session since its content was known, and what was answered. There must be an order
  * that explains it: each request takes effect once, between the moment when it was sent and the one when it
- * was answered; those of one lane in their order; and one that was not answered, at some time or not at all.
+ * was answered; those of one lane in their order, but reads between two writes in any; and one that was not
+ * answered, at some time or not at all.
  */
 
 #include "model.h"

@@ -104,8 +104,7 @@ void inside_init(void)
         struct config_error error;
 
         umask(0077);
-        scratch_name(inside.dir, sizeof(inside.dir));
-        require(mkdtemp(inside.dir));
+        scratch_make(inside.dir, sizeof(inside.dir));
         snprintf(inside.data, PATH_BYTES, "%s/data", inside.dir);
         snprintf(inside.socket, PATH_BYTES, "%s/sock", inside.dir);
         snprintf(inside.keys, PATH_BYTES, "%s/keys", inside.dir);
@@ -258,6 +257,12 @@ void inside_sync_always(bool always)
 {
         assert(!inside.server);
         inside.config.fsync = always ? FSYNC_ALWAYS : FSYNC_EVERYSEC;
+}
+
+void inside_cache(size_t bytes)
+{
+        assert(!inside.server);
+        inside.config.cache_bytes = bytes;
 }
 
 void inside_start(void)

@@ -30,6 +30,8 @@ void inside_when_running(void (*hook)(bool runs));
 
 /* The option fsync: `always`, as at first, or `everysec`. The daemon does not run. */
 void inside_sync_always(bool always);
+/* The option cache. The daemon does not run. */
+void inside_cache(size_t bytes);
 /* Starts the daemon on what is in the data directory. */
 void inside_start(void);
 /* Ends the daemon in order, with its clients. */

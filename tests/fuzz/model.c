@@ -3,6 +3,7 @@
 
 #include "model.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../proto/message.h"

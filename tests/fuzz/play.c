@@ -1,5 +1,6 @@
 #include "play.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct play play;
