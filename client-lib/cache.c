@@ -233,12 +233,12 @@ static void *identity_result(const struct cache *cache, unsigned fields)
 /* Whether it is fresh for sure. If not, the daemon is asked: it may know a newer time. */
 static bool fresh(const struct gram_peer *peer, int64_t max_age_s, int64_t now_s)
 {
-        int64_t age_s =
-                now_s > peer->last_update_on ? now_s - peer->last_update_on : peer->last_update_on - now_s;
+        const uint64_t now = (uint64_t)now_s, then = (uint64_t)peer->last_update_on;
+        const uint64_t age_s = now_s > peer->last_update_on ? now - then : then - now;
 
         if (max_age_s == GRAM_MAX_AGE_DEFAULT_S)
                 max_age_s = MAX_AGE_DEFAULT_S;
-        return max_age_s == 0 || (max_age_s > 0 && age_s < max_age_s);
+        return max_age_s == 0 || (max_age_s > 0 && age_s < (uint64_t)max_age_s);
 }
 
 void *cache_find(struct cache *cache, const struct call *call, int64_t now_s)

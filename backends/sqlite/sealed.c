@@ -30,6 +30,7 @@ static int read_id(struct backend_session *session, struct fault *fault)
 {
         SQLITE_STATEMENT row = NULL;
         int error = sqlite_prepare(session, &row, fault, "SELECT value FROM gramd_sealed WHERE field = 'id'");
+        int64_t left = 0;
         int rc;
 
         if (error)
@@ -37,6 +38,12 @@ static int read_id(struct backend_session *session, struct fault *fault)
         rc = sqlite3_step(row);
         if (rc != SQLITE_ROW && rc != SQLITE_DONE)
                 return sqlite_fault(session, rc, NULL, fault);
+        if (rc == SQLITE_DONE)
+                error = sqlite_number(session, &left, fault, "SELECT count(*) FROM gramd_sealed");
+        if (error)
+                return error;
+        if (rc == SQLITE_DONE && left == 0)
+                return 0; /* the daemon was killed after it unsealed the session */
         if (rc == SQLITE_DONE || sqlite3_column_type(row, 0) != SQLITE_BLOB ||
             sqlite3_column_bytes(row, 0) != SESSION_ID_BYTES)
                 return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its table gramd_sealed has no id",
@@ -57,7 +64,7 @@ int sqlite_load_sealed(struct backend_session *session, struct identity *identit
         if (!sqlite_has_extra(session, EXTRA_SEALED))
                 return 0;
         error = read_id(session, fault);
-        if (error)
+        if (error || !session->seal.on)
                 return error;
         if (identity_has(identity, FIELD_AUTH_KEY)) {
                 session->seal.is_due = true;

@@ -318,8 +318,10 @@ static bool settle_write(struct session_job *job, struct op *op, size_t *left)
         struct settling *settling = &job->settling;
 
         if (!is_taken(job, op)) {
-                take_effects(job, left);
                 take_change(job, op, left);
+                /* Behind all rows: one of them may have lost its name to another one. */
+                if (settling->n_rows == op->write.change.n)
+                        take_effects(job, left);
                 if (!is_taken(job, op))
                         return false;
         }

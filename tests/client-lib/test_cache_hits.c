@@ -63,6 +63,7 @@ START_TEST(asks_before_it_calls_a_record_expired)
         struct cached *cached = cached_new(0);
 
         cached_expect_asked(cached, BY_NAME, "anna", "[7, 70, 'user', 'anna', '49', 1700000000]");
+        cached_expect_asked(cached, BY_NAME, "anna", "[7, 70, 'user', 'anna', '49', -9223372036854775808]");
         cached_expect_asked(cached, BY_NAME, "anna", CACHED_ANNA_ROW); /* the daemon knows a newer time */
         cached_expect_hit(cached, BY_NAME, "anna", CACHED_ANNA);
         cached_expect_hit(cached, BY_ID, "7", CACHED_ANNA);

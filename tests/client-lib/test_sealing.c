@@ -150,6 +150,26 @@ START_TEST(sessions_are_sealed_and_unsealed)
 }
 END_TEST
 
+START_TEST(an_unsealed_session_outlives_a_kill)
+{
+        TEST_FREED char *config = begin_key("", "");
+
+        DAEMON d = daemon_start(.config = config);
+        GRAM client = connected(d);
+
+        make(client, "anna");
+        expect_run(d, "unseal anna", "1 done, 0 failed");
+        daemon_kill(d);
+        daemon_resume(d);
+        check(client, "anna");
+        TEST_FREED char *shown = run(d, "show anna");
+        ck_assert(!strstr(shown, "sealed "));
+        expect_run(d, "seal anna", "1 done, 0 failed");
+        expect_run(d, "show anna", "sealed ");
+        check(client, "anna");
+}
+END_TEST
+
 enum { MANY = 60 };
 
 /* `rotate` is killed again and again, and so is the daemon: every session can be read at any time. */
@@ -464,6 +484,7 @@ int main(void)
         const TTest *const tests[] = {
                 a_key_file_grows_at_its_top,
                 sessions_are_sealed_and_unsealed,
+                an_unsealed_session_outlives_a_kill,
                 a_rotation_may_be_killed,
                 what_is_not_sealed_can_be_refused,
                 a_bad_key_file_ends_the_start,

@@ -26,8 +26,6 @@ enum {
         LARGE_CACHE = 1 << 24,
 };
 
-static bool traced; /* $PLAY_TRACE is set */
-
 /* ---- what the sessions have ---- */
 
 static bool has_heard(const struct handle *handle, const struct changed *changed)
@@ -66,7 +64,7 @@ static void explain(unsigned number)
         for (size_t i = 0; i < session->history.n; i++)
                 explained &= session->history.events[i].answered || session->history.events[i].dead;
         explained = explained && history_explains(&session->history);
-        if (!explained || traced)
+        if (!explained || play.traced)
                 history_print(&session->history);
         require(explained);
         check_watchers(number);
@@ -166,14 +164,23 @@ static unsigned count_handles(unsigned session, bool *exclusive)
         return n;
 }
 
+static bool in_memory(const struct session *session)
+{
+        return strcmp(session->backend, "memory") == 0;
+}
+
 static void begin_model(struct session *session)
 {
         session->history.begin = (struct model){
                 .stored = true,
+                .in_memory = in_memory(session),
+                .sealed = !in_memory(session),
+                .current = play.keys,
                 .one_owner = strcmp(session->dialect, "pyrofork") == 0 ||
                              strcmp(session->dialect, "electrogram") == 0,
                 .names_timed = strcmp(session->dialect, "kurigram") != 0,
-                .fields = FIELD_BIT(FIELD_DATE),
+                .fields = FIELD_BIT(FIELD_DATE) | FIELD_BIT(FIELD_DC_ID),
+                .number[FIELD_DC_ID] = 2,
         };
 }
 
@@ -210,6 +217,15 @@ static void step_open(struct choices *choices, unsigned c, unsigned h)
         }
 }
 
+/* A session in memory ends with its last handle. */
+static void forget_if_over(unsigned number)
+{
+        bool exclusive;
+
+        if (in_memory(&play.sessions[number]) && count_handles(number, &exclusive) == 0)
+                play.sessions[number].history.begin = (struct model){ 0 };
+}
+
 static void step_close(unsigned c, unsigned h, bool deletes)
 {
         struct handle *handle = &play.clients[c].handles[h];
@@ -229,6 +245,7 @@ static void step_close(unsigned c, unsigned h, bool deletes)
         require(ask_handle(c, deletes ? METHOD_DELETE : METHOD_CLOSE, closed) == NO_ERROR);
         if (deletes)
                 play.sessions[number].history.begin = (struct model){ 0 };
+        forget_if_over(number);
 }
 
 static void step_pass(struct choices *choices)
@@ -271,6 +288,10 @@ static void open_again(unsigned c)
                 if (!handle->number)
                         continue;
                 handle->heard = (struct changed){ 0 };
+                if (!play.sessions[handle->session].history.begin.stored) {
+                        *handle = (struct handle){ 0 }; /* it was in memory */
+                        continue;
+                }
                 require(ask_open(c, &play.sessions[handle->session], false, handle->exclusive,
                                  &handle->number, &created) == NO_ERROR);
                 if (handle->watching)
@@ -297,14 +318,39 @@ static bool is_open(unsigned session)
         return false;
 }
 
+/* Whether another client has a handle on the session. */
+static bool is_shared(unsigned session, unsigned c)
+{
+        for (unsigned i = 0; i < CLIENTS * HANDLES; i++) {
+                const struct handle *handle = &play.clients[i / HANDLES].handles[i % HANDLES];
+
+                if (i / HANDLES != c && handle->number && handle->session == session)
+                        return true;
+        }
+        return false;
+}
+
+/* All of its history is gone, with it. */
+static void end_memory(struct session *session)
+{
+        history_clear(&session->history);
+        session->history.begin = (struct model){ 0 };
+}
+
 static void step_lose(unsigned c, bool repeats)
 {
+        for (unsigned s = 0; s < SESSIONS; s++)
+                if (in_memory(&play.sessions[s]) && !is_shared(s, c))
+                        finish_burst(s);
         repeats = repeats && has_room();
         take_all();
         end_close(play.clients[c].end);
         play.clients[c].end = NULL;
         settle();
         lose(c, repeats);
+        for (unsigned s = 0; s < SESSIONS; s++)
+                if (in_memory(&play.sessions[s]) && !is_shared(s, c))
+                        end_memory(&play.sessions[s]);
         open_again(c);
 }
 
@@ -322,6 +368,11 @@ static void step_kill(struct choices *choices)
                 play.clients[c].end = NULL;
         for (unsigned c = 0; c < CLIENTS; c++)
                 lose(c, repeats >> c & 1);
+        for (unsigned s = 0; s < SESSIONS; s++)
+                if (in_memory(&play.sessions[s]))
+                        end_memory(&play.sessions[s]);
+        if (repeats & 128 && play.keys < KEYS_MAX)
+                inside_keys(++play.keys);
         inside_start();
         connect_client(OBSERVER);
         for (unsigned c = 0; c < CLIENTS; c++)
@@ -338,7 +389,7 @@ static void step(struct choices *choices)
         const uint8_t what = choose_byte(choices), who = choose_byte(choices);
         const unsigned c = who % CLIENTS, h = who / CLIENTS % HANDLES;
 
-        if (traced)
+        if (play.traced)
                 fprintf(stderr, "step %u (%02x), client %u, handle %u of session %s\n", what % 16, what, c, h,
                         play.clients[c].handles[h].number
                                 ? play.sessions[play.clients[c].handles[h].session].name
@@ -376,12 +427,16 @@ static void begin(struct choices *choices)
         const uint8_t which = choose_byte(choices);
 
         memset(&play, 0, sizeof(play));
+        play.traced = getenv("PLAY_TRACE");
         clocks_reset();
         inside_sync_always(which % 4);
+        play.keys = 1;
+        inside_keys(play.keys);
         inside_cache(which & 64 ? SMALL_CACHE : LARGE_CACHE);
         inside_start();
         for (unsigned s = 0; s < SESSIONS; s++) {
                 play.sessions[s].name[0] = (char)('a' + s);
+                play.sessions[s].backend = s && which & 32 ? "memory" : "file";
                 play.sessions[s].dialect = dialects[(s ? which / 8 : which) % 5];
         }
         for (unsigned c = 0; c <= OBSERVER; c++) {
@@ -409,6 +464,8 @@ static void end(void)
                 play.clients[c].end = NULL;
                 memset(play.clients[c].handles, 0, sizeof(play.clients[c].handles));
         }
+        for (unsigned s = 0; s < SESSIONS; s++)
+                forget_if_over(s);
         inside_start();
         connect_client(OBSERVER);
         for (unsigned s = 0; s < SESSIONS; s++) {
@@ -431,7 +488,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         for (unsigned i = 0; wanted && i < sizeof(plants) / sizeof(plants[0]); i++)
                 if (strcmp(wanted, plants[i]) == 0)
                         plant = (enum plant)i;
-        traced = getenv("PLAY_TRACE");
         inside_init();
         return 0;
 }

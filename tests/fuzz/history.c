@@ -69,6 +69,9 @@ static bool step(struct model *model, struct event *event)
                 return true;
         if (event->asked.method == METHOD_INFO)
                 return model_is_info(model, (struct slice){ (char *)event->result.data, event->result.len });
+        if (event->asked.method == METHOD_IMPORT_STRING)
+                return model_is_imported(&event->changed,
+                                         (struct slice){ (char *)event->result.data, event->result.len });
         return event->result.len == expected.len &&
                memcmp(event->result.data, expected.data, expected.len) == 0;
 }

@@ -34,6 +34,7 @@ enum {
 
 static struct inside {
         char dir[PATH_BYTES / 2], data[PATH_BYTES], socket[PATH_BYTES], keys[PATH_BYTES];
+        char lines[KEYS_MAX][KEY_LINE_BYTES], ids[KEYS_MAX][KEY_ID_TEXT_BYTES];
         struct config config;
         struct log log;
         struct server *server; /* NULL: it does not run */
@@ -85,15 +86,52 @@ static void leave(void)
         config_deinit(&inside.config);
 }
 
-static void write_key(void)
-{
-        char line[KEY_LINE_BYTES];
-        FILE *file;
+/* ---- keys ---- */
 
-        key_line_new(line);
-        file = fopen(inside.keys, "wxe");
-        require(file && fputs(line, file) >= 0 && fclose(file) == 0);
+static void write_keys(unsigned from, unsigned to)
+{
+        FILE *file = fopen(inside.keys, "we");
+
+        require(file);
+        while (to > from)
+                require(fputs(inside.lines[--to], file) >= 0);
+        require(fclose(file) == 0);
 }
+
+static void make_keys(void)
+{
+        struct keyring *keyring = keyring_new();
+        uint8_t id[KEY_ID_BYTES];
+        char why[128];
+
+        require(keyring);
+        for (unsigned i = 0; i < KEYS_MAX; i++) {
+                key_line_new(inside.lines[i]);
+                write_keys(i, i + 1);
+                require(keyring_read(keyring, inside.keys, KEY_FILE_PRIVATE, why, sizeof(why)));
+                require(keyring_id(keyring, 0, id));
+                key_id_text(id, inside.ids[i]);
+        }
+        keyring_free(keyring);
+        write_keys(0, 1);
+}
+
+void inside_keys(unsigned n)
+{
+        assert(!inside.server && n > 0 && n <= KEYS_MAX);
+        write_keys(0, n);
+}
+
+unsigned inside_key_number(struct slice id)
+{
+        for (unsigned i = 0; i < KEYS_MAX; i++)
+                if (slice_is(id, inside.ids[i]))
+                        return i + 1;
+        require(false);
+        return 0;
+}
+
+/* ---- configuration ---- */
 
 void inside_init(void)
 {
@@ -111,7 +149,7 @@ void inside_init(void)
         require(mkdir(inside.data, 0700) == 0);
         for (size_t i = 0; i < ENDS_MAX; i++)
                 inside.ends[i].fd = -1;
-        write_key();
+        make_keys();
         if (config_init(&inside.config, sizeof(argv) / sizeof(argv[0]) - 1, argv, &action, &error) < 0) {
                 fprintf(stderr, "%s\n", error.text);
                 abort();

@@ -11,7 +11,7 @@
 #include "../../proto/frame.h"
 #include "../../proto/message.h"
 
-enum { ENDS_MAX = 8 };
+enum { ENDS_MAX = 8, KEYS_MAX = 4 };
 
 /* A client's end of a connection. */
 struct end {
@@ -32,6 +32,9 @@ void inside_when_running(void (*hook)(bool runs));
 void inside_sync_always(bool always);
 /* The option cache. The daemon does not run. */
 void inside_cache(size_t bytes);
+/* The daemon has the first `n` of KEYS_MAX keys; the last of them is the current one. It does not run. */
+void inside_keys(unsigned n);
+unsigned inside_key_number(struct slice id); /* from 1 */
 /* Starts the daemon on what is in the data directory. */
 void inside_start(void);
 /* Ends the daemon in order, with its clients. */

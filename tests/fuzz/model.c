@@ -1,5 +1,4 @@
-/* The model, and the requests that it knows. It has nothing of the daemon's code but the records' encoding.
- */
+/* The model. It has nothing of the daemon's code but the records' encoding. */
 
 #include "model.h"
 
@@ -10,14 +9,20 @@
 
 const int64_t model_ids[PEERS] = { INT64_MIN, -1001234567890, -5, 0, 1, 2, 777000, INT64_MAX };
 const int64_t model_state_ids[STATES] = { -7, 0, 1, INT64_MAX };
-const enum field model_fields[MODEL_FIELDS] = { FIELD_API_ID,  FIELD_AUTH_KEY, FIELD_DATE,
-                                                FIELD_USER_ID, FIELD_IS_BOT,   FIELD_TAKEOUT_ID };
+const enum field model_fields[MODEL_FIELDS] = {
+        FIELD_API_ID, FIELD_AUTH_KEY,   FIELD_DATE,  FIELD_USER_ID,
+        FIELD_IS_BOT, FIELD_TAKEOUT_ID, FIELD_DC_ID, FIELD_TEST_MODE
+};
+
+bool model_is_bool(enum field field)
+{
+        return field == FIELD_IS_BOT || field == FIELD_TEST_MODE;
+}
 
 const char *const model_phones[PHONES] = { "", "+1", "7", "79001" };
 const char *const model_types[TYPES] = { "user", "bot", "channel" };
-static const int64_t hashes[] = { 0, 1, -1, INT64_MAX, INT64_MIN };
 
-enum { LAST_NAME_BYTES = TEXT_MAX_BYTES, SCAN_MAX = 1000, STATE_ALL = (1u << STATE_PARTS) - 1 };
+enum { LAST_NAME_BYTES = TEXT_MAX_BYTES };
 
 struct slice model_name(unsigned number)
 {
@@ -28,231 +33,6 @@ struct slice model_name(unsigned number)
                 return slice_of(names[number]);
         memset(last, 'x', sizeof(last));
         return (struct slice){ last, sizeof(last) };
-}
-
-/* ---- requests ---- */
-
-static const enum method_number known[] = {
-        METHOD_UPDATE_PEERS,
-        METHOD_UPDATE_PEERS,
-        METHOD_UPDATE_USERNAMES,
-        METHOD_UPDATE_USERNAMES,
-        METHOD_UPDATE_STATES,
-        METHOD_REMOVE_STATES,
-        METHOD_SET,
-        METHOD_SAVE,
-        METHOD_GET_PEER_BY_ID,
-        METHOD_GET_PEER_BY_USERNAME,
-        METHOD_GET_PEER_BY_PHONE_NUMBER,
-        METHOD_GET_PEERS,
-        METHOD_SCAN_PEERS,
-        METHOD_SCAN_USERNAMES,
-        METHOD_GET_STATES,
-        METHOD_INFO,
-};
-
-bool asked_writes(const struct asked *asked)
-{
-        return methods[asked->method].traits & METHOD_CHANGES;
-}
-
-static void choose_rows(struct choices *choices, struct asked *asked)
-{
-        for (unsigned i = 0; i < asked->n; i++) {
-                const uint8_t what = choose_byte(choices), more = choose_byte(choices);
-                struct model_peer *peer = &asked->peers[i];
-                struct state *state = &asked->states[i];
-
-                asked->places[i] = what % PEERS;
-                switch (asked->method) {
-                case METHOD_UPDATE_PEERS:
-                        *peer = (struct model_peer){ .there = true,
-                                                     .has_hash = what & 8,
-                                                     .type = (uint8_t)(what / 16 % TYPES),
-                                                     .name = (uint8_t)(more % (NAMES + 1)),
-                                                     .phone = (uint8_t)(more / 8 % (PHONES + 1)),
-                                                     .hash = hashes[what / 16 % 5] };
-                        peer->hash = peer->has_hash ? peer->hash : 0;
-                        break;
-                case METHOD_UPDATE_USERNAMES:
-                        asked->names[i].n = what / 8 % 3;
-                        asked->names[i].names[0] = more % NAMES;
-                        asked->names[i].names[1] = more / 16 % NAMES;
-                        break;
-                case METHOD_UPDATE_STATES:
-                        *state = (struct state){ .id = model_state_ids[what % STATES],
-                                                 .present = what / 4 % 16 };
-                        for (int part = 0; part < STATE_PARTS; part++)
-                                if (state->present >> part & 1)
-                                        state->part[part] = (more >> part) % 4;
-                        break;
-                default: break;
-                }
-                if (asked->method == METHOD_UPDATE_STATES || asked->method == METHOD_REMOVE_STATES ||
-                    asked->method == METHOD_GET_STATES)
-                        asked->places[i] = what % STATES;
-        }
-}
-
-static void choose_fields(struct choices *choices, struct asked *asked)
-{
-        const uint8_t set = choose_byte(choices), nil = choose_byte(choices), value = choose_byte(choices);
-
-        for (unsigned i = 0; i < MODEL_FIELDS; i++) {
-                const enum field field = model_fields[i];
-
-                if (!(set >> i & 1))
-                        continue;
-                asked->fields |= FIELD_BIT(field);
-                asked->number[field] = field == FIELD_IS_BOT ? value % 2 : value;
-                if (nil >> i & 1 && !field_infos[field].never_nil)
-                        asked->nil |= FIELD_BIT(field);
-        }
-        asked->key = value ? value : 1;
-}
-
-void asked_choose(struct choices *choices, int64_t now, struct asked *asked)
-{
-        uint8_t what;
-
-        *asked = (struct asked){ .now = now };
-        asked->method = known[choose(choices, sizeof(known) / sizeof(known[0]))];
-        what = choose_byte(choices);
-        asked->n = what % (ROWS_MAX + 1);
-        asked->keep = what & 16;
-        asked->all = asked->from_start = what & 32;
-        asked->limit = what & 64 ? 2 : SCAN_MAX;
-        asked->max_age = what & 128 ? 60 : 0;
-        asked->name = what % NAMES;
-        asked->name_place = what / 8 % PEERS;
-        if (asked->method == METHOD_GET_PEER_BY_PHONE_NUMBER)
-                asked->name = what % PHONES;
-        if (asked->method == METHOD_SET)
-                choose_fields(choices, asked);
-        else if (asked->method != METHOD_SAVE && asked->method != METHOD_INFO)
-                choose_rows(choices, asked);
-        if (asked->n == 0 && (asked->method == METHOD_SCAN_PEERS || asked->method == METHOD_GET_PEER_BY_ID))
-                asked->places[0] = what / 8 % PEERS;
-}
-
-static void pack_name(struct buffer *out, uint8_t name)
-{
-        pack_str(out, name ? model_name(name - 1u) : SLICE_NONE);
-}
-
-static void pack_row(const struct asked *asked, unsigned i, struct buffer *out)
-{
-        const struct model_peer *peer = &asked->peers[i];
-
-        switch (asked->method) {
-        case METHOD_UPDATE_PEERS:
-                pack_array(out, 5);
-                pack_int(out, model_ids[asked->places[i]]);
-                if (peer->has_hash)
-                        pack_int(out, peer->hash);
-                else
-                        pack_nil(out);
-                pack_cstr(out, model_types[peer->type]);
-                pack_name(out, peer->name);
-                if (peer->phone)
-                        pack_cstr(out, model_phones[peer->phone - 1]);
-                else
-                        pack_nil(out);
-                break;
-        case METHOD_UPDATE_USERNAMES:
-                pack_array(out, 2);
-                pack_int(out, model_ids[asked->places[i]]);
-                pack_array(out, asked->names[i].n);
-                for (unsigned k = 0; k < asked->names[i].n; k++)
-                        pack_str(out, model_name(asked->names[i].names[k]));
-                break;
-        case METHOD_UPDATE_STATES: state_write(out, &asked->states[i]); break;
-        case METHOD_GET_PEERS: pack_int(out, model_ids[asked->places[i]]); break;
-        default: pack_int(out, model_state_ids[asked->places[i]]);
-        }
-}
-
-static void pack_set(const struct asked *asked, struct buffer *out)
-{
-        uint8_t key[AUTH_KEY_BYTES];
-        unsigned n = 0;
-
-        memset(key, asked->key, sizeof(key));
-        for (enum field field = 0; field < FIELD_COUNT; field++)
-                n += asked->fields >> field & 1;
-        pack_map(out, n);
-        for (enum field field = 0; field < FIELD_COUNT; field++) {
-                if (!(asked->fields & FIELD_BIT(field)))
-                        continue;
-                pack_cstr(out, field_infos[field].name);
-                if (asked->nil & FIELD_BIT(field))
-                        pack_nil(out);
-                else if (field == FIELD_AUTH_KEY)
-                        pack_bin(out, (struct slice){ (char *)key, sizeof(key) });
-                else if (field == FIELD_IS_BOT)
-                        pack_bool(out, asked->number[field]);
-                else
-                        pack_int(out, asked->number[field]);
-        }
-}
-
-void asked_pack(const struct asked *asked, int64_t handle, struct buffer *out)
-{
-        switch (asked->method) {
-        case METHOD_SAVE:
-        case METHOD_INFO:
-                pack_array(out, 1);
-                pack_int(out, handle);
-                return;
-        case METHOD_SET:
-                pack_array(out, 2);
-                pack_int(out, handle);
-                pack_set(asked, out);
-                return;
-        case METHOD_GET_PEER_BY_ID:
-                pack_array(out, 2);
-                pack_int(out, handle);
-                pack_int(out, model_ids[asked->places[0]]);
-                return;
-        case METHOD_GET_PEER_BY_USERNAME:
-                pack_array(out, 3);
-                pack_int(out, handle);
-                pack_str(out, model_name(asked->name));
-                pack_int(out, asked->max_age);
-                return;
-        case METHOD_GET_PEER_BY_PHONE_NUMBER:
-                pack_array(out, 2);
-                pack_int(out, handle);
-                pack_cstr(out, model_phones[asked->name]);
-                return;
-        case METHOD_SCAN_PEERS:
-        case METHOD_SCAN_USERNAMES:
-                pack_array(out, 3);
-                pack_int(out, handle);
-                if (asked->from_start) {
-                        pack_nil(out);
-                } else if (asked->method == METHOD_SCAN_PEERS) {
-                        pack_int(out, model_ids[asked->places[0]]);
-                } else {
-                        pack_array(out, 2);
-                        pack_str(out, model_name(asked->name));
-                        pack_int(out, model_ids[asked->name_place]);
-                }
-                pack_int(out, asked->limit);
-                return;
-        default: break;
-        }
-        pack_array(out, asked->method == METHOD_UPDATE_STATES ? 3 : 2);
-        pack_int(out, handle);
-        if (asked->method == METHOD_GET_STATES && asked->all) {
-                pack_nil(out);
-                return;
-        }
-        pack_array(out, asked->n);
-        for (unsigned i = 0; i < asked->n; i++)
-                pack_row(asked, i, out);
-        if (asked->method == METHOD_UPDATE_STATES)
-                pack_bool(out, asked->keep);
 }
 
 /* ---- writes ---- */
@@ -355,7 +135,60 @@ static void put_fields(struct model *model, const struct asked *asked, struct ch
                         asked->nil & FIELD_BIT(field) || field == FIELD_AUTH_KEY ? 0 : asked->number[field];
                 if (field == FIELD_AUTH_KEY)
                         model->key = asked->nil & FIELD_BIT(field) ? 0 : asked->key;
+                if (field == FIELD_AUTH_KEY && model->sealed)
+                        model->sealed_by = model->key ? model->current : 0;
         }
+}
+
+static void put_nil(struct model *model, enum field field, struct changed *changed)
+{
+        model->fields &= ~FIELD_BIT(field);
+        model->number[field] = 0;
+        changed->fields |= FIELD_BIT(field);
+}
+
+static int import(struct model *model, const struct asked *asked, struct changed *changed)
+{
+        const bool replaces = model->key && model->key != asked->key;
+
+        if (replaces && !asked->keep)
+                return WIRE_EXISTS;
+        if (replaces)
+                put_nil(model, FIELD_TAKEOUT_ID, changed); /* it was the other account's */
+        put_fields(model, asked, changed);
+        model->number[FIELD_DATE] = 0;
+        changed->fields |= FIELD_BIT(FIELD_DATE);
+        return NO_ERROR;
+}
+
+static int export(const struct model *model, struct buffer *out)
+{
+        const unsigned needed =
+                FIELD_BIT(FIELD_AUTH_KEY) | FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_API_ID);
+        struct buffer text = { 0 };
+
+        if ((model->fields & needed) != needed)
+                return WIRE_BAD_REQUEST;
+        model_text(model, &text);
+        pack_str(out, (struct slice){ (char *)text.data, text.len });
+        buffer_deinit(&text);
+        return NO_ERROR;
+}
+
+static int seal(struct model *model, enum method_number method)
+{
+        const bool begins = method == METHOD_SEAL && !model->sealed;
+
+        if (model->in_memory)
+                return WIRE_BAD_REQUEST;
+        if (method == METHOD_UNSEAL)
+                model->sealed = false;
+        model->sealed |= begins;
+        if (!model->sealed)
+                model->sealed_by = 0;
+        else if (model->key && (begins || method == METHOD_ROTATE))
+                model->sealed_by = model->current;
+        return NO_ERROR;
 }
 
 /* ---- reads ---- */
@@ -490,6 +323,8 @@ static void get_peers(const struct model *model, const struct asked *asked, stru
 
 int model_step(struct model *model, const struct asked *asked, struct buffer *result, struct changed *changed)
 {
+        int error = NO_ERROR;
+
         switch (asked->method) {
         case METHOD_UPDATE_PEERS: put_peers(model, asked, changed); break;
         case METHOD_UPDATE_USERNAMES: put_names(model, asked); break;
@@ -517,8 +352,14 @@ int model_step(struct model *model, const struct asked *asked, struct buffer *re
         case METHOD_SCAN_PEERS: scan_peers(model, asked, result); return NO_ERROR;
         case METHOD_SCAN_USERNAMES: scan_names(model, asked, result); return NO_ERROR;
         case METHOD_GET_STATES: get_states(model, asked, result); return NO_ERROR;
+        case METHOD_EXPORT_STRING: return export(model, result);
+        case METHOD_IMPORT_STRING: return import(model, asked, changed); /* model_is_imported() */
+        case METHOD_SEAL:
+        case METHOD_UNSEAL:
+        case METHOD_ROTATE: error = seal(model, asked->method); break;
         default: return NO_ERROR; /* info: model_is_info() */
         }
-        pack_nil(result);
-        return NO_ERROR;
+        if (error == NO_ERROR)
+                pack_nil(result);
+        return error;
 }

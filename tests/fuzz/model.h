@@ -30,8 +30,12 @@ struct model_time {
 
 struct model {
         bool stored;
-        bool one_owner;   /* the dialect has one row for each name */
-        bool names_timed; /* it has a time for it */
+        bool in_memory;
+        bool sealed;        /* its key is sealed, or will be */
+        unsigned sealed_by; /* the number of the daemon's key; 0: it has no key yet */
+        unsigned current;   /* the number of the daemon's current key */
+        bool one_owner;     /* the dialect has one row for each name */
+        bool names_timed;   /* it has a time for it */
         struct model_peer {
                 bool there, has_hash;
                 uint8_t type, name, phone; /* name and phone: 0: nil, else the number + 1 */
@@ -52,7 +56,8 @@ struct model {
 
 /* The fields that requests set. */
 extern const enum field model_fields[];
-enum { MODEL_FIELDS = 6 };
+enum { MODEL_FIELDS = 8 };
+bool model_is_bool(enum field field);
 
 /* What is changed, as watchers hear it: bits. */
 struct changed {
@@ -90,11 +95,17 @@ bool asked_writes(const struct asked *asked);
 /* Returns the error that is to be answered, or NO_ERROR and in `result` its bytes. Changes the model. */
 int model_step(struct model *model, const struct asked *asked, struct buffer *result,
                struct changed *changed);
-/* Compares an answer to `info` with the model. */
+/* Compares an answer to `info` with the model, and one to `import_string` with what it changed. */
 bool model_is_info(const struct model *model, struct slice result);
+bool model_is_imported(const struct changed *changed, struct slice result);
 
-/* Reads what the daemon has, of answers to get, scan_peers, scan_usernames, get_states. */
-void model_read(struct model *model, const struct slice answers[4]);
+/* The text of the format `pyrogram` that has the fields of the request, or of the model. */
+void asked_text(const struct asked *asked, struct buffer *text);
+void model_text(const struct model *model, struct buffer *text);
+
+enum { MODEL_ANSWERS = 5 };
+/* Reads what the daemon has, of answers to get, scan_peers, scan_usernames, get_states, info. */
+void model_read(struct model *model, const struct slice answers[MODEL_ANSWERS]);
 void model_ask(int64_t handle, unsigned number, struct buffer *out); /* the request for answer `number` */
 /*
  * Whether the daemon's session is that of the model. After a kill, repeated times may be lost; then the model

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../../proto/message.h"
+#include "inside.h"
 #include "model.h"
 
 static unsigned place_of(const int64_t *ids, unsigned n, int64_t id)
@@ -23,12 +24,48 @@ static uint8_t number_of_name(struct slice name)
         return 0;
 }
 
+static unsigned read_key_number(struct cursor *cursor)
+{
+        struct slice id;
+
+        require(cursor_str(cursor, SIZE_MAX, &id));
+        return inside_key_number(id);
+}
+
+/* What `info` says of sealing: the number of the daemon's key, 0: nothing. */
+static unsigned is_sealed_by(const struct model *model)
+{
+        if (!model->sealed)
+                return 0;
+        return model->sealed_by ? model->sealed_by : model->current;
+}
+
+bool model_is_imported(const struct changed *changed, struct slice result)
+{
+        struct cursor cursor = { (const uint8_t *)result.data, (const uint8_t *)result.data + result.len };
+        unsigned fields = 0;
+        uint32_t n;
+
+        if (!cursor_array(&cursor, &n))
+                return false;
+        while (n--) {
+                struct slice name;
+
+                if (!cursor_str(&cursor, SIZE_MAX, &name) || field_by_name(name) == FIELD_COUNT)
+                        return false;
+                fields |= FIELD_BIT(field_by_name(name));
+        }
+        /* Address and port follow the data centre. */
+        fields &= ~(FIELD_BIT(FIELD_SERVER_ADDRESS) | FIELD_BIT(FIELD_PORT));
+        return fields == changed->fields;
+}
+
 bool model_is_info(const struct model *model, struct slice result)
 {
         struct cursor cursor = { (const uint8_t *)result.data, (const uint8_t *)result.data + result.len };
         int64_t peers = 0, names = 0, states = 0, value;
         uint32_t pairs;
-        unsigned found = 0;
+        unsigned found = 0, sealed_by = 0;
 
         for (unsigned i = 0; i < PEERS; i++)
                 peers += model->peers[i].there;
@@ -49,25 +86,29 @@ bool model_is_info(const struct model *model, struct slice result)
                                                                                          : states))
                                 return false;
                         found++;
+                } else if (slice_is(key, "sealed")) {
+                        sealed_by = read_key_number(&cursor);
                 } else {
                         cursor_skip(&cursor, NULL);
                 }
         }
-        return found == 3;
+        return found == 3 && sealed_by == is_sealed_by(model);
 }
 
 /* ---- what is there ---- */
 
 void model_ask(int64_t handle, unsigned number, struct buffer *out)
 {
-        static const char *const names[] = { "get", "scan_peers", "scan_usernames", "get_states" };
+        static const char *const names[] = { "get", "scan_peers", "scan_usernames", "get_states", "info" };
 
         pack_array(out, 4);
         pack_int(out, MESSAGE_REQUEST);
         pack_int(out, number);
         pack_cstr(out, names[number]);
-        pack_array(out, number == 0 || number == 3 ? 2 : 3);
+        pack_array(out, number == 4 ? 1 : number == 0 || number == 3 ? 2 : 3);
         pack_int(out, handle);
+        if (number == 4)
+                return;
         if (number == 0) {
                 pack_array(out, MODEL_FIELDS);
                 for (unsigned i = 0; i < MODEL_FIELDS; i++)
@@ -98,7 +139,7 @@ static void read_fields(struct model *model, struct cursor cursor)
                         model->key = (uint8_t)key.data[0];
                         for (size_t k = 0; k < key.len; k++)
                                 require((uint8_t)key.data[k] == model->key);
-                } else if (field == FIELD_IS_BOT) {
+                } else if (model_is_bool(field)) {
                         require(cursor_bool(&cursor, &flag));
                         model->number[field] = flag;
                 } else {
@@ -171,14 +212,31 @@ static void read_states(struct model *model, struct cursor cursor)
         }
 }
 
-void model_read(struct model *model, const struct slice answers[4])
+static void read_sealing(struct model *model, struct cursor cursor)
 {
-        static void (*const readers[4])(struct model * model,
-                                        struct cursor cursor) = { read_fields, read_peers, read_names,
-                                                                  read_states };
+        uint32_t pairs;
+
+        require(cursor_map(&cursor, &pairs));
+        while (pairs--) {
+                struct slice key;
+
+                require(cursor_str(&cursor, SIZE_MAX, &key));
+                if (slice_is(key, "sealed"))
+                        model->sealed_by = read_key_number(&cursor);
+                else
+                        cursor_skip(&cursor, NULL);
+        }
+        model->sealed = model->sealed_by;
+}
+
+void model_read(struct model *model, const struct slice answers[MODEL_ANSWERS])
+{
+        static void (*const readers[MODEL_ANSWERS])(struct model * model, struct cursor cursor) = {
+                read_fields, read_peers, read_names, read_states, read_sealing
+        };
 
         model->stored = true;
-        for (unsigned i = 0; i < 4; i++)
+        for (unsigned i = 0; i < MODEL_ANSWERS; i++)
                 readers[i](model, (struct cursor){ (const uint8_t *)answers[i].data,
                                                    (const uint8_t *)answers[i].data + answers[i].len });
 }
@@ -229,6 +287,7 @@ bool model_agrees(struct model *model, const struct model *seen, bool killed)
 {
         if (model->stored != seen->stored)
                 return false;
+        model->current = seen->current;
         if (!model->stored)
                 return true;
         for (unsigned i = 0; i < STATES; i++)
@@ -238,6 +297,7 @@ bool model_agrees(struct model *model, const struct model *seen, bool killed)
         for (unsigned i = 0; i < MODEL_FIELDS; i++)
                 if (model->number[model_fields[i]] != seen->number[model_fields[i]])
                         return false;
-        return model->fields == seen->fields && model->key == seen->key && agree_peers(model, seen, killed) &&
+        return model->fields == seen->fields && model->key == seen->key &&
+               is_sealed_by(model) == seen->sealed_by && agree_peers(model, seen, killed) &&
                agree_names(model, seen, killed);
 }

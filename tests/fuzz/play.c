@@ -1,5 +1,6 @@
 #include "play.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +11,15 @@ enum plant plant;
 
 static int read_error(struct cursor *cursor)
 {
-        struct slice code;
+        struct slice code, text;
         uint32_t parts;
 
         if (cursor_nil(cursor))
                 return NO_ERROR;
         require(cursor_array(cursor, &parts) && cursor_str(cursor, 64, &code));
+        require(cursor_str(cursor, SIZE_MAX, &text));
+        if (play.traced)
+                fprintf(stderr, "error %.*s: %.*s\n", (int)code.len, code.data, (int)text.len, text.data);
         for (int i = 0; i < WIRE_ERROR_COUNT; i++)
                 if (slice_is(code, wire_error_names[i]))
                         return i;
@@ -246,7 +250,9 @@ int ask_open(unsigned client, const struct session *session, bool create, bool e
 
         pack_array(&params, 2);
         pack_cstr(&params, session->name);
-        pack_map(&params, 3);
+        pack_map(&params, 4);
+        pack_cstr(&params, "backend");
+        pack_cstr(&params, session->backend);
         pack_cstr(&params, "create");
         pack_bool(&params, create);
         pack_cstr(&params, "mode");
@@ -255,6 +261,8 @@ int ask_open(unsigned client, const struct session *session, bool create, bool e
         pack_cstr(&params, session->dialect);
         error = ask(client, METHOD_OPEN, &params, &result);
         buffer_deinit(&params);
+        if (play.traced)
+                fprintf(stderr, "client %u opens %s: %d\n", client, session->name, error);
         if (error != NO_ERROR)
                 return error;
         cursor = (struct cursor){ (const uint8_t *)result.data, (const uint8_t *)result.data + result.len };
@@ -290,15 +298,15 @@ static struct handle *any_handle(unsigned session, unsigned *client)
 static void see(unsigned client, int64_t handle, struct model *seen)
 {
         struct buffer out = { 0 };
-        struct slice answers[4];
+        struct slice answers[MODEL_ANSWERS];
 
         expect(client);
-        for (unsigned i = 0; i < 4; i++)
+        for (unsigned i = 0; i < MODEL_ANSWERS; i++)
                 model_ask(handle, i, &out);
         end_send(play.clients[client].end, out.data, out.len);
         buffer_deinit(&out);
         settle();
-        for (unsigned i = 0; i < 4; i++) {
+        for (unsigned i = 0; i < MODEL_ANSWERS; i++) {
                 require(play.answers[i].came && play.answers[i].error == NO_ERROR);
                 answers[i] =
                         (struct slice){ (char *)play.answers[i].result.data, play.answers[i].result.len };
@@ -318,6 +326,7 @@ void observe(unsigned number, bool killed)
         event->kind = EVENT_SEEN;
         event->killed = killed;
         event->lane = ++play.lanes;
+        event->seen.current = play.keys;
         if (!handle) {
                 int error = ask_open(OBSERVER, session, false, false, &opened, &created);
 

@@ -14,8 +14,8 @@ enum {
         HANDLES = 3, /* of one client */
         BURST = 6,   /* requests in a history, before it is explained */
         STEPS_MAX = 96,
-        FIRST_ID = 16,     /* below: what a session has */
-        ID_OF_CONTROL = 4, /* the answer's place */
+        FIRST_ID = 16,                 /* below: what a session has */
+        ID_OF_CONTROL = MODEL_ANSWERS, /* the answer's place */
         OBSERVER = CLIENTS,
         ANSWERS = ID_OF_CONTROL + 1,
 };
@@ -44,7 +44,7 @@ extern struct play {
         } clients[CLIENTS + 1];
         struct session {
                 char name[2];
-                const char *dialect;
+                const char *dialect, *backend;
                 struct history history;
                 struct sent {
                         unsigned client, handle;
@@ -56,6 +56,8 @@ extern struct play {
         unsigned waiting;               /* its number */
         uint32_t control_id;
         unsigned lanes;
+        bool traced;   /* $PLAY_TRACE is set */
+        unsigned keys; /* the daemon has: the last one is the current one */
 } play;
 
 extern enum plant { NO_PLANT, LOST, TWICE, STALE, UNHEARD } plant;

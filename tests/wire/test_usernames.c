@@ -293,6 +293,24 @@ START_TEST(scans_go_on_after_a_pair)
 }
 END_TEST
 
+/* The first row of the list is not what is stored: it does not count as a repetition. */
+START_TEST(a_name_of_two_peers_of_one_list)
+{
+        DAEMON d = daemon_start(.config = caches[_i]);
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < N_DIALECTS; i++) {
+                const char *both = "'a', 7 'a', 8";
+                int s = open_dialect(c, i);
+
+                expect(c, "nil", "update_usernames(%d, [[7, ['a']], [8, ['a']]])", s);
+                expect_names(c, s, one_owner(dialects[i]) ? "'a', 8" : both);
+                expect(c, "nil", "update_usernames(%d, [[7, ['a']]])", s);
+                expect_names(c, s, one_owner(dialects[i]) ? "'a', 7" : both);
+        }
+}
+END_TEST
+
 START_TEST(scan_parameters_are_checked)
 {
         static const char *const wrong[] = { "nil, -1",       "nil, 1001",      "nil, 'x'",
@@ -320,6 +338,7 @@ int main(void)
                 names_without_a_peer_find_nothing,
                 wrong_rows_change_nothing,
                 scans_go_on_after_a_pair,
+                a_name_of_two_peers_of_one_list,
                 scan_parameters_are_checked,
                 NULL,
         };
