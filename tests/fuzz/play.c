@@ -130,12 +130,23 @@ static void take_notification(struct client *client, struct message *message)
 
 static void take_answer(unsigned number, const struct message *message)
 {
+        struct client *client = &play.clients[number];
+
         if (message->id < FIRST_ID || (number == play.waiting && message->id == play.control_id)) {
                 struct answer *answer = &play.answers[message->id < FIRST_ID ? message->id : ID_OF_CONTROL];
 
                 require(number == play.waiting && !answer->came);
                 answer->came = true;
                 take_result(message, &answer->error, &answer->result);
+                return;
+        }
+        if (client->waiting.id && client->waiting.id == message->id) {
+                struct buffer result = { 0 };
+                int error;
+
+                take_result(message, &error, &result);
+                take_open(client, error, &result);
+                buffer_deinit(&result);
                 return;
         }
         for (unsigned s = 0; s < SESSIONS; s++) {
@@ -187,26 +198,30 @@ static void expect(unsigned client)
                 play.answers[i].came = false;
 }
 
-/* Returns the error, or NO_ERROR and the result. */
-static int ask(unsigned client, enum method_number method, const struct buffer *params, struct slice *result)
+static void send_request(unsigned client, uint32_t id, enum method_number method, const struct buffer *params)
 {
-        struct answer *answer = &play.answers[ID_OF_CONTROL];
         struct buffer out = { 0 };
 
-        expect(client);
-        play.control_id = play.clients[client].next_id++; /* of its own: it is no repetition */
         pack_array(&out, 4);
         pack_int(&out, MESSAGE_REQUEST);
-        pack_int(&out, play.control_id);
+        pack_int(&out, id);
         pack_cstr(&out, methods[method].name);
         buffer_append(&out, params->data, params->len);
         end_send(play.clients[client].end, out.data, out.len);
         buffer_deinit(&out);
+}
+
+/* Returns the error, or NO_ERROR; or KILLED. */
+static int ask(unsigned client, enum method_number method, const struct buffer *params)
+{
+        struct answer *answer = &play.answers[ID_OF_CONTROL];
+
+        expect(client);
+        play.control_id = play.clients[client].next_id++; /* of its own: it is no repetition */
+        send_request(client, play.control_id, method, params);
         settle();
-        require(answer->came);
-        if (result)
-                *result = (struct slice){ (char *)answer->result.data, answer->result.len };
-        return answer->error;
+        require(answer->came || inside_is_killed());
+        return answer->came ? answer->error : KILLED;
 }
 
 int ask_handle(unsigned client, enum method_number method, int64_t handle)
@@ -218,7 +233,7 @@ int ask_handle(unsigned client, enum method_number method, int64_t handle)
         pack_int(&params, handle);
         if (method == METHOD_WATCH)
                 pack_bool(&params, true);
-        error = ask(client, method, &params, NULL);
+        error = ask(client, method, &params);
         buffer_deinit(&params);
         return error;
 }
@@ -234,7 +249,53 @@ void connect_client(unsigned number)
         pack_map(&params, 1);
         pack_cstr(&params, "id");
         pack_bin(&params, (struct slice){ (char *)client->id, sizeof(client->id) });
-        require(ask(number, METHOD_HELLO, &params, NULL) == NO_ERROR);
+        require(ask(number, METHOD_HELLO, &params) == NO_ERROR);
+        buffer_deinit(&params);
+}
+
+static void pack_open(const struct session *session, bool create, bool exclusive, int64_t wait_ms,
+                      struct buffer *params)
+{
+        pack_array(params, 2);
+        pack_cstr(params, session->name);
+        pack_map(params, 5);
+        pack_cstr(params, "backend");
+        pack_cstr(params, session->backend);
+        pack_cstr(params, "create");
+        pack_bool(params, create);
+        pack_cstr(params, "mode");
+        pack_cstr(params, exclusive ? "exclusive" : "shared");
+        pack_cstr(params, "dialect");
+        pack_cstr(params, session->dialect);
+        pack_cstr(params, "wait");
+        pack_int(params, wait_ms);
+}
+
+void read_open(const struct buffer *result, int64_t *handle, bool *created)
+{
+        struct cursor cursor = { result->data, result->data + result->len };
+        struct slice key;
+        uint32_t pairs;
+
+        require(cursor_map(&cursor, &pairs));
+        while (pairs--) {
+                require(cursor_str(&cursor, SIZE_MAX, &key));
+                if (slice_is(key, "session"))
+                        require(cursor_int(&cursor, handle));
+                else if (slice_is(key, "created"))
+                        require(cursor_bool(&cursor, created));
+                else
+                        cursor_skip(&cursor, NULL);
+        }
+}
+
+void send_open(unsigned client, uint32_t id, const struct session *session, bool create, bool exclusive,
+               int64_t wait_ms)
+{
+        struct buffer params = { 0 };
+
+        pack_open(session, create, exclusive, wait_ms, &params);
+        send_request(client, id, METHOD_OPEN, &params);
         buffer_deinit(&params);
 }
 
@@ -243,40 +304,14 @@ int ask_open(unsigned client, const struct session *session, bool create, bool e
              bool *created)
 {
         struct buffer params = { 0 };
-        struct slice result, key;
-        struct cursor cursor;
-        uint32_t pairs;
         int error;
 
-        pack_array(&params, 2);
-        pack_cstr(&params, session->name);
-        pack_map(&params, 4);
-        pack_cstr(&params, "backend");
-        pack_cstr(&params, session->backend);
-        pack_cstr(&params, "create");
-        pack_bool(&params, create);
-        pack_cstr(&params, "mode");
-        pack_cstr(&params, exclusive ? "exclusive" : "shared");
-        pack_cstr(&params, "dialect");
-        pack_cstr(&params, session->dialect);
-        error = ask(client, METHOD_OPEN, &params, &result);
+        pack_open(session, create, exclusive, 0, &params);
+        error = ask(client, METHOD_OPEN, &params);
         buffer_deinit(&params);
-        if (play.traced)
-                fprintf(stderr, "client %u opens %s: %d\n", client, session->name, error);
-        if (error != NO_ERROR)
-                return error;
-        cursor = (struct cursor){ (const uint8_t *)result.data, (const uint8_t *)result.data + result.len };
-        require(cursor_map(&cursor, &pairs));
-        while (pairs--) {
-                require(cursor_str(&cursor, 64, &key));
-                if (slice_is(key, "session"))
-                        require(cursor_int(&cursor, handle));
-                else if (slice_is(key, "created"))
-                        require(cursor_bool(&cursor, created));
-                else
-                        cursor_skip(&cursor, NULL);
-        }
-        return NO_ERROR;
+        if (error == NO_ERROR)
+                read_open(&play.answers[ID_OF_CONTROL].result, handle, created);
+        return error;
 }
 
 /* ---- what the sessions have ---- */

@@ -18,6 +18,8 @@ enum {
         ID_OF_CONTROL = MODEL_ANSWERS, /* the answer's place */
         OBSERVER = CLIENTS,
         ANSWERS = ID_OF_CONTROL + 1,
+        WAIT_MS = 5000, /* of an open that waits */
+        KILLED = -3,    /* as an error: the daemon was killed, and there is no answer */
 };
 
 struct handle {
@@ -25,6 +27,14 @@ struct handle {
         unsigned session;
         bool exclusive, watching;
         struct changed heard;
+};
+
+/* An open that has not been answered. */
+struct waiting {
+        uint32_t id; /* 0: there is none */
+        unsigned session, handle;
+        bool create, exclusive;
+        int64_t until_s; /* then it is answered */
 };
 
 struct answer {
@@ -41,6 +51,7 @@ extern struct play {
                 unsigned lane;
                 bool owes; /* it has requests to repeat, before it sends others */
                 struct handle handles[HANDLES];
+                struct waiting waiting;
         } clients[CLIENTS + 1];
         struct session {
                 char name[2];
@@ -51,6 +62,10 @@ extern struct play {
                         uint32_t id;
                 } sent[EVENTS_MAX];
                 bool interrupted; /* notifications may have been lost */
+                /* The daemon was killed when it made or deleted the session: it is as it was, or as `other`
+                 * is. */
+                bool uncertain;
+                struct model other;
         } sessions[SESSIONS];
         struct answer answers[ANSWERS]; /* of the client that waits */
         unsigned waiting;               /* its number */
@@ -72,8 +87,32 @@ int ask_handle(unsigned client, enum method_number method, int64_t handle);
 int ask_open(unsigned client, const struct session *session, bool create, bool exclusive, int64_t *handle,
              bool *created);
 void connect_client(unsigned number); /* and tells its id */
+void send_open(unsigned client, uint32_t id, const struct session *session, bool create, bool exclusive,
+               int64_t wait_ms);
+void read_open(const struct buffer *result, int64_t *handle, bool *created);
 
 /* Adds what the session has to its history. */
 void observe(unsigned number, bool killed);
+
+/* ---- play_bursts.c ---- */
+
+/* Nothing is left to do, and all is explained. */
+void finish_burst(unsigned session);
+void explain(unsigned session);
+void step_ask(struct choices *choices, unsigned client, unsigned handle);
+
+/* ---- play_handles.c ---- */
+
+bool in_memory(const struct session *session);
+void forget_if_over(unsigned session);
+void take_open(struct client *client, int error, const struct buffer *result); /* of one that waits */
+void check_waiting(void); /* when nothing is left to do: all opens that wait have to */
+void step_open(struct choices *choices, unsigned client, unsigned handle);
+void step_close(unsigned client, unsigned handle);
+void step_delete(struct choices *choices, unsigned client, unsigned handle, bool kills);
+void step_lose(unsigned client, bool repeats);
+void step_kill(struct choices *choices);
+/* `how`: bits of the clients that repeat their requests; 128: the daemon has a new key. */
+void die(uint8_t how);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fuzz.h"
@@ -110,12 +111,25 @@ void snapshot_restore(const char *dir)
         snapshot.held = false;
 }
 
-/* ---- SQLite's calls ---- */
+/* ---- the calls that change files ---- */
 
 static void on_change(void)
 {
         if (snapshot.calls > 0 && --snapshot.calls == 0)
                 snapshot_take(snapshot.dir);
+}
+
+/* In place of the C library's. */
+int unlinkat(int dir, const char *path, int flags)
+{
+        on_change();
+        return (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+        on_change();
+        return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }
 
 static ssize_t watched_pwrite(int fd, const void *data, size_t len, off_t offset)
