@@ -121,7 +121,8 @@ void server_stop(struct server *server)
         if (server->stopping)
                 return;
         handover_end(&server->handover);
-        server->stopping = server->clients.stopping = server->reload.stopping = true;
+        server->stopping = server->reload.stopping = true;
+        atomic_store(&server->clients.stopping, true);
         atomic_store(&server->ownerless.stopping, true);
         sd_notify(0, "STOPPING=1");
         log_write(server->log, LOG_INFO, "ending: %zu clients, %zu sessions", server->clients.n,
@@ -301,6 +302,8 @@ static void wire_up(struct server *server, int argc, char **argv)
                 .wire = &server->wire,
                 .log = server->log,
                 .timers = &server->timers,
+                .store = &server->store,
+                .naming = &server->sessions.names,
         };
         server->context = (struct context){
                 .config = server->config,

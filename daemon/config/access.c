@@ -20,6 +20,7 @@
 
 #include "../../backends/backend.h"
 #include "glob.h"
+#include "names.h"
 
 struct access_rule {
         char *who_text; /* as written */
@@ -29,8 +30,11 @@ struct access_rule {
         unsigned rights;
         char **globs; /* none: every session */
         size_t n_globs;
+        bool has_names;    /* one of them has `%u` or `%g` */
         uint32_t backends; /* 1 << index in backends[]; 0: every backend */
 };
+
+enum { PATTERN_BYTES = 4096 }; /* with names in it; a longer one matches nothing */
 
 static const struct {
         const char *name;
@@ -72,13 +76,16 @@ int credentials_init(struct credentials *credentials, int socket_fd)
         }
         gids[0] = peer.gid;
         kept = realloc(gids, sizeof(gid_t) + room); /* the client keeps it: free what is not used */
-        *credentials =
-                (struct credentials){ peer.pid, peer.uid, kept ? kept : gids, 1 + room / sizeof(gid_t) };
+        *credentials = (struct credentials){ .pid = peer.pid,
+                                             .uid = peer.uid,
+                                             .gids = kept ? kept : gids,
+                                             .n_gids = 1 + room / sizeof(gid_t) };
         return 0;
 }
 
 void credentials_deinit(struct credentials *credentials)
 {
+        names_unref(credentials->names);
         free(credentials->gids);
         *credentials = (struct credentials){ .uid = (uid_t)-1 };
 }
@@ -131,9 +138,32 @@ static bool add_right(struct access_rule *rule, struct slice text, struct parser
         return fail(parser, "unknown right '%.*s' (read, write, admin)", (int)text.len, text.data);
 }
 
+/* Which of `%u` and `%g` the pattern has. False: it has another `%`, or also a set. */
+static bool find_names(const char *glob, bool *user, bool *group)
+{
+        bool set = false;
+
+        *user = *group = false;
+        for (const char *at = glob; *at; at++) {
+                if (*at == '\\' && at[1]) {
+                        at++;
+                } else if (*at == '[') {
+                        set = true;
+                } else if (*at == '%') {
+                        at++;
+                        *user |= *at == 'u';
+                        *group |= *at == 'g';
+                        if (*at != 'u' && *at != 'g' && *at != '%')
+                                return false;
+                }
+        }
+        return !(set && (*user || *group));
+}
+
 static bool add_glob(struct access_rule *rule, struct slice text, struct parser *parser)
 {
         char **globs = realloc(rule->globs, (rule->n_globs + 1) * sizeof(*globs));
+        bool user, group;
 
         if (!globs)
                 return fail(parser, "no memory");
@@ -142,6 +172,13 @@ static bool add_glob(struct access_rule *rule, struct slice text, struct parser 
         if (!globs[rule->n_globs])
                 return fail(parser, "no memory");
         rule->n_globs++;
+        if (!find_names(globs[rule->n_globs - 1], &user, &group))
+                return fail(
+                        parser,
+                        "'%.*s': %% is followed by u (the user), g (his groups) or %%; a pattern with u or g "
+                        "has no [",
+                        (int)text.len, text.data);
+        rule->has_names |= user || group;
         return true;
 }
 
@@ -309,6 +346,7 @@ bool access_add(struct access *access, const char *who, const char *text, char *
         }
         access->rules = rules;
         access->rules[access->n_rules++] = rule;
+        access->has_names |= rule.has_names;
         return true;
 }
 
@@ -324,7 +362,7 @@ void access_deinit(struct access *access)
         for (size_t i = 0; i < access->n_rules; i++)
                 rule_deinit(&access->rules[i]);
         free(access->rules);
-        *access = (struct access){ NULL, 0 };
+        *access = (struct access){ .n_rules = 0 };
 }
 
 /* ---- checks ---- */
@@ -342,12 +380,68 @@ static bool is_for(const struct access_rule *rule, const struct credentials *cre
         return rule->who == WHO_EVERYONE;
 }
 
-static bool is_on(const struct access_rule *rule, struct slice session, uint32_t backend)
+/* Each byte of a name stands for itself. NULL: there is no name, or no room. */
+static char *append_name(char *to, const char *end, const char *name)
 {
-        if (rule->backends && !(rule->backends & backend))
+        if (!name || !*name || strlen(name) > (size_t)(end - to) / 2)
+                return NULL;
+        for (; *name; name++) {
+                *to++ = '\\';
+                *to++ = *name;
+        }
+        return to;
+}
+
+/* The pattern with these names in it. */
+static bool match_with(const char *glob, const char *user, const char *group, struct slice session)
+{
+        char pattern[PATTERN_BYTES];
+        const char *end = pattern + sizeof(pattern) - 1;
+        char *to = pattern;
+
+        for (const char *at = glob; *at && to; at++) {
+                if (end - to < 2)
+                        return false;
+                if (*at == '%' && at[1] != '%')
+                        to = append_name(to, end, *++at == 'u' ? user : group);
+                else if (*at == '%')
+                        *to++ = *at++;
+                else if (*at == '\\' && at[1]) {
+                        *to++ = *at++;
+                        *to++ = *at;
+                } else
+                        *to++ = *at;
+        }
+        return to && glob_match((struct slice){ pattern, (size_t)(to - pattern) }, session);
+}
+
+static bool match(const char *glob, const struct names *names, struct slice session)
+{
+        bool user, group;
+
+        if (!find_names(glob, &user, &group))
+                return false;
+        if (!group)
+                return match_with(glob, names ? names->user : NULL, NULL, session);
+        for (size_t i = 0; names && i < names->n_gids; i++)
+                if (match_with(glob, names->user, names->groups[i].name, session))
+                        return true;
+        return false;
+}
+
+static bool is_in(const struct access_rule *rule, uint32_t backend)
+{
+        return !rule->backends || rule->backends & backend;
+}
+
+static bool is_on(const struct access_rule *rule, const struct names *names, struct slice session,
+                  uint32_t backend)
+{
+        if (!is_in(rule, backend))
                 return false;
         for (size_t i = 0; i < rule->n_globs; i++) {
-                if (glob_match(slice_of(rule->globs[i]), session))
+                if (strchr(rule->globs[i], '%') ? match(rule->globs[i], names, session)
+                                                : glob_match(slice_of(rule->globs[i]), session))
                         return true;
         }
         return rule->n_globs == 0;
@@ -373,9 +467,29 @@ unsigned access_rights(const struct access *access, const struct credentials *cr
 
                 if (!is_for(rule, credentials))
                         continue;
-                if (session.data && is_on(rule, session, bit))
+                if (session.data && is_on(rule, credentials->names, session, bit))
                         rights |= rule->rights;
                 rights |= rule->rights & RIGHT_ADMIN;
         }
         return rights;
+}
+
+bool access_hides(const struct access *access, const struct credentials *credentials, struct slice session,
+                  const char *backend)
+{
+        uint32_t bit = backend ? backend_bit(slice_of(backend)) : 0;
+        bool hides = false;
+
+        if (!access->has_names || access_has_all(credentials))
+                return false;
+        for (size_t i = 0; i < access->n_rules; i++) {
+                const struct access_rule *rule = &access->rules[i];
+
+                if (!is_for(rule, credentials) || !is_in(rule, bit))
+                        continue;
+                if (is_on(rule, credentials->names, session, bit))
+                        return false;
+                hides |= rule->has_names;
+        }
+        return hides;
 }

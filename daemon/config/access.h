@@ -14,6 +14,10 @@
  * backends. Without `on` or `in` it is for all of them. A comma or space in a pattern has a backslash before
  * it. `write` implies `read`. `admin` implies neither, and its rule has no `on` and `in`.
  *
+ * In a pattern `%u` is the name of the client's user, `%g` that of each of his groups, and `%%` one `%`. What
+ * the name has of `*`, `?`, `[` and `\` stands for itself. While the names are not known, such a pattern
+ * matches nothing.
+ *
  * The rights of all rules that match add up. Without any rule, everyone whom the socket's mode admits may
  * read and write; with the first rule that ends. The daemon's own uid and root may always do everything.
  * Names of users and groups are looked up once, when the configuration is read, which may block.
@@ -26,6 +30,8 @@
 #include "../../proto/contract.h"
 #include "../../proto/slice.h"
 
+struct names;
+
 /*
  * What all users and groups are that the daemon's user namespace does not map. They are different people: the
  * uid owns nothing, and only rules for everyone are for it.
@@ -37,6 +43,7 @@ struct access_rule;
 struct access {
         struct access_rule *rules;
         size_t n_rules;
+        bool has_names; /* a pattern has `%u` or `%g` */
 };
 
 /* The peer of one connection. */
@@ -45,6 +52,7 @@ struct credentials {
         uid_t uid;
         gid_t *gids; /* malloc'ed: its primary and supplementary groups, from the kernel */
         size_t n_gids;
+        struct names *names; /* a reference; NULL: not known yet, or no memory */
 };
 
 int credentials_init(struct credentials *credentials, int socket_fd); /* 0, or -errno */
@@ -57,6 +65,13 @@ void access_deinit(struct access *access);
 /* Calls `rule` for each rule, in order, with the texts that access_add() got. */
 void access_each(const struct access *access, void (*rule)(void *arg, const char *who, const char *text),
                  void *arg);
+
+/*
+ * Whether the session is outside of what the rules show him: all rules that are for him have patterns, one of
+ * them with `%u` or `%g`, and none matches. For him no such session exists, whether there is one or not.
+ */
+bool access_hides(const struct access *access, const struct credentials *credentials, struct slice session,
+                  const char *backend);
 
 /* The daemon's own uid, if it is not OVERFLOW_UID, and root. */
 bool access_has_all(const struct credentials *credentials);

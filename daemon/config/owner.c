@@ -46,13 +46,17 @@ static bool find_group(const char *name, gid_t *gid, char *buffer)
         return true;
 }
 
+static bool can_be_stored(const char *name)
+{
+        return *name && strlen(name) < OWNER_TEXT_BYTES && !strpbrk(name, ":#");
+}
+
 /* Whether the name can be stored, and leads back to this user. */
 static bool names_user(const char *name, uid_t uid)
 {
         char *buffer = malloc(LOOKUP_BYTES);
         uid_t found = 0;
-        bool ok = buffer && *name && strlen(name) < OWNER_TEXT_BYTES && !strpbrk(name, ":#") &&
-                  find_user(name, &found, buffer) && found == uid;
+        bool ok = buffer && can_be_stored(name) && find_user(name, &found, buffer) && found == uid;
 
         free(buffer);
         return ok;
@@ -70,6 +74,23 @@ void owner_name(uid_t uid, char text[OWNER_TEXT_BYTES])
                         snprintf(text, OWNER_TEXT_BYTES, "%s", found->pw_name);
                 else
                         snprintf(text, OWNER_TEXT_BYTES, "#%u", (unsigned)uid);
+        }
+        free(buffer);
+}
+
+void owner_group_name(gid_t gid, char text[OWNER_TEXT_BYTES])
+{
+        char *buffer = malloc(LOOKUP_BYTES);
+        struct group group, *found = NULL;
+        gid_t back;
+
+        text[0] = '\0';
+        if (gid != OVERFLOW_GID) {
+                if (buffer && getgrgid_r(gid, &group, buffer, LOOKUP_BYTES, &found) == 0 && found &&
+                    can_be_stored(found->gr_name))
+                        snprintf(text, OWNER_TEXT_BYTES, "%s", found->gr_name);
+                if (!text[0] || !find_group(text, &back, buffer) || back != gid)
+                        snprintf(text, OWNER_TEXT_BYTES, "#%u", (unsigned)gid);
         }
         free(buffer);
 }
@@ -135,6 +156,8 @@ unsigned owner_adds(unsigned by_rules, bool has_rules, const struct credentials 
 unsigned owner_rights(const struct access *access, const struct credentials *credentials,
                       struct slice session, const char *backend, const struct owner *owner)
 {
+        if (access_hides(access, credentials, session, backend))
+                return RIGHT_NONE;
         return owner_adds(access_rights(access, credentials, session, backend), access->n_rules > 0,
                           credentials, owner);
 }

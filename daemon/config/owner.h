@@ -23,6 +23,9 @@ struct owner {
 /* The owner that a session of this user gets. Empty: none. May block: not on the loop. */
 void owner_name(uid_t uid, char text[OWNER_TEXT_BYTES]);
 
+/* The name of a group, in the same way. */
+void owner_group_name(gid_t gid, char text[OWNER_TEXT_BYTES]);
+
 /* Whether the text has the form `user` or `user:group`, and is short enough. */
 bool owner_text_valid(struct slice text);
 
@@ -37,7 +40,7 @@ bool owner_is_user(const struct owner *owner, uid_t uid);
 unsigned owner_adds(unsigned by_rules, bool has_rules, const struct credentials *credentials,
                     const struct owner *owner);
 
-/* access_rights() on a session that has this owner, or none. */
+/* access_rights() on a session that has this owner, or none. Of what access_hides() nobody is the owner. */
 unsigned owner_rights(const struct access *access, const struct credentials *credentials,
                       struct slice session, const char *backend, const struct owner *owner);
 

@@ -95,7 +95,7 @@ static void write_line(const struct request *request, struct log *log, const cha
 
 void audit_answered(const struct request *request, struct log *log, const char *error)
 {
-        const bool denied = request->outcome == WIRE_DENIED + 1;
+        const bool denied = request->outcome == WIRE_DENIED + 1 || request->audited.is_hidden;
         const bool in_doubt = request->outcome == WIRE_UNAVAILABLE + 1 || request->outcome == WIRE_FENCED + 1;
 
         if (denied)

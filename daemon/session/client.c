@@ -17,6 +17,7 @@
 #include "../base/log.h"
 #include "../base/share.h"
 #include "../base/timers.h"
+#include "naming.h"
 
 enum {
         BACKLOG = 1024,
@@ -87,6 +88,7 @@ void client_leave(struct client *client)
         client_set_monitoring(client, false);
         link_remove(&client->link);
         client->clients->n--;
+        naming_end(client);
         user_unref(client->user);
         client->user = NULL;
 }
@@ -175,6 +177,25 @@ static bool admit(struct client *client)
         return false;
 }
 
+/* Its first message may be read. */
+static void serve(struct client *client)
+{
+        link_append(&client->clients->list, &client->link);
+        connection_start(&client->connection, &client->user->account);
+}
+
+static void on_named(struct client *client)
+{
+        if (!client->clients->stopping) {
+                serve(client);
+                return;
+        }
+        client->clients->n--;
+        user_unref(client->user);
+        client->user = NULL;
+        connection_refuse(&client->connection, WIRE_DENIED, NULL);
+}
+
 /* Takes the socket. False: memory is short, and it is not taken. */
 static bool take(struct clients *clients, int fd)
 {
@@ -193,8 +214,8 @@ static bool take(struct clients *clients, int fd)
         client->since = unix_now();
         clients->n++;
         counters_add(clients->wire->counters, COUNT_CONNECTIONS, 1);
-        link_append(&clients->list, &client->link);
-        connection_start(&client->connection, &client->user->account);
+        if (!naming_start(client, on_named))
+                serve(client);
         return true;
 }
 

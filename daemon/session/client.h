@@ -6,6 +6,9 @@
  * Loop thread only. A client lives from accept to the close of its socket.
  */
 
+#include <stdatomic.h>
+
+#include "../base/store.h"
 #include "../base/timers.h"
 #include "../config/access.h"
 #include "../wire/connection.h"
@@ -38,8 +41,9 @@ struct client {
         uint64_t id;
         int64_t since;
         struct credentials credentials;
-        struct user *user; /* NULL until it is admitted, and after client_leave() */
-        char *name;        /* from `hello`, or NULL */
+        struct user *user;     /* NULL until it is admitted, and after client_leave() */
+        struct naming *naming; /* naming.c's: its names are being looked up */
+        char *name;            /* from `hello`, or NULL */
         uint64_t n_requests;
 
         struct handle_table handles;
@@ -68,8 +72,10 @@ struct clients {
         struct link monitors;
         struct users users;
         uint64_t last_id;
-        struct timer retry; /* descriptors or memory are short: clients wait to be accepted */
-        bool stopping;
+        struct timer retry;   /* descriptors or memory are short: clients wait to be accepted */
+        atomic_bool stopping; /* workers look at it */
+        struct store *store;
+        struct gate *naming; /* for naming.c's jobs */
 };
 
 static inline struct client *client_of(struct connection *connection)
@@ -84,6 +90,9 @@ static inline struct client *client_of(struct connection *connection)
  */
 int clients_listen(struct clients *clients, int fd);
 void clients_stop_listening(struct clients *clients);
+
+/* Before the rules are asked: if its names were not known, they may be by now. naming.c's. */
+void client_take_names(struct client *client);
 
 /* Whether it gets a `request` notification for each request of all clients. */
 void client_set_monitoring(struct client *client, bool on);

@@ -71,8 +71,9 @@ struct handle *handle_find(const struct client *client, int64_t number)
 
 /* ---- handles ---- */
 
-unsigned handle_rights(const struct session *session, const struct client *client)
+unsigned handle_rights(const struct session *session, struct client *client)
 {
+        client_take_names(client);
         return owner_rights(&session->sessions->config->access, &client->credentials, session->name,
                             session->storage->backend->name, &session->owner);
 }

@@ -57,7 +57,7 @@ void pack_holder(struct buffer *out, const struct handle *holder);
 void answer_busy(struct request *request, const struct session *session);
 
 /* What the client may do with the session now. */
-unsigned handle_rights(const struct session *session, const struct client *client);
+unsigned handle_rights(const struct session *session, struct client *client);
 /*
  * Called before it is used. Ends it if its session ends. If the access rules have changed, finds its rights
  * anew, and ends it if it has no `read`, or is exclusive and has no `write`. False: it has been ended.

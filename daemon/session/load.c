@@ -126,6 +126,7 @@ bool load_start(struct session *session, const struct load_asker *asker, loaded_
         load->asker = *asker;
         load->credentials = *asker->credentials;
         load->credentials.gids = load->gids;
+        load->credentials.names = NULL; /* the loop's */
         load->options = (struct open_options){
                 .name = session->name,
                 .create = asker->create,

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../base/clock.h"
+#include "../config/names.h"
 #include "audit.h"
 #include "held.h"
 #include "load.h"
@@ -25,6 +26,7 @@ static const char unconfirmed_text[] = "ownership of the session is being confir
 static const char overdue_text[] = "the backend has not answered in time";
 static const char no_memory_text[] = "no memory to open the session";
 static const char no_rights_text[] = "the access rules and the owner of the session do not allow this `open`";
+const char opening_no_create_text[] = "creating a session needs the right `write`";
 static const char outranked_text[] = "a client with the right `write` opens the session exclusively";
 static const char draining_text[] = "this host is draining: its sessions go to other hosts. Open the session "
                                     "there, or end the drain with "
@@ -167,6 +169,7 @@ static void opening_free(struct opening *opening)
                 opening->client->n_openings--;
         opening->session->is_crowded = false;
         session_wake(opening->session);
+        names_unref(opening->credentials.names);
         free(opening);
 }
 
@@ -301,7 +304,7 @@ static void fail_opening(struct opening *opening, int error, const struct fault 
         if (error != BACKEND_E_UNAVAILABLE && !(opening->rights & RIGHT_READ))
                 answer_error(&opening->request, WIRE_DENIED, "%s", no_rights_text);
         else if (error == BACKEND_E_NOT_FOUND && opening->options.create && !may_create(opening))
-                answer_error(&opening->request, WIRE_DENIED, "creating a session needs the right `write`");
+                answer_error(&opening->request, WIRE_DENIED, "%s", opening_no_create_text);
         else
                 answer_fault(&opening->request, error, fault);
         opening_free(opening);
@@ -518,6 +521,7 @@ static void wait_for(struct session *session, struct client *client, struct requ
         memcpy(opening->gids, credentials->gids, gids_bytes);
         opening->credentials = *credentials;
         opening->credentials.gids = opening->gids;
+        names_ref(opening->credentials.names);
         if (options->dialect.data) {
                 memcpy(opening->dialect, options->dialect.data, options->dialect.len);
                 opening->options.dialect.data = opening->dialect;

@@ -157,18 +157,19 @@ struct sessions {
         struct link woken;                   /* sessions for sessions_advance() */
         struct link turns;                   /* sessions that go on in a later turn of the loop */
         struct gate reads;                   /* reading.c's: long lists, SESSIONS_READS_MAX at a time */
-        struct gate names;                   /* names of users and groups: looking them up may take long */
-        struct link held;                    /* those that others hold: held.c */
-        struct link untidy;                  /* those that the round of tidy.c has still to reach */
-        size_t n_tidying;                    /* sessions */
-        bool tidy_wanted;                    /* another round */
-        struct timer tidy;                   /* until the next round may begin */
-        struct timer confirming;             /* looks for sessions in doubt that nobody asks for */
-        unsigned rules;                      /* counts the reloads: which rules hold now */
-        struct link *renewed;                /* renew.c's: the session that comes next */
-        struct link *renewed_handle;         /* the same, of that session; NULL: its first one */
-        bool stopping;                       /* closes each as soon as it has no handles */
-        bool draining;                       /* drain.h */
+        struct gate names;       /* names of users and groups: looking them up may take long. Of clients, too:
+                                    naming.c */
+        struct link held;        /* those that others hold: held.c */
+        struct link untidy;      /* those that the round of tidy.c has still to reach */
+        size_t n_tidying;        /* sessions */
+        bool tidy_wanted;        /* another round */
+        struct timer tidy;       /* until the next round may begin */
+        struct timer confirming; /* looks for sessions in doubt that nobody asks for */
+        unsigned rules;          /* counts the reloads: which rules hold now */
+        struct link *renewed;    /* renew.c's: the session that comes next */
+        struct link *renewed_handle; /* the same, of that session; NULL: its first one */
+        bool stopping;               /* closes each as soon as it has no handles */
+        bool draining;               /* drain.h */
 };
 
 struct session *sessions_find(struct sessions *sessions, const struct storage *storage, struct slice name);

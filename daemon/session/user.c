@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../base/share.h"
+#include "../config/names.h"
 #include "../wire/wire.h"
 
 void users_init(struct users *users, struct wire *wire)
@@ -34,6 +35,7 @@ static void free_unused(struct user *user)
         link_remove(&user->link);
         user->users->n--;
         account_deinit(&user->account);
+        names_unref(user->names);
         free(user);
 }
 

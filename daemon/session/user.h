@@ -21,6 +21,8 @@ struct user {
         size_t n_sessions;      /* that are open for it */
         size_t n_descriptors;   /* of its clients and sessions */
         struct account account; /* of its connections */
+        struct names *names;    /* of one of its clients; NULL: not looked up yet */
+        size_t n_namings;       /* lookups under way */
 };
 
 struct users {

@@ -37,6 +37,7 @@ struct request {
         uint8_t outcome; /* of the answer: 0, or its enum wire_error plus one */
         struct audited {
                 uint8_t action; /* an enum audit_action, for the log; 0: none */
+                bool is_hidden; /* it is denied, whatever the answer says */
                 pid_t pid;      /* this and the next two: whose it is, also when the connection has gone */
                 uid_t uid;
                 uint64_t client_id;

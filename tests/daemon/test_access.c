@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../daemon/config/access.h"
+#include "../../daemon/config/names.h"
 
 enum { READ = RIGHT_READ, WRITE = RIGHT_WRITE, ADMIN = RIGHT_ADMIN };
 enum { ALICE = 54321, BOB = 54322, BOTS = 54330, OPS = 54331 };
@@ -115,6 +115,81 @@ START_TEST(names_are_looked_up)
 }
 END_TEST
 
+/* Of a user and groups of these names; NULL: they are not known. */
+static unsigned rights_of(const char *user, const char *group, const char *other_group, const char *session)
+{
+        gid_t gids[] = { 54329, BOTS };
+        struct credentials peer = { .pid = 1, .uid = ALICE, .gids = gids, .n_gids = 2 };
+        unsigned found;
+
+        peer.names = names_new(&peer);
+        ck_assert_ptr_nonnull(peer.names);
+        strcpy(peer.names->user, user ? user : "");
+        peer.names->groups[0].name = group ? strdup(group) : NULL;
+        peer.names->groups[1].name = other_group ? strdup(other_group) : NULL;
+        found = access_rights(&rules, &peer, slice_of(session), "file");
+        ck_assert_int_eq(access_hides(&rules, &peer, slice_of(session), "file"), !found);
+        names_unref(peer.names);
+        return found;
+}
+
+START_TEST(patterns_have_names)
+{
+        add("everyone", "write on %u-*,100%%,\\%u");
+        add("user 54321", "read on %g/*,?-%g-%u");
+        ck_assert_uint_eq(rights_of("alice", NULL, NULL, "alice-1"), READ | WRITE);
+        ck_assert_uint_eq(rights_of("alice", NULL, NULL, "bob-1"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("alice", NULL, NULL, "alice"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("alice", NULL, NULL, "100%"), READ | WRITE);
+        ck_assert_uint_eq(rights_of("alice", NULL, NULL, "100%%"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("alice", NULL, NULL, "%u"), READ | WRITE);
+        ck_assert_uint_eq(rights_of("alice", NULL, NULL, "%u-1"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("alice", "bots", NULL, "bots/1"), READ);
+        ck_assert_uint_eq(rights_of("alice", "bots", "ops", "ops/1"), READ);
+        ck_assert_uint_eq(rights_of("alice", "bots", "ops", "x-ops-alice"), READ);
+        ck_assert_uint_eq(rights_of("alice", "bots", "ops", "x-ops-bob"), RIGHT_NONE);
+        /* a name is no pattern */
+        ck_assert_uint_eq(rights_of("*", "*", "?", "bob-1"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("*", "*", "?", "*-1"), READ | WRITE);
+        ck_assert_uint_eq(rights_of("a?[b-z]\\", "x", "y", "abc-1"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("a?[b-z]\\", "x", "y", "a?[b-z]\\-1"), READ | WRITE);
+        ck_assert_uint_eq(rights_of("%u", "%g", NULL, "%u-1"), READ | WRITE);
+        ck_assert_uint_eq(rights_of("%u", "%g", NULL, "%g/1"), READ);
+        /* and where there is none, nothing matches */
+        ck_assert_uint_eq(rights_of("", "", NULL, "-1"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("", "", NULL, "/1"), RIGHT_NONE);
+        ck_assert_uint_eq(rights_of("", "bots", NULL, "x-bots-"), RIGHT_NONE);
+        ck_assert_uint_eq(rights(ALICE, BOTS, "-1", "file"), RIGHT_NONE);
+        ck_assert_uint_eq(rights(ALICE, BOTS, "100%", "file"), READ | WRITE);
+}
+END_TEST
+
+static bool hides(const char *session, const char *backend)
+{
+        gid_t gids[] = { 54329 };
+        const struct credentials peer = { .pid = 1, .uid = ALICE, .gids = gids, .n_gids = 1 };
+
+        return access_hides(&rules, &peer, slice_of(session), backend);
+}
+
+START_TEST(patterns_with_names_hide_the_rest)
+{
+        add("everyone", "write on alice-*");
+        ck_assert(!hides("bob-1", "file")); /* denied, but not hidden */
+        add("user 54322", "write on %u-*");
+        ck_assert(!hides("bob-1", "file")); /* not for her */
+        add("everyone", "read on %u-* in file");
+        ck_assert(hides("bob-1", "file"));
+        ck_assert(!hides("alice-1", "file"));
+        ck_assert(!hides("bob-1", "memory"));
+        add("user 54321", "read in mongo");
+        ck_assert(hides("bob-1", "file"));
+        ck_assert(!hides("bob-1", "mongo"));
+        add("user 54321", "admin");
+        ck_assert(!hides("bob-1", "file"));
+}
+END_TEST
+
 START_TEST(wrong_rules_are_named)
 {
         static const struct {
@@ -141,6 +216,9 @@ START_TEST(wrong_rules_are_named)
                 { "everyone", "read in tape", "unknown backend 'tape'" },
                 { "everyone", "read in file in file", "once each" },
                 { "everyone", "read,admin on a", "'admin' is for the whole daemon" },
+                { "everyone", "read on 5%", "'5%': % is followed by u" },
+                { "everyone", "read on %x-*", "'%x-*': % is followed by u" },
+                { "everyone", "read on [ab]%u", "a pattern with u or g has no [" },
                 { "everyone", "admin in file", "'admin' is for the whole daemon" },
         };
 
@@ -253,6 +331,8 @@ int main(void)
         tcase_add_test(tcase, rights_add_up);
         tcase_add_test(tcase, spelling);
         tcase_add_test(tcase, names_are_looked_up);
+        tcase_add_test(tcase, patterns_have_names);
+        tcase_add_test(tcase, patterns_with_names_hide_the_rest);
         tcase_add_test(tcase, wrong_rules_are_named);
         tcase_add_test(tcase, credentials_of_a_peer);
         tcase_add_test(tcase, many_groups);

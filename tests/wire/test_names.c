@@ -1,0 +1,165 @@
+/*
+ * Rules with the names of users and groups, and what they hide. Root is needed to connect as another user.
+ * The users are those that each system has: `daemon` and `bin`, with groups of the same names.
+ */
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../support/program.h"
+#include "../support/wire.h"
+
+enum { NAMELESS = 54321 };
+
+static struct wire *as(struct daemon *d, const char *user, const char *group)
+{
+        const struct passwd *a_user = getpwnam(user);
+        const struct group *a_group = getgrnam(group);
+
+        ck_assert(a_user && a_group);
+        return wire_connect_stranger(d, a_user->pw_uid, a_group->gr_gid);
+}
+
+static void make(struct wire *c, const char *name)
+{
+        expect(c, "nil", "close(%d)", wire_open(c, "'%s', {}", name));
+}
+
+START_TEST(users_have_what_has_their_name)
+{
+        if (!wire_has_strangers("rules with names"))
+                return;
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write on %u-*\n");
+        CLIENT daemon = as(d, "daemon", "daemon");
+        CLIENT bin = as(d, "bin", "bin");
+        CLIENT nameless = wire_connect_stranger(d, NAMELESS, NAMELESS);
+
+        make(daemon, "daemon-1");
+        make(bin, "bin-1");
+        make(nameless, "#54321-1");
+        expect(daemon, "!denied", "open('bin-1', {})");
+        expect(daemon, "!denied", "open('bin-2', {})");
+        expect(daemon, "!denied", "open('#54321-1', {})");
+        expect(nameless, "!denied", "open('daemon-1', {})");
+        expect(nameless, "!denied", "open('-1', {})");
+        expect(bin, "!not_found", "open('daemon-1', {create: false})");
+}
+END_TEST
+
+START_TEST(groups_have_what_has_their_name)
+{
+        if (!wire_has_strangers("rules with names"))
+                return;
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write on %g-*\n");
+        CLIENT daemon = as(d, "daemon", "daemon");
+        CLIENT guest = as(d, "bin", "daemon");
+        CLIENT bin = as(d, "bin", "bin");
+
+        make(daemon, "daemon-1");
+        make(guest, "daemon-1");
+        expect(bin, "!denied", "open('daemon-1', {})");
+        make(bin, "bin-1");
+        expect(guest, "!denied", "open('bin-1', {})");
+}
+END_TEST
+
+/* What the client is told, and what the log. */
+static void expect_hidden(struct daemon *d, struct wire *c, const char *name, const char *options)
+{
+        TEST_FREED char *line = NULL;
+        bool create = !strstr(options, "create: false");
+
+        expect(c, create ? "!denied" : "!not_found", "open('%s', {%s})", name, options);
+        expect_text(wire_error_message(c), create ? "'creating a session needs the right `write`'"
+                                                  : "'there is no session of this name'");
+        line = test_format("action=\"open\" result=\"denied\" uid=%u pid=%d client_id=1 session=\"%s\" "
+                           "backend=\"file\"\n",
+                           (unsigned)getpwnam("daemon")->pw_uid, (int)getpid(), name);
+        ck_assert_int_ge(daemon_log_lines(d, line), 1);
+}
+
+START_TEST(what_is_outside_is_as_if_it_were_not_there)
+{
+        static const char *const names[] = { "not-there", "stored", "open", "held", "damaged", "given" };
+        static const char *const options[] = { "", "create: false", "mode: 'exclusive', create: false",
+                                               "wait: 86400000, create: false" };
+
+        if (!wire_has_strangers("rules with names"))
+                return;
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write on %u-*\n");
+        CLIENT c = as(d, "daemon", "daemon");
+        CLIENT own = wire_connect(d);
+        TEST_FREED char *damaged = daemon_path(d, "damaged");
+        int given;
+
+        make(own, "stored");
+        given = wire_open(own, "'given', {}");
+        expect(own, "nil", "chown(%d, 'daemon:daemon')", given); /* of which he is the owner */
+        daemon_stop(d);
+        daemon_resume(d);
+        wire_end(&own);
+        wire_end(&c);
+        test_write_file(damaged, "no session", 10);
+        c = as(d, "daemon", "daemon");
+        own = wire_connect(d);
+        wire_open(own, "'open', {}");
+        wire_open(own, "'held', {mode: 'exclusive'}");
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+                for (size_t k = 0; k < sizeof(options) / sizeof(*options); k++)
+                        expect_hidden(d, c, names[i], options[k]);
+        expect(c, "!denied", "sessions(nil)");
+        /* nothing was loaded for him */
+        ck_assert_int_eq(wire_number(wire_call(own, "stats()"), "sessions_opened_total"), 2);
+        make(c, "daemon-1");
+}
+END_TEST
+
+/* Lookups are made one at a time: for this one, those of clients that have connected are over. */
+static void await_names(struct wire *own)
+{
+        int s = wire_open(own, "'any', {}");
+
+        for (int i = 0; i < 2; i++)
+                expect(own, "nil", "chown(%d, 'root')", s);
+}
+
+/* Before, no rule had them: they were looked up all the same, but nobody has waited for them. */
+START_TEST(names_count_from_a_reload_on)
+{
+        if (!wire_has_strangers("rules with names"))
+                return;
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write\n");
+        CLIENT own = wire_connect(d);
+        CLIENT c = as(d, "daemon", "daemon");
+        CLIENT other = NULL;
+        int s = wire_open(c, "'daemon-1', {}");
+
+        wire_open(c, "'of-daemon', {}");
+        await_names(own);
+        other = as(d, "daemon", "bin");
+        wire_open(other, "'daemon-1', {}");
+        await_names(own);
+        daemon_reload(d, "[access]\neveryone = write on %u-*\n");
+        expect_text(wire_told(c), "ended(2, 'denied', '...')"); /* although he is its owner */
+        expect(c, "nil", "set(%d, {dc_id: 4})", s);
+        wire_not_told(other);
+        expect(c, "!not_found", "open('of-daemon', {create: false})");
+        daemon_reload(d, "[access]\nuser daemon = write on daemon-*,of-*\n");
+        wire_open(c, "'of-daemon', {}");
+}
+END_TEST
+
+int main(void)
+{
+        const TTest *const tests[] = {
+                users_have_what_has_their_name,
+                groups_have_what_has_their_name,
+                what_is_outside_is_as_if_it_were_not_there,
+                names_count_from_a_reload_on,
+                NULL,
+        };
+
+        return test_program("names", tests);
+}
