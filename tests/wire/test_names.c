@@ -70,14 +70,16 @@ static void expect_hidden(struct daemon *d, struct wire *c, const char *name, co
 {
         TEST_FREED char *line = NULL;
         bool create = !strstr(options, "create: false");
+        int lines;
 
-        expect(c, create ? "!denied" : "!not_found", "open('%s', {%s})", name, options);
-        expect_text(wire_error_message(c), create ? "'creating a session needs the right `write`'"
-                                                  : "'there is no session of this name'");
         line = test_format("action=\"open\" result=\"denied\" uid=%u pid=%d client_id=1 session=\"%s\" "
                            "backend=\"file\"\n",
                            (unsigned)getpwnam("daemon")->pw_uid, (int)getpid(), name);
-        ck_assert_int_ge(daemon_log_lines(d, line), 1);
+        lines = daemon_log_lines(d, line);
+        expect(c, create ? "!denied" : "!not_found", "open('%s', {%s})", name, options);
+        expect_text(wire_error_message(c), create ? "'creating a session needs the right `write`'"
+                                                  : "'there is no session of this name'");
+        ck_assert_int_eq(daemon_log_lines(d, line), lines + 1);
 }
 
 START_TEST(what_is_outside_is_as_if_it_were_not_there)
