@@ -96,6 +96,11 @@ void cache_stored_names(struct cache *cache, const struct peer_names *names);
 void cache_forget_username(struct cache *cache, struct slice username);
 void cache_forget_phone(struct cache *cache, struct slice phone);
 void cache_forget_names(struct cache *cache, int64_t peer_id);
+/*
+ * The times of CACHE_KEPT_DIRTY peers, and of as many peers' names, are reported as dirty. Where there are
+ * more, the stored ones stay too old.
+ */
+enum { CACHE_KEPT_DIRTY = 65536 };
 void cache_forget_all(struct cache *cache);
 
 /*

@@ -152,7 +152,7 @@ void cache_forget_all(struct cache *cache)
         struct row_time time;
 
         for (int names = 0; names < 2; names++) {
-                while (cache_take_dirty(cache, names, &time, 1))
+                for (int n = 0; n < CACHE_KEPT_DIRTY && cache_take_dirty(cache, names, &time, 1); n++)
                         old->on_dirty(old->arg, names, time);
         }
         fresh = shelf_new(old->pool, old->on_dirty, old->arg);

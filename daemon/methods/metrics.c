@@ -7,7 +7,6 @@
 #include "../../proto/message.h"
 #include "../base/clock.h"
 #include "../session/drain.h"
-#include "../session/unsynced.h"
 
 #define NAME(constant, name) [COUNT_##constant] = (name),
 static const char *const counter_names[COUNTER_COUNT] = { COUNTERS(NAME) };
@@ -57,7 +56,7 @@ void metrics_pack(const struct context *context, struct buffer *out)
                 { "descriptors", context->clients->users.n_descriptors },
                 { "descriptors_max", context->clients->users.max_descriptors },
                 { "sessions_owned", drain_left(context->sessions) },
-                { "sessions_unsynced", unsynced_sessions(context->sessions) },
+                { "sessions_unsynced", context->sessions->n_outages },
                 { "draining", context->sessions->draining },
                 { "jobs_pending", context->store->pending },
                 { "cache_bytes", cache.bytes },

@@ -116,27 +116,53 @@ static int compare_rows(const void *a, const void *b)
         return order ? order : (left->storage > right->storage) - (left->storage < right->storage);
 }
 
-/* Adds the open sessions that no backend has listed: those in memory, and those just created. */
+static void sort(struct listing *listing)
+{
+        if (listing->n_rows > 1)
+                qsort(listing->rows, listing->n_rows, sizeof(struct row), compare_rows);
+}
+
+/* Sorts the rows, and drops those of names after the first one that is not on the page. Returns that name. */
+static struct slice cut(struct listing *listing)
+{
+        size_t n = listing->limit + 1;
+
+        sort(listing);
+        if (listing->n_rows < n)
+                return SLICE_NONE;
+        while (n < listing->n_rows && slice_equal(listing->rows[n].name, listing->rows[listing->limit].name))
+                n++;
+        listing->n_rows = n;
+        return listing->rows[listing->limit].name;
+}
+
+/*
+ * Adds the open sessions that no backend has listed: those in memory, and those just created. The loop waits
+ * meanwhile: there may be very many, of which few are on the page.
+ */
 static void add_open(struct listing *listing)
 {
         const struct sessions *sessions = listing->context->sessions;
-        size_t n_stored = listing->n_rows;
-
-        if (n_stored > 1)
-                qsort(listing->rows, n_stored, sizeof(struct row), compare_rows);
+        struct slice last = cut(listing);
+        size_t n_sorted = listing->n_rows;
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
                 const struct session *session = LINK_OF(at, struct session, link);
                 const struct row key = { .name = session->name, .storage = session->storage };
 
-                if (session->state != SESSION_OPEN || !wanted(listing, session->name) ||
-                    (n_stored && bsearch(&key, listing->rows, n_stored, sizeof(struct row), compare_rows)))
+                if (session->state != SESSION_OPEN || (last.data && slice_compare(session->name, last) > 0) ||
+                    !wanted(listing, session->name))
+                        continue;
+                if (n_sorted && bsearch(&key, listing->rows, n_sorted, sizeof(struct row), compare_rows))
                         continue;
                 listing->storage = session->storage;
                 if (!add_row(listing, session->name, 0, 0, SLICE_NONE))
                         return;
+                if (listing->n_rows >= n_sorted + listing->limit + 1) {
+                        last = cut(listing);
+                        n_sorted = listing->n_rows;
+                }
         }
-        if (listing->n_rows > 1)
-                qsort(listing->rows, listing->n_rows, sizeof(struct row), compare_rows);
+        sort(listing);
 }
 
 static void pack_row(struct buffer *out, struct sessions *sessions, const struct row *row, bool owners)

@@ -180,7 +180,7 @@ void sessions_stop(struct sessions *sessions)
 {
         sessions->stopping = true;
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
-                session_wake(LINK_OF(at, struct session, link));
+                session_wait_turn(LINK_OF(at, struct session, link)); /* they may be thousands */
 }
 
 void sessions_deinit(struct sessions *sessions)

@@ -23,7 +23,6 @@ void session_fenced(struct session *session, const char *text)
         log_write_for(session->sessions->log, session->uid, LOG_ERROR, "%s: %s",
                       session_describe(session, what), text);
         begin(session, WIRE_FENCED, WIRE_FENCED, text);
-        cache_forget_all(session->cache);
 }
 
 void session_deleted(struct session *session, struct handle *deleter)

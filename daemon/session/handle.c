@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../base/clock.h"
+#include "../wire/turn.h"
 #include "ending.h"
 
 /* ---- numbers ---- */
@@ -182,13 +183,17 @@ void handle_end(struct handle *handle, const char *code, const char *text)
 
 /* ---- many of them ---- */
 
+enum { ABANDONED_ROWS = 16 }; /* of its client's turn: what it takes if its session is closed, too */
+
 void handles_abandon(struct client *client, bool all)
 {
         const struct handle_table *table = &client->handles;
+        size_t before = table->n;
 
         for (size_t i = 0; i < table->n_slots && table->n > 0; i++)
                 if (table->slots[i].handle && (all || table->slots[i].handle->lane->n_ops == 0))
                         handle_abandon(table->slots[i].handle);
+        turn_use(&client->connection, (before - table->n) * ABANDONED_ROWS, 0);
 }
 
 bool handles_end_of_session(struct session *session, const char *code, const char *text, size_t *left)

@@ -109,6 +109,7 @@ static void unload(struct session *session)
         session->close_wanted = session->in_doubt = session->confirm_wanted = false;
         session->sync_wanted = session->created_untold = false;
         session->n_unsynced = session->n_refused = 0;
+        session->sessions->n_outages -= session->outage_since != 0;
         session->outage_since = 0;
         session->suspended = false;
         free(session->outage_why);
@@ -166,6 +167,10 @@ void session_move(struct session *session, enum session_state state)
 {
         assert(may_follow[session->state] & 1u << state);
         assert(!session->busy);
+        if (session->storage->backend->lease) {
+                session->sessions->n_leased -= session->state != SESSION_CLOSED;
+                session->sessions->n_leased += state != SESSION_CLOSED;
+        }
         session->state = state;
         if (state == SESSION_CLOSED) {
                 assert(link_empty(&session->handles));

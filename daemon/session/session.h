@@ -153,6 +153,8 @@ struct sessions {
         void *tree;                                 /* by storage and name */
         struct link list;
         size_t count;
+        size_t n_leased;                     /* of backends with leases, and not CLOSED */
+        size_t n_outages;                    /* with an outage: unsynced.c */
         struct remembered_closed remembered; /* of sessions that are closed */
         struct link woken;                   /* sessions for sessions_advance() */
         struct link turns;                   /* sessions that go on in a later turn of the loop */

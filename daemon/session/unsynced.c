@@ -90,6 +90,7 @@ static void outage_begin(struct session *session, const struct fault *fault)
         char what[SESSION_TEXT_BYTES];
 
         session->outage_since = unix_now();
+        session->sessions->n_outages++;
         session->outage_ms = timers_now(session->sessions->timers);
         session->outage_why = strdup(fault->text);
         log_write_for(session->sessions->log, session->uid, LOG_ERROR,
@@ -101,6 +102,7 @@ static void outage_begin(struct session *session, const struct fault *fault)
 static void forget(struct session *session)
 {
         timer_stop(session->sessions->timers, &session->suspend);
+        session->sessions->n_outages -= session->outage_since != 0;
         session->outage_since = 0;
         session->suspended = false;
         session->n_refused = 0;
@@ -179,13 +181,4 @@ void unsynced_take(struct session_job *job)
         }
         if (session->n_unsynced > 0)
                 plan_next(session);
-}
-
-size_t unsynced_sessions(const struct sessions *sessions)
-{
-        size_t n = 0;
-
-        for (const struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
-                n += LINK_OF(at, struct session, link)->outage_since != 0;
-        return n;
 }

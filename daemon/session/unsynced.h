@@ -25,9 +25,6 @@ bool unsynced_holds(const struct session *session, const struct op *op);
 /* True: this write is refused. It has been answered and freed. */
 bool unsynced_refuses(struct session *session, struct op *op);
 
-/* In how many sessions an outage is on. */
-size_t unsynced_sessions(const struct sessions *sessions);
-
 /* The session is deleted or the daemon stops: answers all writes that wait. */
 void unsynced_end(struct session *session);
 

@@ -109,6 +109,23 @@ START_TEST(forgetting_all)
 }
 END_TEST
 
+/* The loop reports them in one go, so it does not report very many. */
+START_TEST(forgetting_very_many)
+{
+        cache_pool_set_budget(pool, 64 << 20);
+        for (int64_t id = 0; id < CACHE_KEPT_DIRTY + 1000; id++) {
+                store(id, NULL, NULL, NOW);
+                cache_touch_peer(cache, id, NOW + 1);
+        }
+        cache_forget_all(cache);
+        ck_assert_uint_eq(n_dirty, CACHE_KEPT_DIRTY);
+        ck_assert_int_eq(by_id(1), CACHE_MISS);
+        while (cache_pool_reap(pool, 1000))
+                continue;
+        ck_assert_uint_eq(n_dirty, CACHE_KEPT_DIRTY);
+}
+END_TEST
+
 /* A dropped cache is freed in steps, does not report dirty rows, and leaves nothing. */
 START_TEST(dropping)
 {
@@ -213,8 +230,15 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
-                oldest_use_goes_first,    no_budget,       statistics, forgetting_all, dropping,
-                evicting_what_is_dropped, bytes_of_a_peer, NULL,
+                oldest_use_goes_first,
+                no_budget,
+                statistics,
+                forgetting_all,
+                forgetting_very_many,
+                dropping,
+                evicting_what_is_dropped,
+                bytes_of_a_peer,
+                NULL,
         };
 
         return cache_test_program("cache_eviction", tests);

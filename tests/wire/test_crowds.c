@@ -69,6 +69,64 @@ START_TEST(many_clients_go)
 }
 END_TEST
 
+/* A client with many handles costs as much as many clients. */
+START_TEST(clients_with_many_handles_go)
+{
+        enum { HANDLES = 1000, HOLDERS = 12 };
+        DAEMON d = daemon_start(.config = "[access]\nuser 1234 = write\n");
+        CLIENT other = NULL;
+        struct wire *holders[HOLDERS];
+        uint32_t id;
+
+        if (!wire_has_strangers("turns of users"))
+                return;
+        other = wire_connect(d);
+        for (int i = 0; i < HOLDERS; i++) {
+                holders[i] = wire_connect_stranger(d, UID, UID);
+                for (int k = 0; k < HANDLES; k++)
+                        wire_open(holders[i], "'anna', {backend: 'memory'}");
+        }
+        daemon_freeze(d);
+        for (int i = 0; i < HOLDERS; i++)
+                wire_end(&holders[i]);
+        id = wire_send(other, "stats()");
+        daemon_thaw(d);
+        ck_assert_int_ge(wire_number(wire_answer(other, id), "connections"), HOLDERS / 2);
+        while (wire_number(wire_call(other, "stats()"), "connections") > 1)
+                ;
+}
+END_TEST
+
+/* The pages are the same, whatever the order in which the sessions were opened. */
+START_TEST(open_sessions_are_listed_in_pages)
+{
+        enum { SESSIONS = 301, PAGE = 7, STEP = 10 };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int listed = 0;
+
+        for (int i = 0; i < SESSIONS; i++) {
+                TEST_FREED char *open = test_format("'s%d', {backend: '%s'}", 101 + i * STEP % SESSIONS,
+                                                    i % 3 ? "memory" : "file");
+
+                wire_open(c, "%s", open);
+        }
+        while (listed < SESSIONS) {
+                const char *at = wire_call(c, "sessions(nil, {after: 's%d', limit: %d})", 100 + listed, PAGE);
+
+                for (int n = 0; n < PAGE && listed < SESSIONS; n++, listed++) {
+                        TEST_FREED char *name = test_format("name: 's%d'", 101 + listed);
+
+                        at = strstr(at, "name: ");
+                        ck_assert_ptr_nonnull(at);
+                        ck_assert_msg(strncmp(at, name, strlen(name)) == 0, "%.20s instead of %s", at, name);
+                        at++;
+                }
+                ck_assert_ptr_null(strstr(at, "name: "));
+        }
+}
+END_TEST
+
 /* Readers that have to give way to one with `write` do so in slices, too, and it waits for all of them. */
 START_TEST(many_readers_give_way)
 {
@@ -101,10 +159,9 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
-                many_clients_are_told,
-                many_clients_go,
-                many_readers_give_way,
-                NULL,
+                many_clients_are_told,        many_clients_go,
+                clients_with_many_handles_go, open_sessions_are_listed_in_pages,
+                many_readers_give_way,        NULL,
         };
 
         return test_program("crowds", tests);
