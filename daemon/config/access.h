@@ -19,8 +19,9 @@
  * matches nothing.
  *
  * The rights of all rules that match add up. Without any rule, everyone whom the socket's mode admits may
- * read and write; with the first rule that ends. The daemon's own uid and root may always do everything.
- * Names of users and groups are looked up once, when the configuration is read, which may block.
+ * read and write; with the first rule that ends. A session's owner changes both: owner.h. The daemon's own
+ * uid and root may always do everything. Names of users and groups are looked up once, when the configuration
+ * is read, which may block.
  */
 
 #include <stdbool.h>

@@ -329,7 +329,8 @@ void config_print(const struct config *config)
         }
         print_wrapped("# ",
                       "Who may do what: 'user NAME', 'group NAME' or 'everyone' = read, write or admin, "
-                      "'on' sessions, 'in' backends. Without a rule everyone reads and writes.");
+                      "'on' sessions, 'in' backends. The owner of a session always reads and writes it. "
+                      "Without a rule everyone may create sessions, and use those that have no owner.");
         printf("[access]\n");
         access_each(&config->access, print_rule, NULL);
 }
@@ -346,10 +347,11 @@ void config_help(void)
         for (size_t i = 0; config_option_at(i, &option); i++) {
                 const char *argument = config_option_argument(&option);
 
-                printf("  --%s%s%s\n", option.row->name, argument ? " " : "", argument ? argument : "");
+                printf("  --%s%s%s\n", option.row->name, argument ? " " : "[=yes|no]",
+                       argument ? argument : "");
                 print_wrapped("        ", option.row->help);
                 config_option_default(&option, preset, sizeof(preset));
-                if (*preset && argument)
+                if (*preset)
                         printf("        Default: %s.\n", preset);
         }
         for (size_t i = 0; i < sizeof(action_flags) / sizeof(action_flags[0]); i++) {

@@ -6,8 +6,8 @@
  * another host means nothing here; a user without a name is `#uid`. The user, and the members of the group,
  * may read and write the session whatever the rules of [access] say.
  *
- * A session without an owner is one that an older version has made: the rules alone say who may use it, and
- * without rules everyone may.
+ * A session without an owner is one that an older version or a library has made: the rules alone say who may
+ * use it, and without rules everyone may.
  */
 
 #include "../../backends/backend.h"

@@ -544,10 +544,20 @@ static void print_help(const struct config *unused)
 START_TEST(help_names_everything)
 {
         static const char *const names[] = {
-                "  --config FILE\n",        "  --socket PATH\n",  "  --mongo URI\n", "  --log-json\n",
-                "  --idle-close SECONDS\n", "  --cache SIZE\n",   "  --workers N\n", "  --fsync WHEN\n",
-                "  --check-config\n",       "  --print-config\n", "  --version\n",   "  --help\n",
+                "  --config FILE\n",
+                "  --socket PATH\n",
+                "  --mongo URI\n",
+                "  --log-json[=yes|no]\n",
+                "  --idle-close SECONDS\n",
+                "  --cache SIZE\n",
+                "  --workers N\n",
+                "  --fsync WHEN\n",
+                "  --check-config\n",
+                "  --print-config\n",
+                "  --version\n",
+                "  --help\n",
                 "Default: 256M.",
+                "whatever log-level is.\n        Default: yes.\n",
         };
         const char *text = printed(print_help);
 
