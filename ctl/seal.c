@@ -66,13 +66,19 @@ static int open_former(const char *path)
         for (;;) {
                 struct stat held, now;
                 int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+                int failed;
 
                 if (fd < 0)
                         return -1;
-                if (flock(fd, LOCK_EX) == 0 && fstat(fd, &held) == 0 && lstat(path, &now) == 0 &&
-                    held.st_dev == now.st_dev && held.st_ino == now.st_ino)
+                failed = flock(fd, LOCK_EX) < 0 ? errno : 0;
+                if (!failed && fstat(fd, &held) == 0 && lstat(path, &now) == 0 && held.st_dev == now.st_dev &&
+                    held.st_ino == now.st_ino)
                         return fd;
-                close(fd); /* it has been replaced meanwhile */
+                close(fd); /* it has been replaced meanwhile, or cannot be locked */
+                if (failed && failed != EINTR) {
+                        errno = failed;
+                        return -1;
+                }
         }
 }
 
