@@ -261,7 +261,7 @@ bench-load: packages-test ## measure an ordinary client beside thousands of sess
 	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' tests/bench/pressure.py $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: bench-attacks
-bench-attacks: packages-test ## measure an ordinary client while another user attacks the daemon, as root: long; QUICK=1: 10 minutes
+bench-attacks: packages-test ## measure an ordinary client while another user attacks the daemon, as root: 20 minutes; QUICK=1: 3
 	@$(MAKE) bench-programs $(VENVS)/mongo/made
 	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' tests/bench/attacks.py $(if $(QUICK),--quick) $(BENCH)
 

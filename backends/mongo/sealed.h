@@ -2,8 +2,8 @@
 #define GRAMD_BACKENDS_MONGO_SEALED_H
 
 /*
- * Sealed auth keys, as in ../sqlite/sealed.c: MONGO_ID makes the session a sealed one, MONGO_SEALED is the
- * sealed key, and the library's field is empty. A key in the library's field is a new login.
+ * Sealed auth keys, as in ../sqlite/sealed.c: MONGO_SESSION_ID makes the session a sealed one, MONGO_SEALED
+ * is the sealed key, and the library's field is empty. A key in the library's field is a new login.
  */
 
 #include "mongo.h"

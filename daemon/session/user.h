@@ -2,8 +2,8 @@
 #define GRAMD_DAEMON_SESSION_USER_H
 
 /*
- * The uids that have clients, and what each of them holds. A user lives as long as one of its clients, one of
- * their requests, and one of its sessions. Loop thread only.
+ * The uids that have clients, and what each of them holds. A user lives while it has a client, an unanswered
+ * request of one that has gone, or a session that counts for it. Loop thread only.
  */
 
 #include <stddef.h>
