@@ -327,10 +327,11 @@ void config_print(const struct config *config)
                 printf("%s%s =%s%s\n\n", secret || !*text ? "# " : "", option.row->name, *text ? " " : "",
                        text);
         }
-        print_wrapped("# ",
-                      "Who may do what: 'user NAME', 'group NAME' or 'everyone' = read, write or admin, "
-                      "'on' sessions, 'in' backends. The owner of a session always reads and writes it. "
-                      "Without a rule everyone may create sessions, and use those that have no owner.");
+        print_wrapped(
+                "# ",
+                "Who may do what: 'user NAME', 'group NAME' or 'everyone' = read, write or admin, "
+                "'on' sessions, 'in' backends. The owner of a session needs no rule to read and write it. "
+                "Without a rule everyone may create sessions, and use those that have no owner.");
         printf("[access]\n");
         access_each(&config->access, print_rule, NULL);
 }
