@@ -1,3 +1,5 @@
+/* The C library's allocator. malloc_usable_size() tells how much of a block may have been used. */
+
 #include "wiping.h"
 
 #include <malloc.h>

@@ -1,3 +1,6 @@
+/* Written beside its place, and named when it is whole: who opens the name sees the former file or this one.
+ */
+
 #include "private_file.h"
 
 #include <errno.h>

@@ -1,3 +1,6 @@
+/* Counts what connections use of a turn. Those that wait are in a queue of their account, accounts in one of
+ * the wire. */
+
 #include "turn.h"
 
 void turn_begin(struct connection *connection)
