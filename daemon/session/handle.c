@@ -308,3 +308,31 @@ void answer_busy(struct request *request, const struct session *session)
         answer_detail(request, WIRE_BUSY, (struct slice){ (const char *)detail.data, detail.len }, text);
         buffer_deinit(&detail);
 }
+
+void answer_open(struct request *request, const struct handle *handle, bool created, int64_t lease_ms)
+{
+        const struct session *session = handle->session;
+        struct buffer *out = answer_begin(request);
+
+        pack_map(out, handle->client->takes_lease ? 7 : 6);
+        pack_cstr(out, "session");
+        pack_int(out, handle->number);
+        pack_cstr(out, "created");
+        pack_bool(out, created);
+        pack_cstr(out, "backend");
+        pack_cstr(out, session->storage->backend->name);
+        pack_cstr(out, "dialect");
+        pack_cstr(out, session->dialect);
+        pack_cstr(out, "version");
+        pack_int(out, session->version);
+        pack_cstr(out, "fence");
+        pack_int(out, session->fence);
+        if (handle->client->takes_lease) {
+                pack_cstr(out, "lease");
+                if (lease_ms < 0)
+                        pack_nil(out);
+                else
+                        pack_int(out, lease_ms);
+        }
+        answer_end(request);
+}

@@ -55,6 +55,8 @@ struct handle *session_first_writer(const struct session *session);
 void pack_holder(struct buffer *out, const struct handle *holder);
 /* Answers that handles keep the session from who wants it. */
 void answer_busy(struct request *request, const struct session *session);
+/* Answers an `open` with this handle. `lease_ms` -1: no limit. */
+void answer_open(struct request *request, const struct handle *handle, bool created, int64_t lease_ms);
 
 /* What the client may do with the session now. */
 unsigned handle_rights(const struct session *session, struct client *client);

@@ -544,20 +544,10 @@ static void print_help(const struct config *unused)
 START_TEST(help_names_everything)
 {
         static const char *const names[] = {
-                "  --config FILE\n",
-                "  --socket PATH\n",
-                "  --mongo URI\n",
-                "  --log-json[=yes|no]\n",
-                "  --idle-close SECONDS\n",
-                "  --cache SIZE\n",
-                "  --workers N\n",
-                "  --fsync WHEN\n",
-                "  --check-config\n",
-                "  --print-config\n",
-                "  --version\n",
-                "  --help\n",
-                "Default: 256M.",
-                "whatever log-level is.\n        Default: yes.\n",
+                "  --config FILE\n",        "  --socket PATH\n",  "  --mongo URI\n", "  --log-json[=y",
+                "  --idle-close SECONDS\n", "  --cache SIZE\n",   "  --workers N\n", "  --fsync WHEN\n",
+                "  --check-config\n",       "  --print-config\n", "  --version\n",   "  --help\n",
+                "Default: 256M.",           "Default: yes.",
         };
         const char *text = printed(print_help);
 
