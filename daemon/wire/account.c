@@ -92,7 +92,8 @@ static void wake(struct account *account)
                 return;
         if (account->partial <= share(account) / 2)
                 resume(LINK_OF(account->paused_partials.next, struct connection, paused));
-        else if (!link_empty(&LINK_OF(oldest, struct connection, partial)->paused))
+        else if (oldest != &account->partials &&
+                 !link_empty(&LINK_OF(oldest, struct connection, partial)->paused))
                 resume(LINK_OF(oldest, struct connection, partial));
 }
 
@@ -102,9 +103,11 @@ bool account_lets_go_on(struct connection *connection, bool congested)
 
         if (!account)
                 return true;
-        if (congested && !link_empty(&connection->partial)) {
-                link_remove(&connection->partial); /* others need not wait for it */
-                link_append(&account->partials, &connection->partial);
+        if (connection->stalled != congested && !link_empty(&connection->partial)) {
+                link_remove(&connection->partial);
+                link_append(congested ? &account->stalled : &account->partials, &connection->partial);
+                connection->stalled = congested;
+                start_tick(connection->wire);
         }
         link_remove(&connection->paused);
         if (!has_room(account) || !is_within(account)) {
@@ -150,6 +153,7 @@ void account_weigh(struct connection *connection)
                 return;
         if (partial && link_empty(&connection->partial)) {
                 link_append(&connection->account->partials, &connection->partial);
+                connection->stalled = false;
                 connection->partial_ms = connection->stopped_ms = uv_now(connection->wire->loop);
                 start_tick(connection->wire);
         } else if (!partial && !link_empty(&connection->partial)) {
@@ -339,6 +343,7 @@ void account_init(struct account *account, struct wire *wire, void (*unused)(str
         link_init(&account->turn);
         link_init(&account->waiting);
         link_init(&account->partials);
+        link_init(&account->stalled);
         link_init(&account->paused);
         link_init(&account->paused_partials);
         link_append(&wire->accounts, &account->link);

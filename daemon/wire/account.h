@@ -36,6 +36,7 @@ struct account {
         struct link turn;        /* wire->waiting, while `waiting` is not empty */
         struct link waiting;  /* connection->waiting: those that wait for a turn; the first is served next */
         struct link partials; /* connection->partial: those whose message is not whole, the oldest first */
+        struct link stalled;  /* the same, but congested: others do not wait for them */
         struct link paused;   /* connection->paused: not read, because there is no room */
         struct link paused_partials; /* the same: those that wait for older messages to become whole */
         uint64_t held;               /* bytes of its connections */

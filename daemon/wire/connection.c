@@ -260,7 +260,8 @@ static enum frame_result scan_first(struct connection *connection, const uint8_t
 
 /*
  * Dispatches whole messages from `data`, as long as the connection's turn lasts, and returns how many bytes
- * they took. The rest is in `in` next time.
+ * they took. The rest is in `in` next time. The caller has seen that the loop's turn is not over: the first
+ * message is dispatched even if the read and the write exceed it, so that each turn of a connection counts.
  */
 static size_t take_messages(struct connection *connection, const uint8_t *data, size_t len)
 {
@@ -278,7 +279,8 @@ static size_t take_messages(struct connection *connection, const uint8_t *data, 
                         connection_end(connection);
                         break;
                 }
-                if (too_much(connection) || turn_is_used(connection) || turn_is_over(connection->wire)) {
+                if (too_much(connection) || turn_is_used(connection) ||
+                    (done > 0 && turn_is_over(connection->wire))) {
                         connection->whole = frame.len;
                         break;
                 }
@@ -423,6 +425,8 @@ static void go_on(struct connection *connection)
                 if (link_empty(&connection->waiting))
                         counters_add(connection->wire->counters, COUNT_TURNS_USED_UP, 1);
                 turn_wait(connection); /* else nothing is left to wait: one turn has one read */
+        } else if (connection->whole && !too_much(connection) && turn_is_over(connection->wire)) {
+                turn_wait(connection); /* its client may send nothing more */
         }
         set_reading(connection, account_lets_go_on(connection, is_congested(connection)) &&
                                         (link_empty(&connection->waiting) || is_polled(connection)) &&

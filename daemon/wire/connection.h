@@ -40,7 +40,7 @@ struct connection {
 
         struct account *account; /* NULL: not started, or closing */
         struct link of_account;
-        struct link partial; /* account->partials */
+        struct link partial; /* account->partials, or ->stalled */
         struct link paused;  /* account->paused, or ->paused_partials */
         size_t held;         /* counted in the account */
         size_t held_partial; /* the same */
@@ -52,6 +52,7 @@ struct connection {
         size_t n_deferred;
         size_t deferred_bytes;
 
+        bool stalled; /* `partial` is in account->stalled, if it is in a list */
         bool reading;
         bool dispatching;
         bool ending;

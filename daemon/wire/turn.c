@@ -107,9 +107,9 @@ bool wire_next_turn(struct wire *wire)
         wire->turn++;
         wire->work = wire->flushed = 0;
         while (!link_empty(&wire->waiting) && !turn_is_over(wire)) {
-                wire->work++; /* so that this ends, whatever the connections do */
                 if (!serve(LINK_OF(wire->waiting.next, struct account, turn)))
                         break;
+                wire->work++; /* so that this ends, whatever the connections do */
         }
         if (link_empty(&wire->waiting) && link_empty(&wire->unflushed))
                 uv_idle_stop(&wire->awake);

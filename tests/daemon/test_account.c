@@ -40,9 +40,10 @@ static struct stage {
                 size_t n_messages;
                 struct request deferred; /* one of WHOLE / 2 bytes */
                 bool defers;
-                bool answers; /* each message with 8 KiB */
-                size_t cost;  /* of a message, in bytes of its answer */
-                bool ended;   /* for want of room or time */
+                bool answers;  /* each message with 8 KiB */
+                size_t cost;   /* of a message, in bytes of its answer */
+                size_t spares; /* not 0: a message uses up its turn, and leaves so much of the loop's */
+                bool ended;    /* for want of room or time */
                 bool is_closed;
         } ends[CONNECTIONS];
         size_t n;
@@ -66,6 +67,10 @@ static bool on_message(struct connection *connection, struct slice frame, struct
                 request_defer(&request, &end_of(connection)->deferred, WHOLE / 2);
         }
         turn_use(connection, 0, end_of(connection)->cost);
+        if (end_of(connection)->spares) {
+                connection->used.messages = TURN_MESSAGES;
+                stage.wire.work = TURN_WORK - end_of(connection)->spares;
+        }
         if (end_of(connection)->answers)
                 buffer_append(connection_out(connection), answer, sizeof(answer));
         return true;
@@ -147,15 +152,20 @@ static struct end *connect_to(struct account *account)
         return end;
 }
 
-/* As many turns of the loop as all connections need for what they have, and then some. */
-static void run(void)
+static void turns(int n)
 {
-        for (int i = 0; i < 4 * CONNECTIONS; i++) {
+        for (int i = 0; i < n; i++) {
                 uv_run(&stage.loop, UV_RUN_NOWAIT);
                 wire_flush(&stage.wire);
                 wire_next_turn(&stage.wire);
                 wire_flush(&stage.wire);
         }
+}
+
+/* As many turns of the loop as all connections need for what they have, and then some. */
+static void run(void)
+{
+        turns(4 * CONNECTIONS);
 }
 
 static void pass(uint64_t seconds)
@@ -245,6 +255,63 @@ START_TEST(what_messages_cost_ends_a_turn)
         ck_assert_uint_eq(messages_of_a_turn(10 * WORK_ANSWERED), (TURN_WORK - 2 * WORK_CALL + 10) / 11);
         ck_assert_uint_le(messages_of_a_turn(0), TURN_WORK);
         ck_assert_uint_gt(messages_of_a_turn(0), TURN_WORK / 2);
+}
+END_TEST
+
+/* What is left of each turn of the loop is less than a read and a write cost. */
+START_TEST(who_leaves_little_of_each_turn_keeps_nobody_out)
+{
+        for (size_t spares = 1; spares <= 3 * WORK_CALL; spares++) {
+                uint8_t messages[200];
+                struct end *greedy, *other;
+
+                memset(messages, 0x90, sizeof(messages));
+                set_up();
+                greedy = connect_to(&stage.accounts[0]);
+                other = connect_to(&stage.accounts[1]);
+                greedy->spares = spares;
+                ck_assert_int_eq(send(greedy->fd, messages, sizeof(messages), 0), sizeof(messages));
+                turns(2);
+                ck_assert_int_eq(send(other->fd, messages, 2, 0), 2);
+                turns(8);
+                ck_assert_uint_lt(greedy->n_messages, sizeof(messages));
+                ck_assert_uint_eq(other->n_messages, 2);
+                tear_down();
+        }
+}
+END_TEST
+
+/* All that it reads. */
+static void receive(struct end *end)
+{
+        static uint8_t bytes[64 * 1024];
+
+        while (recv(end->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+                ;
+}
+
+/* Its client reads answers at a moment when the loop's turn is almost over, and sends nothing more. */
+START_TEST(who_is_held_when_a_turn_ends_is_served_in_the_next_one)
+{
+        uint8_t messages[100];
+        struct end *end;
+
+        memset(messages, 0x90, sizeof(messages));
+        set_up();
+        end = connect_to(&stage.accounts[0]);
+        end->answers = true;
+        ck_assert_uint_eq(send_some(end, messages, sizeof(messages)), sizeof(messages));
+        ck_assert_uint_lt(end->n_messages, sizeof(messages));
+        end->answers = false;
+        for (int i = 0; i < 1000 && end->connection.writing; i++) {
+                receive(end);
+                stage.wire.work = TURN_WORK - 1;
+                uv_run(&stage.loop, UV_RUN_NOWAIT);
+        }
+        ck_assert_ptr_null(end->connection.writing);
+        run();
+        ck_assert_uint_eq(end->n_messages, sizeof(messages));
+        tear_down();
 }
 END_TEST
 
@@ -367,6 +434,44 @@ START_TEST(messages_that_are_not_whole_take_half)
 }
 END_TEST
 
+/* Two that wait for older messages, but whose clients do not read their answers either. */
+START_TEST(those_whose_clients_do_not_read_do_not_take_turns)
+{
+        static const uint8_t zeros[200 * 1024];
+        struct end *ends[3];
+        size_t sent[3];
+
+        set_up();
+        for (int i = 0; i < 2; i++) {
+                ends[i] = connect_to(&stage.accounts[0]);
+                sent[i] = send_part(ends[i], sizeof(zeros));
+        }
+        ck_assert_uint_ge(stage.accounts[0].partial, WHOLE / 2);
+        for (int i = 0; i < 2; i++)
+                buffer_append(connection_out(&ends[i]->connection), zeros, 80 * 1024);
+        run();
+        ck_assert(connection_is_congested(&ends[0]->connection));
+        ck_assert(connection_is_congested(&ends[1]->connection));
+        ck_assert(!uv_is_active((uv_handle_t *)&stage.wire.awake));
+        ends[2] = connect_to(&stage.accounts[0]); /* it is now the oldest that is read */
+        sent[2] = send_part(ends[2], 1000);
+        ck_assert_uint_eq(sent[2], 999);
+        send_rest(ends[2]);
+        ck_assert_uint_eq(ends[2]->n_messages, 1);
+        for (int i = 0; i < 2; i++) {
+                for (int n = 0; n < 1000 && ends[i]->connection.writing; n++) {
+                        receive(ends[i]);
+                        run();
+                }
+                ck_assert_uint_eq(send_some(ends[i], zeros, sizeof(zeros) - sent[i]),
+                                  sizeof(zeros) - sent[i]);
+                ck_assert_uint_eq(ends[i]->n_messages, 1);
+        }
+        ck_assert_uint_eq(stage.wire.held, 0);
+        tear_down();
+}
+END_TEST
+
 /* Requests whose answers nobody reads, until nothing more is read or the connection has ended. */
 static void fill(struct end *end)
 {
@@ -459,11 +564,14 @@ int main(void)
 {
         const TTest *const tests[] = {
                 what_messages_cost_ends_a_turn,
+                who_leaves_little_of_each_turn_keeps_nobody_out,
+                who_is_held_when_a_turn_ends_is_served_in_the_next_one,
                 a_message_has_its_time,
                 a_stream_of_messages_is_not_late,
                 a_slow_message_is_late,
                 who_is_not_read_is_not_late,
                 messages_that_are_not_whole_take_half,
+                those_whose_clients_do_not_read_do_not_take_turns,
                 others_have_room_beside_one_who_takes_all,
                 who_holds_most_gives_way,
                 what_is_left_of_a_connection_counts,
