@@ -334,6 +334,8 @@ static void on_room(uv_handle_t *uv, size_t suggested, uv_buf_t *room)
         *room = uv_buf_init((char *)at, at ? (unsigned)(left < WIRE_READ_BYTES ? left : WIRE_READ_BYTES) : 0);
 }
 
+static void set_reading(struct connection *connection, bool reading);
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
 {
         struct connection *connection = stream->data;
@@ -346,6 +348,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         }
         if (n < 0)
                 wire->work += WORK_CALL; /* one that ends costs no less than one that is read */
+        if (n == UV_EOF && !link_empty(&connection->waiting)) {
+                set_reading(connection, false); /* what it holds is first; then the end is read again */
+                return;
+        }
         if (n == UV_EOF) {
                 connection_end(connection);
                 go_on(connection);

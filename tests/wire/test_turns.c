@@ -163,6 +163,30 @@ START_TEST(what_a_turn_leaves_is_executed_in_order)
 }
 END_TEST
 
+/* The end of the connection arrives with the flood, before its turn. */
+START_TEST(notifications_are_executed_though_the_client_has_gone)
+{
+        enum { PINGS = 3000 };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        long long before, start = test_now_ms();
+        BYTES flood = { 0 };
+
+        expect(c, "1", "ping(1)");
+        for (int i = 0; i < PINGS; i++)
+                add(&flood, "\x93\x02\xa4ping\x91\x01", 9);
+        before = wire_number(wire_call(other, "stats()"), "requests_total");
+        daemon_freeze(d);
+        wire_raw(c, flood.data, flood.len);
+        wire_end(&c);
+        daemon_thaw(d);
+        while (wire_number(wire_call(other, "stats()"), "connections") > 1)
+                test_time_left(start, "the client's end");
+        ck_assert_int_ge(wire_number(wire_call(other, "stats()"), "requests_total") - before, PINGS);
+}
+END_TEST
+
 /*
  * The client sends a flood, closes its writing end, and reads only then: every request is answered, in order.
  */
@@ -403,6 +427,7 @@ int main(void)
                 a_flood_of_notifications_is_served_in_turns,
                 a_flood_of_reads_is_served_in_turns,
                 what_a_turn_leaves_is_executed_in_order,
+                notifications_are_executed_though_the_client_has_gone,
                 a_client_that_half_closes_gets_every_answer,
                 a_turn_is_counted_once,
                 many_connections_of_one_user_do_not_hold_the_loop,
