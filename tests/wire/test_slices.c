@@ -3,6 +3,7 @@
  * it: its client goes, the session is deleted, the daemon ends, new rules hold. The write counts as a whole.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -345,6 +346,55 @@ START_TEST(many_handles_end_with_their_session)
 }
 END_TEST
 
+enum { RULES = 5000 };
+
+/* Rules for others. So many that few handles are looked at in a turn. malloc'ed. */
+static char *long_rules(void)
+{
+        static const char rule[] = "user 100000 = read\n", head[] = "[access]\n";
+        char *text = malloc(sizeof(head) + RULES * (sizeof(rule) - 1)), *at = text;
+
+        ck_assert_ptr_nonnull(text);
+        at = stpcpy(at, head);
+        for (int i = 0; i < RULES; i++)
+                at += sprintf(at, "user %d = read\n", 100000 + i);
+        return text;
+}
+
+/* `changed` waits for no slice: once one of its handles has ended, a client is told of no change any more. */
+START_TEST(a_watcher_without_its_right_is_told_nothing_more)
+{
+        TEST_FREED char *after = long_rules();
+        DAEMON d = daemon_start(.config = "[access]\nuser 1234 = write\n");
+        CLIENT other = wire_connect(d);
+        CLIENT watcher = NULL;
+        int n_ended = 0, n_written = 0;
+
+        if (!wire_has_strangers("rights of users"))
+                return;
+        wire_open(other, "'anna', {backend: 'memory'}");
+        watcher = wire_connect_stranger(d, UID, UID);
+        expect(other, "nil", "chown(1, '#1')");
+        for (int k = 0; k < HANDLES; k++)
+                wire_open(watcher, "'anna', {backend: 'memory'}");
+        expect(watcher, "nil", "watch(%d, true)", HANDLES);
+        test_write_file(d->config, after, strlen(after));
+        daemon_signal(d, SIGHUP);
+        do
+                expect(other, "nil", "update_peers(1, [[%d, 1, 'user', nil, nil]])", ++n_written);
+        while (wire_number(wire_call(other, "info(1)"), "handles") > 1);
+        while (n_ended < HANDLES) {
+                const char *text = wire_told(watcher);
+
+                if (strstr(text, "ended("))
+                        n_ended++;
+                else
+                        ck_assert_msg(strstr(text, "changed(") && n_ended == 0, "after %d ends: %s", n_ended,
+                                      text);
+        }
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -355,6 +405,7 @@ int main(void)
                 the_writer_loses_its_rights,
                 many_handles_lose_their_rights,
                 many_handles_end_with_their_session,
+                a_watcher_without_its_right_is_told_nothing_more,
                 NULL,
         };
 
