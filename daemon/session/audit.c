@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "../base/log.h"
+#include "../config/names.h"
 
 enum { NAME_BYTES = 256 };
 
@@ -68,6 +69,15 @@ static void add_number(struct record *record, const char *key, uint64_t number)
         record->fields[record->n++] = (struct log_field){ .key = key, .number = number };
 }
 
+/* NULL: it is not known, or the user has none. */
+static const char *user_name(const struct request *request)
+{
+        const struct client *client = request->connection ? client_of(request->connection) : NULL;
+        const struct names *known = client && client->user ? client->user->names : NULL;
+
+        return known && known->user[0] && known->user[0] != '#' ? known->user : NULL;
+}
+
 static void write_line(const struct request *request, struct log *log, const char *result, const char *target)
 {
         const struct audited *audited = &request->audited;
@@ -81,6 +91,7 @@ static void write_line(const struct request *request, struct log *log, const cha
         add_text(&record, "action", action ? names[action] : request->method->name);
         add_text(&record, "result", result);
         add_number(&record, "uid", audited->uid);
+        add_text(&record, "user", user_name(request));
         add_number(&record, "pid", (uint64_t)audited->pid);
         add_number(&record, "client_id", audited->client_id);
         if (request->connection)

@@ -8,9 +8,10 @@
  *     audit: action="delete" result="done" uid=1000 pid=4242 client_id=7 client="a bot" session="anna"
  *     backend="file"
  *
- * `client` is missing if the client has no name or has gone, `session` if the action concerns none. `result`
- * is `done`, `denied`, or the code of an error after which a change may have been made. Other errors have
- * changed and shown nothing, and have no line. Loop thread only.
+ * `user`, behind `uid`, is its name; it is missing if it has none, or while it is being looked up, or if the
+ * client has gone. `client` is missing if the client has no name or has gone, `session` if the action
+ * concerns none. `result` is `done`, `denied`, or the code of an error after which a change may have been
+ * made. Other errors have changed and shown nothing, and have no line. Loop thread only.
  */
 
 #include "../wire/answer.h"

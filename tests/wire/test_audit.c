@@ -3,6 +3,7 @@
  * sees the credentials of the moment of connect(2).
  */
 
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +65,10 @@ START_TEST(each_action_has_a_line)
 {
         static const char *const actions[] = { "create", "write_key", "read_key", "export",
                                                "import", "open",      "delete" };
-        DAEMON d = daemon_start(.config = "log-level = error\n");
+        /* the rule has the names of users known before their first message */
+        DAEMON d = daemon_start(.config = "log-level = error\n[access]\neveryone = read on %u\n");
+        const char *user = getpwuid(getuid()) ? getpwuid(getuid())->pw_name : NULL;
+        TEST_FREED char *named = user ? test_format(" user=\"%s\"", user) : test_format("%s", "");
         CLIENT c = wire_connect(d);
         CLIENT victim = wire_connect(d);
 
@@ -74,30 +78,33 @@ START_TEST(each_action_has_a_line)
         wire_expect_closed(victim);
         for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
                 expect_audit(d, 1,
-                             " info    audit: action=\"%s\" result=\"done\" uid=%u pid=%d client_id=1 "
+                             " info    audit: action=\"%s\" result=\"done\" uid=%u%s pid=%d client_id=1 "
                              "client=\"a \\\"bot\\\"\" session=\"anna\" backend=\"file\"\n",
-                             actions[i], (unsigned)getuid(), (int)getpid());
+                             actions[i], (unsigned)getuid(), named, (int)getpid());
         expect_audit(d, 1, "audit: action=\"drain\" result=\"done\" uid=%u", (unsigned)getuid());
         expect_audit(d, 1,
-                     "audit: action=\"disconnect\" result=\"done\" uid=%u pid=%d client_id=1 "
+                     "audit: action=\"disconnect\" result=\"done\" uid=%u%s pid=%d client_id=1 "
                      "client=\"a \\\"bot\\\"\" target=\"client \\\"victim\\\" (id 2, pid %d, uid %u)\"\n",
-                     (unsigned)getuid(), (int)getpid(), (int)getpid(), (unsigned)getuid());
+                     (unsigned)getuid(), named, (int)getpid(), (int)getpid(), (unsigned)getuid());
         expect_audit(d, 9, " audit: ");
 }
 END_TEST
 
 START_TEST(lines_in_json_have_a_key)
 {
-        DAEMON d = daemon_start(.flags = { "--log-json" });
+        DAEMON d = daemon_start(.config = "[access]\neveryone = read on %u\n", .flags = { "--log-json" });
+        const char *user = getpwuid(getuid()) ? getpwuid(getuid())->pw_name : NULL;
+        TEST_FREED char *named = user ? test_format("\"user\":\"%s\",", user) : test_format("%s", "");
         CLIENT c = wire_connect(d);
 
         one_of_each(d, c);
         expect_audit(d, 8, ",\"level\":\"info\",\"audit\":{\"action\":\"");
-        expect_audit(d, 1,
-                     "\"audit\":{\"action\":\"read_key\",\"result\":\"done\",\"uid\":%u,\"pid\":%d,\"client_"
-                     "id\":1,"
-                     "\"client\":\"a \\\"bot\\\"\",\"session\":\"anna\",\"backend\":\"file\"}}\n",
-                     (unsigned)getuid(), (int)getpid());
+        expect_audit(
+                d, 1,
+                "\"audit\":{\"action\":\"read_key\",\"result\":\"done\",\"uid\":%u,%s\"pid\":%d,\"client_"
+                "id\":1,"
+                "\"client\":\"a \\\"bot\\\"\",\"session\":\"anna\",\"backend\":\"file\"}}\n",
+                (unsigned)getuid(), named, (int)getpid());
 }
 END_TEST
 

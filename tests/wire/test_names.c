@@ -72,9 +72,10 @@ static void expect_hidden(struct daemon *d, struct wire *c, const char *name, co
         bool create = !strstr(options, "create: false");
         int lines;
 
-        line = test_format("action=\"open\" result=\"denied\" uid=%u pid=%d client_id=1 session=\"%s\" "
-                           "backend=\"file\"\n",
-                           (unsigned)getpwnam("daemon")->pw_uid, (int)getpid(), name);
+        line = test_format(
+                "action=\"open\" result=\"denied\" uid=%u user=\"daemon\" pid=%d client_id=1 session=\"%s\" "
+                "backend=\"file\"\n",
+                (unsigned)getpwnam("daemon")->pw_uid, (int)getpid(), name);
         lines = daemon_log_lines(d, line);
         expect(c, create ? "!denied" : "!not_found", "open('%s', {%s})", name, options);
         expect_text(wire_error_message(c), create ? "'creating a session needs the right `write`'"

@@ -206,6 +206,9 @@ class _Connection(asyncio.Protocol):
     def do_save(self, handle: int, session: Any) -> None:
         session["fields"]["date"] = int(time.time())
 
+    def do_chown(self, handle: int, session: Any, owner: Optional[str]) -> None:
+        session["owner"] = owner
+
     def do_delete(self, handle: int, session: Any, options: Any) -> None:
         name = self.handles[handle]
         self.fake.notify(name, "ended", "not_found", "deleted")
