@@ -540,13 +540,12 @@ async def test_closing_a_session_without_a_daemon(fake: FakeGramd) -> None:
 
 
 async def test_chown_gives_a_session_away(fake: FakeGramd) -> None:
-    async with fake, gramd.Client(fake.path) as client:
-        async with await client.open("anna") as session:
-            await session.chown("alice:bots")
-            assert fake.sessions["anna"]["owner"] == "alice:bots"
-            await session.chown(None)
-            assert fake.sessions["anna"]["owner"] is None
-            fake.faults = [("chown", Refusal("denied"))]
-            with pytest.raises(errors.Denied):
-                await session.chown("bob")
+    async with fake, gramd.Client(fake.path) as client, await client.open("anna") as session:
+        await session.chown("alice:bots")
+        assert fake.sessions["anna"]["owner"] == "alice:bots"
+        await session.chown(None)
+        assert fake.sessions["anna"]["owner"] is None
+        fake.faults = [("chown", Refusal("denied"))]
+        with pytest.raises(errors.Denied):
+            await session.chown("bob")
     assert [params for method, params in fake.seen if method == "chown"] == [["alice:bots"], [None]]
