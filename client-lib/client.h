@@ -279,8 +279,6 @@ void request_answered(struct gram_client *client, uint32_t id, struct cursor *cu
 
 /* ---- lease.c ---- */
 
-/* Asks for the lease; lease_check() repeats that each third of it. The session must be OPEN. */
-void lease_ask(struct gram_session *session);
 /*
  * A session with a lease has been opened: asks for it. `lease_ms`, if it is not 0, came with the answer, to
  * an `open` that was sent at `session->asked_ms`.

@@ -31,7 +31,8 @@ static void lease_answered(void *arg, struct gram_reply *reply)
         }
 }
 
-void lease_ask(struct gram_session *session)
+/* lease_check() repeats it each third of the lease. The session must be OPEN. */
+static void lease_ask(struct gram_session *session)
 {
         struct call call = call_begin(session->client, session, METHOD_LEASE, 0);
 

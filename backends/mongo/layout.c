@@ -23,20 +23,20 @@ void mongo_place_init(struct mongo_place *place, enum mongo_layout layout, const
         snprintf(place->key, sizeof(place->key), "%s%.*s", prefix, (int)name.len, name.data ? name.data : "");
 }
 
-const char *mongo_place_database_name(const struct mongo_place *place)
+static const char *database_name(const struct mongo_place *place)
 {
         return place->layout == MONGO_SHARED ? MONGO_OWN_DATABASE : place->key;
 }
 
 mongoc_database_t *mongo_place_database(mongoc_client_t *client, const struct mongo_place *place)
 {
-        return mongoc_client_get_database(client, mongo_place_database_name(place));
+        return mongoc_client_get_database(client, database_name(place));
 }
 
 mongoc_collection_t *mongo_place_collection(mongoc_client_t *client, const struct mongo_place *place,
                                             const char *name)
 {
-        return mongoc_client_get_collection(client, mongo_place_database_name(place), name);
+        return mongoc_client_get_collection(client, database_name(place), name);
 }
 
 /* ---- what a session's database may be ---- */

@@ -36,7 +36,6 @@ struct mongo_place {
 
 void mongo_place_init(struct mongo_place *place, enum mongo_layout layout, const char *prefix,
                       struct slice name);
-const char *mongo_place_database_name(const struct mongo_place *place);
 /* The caller destroys what these return. */
 mongoc_database_t *mongo_place_database(mongoc_client_t *client, const struct mongo_place *place);
 mongoc_collection_t *mongo_place_collection(mongoc_client_t *client, const struct mongo_place *place,

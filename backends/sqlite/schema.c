@@ -39,7 +39,7 @@ int sqlite_create(struct backend_session *session, const struct library *library
 
 /* ---- tables and columns ---- */
 
-int sqlite_has_table(struct backend_session *session, const char *table, bool *there, struct fault *fault)
+static int has_table(struct backend_session *session, const char *table, bool *there, struct fault *fault)
 {
         int64_t root = 0;
         /* Views are of another type, virtual tables have no root page. */
@@ -103,7 +103,7 @@ static int has_columns(struct backend_session *session, const char *table, const
                        const char *const *columns, size_t n, bool *all, struct fault *fault)
 {
         struct column column;
-        int error = sqlite_has_table(session, table, all, fault);
+        int error = has_table(session, table, all, fault);
 
         if (!error && *all && key) {
                 error = find_column(session, table, key, &column, fault);

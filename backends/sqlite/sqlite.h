@@ -400,9 +400,6 @@ int sqlite_companions_try(struct backend_session *session, bool seal, struct fau
 
 /* ---- schema.c ---- */
 
-/* A table (not a view, not virtual) of this name. */
-int sqlite_has_table(struct backend_session *session, const char *table, bool *there, struct fault *fault);
-
 /* Creates a library's tables and their first rows. */
 int sqlite_create(struct backend_session *session, const struct library *library, struct fault *fault);
 /* Checks the file, finds its dialect, fills in the layout. Only reads. */
