@@ -119,6 +119,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         bool is_states = op->write.has_change && (op->write.change.kind == CHANGE_STATES ||
                                                   op->write.change.kind == CHANGE_STATES_GONE);
         bool is_owner = op->write.has_change && op->write.change.kind == CHANGE_OWNER;
+        bool is_sealing = op->write.has_change && op->write.change.kind == CHANGE_SEALING;
         struct change *grown;
 
         if (op->kind == OP_DELETE) {
@@ -130,6 +131,9 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         }
         /* They are prepared from the stored states, or the stored owner: a job has one such write at most. */
         if (job->delete || (is_states && job->has_states) || (is_owner && job->chown))
+                return false;
+        /* The backend may refuse it, with all that is in its transaction. */
+        if (job->has_sealing || (is_sealing && !link_empty(&job->writes)))
                 return false;
         grown = array_grow(job->changes, job->n_changes + 2, &job->changes_cap, sizeof(struct change));
         if (!grown)
@@ -144,6 +148,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
                 return true;
         move_op(job, op, &job->writes);
         job->has_states |= is_states;
+        job->has_sealing = is_sealing;
         if (is_owner)
                 job->chown = op;
         op->first_match = job->n_changes; /* a write's place among the changes */

@@ -47,6 +47,7 @@ struct session_job {
         unsigned fields;   /* that the job changes */
         bool has_identity; /* `next` is a copy of the session's identity */
         bool has_states;   /* a further write of states waits for the next job */
+        bool has_sealing;  /* it is the only write */
         struct op *chown;  /* the write that changes the owner; a further one waits for the next job */
         enum durability durability;
         bool sync;

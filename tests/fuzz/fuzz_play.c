@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "by_hand.h"
 #include "clocks.h"
@@ -68,7 +69,12 @@ static void step(struct choices *choices)
                         step_close(c, h);
                 break;
         case 14: step_kill(choices); break;
-        case 15: step_lose(c, what & 16); break;
+        case 15:
+                if (what & 128 && what & 64)
+                        step_chown(c, h, what / 16 % 4 + (who & 128 ? 2 : 0));
+                else
+                        step_lose(c, what & 16);
+                break;
         default: step_ask(choices, c, h);
         }
 }
@@ -97,10 +103,11 @@ static void begin(struct choices *choices)
         for (unsigned c = 0; c <= OBSERVER; c++) {
                 memset(play.clients[c].id, 'A' + (int)c, LIMIT_ID_BYTES);
                 play.clients[c].next_id = FIRST_ID;
+                play.clients[c].uid = which & 128 && c && c < OBSERVER ? USER + c : geteuid();
                 play.clients[c].lane = ++play.lanes;
                 connect_client(c);
         }
-        for (unsigned c = 0; c < 2; c++)
+        for (unsigned c = 0; c < 2; c++) /* another user is denied */
                 for (unsigned s = 0; s < SESSIONS; s++) {
                         struct choices how = { (const uint8_t[]){ (uint8_t)(4 | (c ? 16 : 0) | s) }, NULL };
 

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -35,6 +36,8 @@ enum {
 static struct inside {
         char dir[PATH_BYTES / 2], data[PATH_BYTES], socket[PATH_BYTES], keys[PATH_BYTES];
         char lines[KEYS_MAX][KEY_LINE_BYTES], ids[KEYS_MAX][KEY_ID_TEXT_BYTES];
+        bool has_uid;
+        uid_t uid; /* of those who connect */
         struct config config;
         struct log log;
         struct server *server; /* NULL: it does not run */
@@ -371,6 +374,21 @@ void inside_plant_loss(void)
 }
 
 /* ---- connections ---- */
+
+void inside_connect_as(uid_t uid)
+{
+        inside.uid = uid;
+        inside.has_uid = true;
+}
+
+int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+        const int failed = (int)syscall(SYS_getsockopt, fd, level, name, value, len);
+
+        if (!failed && inside.has_uid && level == SOL_SOCKET && name == SO_PEERCRED)
+                ((struct ucred *)value)->uid = inside.uid;
+        return failed;
+}
 
 struct end *inside_connect(void)
 {

@@ -7,6 +7,8 @@
  * same again. Clients are connected through the daemon's socket. One daemon at a time.
  */
 
+#include <sys/types.h>
+
 #include "../../proto/buffer.h"
 #include "../../proto/frame.h"
 #include "../../proto/message.h"
@@ -63,6 +65,8 @@ void inside_turn(void);
 void inside_settle(void);
 
 struct end *inside_connect(void); /* NULL: ENDS_MAX are open */
+/* For the daemon, those who are accepted from now on have this uid. It is the fuzzer's own at first. */
+void inside_connect_as(uid_t uid);
 void end_close(struct end *end);
 /* What the daemon does not take any more is lost. */
 void end_send(struct end *end, const void *bytes, size_t len);

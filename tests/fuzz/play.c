@@ -145,7 +145,7 @@ static void take_answer(unsigned number, const struct message *message)
                 int error;
 
                 take_result(message, &error, &result);
-                take_open(client, error, &result);
+                take_open(number, error, &result);
                 buffer_deinit(&result);
                 return;
         }
@@ -238,11 +238,30 @@ int ask_handle(unsigned client, enum method_number method, int64_t handle)
         return error;
 }
 
+int ask_chown(unsigned client, int64_t handle, uid_t owner)
+{
+        struct buffer params = { 0 };
+        char text[32];
+        int error;
+
+        snprintf(text, sizeof(text), "#%u", (unsigned)owner);
+        pack_array(&params, 2);
+        pack_int(&params, handle);
+        if (owner == NOBODY)
+                pack_nil(&params);
+        else
+                pack_cstr(&params, text);
+        error = ask(client, METHOD_CHOWN, &params);
+        buffer_deinit(&params);
+        return error;
+}
+
 void connect_client(unsigned number)
 {
         struct client *client = &play.clients[number];
         struct buffer params = { 0 };
 
+        inside_connect_as(client->uid);
         client->end = inside_connect();
         require(client->end);
         pack_array(&params, 1);

@@ -19,8 +19,11 @@ enum {
         OBSERVER = CLIENTS,
         ANSWERS = ID_OF_CONTROL + 1,
         WAIT_MS = 5000, /* of an open that waits */
+        USER = 70001,   /* the first of the uids that have no names */
         KILLED = -3,    /* as an error: the daemon was killed, and there is no answer */
 };
+
+static const uid_t NOBODY = (uid_t)-1;
 
 struct handle {
         int64_t number; /* 0: closed */
@@ -47,6 +50,7 @@ extern struct play {
         struct client {
                 struct end *end;
                 uint8_t id[LIMIT_ID_BYTES];
+                uid_t uid;
                 uint32_t next_id;
                 unsigned lane;
                 bool owes; /* it has requests to repeat, before it sends others */
@@ -61,6 +65,7 @@ extern struct play {
                         unsigned client, handle;
                         uint32_t id;
                 } sent[EVENTS_MAX];
+                uid_t owner;      /* NOBODY: everyone may use it */
                 bool interrupted; /* notifications may have been lost */
                 /* The daemon was killed when it made or deleted the session: it is as it was, or as `other`
                  * is. */
@@ -84,6 +89,7 @@ void take_all(void);
 
 /* Requests that are waited for: they return the error, or NO_ERROR. */
 int ask_handle(unsigned client, enum method_number method, int64_t handle);
+int ask_chown(unsigned client, int64_t handle, uid_t owner);
 int ask_open(unsigned client, const struct session *session, bool create, bool exclusive, int64_t *handle,
              bool *created);
 void connect_client(unsigned number); /* and tells its id */
@@ -105,11 +111,12 @@ void step_ask(struct choices *choices, unsigned client, unsigned handle);
 
 bool in_memory(const struct session *session);
 void forget_if_over(unsigned session);
-void take_open(struct client *client, int error, const struct buffer *result); /* of one that waits */
+void take_open(unsigned client, int error, const struct buffer *result); /* of one that waits */
 void check_waiting(void); /* when nothing is left to do: all opens that wait have to */
 void step_open(struct choices *choices, unsigned client, unsigned handle);
 void step_close(unsigned client, unsigned handle);
 void step_delete(struct choices *choices, unsigned client, unsigned handle, bool kills);
+void step_chown(unsigned client, unsigned handle, unsigned to);
 void step_lose(unsigned client, bool repeats);
 void step_kill(struct choices *choices);
 /* `how`: bits of the clients that repeat their requests; 128: the daemon has a new key. */

@@ -41,6 +41,14 @@ static struct model fresh_model(const struct session *session)
         };
 }
 
+/* Whether the client has rights on the session: as the daemon's own user, or as its owner. */
+static bool may_use(unsigned c, const struct session *session)
+{
+        const uid_t uid = play.clients[c].uid;
+
+        return uid == play.clients[OBSERVER].uid || session->owner == uid || session->owner == NOBODY;
+}
+
 /* Whether an open of the session has to wait, or is busy. */
 static bool is_held(unsigned session, bool exclusive)
 {
@@ -51,12 +59,18 @@ static bool is_held(unsigned session, bool exclusive)
 }
 
 /* The handle is there. */
-static void have_handle(struct handle *handle, int64_t number, unsigned session, bool exclusive, bool created)
+static void have_handle(unsigned c, unsigned h, int64_t number, unsigned at, bool exclusive, bool created)
 {
-        require(created == !play.sessions[session].history.begin.stored);
-        if (created)
-                play.sessions[session].history.begin = fresh_model(&play.sessions[session]);
-        *handle = (struct handle){ .number = number, .session = session, .exclusive = exclusive };
+        struct session *session = &play.sessions[at];
+        struct handle *handle = &play.clients[c].handles[h];
+
+        require(created == !session->history.begin.stored);
+        if (created) {
+                session->history.begin = fresh_model(session);
+                session->owner = play.clients[c].uid;
+        }
+        require(may_use(c, session));
+        *handle = (struct handle){ .number = number, .session = at, .exclusive = exclusive };
 }
 
 /* ---- kills ---- */
@@ -99,8 +113,9 @@ void check_waiting(void)
         }
 }
 
-void take_open(struct client *client, int error, const struct buffer *result)
+void take_open(unsigned c, int error, const struct buffer *result)
 {
+        struct client *client = &play.clients[c];
         const struct waiting waiting = client->waiting;
         const struct session *session = &play.sessions[waiting.session];
         bool created = false;
@@ -111,6 +126,10 @@ void take_open(struct client *client, int error, const struct buffer *result)
                 require(clock_unix() + 1 >= waiting.until_s && is_held(waiting.session, waiting.exclusive));
                 return;
         }
+        if (error == WIRE_DENIED) {
+                require(client->uid != play.clients[OBSERVER].uid); /* the owner has changed */
+                return;
+        }
         require(!is_held(waiting.session, waiting.exclusive));
         if (error == WIRE_NOT_FOUND) {
                 require(!session->history.begin.stored && !waiting.create);
@@ -118,7 +137,7 @@ void take_open(struct client *client, int error, const struct buffer *result)
         }
         require(error == NO_ERROR);
         read_open(result, &number, &created);
-        have_handle(&client->handles[waiting.handle], number, waiting.session, waiting.exclusive, created);
+        have_handle(c, waiting.handle, number, waiting.session, waiting.exclusive, created);
 }
 
 /* ---- opening and closing ---- */
@@ -141,6 +160,8 @@ void step_open(struct choices *choices, unsigned c, unsigned h)
                 return;
         if (!session->history.begin.stored && !create)
                 expected = WIRE_NOT_FOUND;
+        else if (session->history.begin.stored && !may_use(c, session))
+                expected = WIRE_DENIED;
         else if (is_held(number, exclusive))
                 expected = WIRE_BUSY;
         if (expected == WIRE_BUSY && how & 64 && !client->waiting.id) {
@@ -160,12 +181,13 @@ void step_open(struct choices *choices, unsigned c, unsigned h)
         if (error == KILLED) {
                 const struct model fresh = fresh_model(session);
 
+                session->owner = client->uid;
                 be_uncertain(session, &fresh);
                 return;
         }
         require(error == expected);
         if (error == NO_ERROR)
-                have_handle(&client->handles[h], opened, number, exclusive, created);
+                have_handle(c, h, opened, number, exclusive, created);
         if (kills)
                 disarm();
         else if (error == NO_ERROR && how & 16) {
@@ -230,6 +252,29 @@ void step_delete(struct choices *choices, unsigned c, unsigned h, bool kills)
         check_waiting();
 }
 
+/* The session is given to the user of client number `to`, or to nobody. Handles that have no right any more
+ * end. */
+void step_chown(unsigned c, unsigned h, unsigned to)
+{
+        const struct handle handle = play.clients[c].handles[h];
+        struct session *session = &play.sessions[handle.session];
+        const uid_t uid = play.clients[c].uid, owner = to <= OBSERVER ? play.clients[to].uid : NOBODY;
+        const bool may = uid == play.clients[OBSERVER].uid || (owner == uid && session->owner == uid);
+
+        if (!handle.number)
+                return;
+        finish_burst(handle.session);
+        for (unsigned i = 0; i < CLIENTS * HANDLES && may; i++) {
+                struct handle *other = &play.clients[i / HANDLES].handles[i % HANDLES];
+
+                session->owner = owner;
+                if (other->number && other->session == handle.session && !may_use(i / HANDLES, session))
+                        *other = (struct handle){ 0 };
+        }
+        require(ask_chown(c, handle.number, owner) == (may ? NO_ERROR : WIRE_DENIED));
+        check_waiting();
+}
+
 /* ---- losses ---- */
 
 /* The client's connection is lost. Its unanswered requests will be repeated, or cannot happen any more. */
@@ -259,7 +304,7 @@ static void open_again(unsigned c, const struct handle had[HANDLES])
                 bool created;
 
                 if (!had[h].number || !play.sessions[had[h].session].history.begin.stored ||
-                    is_held(had[h].session, had[h].exclusive))
+                    !may_use(c, &play.sessions[had[h].session]) || is_held(had[h].session, had[h].exclusive))
                         continue;
                 *handle = had[h];
                 handle->number = 0;

@@ -92,6 +92,26 @@ START_TEST(linger_starts_again_with_every_last_handle)
 }
 END_TEST
 
+/* Requests that wait at the same time share a transaction, but not another's refusal. */
+START_TEST(a_refused_unseal_refuses_nothing_else)
+{
+        enum { PAIRS = 50 };
+        DAEMON d = daemon_start(.config = "");
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {backend: 'memory'}");
+        uint32_t refused[PAIRS], done[PAIRS];
+
+        for (int i = 0; i < PAIRS; i++) {
+                refused[i] = wire_send(c, "unseal(%d)", s);
+                done[i] = wire_send(c, "update_peers(%d, [[%d, nil, 'user', nil, nil]])", s, i);
+        }
+        for (int i = 0; i < PAIRS; i++) {
+                expect_text(wire_answer(c, refused[i]), "!bad_request");
+                expect_text(wire_answer(c, done[i]), "nil");
+        }
+}
+END_TEST
+
 START_TEST(the_limit_is_for_all_sessions_together)
 {
         DAEMON d = daemon_start(.config = "memory-max = 2M\n");
@@ -128,6 +148,7 @@ int main(void)
                 kept_after_the_last_handle_while_it_lingers,
                 gone_after_linger,
                 linger_starts_again_with_every_last_handle,
+                a_refused_unseal_refuses_nothing_else,
                 the_limit_is_for_all_sessions_together,
                 NULL,
         };
