@@ -28,7 +28,7 @@ enum {
 };
 
 _Static_assert(LINE_MAX_BYTES > 5 * FIELD_MAX_BYTES + LOG_FIELDS_MAX * 40 + 200,
-               "a record of five texts and some numbers is not longer than a line");
+               "a record of five long texts, some words and numbers is not longer than a line");
 
 const char *const log_level_names[] = {
         [LOG_ERROR] = "error", [LOG_WARNING] = "warning", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", NULL,

@@ -5,7 +5,7 @@
 attack there is a daemon of its own. It is measured quiet and then attacked, in one run: the client's cached reads and
 its writes, whether it can connect, and the daemon's resident memory at most.
 
-    attacks.py [--rounds N] [--seconds S] [--only WORD…]
+    attacks.py [--rounds N] [--seconds S] [--fair] [--markdown] [--only WORD…]
 """
 
 from __future__ import annotations
