@@ -32,7 +32,7 @@ boot() {
         mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work /etc
         mkdir -p /etc/gramd
         echo 0123456789abcdef0123456789abcdef >/etc/machine-id
-        for folder in /var/lib /tmp /var/tmp; do mount -t tmpfs -o mode=1777 tmpfs $folder; done
+        for folder in /var/lib /tmp /var/tmp /dev/shm; do mount -t tmpfs -o mode=1777 tmpfs $folder; done
         chmod 755 /var/lib
         # Its messages would go to the machine's console.
         touch /mnt/console

@@ -54,23 +54,34 @@ echo "1$key" | inside gramctl import anna --api-id 1 >/dev/null || fail "import"
 inside systemctl reload gramd.service || fail "reload"
 logged 'configuration read again'
 
-# Clients that come all the time, while it is stopped and started. systemctl returns when it is.
+# Clients that come all the time, two at a time, while it is stopped and started. systemctl returns when it is.
 : >attempts
-: >pings
-while [ -e attempts ]; do
-        inside gramctl ping >>pings 2>>refused || :
-done &
-pings=$!
+clients() {
+        while [ -e attempts ]; do
+                echo "$1" >>"attempted-$1"
+                inside gramctl ping >>"pings-$1" 2>>refused || :
+        done
+}
+clients 1 &
+first_clients=$!
+clients 2 &
+second_clients=$!
 stops=0
-until [ -s refused ] || [ "$(wc -l <pings)" -ge 20 ]; do
-        inside systemctl restart gramd.service || fail "restart"
+until [ -s refused ] || { [ "$(cat pings-* 2>/dev/null | wc -l)" -ge 40 ] && [ $stops -ge 10 ]; }; do
+        if [ $((stops % 2)) = 0 ]; then
+                inside systemctl restart gramd.service || fail "restart"
+        else
+                inside systemctl stop gramd.service 2>/dev/null || fail "stop" # a client starts it
+        fi
         stops=$((stops + 1))
 done
 inside systemctl stop gramd.service 2>/dev/null || fail "stop"
 inside gramctl ping >/dev/null || fail "a client does not start it again"
 rm attempts
-wait "$pings"
+wait "$first_clients" "$second_clients"
 [ ! -s refused ] || fail "not all clients were served: $(cat refused)"
+attempts=$(cat attempted-* | wc -l)
+[ "$(cat pings-* | wc -l)" = "$attempts" ] || fail "$attempts clients, and $(cat pings-* | wc -l) answers"
 
 # As gramd.conf(5) says it. (--with-key=host: on a file system in memory, systemd would not choose this key by itself.)
 encrypt='systemd-creds encrypt --with-key=host --name=gramd.key -'
@@ -104,4 +115,4 @@ inside systemctl stop gramd.socket gramd.service || fail "stop"
 [ "$(property Result)" = success ] || fail "the end: $(property Result)"
 logged 'ended in order'
 ! grep -E ' (warning|error) ' machine/gramd.log || fail "the log has warnings"
-echo "manager: gramd.service under systemd: $(wc -l <pings) clients during $((stops + 1)) stops"
+echo "manager: gramd.service under systemd: $attempts clients during $((stops + 1)) stops"
