@@ -342,7 +342,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         struct wire *wire = connection->wire;
 
         if (n == UV_ENOBUFS && !connection->in.failed) {
-                if (link_empty(&connection->waiting) || ++connection->polled >= POLLED_WAITING)
+                /* Twice in a turn: so many are readable that libuv asks again and again, until few are. */
+                connection->polled =
+                        connection->polled_turn == wire->turn ? POLLED_WAITING : connection->polled + 1;
+                connection->polled_turn = wire->turn;
+                if (link_empty(&connection->waiting) || connection->polled >= POLLED_WAITING)
                         go_on(connection);
                 return;
         }

@@ -30,7 +30,8 @@ struct connection {
         struct link unflushed; /* wire->unflushed */
         struct link waiting;   /* account->waiting */
         struct turn_use used;
-        unsigned polled; /* how often it was readable since it has waited */
+        unsigned polled;      /* how often it was readable since it has waited */
+        uint64_t polled_turn; /* the last time */
 
         struct frame frame;
         struct buffer in;  /* received and not yet dispatched; mostly empty */
