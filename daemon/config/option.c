@@ -99,10 +99,9 @@ static const struct own_option {
             "the connection.",
             NULL),
         OWN(client_memory_bytes, true, "client-memory", OPTION_SIZE, { .number = 128 * MIB }, MIB, 1024 * GIB,
-            "Memory for what all connections together have received, will be sent and wait for. One user "
-            "gets "
-            "fifteen sixteenths of it at most, and less where others need some; incomplete messages get half "
-            "of that.",
+            "Memory for what all connections together have received, will be sent and wait for, and for "
+            "their handles, 128 bytes each. One user gets fifteen sixteenths of it at most, and less where "
+            "others need some; incomplete messages get half of that.",
             NULL),
         OWN(workers, false, "workers", OPTION_COUNT, { .number = 4 }, 1, 256,
             "Threads that run the backends.", NULL),

@@ -13,6 +13,8 @@
 
 /* ---- numbers ---- */
 
+enum { HANDLE_BYTES = 128 }; /* with its slot; a client may have very many of one session */
+
 enum { CLOSED_KEPT = 1024 }; /* the oldest closed number is used again when so many are closed */
 
 static size_t n_free(const struct handle_table *table)
@@ -110,6 +112,7 @@ struct handle *handle_new(struct session *session, struct client *client)
                 return NULL;
         }
         client->handles.slots[handle->number - 1] = (struct handle_slot){ .handle = handle };
+        client->connection.owner_bytes += HANDLE_BYTES;
         handle->lane->n_handles++;
         link_append(&session->handles, &handle->link);
         session->n_handles++;
@@ -143,6 +146,7 @@ void handle_close(struct handle *handle)
         session->n_handles--;
         count_for_oldest(session);
         give_number_back(&handle->client->handles, (uint32_t)handle->number);
+        handle->client->connection.owner_bytes -= HANDLE_BYTES;
         handle->lane->n_handles--;
         lane_release(handle->lane);
         free(handle);

@@ -144,7 +144,7 @@ static void count(struct connection *connection, size_t held, size_t partial)
 void account_weigh(struct connection *connection)
 {
         const size_t out = connection->out.cap + connection_writing(connection);
-        const size_t held = connection->in.cap + out + connection->deferred_bytes;
+        const size_t held = connection->in.cap + out + connection->deferred_bytes + connection->owner_bytes;
         const bool partial = connection->dispatching
                                      ? !link_empty(&connection->partial)
                                      : connection->in.len > 0 && !connection->whole && !connection->ending;

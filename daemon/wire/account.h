@@ -2,9 +2,9 @@
 #define GRAMD_DAEMON_WIRE_ACCOUNT_H
 
 /*
- * The bytes that one user's connections hold: received messages, answers, and requests that wait. All
- * accounts together hold `client-memory`, each its share (base/share.h). Loop thread only. An account lives
- * as long as one of its connections is not closed, or a request of one that has gone is worked on.
+ * The bytes that one user's connections hold: received messages, answers, requests that wait, and handles.
+ * All accounts together hold `client-memory`, each its share (base/share.h). Loop thread only. An account
+ * lives as long as one of its connections is not closed, or a request of one that has gone is worked on.
  *
  * Near its bound nothing is read for the user. Messages that are not whole take at most half of its share:
  * then only the oldest of them is read on. Who sends none of a message's bytes, or too few, loses the

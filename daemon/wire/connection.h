@@ -52,6 +52,7 @@ struct connection {
         struct link deferred; /* requests that will be answered later */
         size_t n_deferred;
         size_t deferred_bytes;
+        size_t owner_bytes; /* that its owner has for it and that count, too */
 
         bool stalled; /* `partial` is in account->stalled, if it is in a list */
         bool reading;
