@@ -3,6 +3,7 @@
  * command line into a configuration and an exit code. server.c is the daemon.
  */
 
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -13,6 +14,7 @@
 #include "server.h"
 
 enum { EXIT_OK = 0, EXIT_START = 1, EXIT_USAGE = 2 };
+enum { OWN_MAPPING_BYTES = 256 * 1024, KEPT_BYTES = 4 * 1024 * 1024 };
 
 /* The memory holds auth keys: no core file is written, and no other process of the same user can read it. */
 static void guard_memory(bool guarded)
@@ -24,6 +26,18 @@ static void guard_memory(bool guarded)
         prctl(PR_SET_DUMPABLE, guarded ? 0 : 1);
 }
 
+/*
+ * A long list has mappings of its own, which go back to the kernel when it is freed. glibc would raise the
+ * bound with the first list, and keep the holes that later ones leave.
+ */
+static void set_up_heap(void)
+{
+#ifdef M_MMAP_THRESHOLD
+        mallopt(M_MMAP_THRESHOLD, OWN_MAPPING_BYTES);
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+#endif
+}
+
 static int run(struct config *config, int argc, char **argv)
 {
         struct log log;
@@ -31,6 +45,7 @@ static int run(struct config *config, int argc, char **argv)
 
         log_init(&log, (enum log_level)config->log_level, config->log_json);
         umask(0077);
+        set_up_heap();
         guard_memory(true);
         result = server_run(config, &log, argc, argv);
         guard_memory(false); /* the keys are wiped by now, and leak checkers read the memory */

@@ -102,7 +102,7 @@ START_TEST(defaults)
         ck_assert(!config.log_json);
         ck_assert_uint_eq(config.fsync, FSYNC_EVERYSEC);
         ck_assert_uint_eq(config.idle_close_ms, 5000);
-        ck_assert_uint_eq(config.cache_bytes, 256u << 20);
+        ck_assert_uint_eq(config.cache_bytes, 96u << 20);
         ck_assert_uint_eq(value("file", "page-cache").number, 64u << 20);
         ck_assert_uint_eq(value("file", "log-max").number, 256u << 20);
         ck_assert_uint_eq(value("memory", "memory-max").number, 256u << 20);
@@ -544,10 +544,20 @@ static void print_help(const struct config *unused)
 START_TEST(help_names_everything)
 {
         static const char *const names[] = {
-                "  --config FILE\n",        "  --socket PATH\n",  "  --mongo URI\n", "  --log-json[=y",
-                "  --idle-close SECONDS\n", "  --cache SIZE\n",   "  --workers N\n", "  --fsync WHEN\n",
-                "  --check-config\n",       "  --print-config\n", "  --version\n",   "  --help\n",
-                "Default: 256M.",           "Default: yes.",
+                "  --config FILE\n",
+                "  --socket PATH\n",
+                "  --mongo URI\n",
+                "  --log-json[=y",
+                "  --idle-close SECONDS\n",
+                "  --cache SIZE\n",
+                "  --workers N\n",
+                "  --fsync WHEN\n",
+                "  --check-config\n",
+                "  --print-config\n",
+                "  --version\n",
+                "  --help\n",
+                "Default: 96M.",
+                "Default: yes.",
         };
         const char *text = printed(print_help);
 

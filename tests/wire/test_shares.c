@@ -208,6 +208,32 @@ START_TEST(clients_that_go_do_not_leave_memory_behind)
 }
 END_TEST
 
+/* 40 long writes at once, of which none is left afterwards. */
+START_TEST(long_lists_leave_no_memory_behind)
+{
+        DAEMON d = daemon_start(.config = "client-memory = 4G\nclient-buffer = 64M\n");
+        CLIENT c = wire_connect(d);
+        const char *stats;
+        long before;
+
+        for (int i = 1; i <= 40; i++)
+                ck_assert_int_eq(wire_open(c, "'s%d', {}", i), i);
+        before = daemon_rss_kb(d);
+        for (int i = 0; i < 40; i++) {
+                CLIENT greedy = wire_connect(d);
+
+                ck_assert_int_eq(wire_open(greedy, "'s%d', {}", i + 1), 1);
+                send_long_write(greedy);
+        }
+        do
+                stats = wire_call(c, "stats()");
+        while (wire_readable(c, 20),
+               wire_number(stats, "connections") > 1 || wire_number(stats, "jobs_pending") > 0);
+        ck_assert_int_gt(daemon_peak_rss_kb(d) - before, 100 * 1024L);
+        ck_assert_int_lt(daemon_rss_kb(d) - before, 32 * 1024L * test_memory_factor());
+}
+END_TEST
+
 static long long overfull(struct daemon *d)
 {
         CLIENT root = wire_connect(d);
@@ -355,6 +381,7 @@ int main(void)
                 incomplete_messages_take_half_a_share,
                 stats_tell_what_a_user_has,
                 clients_that_go_do_not_leave_memory_behind,
+                long_lists_leave_no_memory_behind,
                 who_reads_no_answers_loses_the_largest_connection,
                 workers_serve_users_in_turn,
                 handles_count_among_what_a_user_holds,
