@@ -59,6 +59,7 @@ int sqlite_connect(struct backend_session *session, struct fault *fault)
         int rc;
 
         sqlite_enter_phase(session, PHASE_CONNECTED);
+        sqlite_expect_index(session);
         rc = sqlite3_open_v2(path ? path : ":memory:", &session->db, flags | (path ? 0 : SQLITE_OPEN_MEMORY),
                              path ? SQLITE_LOG_VFS : NULL);
         if (rc != SQLITE_OK)
@@ -240,16 +241,20 @@ int sqlite_release(struct backend_session *session, struct fault *fault)
         int error = 0;
         int rc;
 
+        sqlite_close_index(session);
         if (session->path && taken)
                 error = give_back(session, fault);
         if (session->phase == PHASE_UNLINKED) /* nobody will read it, and the disk may be full */
                 sqlite3_db_config(session->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         sqlite_enter_phase(session, PHASE_CLOSED);
-        if (!session->db)
+        if (!session->db) {
+                sqlite_index_closed();
                 return 0;
+        }
         sqlite_forget_statements(session);
         rc = sqlite3_close(session->db);
         session->db = NULL;
+        sqlite_index_closed();
         sqlite_checkpoint_stop(session);
         if (rc != SQLITE_OK && !error)
                 error = fault_set(fault, BACKEND_E_STORAGE, "session '%s': closing: %s", session->name,

@@ -8,11 +8,12 @@
 
 static void *allocate(int size)
 {
-        return wiping_malloc((size_t)size);
+        return size == SQLITE_INDEX_BYTES ? sqlite_index_malloc() : wiping_malloc((size_t)size);
 }
 
 static void *reallocate(void *block, int size)
 {
+        sqlite_index_moves(block);
         return wiping_realloc(block, (size_t)size);
 }
 
@@ -39,11 +40,12 @@ static void stop(void *arg)
 
 void sqlite_heap_register(void)
 {
-        static const sqlite3_mem_methods methods = { allocate, wiping_free, reallocate, size_of,
-                                                     round_up, start,       stop,       NULL };
+        static const sqlite3_mem_methods methods = {
+                allocate, sqlite_index_free, reallocate, size_of, round_up, start, stop, NULL
+        };
 
         sqlite3_mem_methods known;
 
-        if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &known) == SQLITE_OK && known.xFree != wiping_free)
+        if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &known) == SQLITE_OK && known.xFree != sqlite_index_free)
                 sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 }

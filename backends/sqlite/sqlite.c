@@ -189,6 +189,7 @@ static int session_start(struct backend_session *session, bool seal, struct open
         opened->dialect = session->dialect->group;
         opened->version = session->version;
         sqlite3_db_release_memory(session->db); /* of pages that were read for the check */
+        sqlite_find_index(session);
         opened->keeps_address = session->columns & FIELD_BIT(FIELD_SERVER_ADDRESS);
         return 0;
 }
@@ -388,7 +389,7 @@ const struct backend backend_file = {
         .scan_usernames = sqlite_scan_usernames,
         .count = sqlite_count,
         .apply = sqlite_apply,
-        .sync = sqlite_sync,
+        .sync = sqlite_sync_and_rest,
         .tidy = sqlite_tidy,
         .list = sqlite_file_list,
         .owner = sqlite_file_owner,

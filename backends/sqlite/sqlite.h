@@ -23,6 +23,7 @@
  *     names.c      the part of a batch that replaces usernames
  *     remembered.c what the daemon remembers of batches
  *     budget.c     bounds on page caches and memory sessions
+ *     idle.c       what a session gives back when it is not written to
  */
 
 #include <errno.h>
@@ -160,15 +161,16 @@ struct backend_session {
 
         struct seal seal, committed_seal; /* the latter: when the transaction began */
 
-        bool purge;      /* former values have to leave the file and its log after this transaction */
-        bool has_key;    /* its file has had an auth key in the clear since it was opened */
-        bool had_wal;    /* there was a -wal file before the file was opened */
-        bool rollback;   /* the file came with a rollback journal, and gets it back */
-        bool marked;     /* the file's header says so: SQLITE_MARK */
-        bool unsynced;   /* something has been committed since the last sync */
-        bool disk_full;  /* SQLite reported it; also for a memory session at its limit */
-        bool joined;     /* counted among the open sessions */
-        int64_t granted; /* bytes of the environment's budget */
+        bool purge;           /* former values have to leave the file and its log after this transaction */
+        bool has_key;         /* its file has had an auth key in the clear since it was opened */
+        bool had_wal;         /* there was a -wal file before the file was opened */
+        bool rollback;        /* the file came with a rollback journal, and gets it back */
+        bool marked;          /* the file's header says so: SQLITE_MARK */
+        bool unsynced;        /* something has been committed since the last sync */
+        bool disk_full;       /* SQLite reported it; also for a memory session at its limit */
+        bool joined;          /* counted among the open sessions */
+        int64_t granted;      /* bytes of the environment's budget */
+        unsigned char *index; /* SQLite's, of the log; NULL: not known */
 
         struct session_log {
                 int64_t frame_bytes; /* of a page in the log */
@@ -503,6 +505,24 @@ int sqlite_load_remembered(struct backend_session *session, struct buffer *remem
 int sqlite_store_remembered(struct backend_session *session, struct slice remembered, struct fault *fault);
 /* Inside a transaction, before the file is given back. */
 int sqlite_forget_remembered(struct backend_session *session, struct fault *fault);
+
+/* ---- idle.c ---- */
+
+enum { SQLITE_INDEX_BYTES = 32768 }; /* of a part of the log's index; what else has this size does no harm */
+
+/* Of heap.c: allocates a block of this size; moves, frees and wipes any block. */
+void *sqlite_index_malloc(void);
+void sqlite_index_moves(const void *block);
+void sqlite_index_free(void *block);
+/* At the beginning and at the end of `open`, on one thread: finds the index of the session's log, shrinks it.
+ */
+void sqlite_expect_index(struct backend_session *session);
+void sqlite_find_index(struct backend_session *session);
+/* Around the end of the connection, on one thread. */
+void sqlite_close_index(struct backend_session *session);
+void sqlite_index_closed(void);
+/* The backend's `sync`: nothing has been written for a moment. */
+int sqlite_sync_and_rest(struct backend_session *session, struct fault *fault);
 
 /* ---- budget.c ---- */
 

@@ -173,6 +173,35 @@ START_TEST(page_caches_share_their_bound)
 }
 END_TEST
 
+/* Pages and statements of a write go when it is on the disk, if many sessions are open. */
+START_TEST(sessions_at_rest_take_little_memory)
+{
+        enum { SESSIONS = 80, EACH = 20 << 10 };
+        struct storage sessions[SESSIONS];
+        size_t before;
+
+        start("file", 64 << 20);
+        for (int i = 0; i < SESSIONS; i++) {
+                TEST_FREED char *name = test_format("s%d", i);
+
+                sessions[i] = beside();
+                storage_open(&sessions[i], name, NULL);
+        }
+        before = heap();
+        for (int i = 0; i < SESSIONS; i++) {
+                storage_put_peer(&sessions[i], storage_peer(7, 1, "user", "seven", NULL, 1));
+                ck_assert_int_eq(sessions[i].backend->sync(sessions[i].session, &sessions[i].fault), 0);
+        }
+        ck_assert_uint_lt(heap() - before, (size_t)SESSIONS * EACH);
+        for (int i = 0; i < SESSIONS; i++) { /* what has gone comes again */
+                storage_put_peer(&sessions[i], storage_peer(8, 2, "user", "eight", NULL, 1));
+                storage_expect(storage_by_username(&sessions[i], "seven"), "7 1 user seven nil 1");
+                leave(&sessions[i]);
+        }
+        stop();
+}
+END_TEST
+
 /* ---- logs ---- */
 
 enum { SMALL = 12 };
@@ -413,6 +442,7 @@ int main(void)
         tcase_add_test(tcase, memory_sessions_share_their_bound);
         tcase_add_test(tcase, a_memory_session_grows_by_what_another_gives_back);
         tcase_add_test(tcase, page_caches_share_their_bound);
+        tcase_add_test(tcase, sessions_at_rest_take_little_memory);
         tcase_add_test(tcase, a_small_session_has_a_short_log);
         tcase_add_test(tcase, logs_share_their_bound);
         tcase_add_test(tcase, a_checkpoint_that_fails_is_no_failed_write);

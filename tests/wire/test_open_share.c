@@ -162,14 +162,27 @@ START_TEST(one_user_does_not_take_all_descriptors)
 }
 END_TEST
 
+START_TEST(open_sessions_take_little_memory)
+{
+        enum { SESSIONS = 500, EACH_KB = 60 };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        long before;
+
+        ck_assert_int_eq(wire_open(c, "'first', {}"), 1);
+        before = daemon_rss_kb(d);
+        for (int i = 0; i < SESSIONS; i++)
+                ck_assert_int_eq(wire_open(c, "'s%d', {}", i), i + 2);
+        ck_assert_int_lt((daemon_rss_kb(d) - before) / SESSIONS, EACH_KB * test_memory_factor());
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
-                one_user_does_not_open_all_sessions,
-                sessions_count_for_a_user_who_has_gone,
-                a_session_counts_for_those_who_use_it,
-                one_user_does_not_take_all_descriptors,
-                NULL,
+                one_user_does_not_open_all_sessions,   sessions_count_for_a_user_who_has_gone,
+                a_session_counts_for_those_who_use_it, one_user_does_not_take_all_descriptors,
+                open_sessions_take_little_memory,      NULL,
         };
 
         return test_program("open sharing", tests);
