@@ -26,6 +26,7 @@ static const char unconfirmed_text[] = "ownership of the session is being confir
 static const char overdue_text[] = "the backend has not answered in time";
 static const char no_memory_text[] = "no memory to open the session";
 static const char no_rights_text[] = "the access rules and the owner of the session do not allow this `open`";
+static const char no_write_text[] = "to open exclusively needs the right `write`";
 const char opening_no_create_text[] = "creating a session needs the right `write`";
 static const char outranked_text[] = "a client with the right `write` opens the session exclusively";
 static const char draining_text[] = "this host is draining: its sessions go to other hosts. Open the session "
@@ -455,7 +456,6 @@ static bool permitted(struct client *client, struct request *request, struct ses
                       const struct storage *storage, struct slice name, bool exclusive, unsigned *rights)
 {
         const struct session *session = sessions_find(sessions, storage, name);
-        char text[QUOTE_BYTES];
 
         if (session)
                 *rights = rights_of(session, &client->credentials);
@@ -466,9 +466,7 @@ static bool permitted(struct client *client, struct request *request, struct ses
                 return true;
         if (storage->backend->owns && !(session && is_known(session)))
                 return true; /* he may be the owner: that is known when it is loaded */
-        answer_error(request, WIRE_DENIED, "uid %u may not open session %s%s",
-                     (unsigned)client->credentials.uid, quote(name, text),
-                     *rights & RIGHT_READ ? " exclusively: that needs the right `write`" : "");
+        answer_error(request, WIRE_DENIED, "%s", *rights & RIGHT_READ ? no_write_text : no_rights_text);
         return false;
 }
 

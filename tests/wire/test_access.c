@@ -368,6 +368,26 @@ START_TEST(rules_only_add_to_what_an_owner_may)
 }
 END_TEST
 
+START_TEST(a_refusal_does_not_tell_what_is_there)
+{
+        static const char *const names[] = { "open", "stored", "not-there" };
+
+        if (!wire_has_strangers("access rules of other users"))
+                return;
+        DAEMON d = daemon_start(.config = "idle-close = 0\n[access]\neveryone = write on *-new\n");
+        CLIENT own = wire_connect(d);
+        CLIENT other = connect_as(d, WRITER);
+
+        wire_open(own, "'open', {}");
+        expect(own, "nil", "close(%d)", wire_open(own, "'stored', {}"));
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+                expect(other, "!denied", "open('%s', {})", names[i]);
+                expect_text(wire_error_message(other),
+                            "'the access rules and the owner of the session do not allow this `open`'");
+        }
+}
+END_TEST
+
 /* An older version has made it, or a library. */
 START_TEST(sessions_without_an_owner_keep_the_rules)
 {
@@ -445,6 +465,7 @@ int main(void)
                 readers_do_not_hold_off_a_writer,
                 a_session_belongs_to_who_made_it,
                 rules_only_add_to_what_an_owner_may,
+                a_refusal_does_not_tell_what_is_there,
                 sessions_without_an_owner_keep_the_rules,
                 the_sockets_mode_keeps_strangers_out,
                 files_are_private_to_their_owner,
