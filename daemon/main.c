@@ -14,7 +14,7 @@
 #include "server.h"
 
 enum { EXIT_OK = 0, EXIT_START = 1, EXIT_USAGE = 2 };
-enum { OWN_MAPPING_BYTES = 256 * 1024, KEPT_BYTES = 4 * 1024 * 1024 };
+enum { OWN_MAPPING_BYTES = 256 * 1024 };
 
 /* The memory holds auth keys: no core file is written, and no other process of the same user can read it. */
 static void guard_memory(bool guarded)
@@ -34,7 +34,6 @@ static void set_up_heap(void)
 {
 #ifdef M_MMAP_THRESHOLD
         mallopt(M_MMAP_THRESHOLD, OWN_MAPPING_BYTES);
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 #endif
 }
 

@@ -76,7 +76,7 @@ static const struct own_option {
             "How long after its last handle has closed a session is closed. Not on MongoDB: others may wait "
             "for it.",
             NULL),
-        OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 96 * MIB }, 0, 1024 * GIB,
+        OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 64 * MIB }, 0, 1024 * GIB,
             "Memory for peers and usernames of all open sessions together, about 110 bytes for each.", NULL),
         OWN(max_message_bytes, true, "max-message", OPTION_SIZE, { .number = LIMIT_MESSAGE_BYTES }, 4 * KIB,
             GIB, "The longest message: request or answer.", NULL),

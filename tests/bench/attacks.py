@@ -67,6 +67,7 @@ class Attack:
     log_is_held: bool = False  # the daemon's standard error is a pipe that nobody reads
     held: int = 0  # sessions that another user has open
     is_longest: bool = False  # another target, LONGEST_US
+    opens: bool = False  # the attacker has as many sessions open
 
 
 READS = (("operation", "get_id"), ("name", "flood"), ("peers", PEERS))
@@ -93,7 +94,7 @@ ATTACKS = [
     Attack("refused opens", attacker.refused_opens),
     Attack("invalid messages", attacker.invalid),
     Attack("invalid messages, log held", attacker.invalid, log_is_held=True),
-    Attack("as many sessions as it gets", attacker.many_sessions),
+    Attack("as many sessions as it gets", attacker.many_sessions, opens=True),
     Attack("unfinished, 5000 sessions open", attacker.unfinished, held=HELD),
     Attack("never read, 5000 sessions open", attacker.unread, held=HELD),
 ]
@@ -331,7 +332,7 @@ def report(attack: Attack, rounds: list[dict[str, Figures]]) -> str:
     connects = int(sum(one["connects"] for one in attacked))
     could = connects - int(sum(one["refused"] for one in attacked))
     memory = max(one["memory"] for one in attacked)
-    target = MEMORY_TARGET_HELD if attack.held else MEMORY_TARGET
+    target = MEMORY_TARGET_HELD if attack.held or attack.opens else MEMORY_TARGET
     cells.append(f"{could:4}/{connects:4}")
     cells.append(f"{1000 * max(one['slowest connect'] for one in attacked):5.0f} ms")
     cells.append(f"{memory:3.0f} MiB {'' if memory < target else 'MISSED':6}")
@@ -351,7 +352,7 @@ async def measure(folder: Path, args: argparse.Namespace) -> None:
                 results[attack.name].append(await place.run())
     print(f"\ntargets: p99 of reads {READ_TARGET} × quiet, of writes {WRITE_TARGET}, beside largest requests")
     print(
-        f"{LONGEST_US} µs; all connects; memory {MEMORY_TARGET} MiB, with {HELD} sessions {MEMORY_TARGET_HELD}\n\n{HEAD}"
+        f"{LONGEST_US} µs; all connects; memory {MEMORY_TARGET} MiB, with {HELD} sessions or more {MEMORY_TARGET_HELD}\n\n{HEAD}"
     )
     for attack in attacks:
         print(report(attack, results[attack.name]))
