@@ -351,9 +351,8 @@ async def measure(folder: Path, args: argparse.Namespace) -> None:
             async with Place(folder / f"{number}-{attacks.index(attack)}", attack, args) as place:
                 results[attack.name].append(await place.run())
     print(f"\ntargets: p99 of reads {READ_TARGET} × quiet, of writes {WRITE_TARGET}, beside largest requests")
-    print(
-        f"{LONGEST_US} µs; all connects; memory {MEMORY_TARGET} MiB, with {HELD} sessions or more {MEMORY_TARGET_HELD}\n\n{HEAD}"
-    )
+    print(f"{LONGEST_US} µs; all connects; memory {MEMORY_TARGET} MiB, with {HELD} sessions or more {MEMORY_TARGET_HELD}")
+    print(f"\n{HEAD}")
     for attack in attacks:
         print(report(attack, results[attack.name]))
     if args.markdown:

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/long_write.h"
 #include "../support/mongo_hosts.h"
 #include "../support/mongo_peek.h"
 #include "../support/mongo_proxy.h"
@@ -188,6 +189,39 @@ START_TEST(a_suspended_owner_learns_that_it_was_replaced)
         expect(ca, "nil", "update_peers(%d, [[1, 8, 'user', 'k', nil]])", other);
         expect(cb, "!busy", "open('%s', {backend: 'mongo'})", kept);
         expect(cb, "[1, 3, ...]", "get_peer_by_id(%d, 1)", t);
+}
+END_TEST
+
+/* The rest of its slices come when it is another host's. What was committed is answered so, and the other has
+ * it. */
+START_TEST(a_session_is_lost_in_the_middle_of_a_long_write)
+{
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("long");
+        struct long_write w;
+        const char *answer;
+        int t;
+
+        if (!server)
+                return;
+        TWO_HOSTS(server->uri, server->uri, "5"); /* long enough for the write on a busy machine */
+        CLIENT writer = wire_connect(a);
+
+        w = (struct long_write){ .daemon = a, .writer = writer, .other = ca, .rows = 1500 };
+        w.s = wire_open(writer, "'%s', {backend: 'mongo'}", name);
+        w.t = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        long_write_stop_in_the_middle(&w);
+        t = open_waiting(cb, name);
+        long_write_expect_rows(&w, cb, t);
+        daemon_thaw(a);
+        answer = wire_answer(writer, 5);
+        ck_assert_msg(strcmp(answer, "nil") == 0, "%s", answer);
+        expect_text(wire_told(writer), "ended(1, 'fenced', ...)");
+        expect_text(wire_told(ca), "ended(1, 'fenced', ...)");
+        expect(writer, "!bad_session", "update_peers(%d, [[1, 77, 'user', nil, nil]])", w.s);
+        expect(cb, "nil", "close(%d)", t);
+        w.s = open_waiting(writer, name);
+        long_write_expect_rows(&w, writer, w.s);
 }
 END_TEST
 
@@ -387,6 +421,7 @@ int main(void)
         tcase_add_loop_test(tcase, a_dead_owner_is_replaced_after_its_term, 0, MONGO_KINDS);
         tcase_add_loop_test(tcase, a_restart_on_the_same_data_directory_goes_on_at_once, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_suspended_owner_learns_that_it_was_replaced);
+        tcase_add_test(tcase, a_session_is_lost_in_the_middle_of_a_long_write);
         tcase_add_test(tcase, closing_a_lost_session_is_retried_when_memory_was_short);
         tcase_add_loop_test(tcase, an_outage_longer_than_the_term, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_write_that_lands_late);

@@ -9,83 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../support/long_write.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
-enum { ROWS = 100000, ROUNDS = 50, UID = 1234 };
-
-struct long_write {
-        struct daemon *daemon;
-        struct wire *writer;
-        struct wire *other;
-        int s, t; /* the writer's handle, and the other's */
-        int hash; /* of the peers, in the round that was stopped */
-};
-
-/* update_peers of id 5 with peers 1 to ROWS. */
-static void send_peers(struct wire *c, int s, int hash)
-{
-        static const char head[] = "\x94\x00\x05\xacupdate_peers\x92";
-        size_t size = sizeof(head) + 6 + ROWS * 11, at = sizeof(head) - 1;
-        uint8_t *bytes = malloc(size);
-
-        ck_assert_ptr_nonnull(bytes);
-        memcpy(bytes, head, at);
-        bytes[at++] = (uint8_t)s;
-        bytes[at++] = 0xdd;
-        for (int byte = 3; byte >= 0; byte--)
-                bytes[at++] = (uint8_t)(ROWS >> (8 * byte));
-        for (int id = 1; id <= ROWS; id++) {
-                const uint8_t row[] = { 0x95,
-                                        0xce,
-                                        (uint8_t)(id >> 24),
-                                        (uint8_t)(id >> 16),
-                                        (uint8_t)(id >> 8),
-                                        (uint8_t)id,
-                                        (uint8_t)hash,
-                                        0xa1,
-                                        'u',
-                                        0xc0,
-                                        0xc0 };
-
-                memcpy(bytes + at, row, sizeof(row));
-                at += sizeof(row);
-        }
-        wire_raw(c, bytes, at);
-        free(bytes);
-}
-
-static long long slices(struct wire *c)
-{
-        return wire_number(wire_call(c, "stats()"), "slices_total");
-}
-
-/*
- * Stops the daemon in the middle of a long write: slices have been worked off, and the writer has no answer.
- * If this process was too slow to see that, it tries again.
- */
-static void stop_in_the_middle(struct long_write *w)
-{
-        send_peers(w->writer, w->s, 0); /* so that the former rows are cached */
-        expect_text(wire_answer(w->writer, 5), "nil");
-        for (w->hash = 1; w->hash <= ROUNDS; w->hash++) {
-                long long before = slices(w->other);
-
-                send_peers(w->writer, w->s, w->hash);
-                while (slices(w->other) < before + 2)
-                        ;
-                daemon_freeze(w->daemon);
-                if (!wire_readable(w->writer, 0))
-                        return;
-                daemon_thaw(w->daemon);
-                expect_text(wire_answer(w->writer, 5), "nil");
-        }
-        ck_abort_msg("no long write was seen in the middle");
-}
+enum { ROWS = 100000, UID = 1234 };
 
 static void begin(struct long_write *w, const char *config)
 {
-        *w = (struct long_write){ .daemon = daemon_start(.config = config) };
+        *w = (struct long_write){ .daemon = daemon_start(.config = config), .rows = ROWS };
         w->other = wire_connect(w->daemon);
         w->t = wire_open(w->other, "'anna', {}");
         w->writer = wire_connect(w->daemon);
@@ -99,25 +31,15 @@ static void end(struct long_write *w)
         daemon_end(&w->daemon);
 }
 
-static void expect_all_rows(struct wire *c, int s, int hash)
-{
-        for (int id = ROWS; id > 0; id -= ROWS - 1) { /* the last one first: its slice may still come */
-                TEST_FREED char *row = test_format("[%d, %d, 'u', nil, nil, ...]", id, hash);
-
-                expect(c, row, "get_peer_by_id(%d, %d)", s, id);
-        }
-        ck_assert_int_eq(wire_number(wire_call(c, "info(%d)", s), "peers"), ROWS);
-}
-
 START_TEST(its_client_goes)
 {
         struct long_write w;
 
         begin(&w, NULL);
-        stop_in_the_middle(&w);
+        long_write_stop_in_the_middle(&w);
         wire_end(&w.writer);
         daemon_thaw(w.daemon);
-        expect_all_rows(w.other, w.t, w.hash);
+        long_write_expect_rows(&w, w.other, w.t);
         ck_assert_int_eq(wire_number(wire_call(w.other, "info(%d)", w.t), "handles"), 1);
         end(&w);
 }
@@ -136,7 +58,7 @@ START_TEST(watchers_come_and_go)
         expect(goes, "nil", "watch(%d, true)", s);
         s = wire_open(stays, "'anna', {}");
         expect(stays, "nil", "watch(%d, true)", s);
-        stop_in_the_middle(&w);
+        long_write_stop_in_the_middle(&w);
         wire_end(&goes);
         wire_forget(stays);
         daemon_thaw(w.daemon);
@@ -145,7 +67,7 @@ START_TEST(watchers_come_and_go)
         expect_text(wire_told(stays), "changed(1, {all: true, ...})");
         wire_not_told(stays);
         expect_text(wire_answer(w.writer, 5), "nil");
-        expect_all_rows(w.other, w.t, w.hash);
+        long_write_expect_rows(&w, w.other, w.t);
         wire_end(&stays);
         end(&w);
 }
@@ -157,7 +79,7 @@ START_TEST(the_session_is_deleted)
         uint32_t id, read;
 
         begin(&w, NULL);
-        stop_in_the_middle(&w);
+        long_write_stop_in_the_middle(&w);
         id = wire_send(w.other, "delete(%d)", w.t);
         read = wire_send(w.writer, "get_peer_by_id(%d, 1)", w.s);
         daemon_thaw(w.daemon);
@@ -176,7 +98,7 @@ START_TEST(the_daemon_ends)
         struct long_write w;
 
         begin(&w, NULL);
-        stop_in_the_middle(&w);
+        long_write_stop_in_the_middle(&w);
         daemon_signal(w.daemon, SIGTERM);
         daemon_thaw(w.daemon);
         expect_text(wire_answer(w.writer, 5), "nil");
@@ -186,7 +108,7 @@ START_TEST(the_daemon_ends)
         wire_end(&w.other);
         w.other = wire_connect(w.daemon);
         w.t = wire_open(w.other, "'anna', {}");
-        expect_all_rows(w.other, w.t, w.hash);
+        long_write_expect_rows(&w, w.other, w.t);
         end(&w);
 }
 END_TEST
@@ -203,7 +125,7 @@ START_TEST(the_writer_loses_its_rights)
         wire_end(&w.writer);
         w.writer = wire_connect_stranger(w.daemon, UID, UID);
         w.s = wire_open(w.writer, "'anna', {}");
-        stop_in_the_middle(&w);
+        long_write_stop_in_the_middle(&w);
         test_write_file(w.daemon->config, "[access]\nuser 1 = read\n", 23);
         daemon_signal(w.daemon, SIGHUP);
         daemon_thaw(w.daemon);
@@ -212,7 +134,7 @@ START_TEST(the_writer_loses_its_rights)
         expect_text(wire_answer(w.writer, late), "!bad_session");
         expect_text(wire_told(w.writer), "ended(1, 'denied', ...)");
         expect_text(wire_answer(w.writer, 5), "nil");
-        expect_all_rows(w.other, w.t, w.hash);
+        long_write_expect_rows(&w, w.other, w.t);
         end(&w);
 }
 END_TEST
@@ -298,14 +220,14 @@ START_TEST(many_handles_lose_their_rights)
                         wire_open(clients[i], "'s%d', {backend: 'memory'}", k / (HANDLES / 10));
         }
         expect(clients[0], "!not_found", "get_peer_by_id(%d, 1)", HANDLES); /* from now on it is cached */
-        n = slices(other);
+        n = long_write_slices(other);
         test_write_file(d->config, after, sizeof(after) - 1);
         read_in_a_flood(d, clients[0], HANDLES, NULL);
         expect_no_read_after_the_end(clients[0], HANDLES);
         for (int i = 1; i < CLIENTS; i++)
                 for (int k = 0; k < HANDLES; k++)
                         expect_text(wire_told(clients[i]), "ended(..., 'denied', ...)");
-        ck_assert_int_ge(slices(other) - n, CLIENTS * HANDLES / 500);
+        ck_assert_int_ge(long_write_slices(other) - n, CLIENTS * HANDLES / 500);
         ck_assert_int_eq(wire_number(wire_call(other, "info(1)"), "handles"), 1);
         for (int i = 0; i < CLIENTS; i++)
                 wire_end(&clients[i]);
@@ -328,7 +250,7 @@ START_TEST(many_handles_end_with_their_session)
                         wire_open(clients[i], "'anna', {backend: 'memory'}");
         }
         expect(clients[0], "!not_found", "get_peer_by_id(%d, 1)", HANDLES); /* from now on it is cached */
-        n = slices(other);
+        n = long_write_slices(other);
         id = read_in_a_flood(d, clients[0], HANDLES, other);
         expect_text(wire_answer(other, id), "nil");
         wire_not_told(other);
@@ -338,7 +260,7 @@ START_TEST(many_handles_end_with_their_session)
         for (int i = 1; i < CLIENTS; i++)
                 for (int k = 0; k < HANDLES; k++)
                         expect_text(wire_told(clients[i]), "ended(..., 'not_found', ...)");
-        ck_assert_int_ge(slices(other) - n, CLIENTS * HANDLES / 512);
+        ck_assert_int_ge(long_write_slices(other) - n, CLIENTS * HANDLES / 512);
         for (int i = 0; i < CLIENTS; i++) {
                 expect(clients[i], "!bad_session", "info(1)");
                 wire_end(&clients[i]);
