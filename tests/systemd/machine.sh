@@ -41,9 +41,10 @@ boot() {
         mount -t sysfs -o ro sysfs /sys
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
         systemd-sysusers /usr/local/lib/sysusers.d/gramd.conf
-        # The leak checker of a sanitizer reads the memory from another process, which the units refuse.
+        # The leak checker of a sanitizer reads the memory from another process, which the units refuse. By default a
+        # sanitizer forbids core files itself.
         mkdir -p /etc/systemd/system.conf.d
-        printf '[Manager]\nDefaultEnvironment=ASAN_OPTIONS=detect_leaks=0\n' >/etc/systemd/system.conf.d/test.conf
+        printf '[Manager]\nDefaultEnvironment=ASAN_OPTIONS=detect_leaks=0:disable_coredump=0\n' >/etc/systemd/system.conf.d/test.conf
         mkdir /run/units
         for target in sysinit basic sockets shutdown network network-online nss-lookup multi-user; do
                 printf '[Unit]\nDescription=%s\n' $target >/run/units/$target.target
