@@ -14,7 +14,7 @@
 #include "server.h"
 
 enum { EXIT_OK = 0, EXIT_START = 1, EXIT_USAGE = 2 };
-enum { OWN_MAPPING_BYTES = 256 * 1024 };
+enum { OWN_MAPPING_BYTES = 256 * 1024, KEPT_BYTES = 1024 * 1024 };
 
 /* The memory holds auth keys: no core file is written, and no other process of the same user can read it. */
 static void guard_memory(bool guarded)
@@ -28,12 +28,15 @@ static void guard_memory(bool guarded)
 
 /*
  * A long list has mappings of its own, which go back to the kernel when it is freed. glibc would raise the
- * bound with the first list, and keep the holes that later ones leave.
+ * bound with the first list, and keep the holes that later ones leave. What a thread's heap keeps at its end
+ * costs memory, and spares system calls: with glibc's 128 KiB writes are a tenth slower, with 4 MiB faster by
+ * 5 %.
  */
 static void set_up_heap(void)
 {
 #ifdef M_MMAP_THRESHOLD
         mallopt(M_MMAP_THRESHOLD, OWN_MAPPING_BYTES);
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 #endif
 }
 
