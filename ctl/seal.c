@@ -147,8 +147,7 @@ static int make_key(const char *path, struct keyring *keyring)
                 return EXIT_FAILED;
         key_id_text(id, text);
         printf("%s: key %s is the current one. Keep a copy of the file apart from the sessions: what it "
-               "seals "
-               "cannot be read without it\n",
+               "seals cannot be read without it\n",
                path, text);
         return EXIT_OK;
 }

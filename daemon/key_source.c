@@ -85,8 +85,7 @@ bool key_source_describe_lost(struct keyring *keyring, const struct key_ids *bef
                 return false;
         snprintf(text, size,
                  "%s: %s%s. A session that is still sealed with one of them is refused when it is opened "
-                 "next. "
-                 "If there are any, put the keys back, and run `gramctl rotate --all` first",
+                 "next. If there are any, put the keys back, and run `gramctl rotate --all` first",
                  keyring_id(keyring, 0, id)
                          ? "these keys are gone"
                          : "there is no key any more: nothing is sealed now. These keys are gone",

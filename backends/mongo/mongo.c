@@ -310,8 +310,7 @@ static const struct option mongo_options[] = {
                &layouts),
         OPTION("mongo-term", OPTION_SECONDS, { .number = 15000 }, 300, 3600000,
                "How long this daemon owns a session on MongoDB without renewing that. Another daemon can "
-               "take "
-               "it 4/3 of that after the last renewal.",
+               "take it 4/3 of that after the last renewal.",
                NULL),
         { .name = NULL },
 };

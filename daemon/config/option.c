@@ -86,8 +86,7 @@ static const struct own_option {
             "Sessions that one connection may have open.", NULL),
         OWN(max_open_sessions, true, "max-open-sessions", OPTION_COUNT, { .number = 10000 }, 1, 10000000,
             "Sessions that are open at the same time; each takes memory, and one in a file two descriptors. "
-            "A "
-            "user gets fifteen sixteenths of them at most, and less where others have some; root and the "
+            "A user gets fifteen sixteenths of them at most, and less where others have some; root and the "
             "daemon's own user may have all.",
             NULL),
         OWN(max_clients, true, "max-clients", OPTION_COUNT, { .number = 10000 }, 1, 1000000,
@@ -107,10 +106,8 @@ static const struct own_option {
             "Threads that run the backends.", NULL),
         OWN(drain_on_stop, true, "drain-on-stop", OPTION_SWITCH, { .number = 0 }, 0, 0,
             "Before the end, hand the sessions on MongoDB over to other hosts: clients are asked to leave, "
-            "as by "
-            "`gramctl drain`. Without it, and for what is left then, the next start has the sessions back, "
-            "and "
-            "other hosts get them only when that does not come.",
+            "as by `gramctl drain`. Without it, and for what is left then, the next start has the sessions "
+            "back, and other hosts get them only when that does not come.",
             NULL),
         OWN(drain_timeout_ms, true, "drain-timeout", OPTION_SECONDS, { .number = 60000 }, 0, DAY_MS,
             "How long the end waits for drain-on-stop at most. A second SIGTERM ends the wait. It may be "
@@ -119,10 +116,8 @@ static const struct own_option {
             NULL),
         IN("encryption", key_file, true, "key-file", OPTION_PATH, { NULL }, 1, PATH_MAX_BYTES,
            "The file with the keys that seal auth keys, as `gramctl key new` makes it. It belongs to root or "
-           "the "
-           "daemon's user, nobody else may read it, and it is outside the data directory. Default: the "
-           "systemd "
-           "credential gramd.key, where there is one. SIGHUP reads it again.",
+           "the daemon's user, nobody else may read it, and it is outside the data directory. Default: the "
+           "systemd credential gramd.key, where there is one. SIGHUP reads it again.",
            NULL),
         IN("encryption", require_sealed, false, "require-sealed", OPTION_SWITCH, { .number = 0 }, 0, 0,
            "Refuse stored sessions that are not sealed.", NULL),

@@ -27,7 +27,7 @@ static uint64_t idle_ms(const struct session *session)
                 return lent_left_ms(session);
         if (backend->ephemeral)
                 return session->linger_ms;
-        return user_is_crowded(session->user) ? 0 : session->sessions->config->idle_close_ms;
+        return user_nears_its_share(session->user) ? 0 : session->sessions->config->idle_close_ms;
 }
 
 static void on_idle(struct timer *timer)

@@ -34,32 +34,16 @@ void session_deleted(struct session *session, struct handle *deleter)
                 handle_close(deleter);
 }
 
-static const char *text(const struct session *session)
-{
-        return session->ending.text ? session->ending.text : "the session has ended";
-}
-
-static const char *code(const struct session *session)
-{
-        return wire_error_names[session->ending.of_handles];
-}
-
 bool ending_slice(struct session *session)
 {
+        const struct ending *ending = &session->ending;
+        const char *text = session_ending_text(session);
         size_t left = SLICE;
 
-        if (!session->ending.is_told)
+        if (!ending->is_told)
                 return true;
-        if (!lanes_fail_some(session, session->ending.of_ops, text(session), &left))
+        if (!lanes_fail_some(session, ending->of_ops, text, &left))
                 return false;
         unsynced_end(session);
-        return handles_end_of_session(session, code(session), text(session), &left);
-}
-
-void ending_handle(struct handle *handle)
-{
-        struct session *session = handle->session;
-
-        lane_fail(handle->lane, session->ending.of_ops, text(session));
-        handle_end(handle, code(session), text(session));
+        return handles_end_of_session(session, wire_error_names[ending->of_handles], text, &left);
 }

@@ -16,7 +16,5 @@ void session_deleted(struct session *session, struct handle *deleter);
 
 /* A slice, of an ENDING session. True: it has no handles and no requests any more. */
 bool ending_slice(struct session *session);
-/* Its client uses it before its slice has come. Ends it. */
-void ending_handle(struct handle *handle);
 
 #endif

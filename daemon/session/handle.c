@@ -9,7 +9,6 @@
 
 #include "../base/clock.h"
 #include "../wire/turn.h"
-#include "ending.h"
 
 /* ---- numbers ---- */
 
@@ -233,25 +232,38 @@ static bool renew_rights(struct handle *handle)
         return false;
 }
 
+/* Its client uses it before it has been ended in a slice (ending.c). */
+static void end_with_session(struct handle *handle)
+{
+        const struct ending *ending = &handle->session->ending;
+        const char *text = session_ending_text(handle->session);
+
+        lane_fail(handle->lane, ending->of_ops, text);
+        handle_end(handle, wire_error_names[ending->of_handles], text);
+}
+
 bool handle_is_permitted(struct handle *handle)
 {
         if (handle->session->state == SESSION_ENDING) {
-                ending_handle(handle);
+                end_with_session(handle);
                 return false;
         }
         return handle->rules == handle->session->sessions->rules || renew_rights(handle);
 }
 
-void handles_renew_rights_of(struct session *session)
+void session_set_owner(struct session *session, const struct owner *owner)
 {
         struct link *at = session->handles.next;
 
+        session->owner = *owner;
+        session->owner_changed = true;
         while (at != &session->handles) {
                 struct handle *handle = LINK_OF(at, struct handle, link);
 
                 at = at->next;
                 renew_rights(handle);
         }
+        session_wake(session);
 }
 
 struct handle *session_holder(const struct session *session)

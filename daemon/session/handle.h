@@ -65,7 +65,10 @@ unsigned handle_rights(const struct session *session, struct client *client);
  * anew, and ends it if it has no `read`, or is exclusive and has no `write`. False: it has been ended.
  */
 bool handle_is_permitted(struct handle *handle);
-/* The same for all handles of the session, because its owner has changed. */
-void handles_renew_rights_of(struct session *session);
+/*
+ * Another owner of an open session: ends the handles that are not allowed any more. The openings that wait
+ * are looked at when the session is woken.
+ */
+void session_set_owner(struct session *session, const struct owner *owner);
 
 #endif

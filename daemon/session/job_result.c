@@ -13,7 +13,6 @@
 
 #include "audit.h"
 #include "ending.h"
-#include "opening.h"
 #include "tidy.h"
 #include "unsynced.h"
 #include "watch.h"

@@ -10,7 +10,6 @@
 #include "../base/hidden.h"
 #include "ending.h"
 #include "lent.h"
-#include "opening.h"
 #include "queue.h"
 
 /* ---- load ---- */

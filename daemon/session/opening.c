@@ -248,11 +248,29 @@ static void look_at(struct session *session, struct opening *opening)
         }
 }
 
-void openings_grant(struct session *session)
+void openings_renew_rights(struct session *session)
 {
         struct link *at = session->openings.next;
 
+        while (at != &session->openings) {
+                struct opening *opening = opening_of(at);
+
+                at = at->next;
+                opening->rights = rights_of(session, &opening->credentials);
+                if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
+                        refuse(opening, WIRE_DENIED, no_rights_text);
+        }
+}
+
+void openings_grant(struct session *session)
+{
+        struct link *at;
+
         assert(session->state == SESSION_OPEN);
+        if (session->owner_changed)
+                openings_renew_rights(session);
+        session->owner_changed = false;
+        at = session->openings.next;
         while (at != &session->openings) {
                 struct opening *opening = opening_of(at);
 
@@ -280,20 +298,6 @@ static void fail_opening(struct opening *opening, int error, const struct fault 
         else
                 answer_fault(&opening->request, error, fault);
         opening_free(opening);
-}
-
-void openings_renew_rights(struct session *session)
-{
-        struct link *at = session->openings.next;
-
-        while (at != &session->openings) {
-                struct opening *opening = opening_of(at);
-
-                at = at->next;
-                opening->rights = rights_of(session, &opening->credentials);
-                if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
-                        refuse(opening, WIRE_DENIED, no_rights_text);
-        }
 }
 
 /* The client of the opening for which it is loaded. */
@@ -413,14 +417,6 @@ void openings_drained(struct session *session)
 }
 
 /* ---- their clients ---- */
-
-void session_set_owner(struct session *session, const struct owner *owner)
-{
-        session->owner = *owner;
-        handles_renew_rights_of(session);
-        openings_renew_rights(session);
-        session_wake(session);
-}
 
 void openings_end_of_client(struct client *client)
 {

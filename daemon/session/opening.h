@@ -43,10 +43,6 @@ void openings_drained(struct session *session);
 /* Finds the rights of the session's openings anew, and refuses those that are not allowed any more. */
 void openings_renew_rights(struct session *session);
 
-/* Another owner of an open session: ends the handles and refuses the openings that are not allowed any more.
- */
-void session_set_owner(struct session *session, const struct owner *owner);
-
 /*
  * The client's connection is ending: those of its openings that wait for other handles are refused; those
  * that wait for a load go on.

@@ -118,7 +118,7 @@ static void unload(struct session *session)
         session->ending = (struct ending){ .is_told = false };
         session->linger_ms = 0;
         session->owner = (struct owner){ .has_user = false };
-        session->owner_known = false;
+        session->owner_known = session->owner_changed = false;
 }
 
 void session_free(struct session *session)
@@ -156,6 +156,11 @@ const char *session_describe(const struct session *session, char text[SESSION_TE
 /* ---- states ---- */
 
 #define TO(state) (1u << SESSION_##state)
+
+const char *session_ending_text(const struct session *session)
+{
+        return session->ending.text ? session->ending.text : "the session has ended";
+}
 
 static const unsigned may_follow[SESSION_STATES] = {
         [SESSION_CLOSED] = TO(LOADING),           [SESSION_LOADING] = TO(OPEN) | TO(CLOSED),

@@ -84,8 +84,9 @@ struct session {
         struct identity identity;
         struct states states;
         struct owner owner;
-        bool owner_known; /* not only while it is loaded: also if a load has failed after it was read */
-        uid_t uid;        /* of the client for whom it was loaded: whose lines in the log its own are */
+        bool owner_changed; /* openings that wait have the rights of the former one */
+        bool owner_known;   /* not only while it is loaded: also if a load has failed after it was read */
+        uid_t uid;          /* of the client for whom it was loaded: whose lines in the log its own are */
         const char *dialect;
         int version;
         int64_t fence;
@@ -182,6 +183,9 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
 void session_free(struct session *session);
 /* It counts for this user instead. */
 void session_count_for(struct session *session, struct user *user);
+
+/* What clients of an ENDING session are told. */
+const char *session_ending_text(const struct session *session);
 
 /* Moves it to another state, as the drawing allows. CLOSED drops what was loaded. */
 void session_move(struct session *session, enum session_state state);

@@ -153,7 +153,7 @@ static bool is_half(uint64_t max, size_t held, size_t own)
         return own > (others < max ? share_of(max - others) : 0) / 2;
 }
 
-bool user_is_crowded(const struct user *user)
+bool user_nears_its_share(const struct user *user)
 {
         const struct users *users = user->users;
 

@@ -55,6 +55,6 @@ enum { USER_WHY_BYTES = 240 };
 bool user_may_connect(const struct user *user, char why[USER_WHY_BYTES]);
 bool user_may_open(const struct user *user, bool has_all, size_t descriptors, char why[USER_WHY_BYTES]);
 /* It has more than half of what it may have: sessions that nobody uses are to be closed. */
-bool user_is_crowded(const struct user *user);
+bool user_nears_its_share(const struct user *user);
 
 #endif

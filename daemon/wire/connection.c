@@ -20,8 +20,7 @@
 enum {
         IN_STEP = 16 * 1024,
         FLUSHED_AT_ONCE = 256, /* connections a turn: writing to one, or closing it, takes long */
-        POLLED_WAITING =
-                8, /* times that the loop finds a connection readable that waits; then it looks no more */
+        POLLED_WAITING = 8,    /* times that one that waits is found readable; then the loop looks no more */
 };
 
 /* One at a time: later answers collect in `out` until it has been written. */

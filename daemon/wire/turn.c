@@ -1,5 +1,4 @@
-/* Counts what connections use of a turn. Those that wait are in a queue of their account, accounts in one of
- * the wire. */
+/* Connections that wait for a turn are in a queue of their account, accounts in a queue of the wire. */
 
 #include "turn.h"
 
