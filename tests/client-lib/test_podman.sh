@@ -36,7 +36,7 @@ printf 'alice:x:%d:\nteam:x:%d:\n' $alice $group >>/etc/group
 echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
 mkdir -p /etc/containers
 printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n' >/etc/containers/containers.conf
-printf '[storage]\ndriver = "vfs"\ngraphroot = "%s/root/storage"\nrunroot = "%s/root/run"\n' "$work" "$work" >/etc/containers/storage.conf
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s/containers/storage"\nrunroot = "%s/containers/run"\n' "$work" "$work" >/etc/containers/storage.conf
 
 # $1: the uid whose it is.
 image() {
