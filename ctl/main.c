@@ -51,7 +51,7 @@ static const struct command {
         { "unseal", "NAME...", 0, INT_MAX, SEAL, ctl_unseal, "store their auth keys in the clear again" },
         { "rotate", "NAME...", 0, INT_MAX, SEAL, ctl_rotate,
           "seal with the daemon's current key what a former one sealed" },
-        { "chown", "OWNER [NAME...]", 1, INT_MAX, CHOWN, ctl_chown,
+        { "chown", "OWNER NAME...", 1, INT_MAX, CHOWN, ctl_chown,
           "give these sessions to OWNER, which is user or user:group; `-` takes the owner away" },
         { "key", "new FILE", 2, 2, KEY, ctl_key,
           "put a new current key into a key file, and keep the former ones; `-` prints it" },

@@ -6,8 +6,10 @@
 #include <math.h>
 #include <time.h>
 
-/* Bytes of the character at `text`, if it controls the terminal, ends the line or changes the direction of
- * the text; else 0. */
+/*
+ * Bytes of the character at `text`, if it controls the terminal, ends the line or changes the direction of
+ * the text; else 0.
+ */
 static int control_bytes(const char *text)
 {
         unsigned char first = (unsigned char)text[0], second = first ? (unsigned char)text[1] : 0,

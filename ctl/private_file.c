@@ -1,4 +1,5 @@
-/* Written beside its place, and named when it is whole: who opens the name sees the former file or this one.
+/*
+ * Written beside its place, and named when it is whole: who opens the name sees the former file or this one.
  */
 
 #include "private_file.h"

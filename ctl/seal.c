@@ -110,9 +110,8 @@ static int write_file(const char *path, struct keyring *keyring, enum key_file k
                 key_line_new(line);
                 good = write_all(file.fd, line, strlen(line)) && (former < 0 || append(file.fd, former));
                 explicit_bzero(line, sizeof(line));
-                if (good && !(keyring_read(keyring, file.beside, kind, why, sizeof(why)) &&
-                              keyring_id(keyring, 0, id)))
-                        good = false;
+                good = good && keyring_read(keyring, file.beside, kind, why, sizeof(why)) &&
+                       keyring_id(keyring, 0, id);
                 good = private_file_end(&file, good, former >= 0);
         }
         if (!good)
