@@ -77,7 +77,9 @@ static const struct own_option {
             "for it.",
             NULL),
         OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 64 * MIB }, 0, 1024 * GIB,
-            "Memory for peers and usernames of all open sessions together, about 110 bytes for each.", NULL),
+            "Memory for peers and usernames of all open sessions together: about 125 bytes for a peer, 160 "
+            "with a username and a phone number.",
+            NULL),
         OWN(max_message_bytes, true, "max-message", OPTION_SIZE, { .number = LIMIT_MESSAGE_BYTES }, 4 * KIB,
             GIB, "The longest message: request or answer.", NULL),
         OWN(max_in_flight, true, "max-in-flight", OPTION_COUNT, { .number = LIMIT_IN_FLIGHT }, 1, 65536,
@@ -111,13 +113,12 @@ static const struct own_option {
             NULL),
         OWN(drain_timeout_ms, true, "drain-timeout", OPTION_SECONDS, { .number = 60000 }, 0, DAY_MS,
             "How long the end waits for drain-on-stop at most. A second SIGTERM ends the wait. It may be "
-            "longer than "
-            "TimeoutStopSec of the unit: systemd is told.",
+            "longer than TimeoutStopSec of the unit: systemd is told.",
             NULL),
         IN("encryption", key_file, true, "key-file", OPTION_PATH, { NULL }, 1, PATH_MAX_BYTES,
-           "The file with the keys that seal auth keys, as `gramctl key new` makes it. It belongs to root or "
-           "the daemon's user, nobody else may read it, and it is outside the data directory. Default: the "
-           "systemd credential gramd.key, where there is one. SIGHUP reads it again.",
+           "The file with the keys that seal auth keys, as `gramctl key new` makes it. It belongs to root "
+           "or the daemon's user, nobody else may read it, and it is outside the data directory. Default: "
+           "the systemd credential gramd.key, where there is one. SIGHUP reads it again.",
            NULL),
         IN("encryption", require_sealed, false, "require-sealed", OPTION_SWITCH, { .number = 0 }, 0, 0,
            "Refuse stored sessions that are not sealed.", NULL),
