@@ -5,15 +5,11 @@
 #include <signal.h>
 #include <string.h>
 
+#include "../support/long_write.h"
 #include "../support/program.h"
 #include "../support/wire.h"
 
 enum { CLIENTS = 600, A_TURN = 256, UID = 1234 };
-
-static long long slices(struct wire *c)
-{
-        return wire_number(wire_call(c, "stats()"), "slices_total");
-}
 
 /* One of each: 600 writes to 600 sockets take several turns. */
 START_TEST(many_clients_are_told)
@@ -28,11 +24,11 @@ START_TEST(many_clients_are_told)
                 clients[i] = wire_connect(d);
                 wire_open(clients[i], "'anna', {backend: 'memory'}");
         }
-        n = slices(other);
+        n = long_write_slices(other);
         expect(other, "nil", "delete(1)");
         for (int i = 0; i < CLIENTS; i++)
                 expect_text(wire_told(clients[i]), "ended(1, 'not_found', ...)");
-        ck_assert_int_ge(slices(other) - n, CLIENTS / A_TURN + 1);
+        ck_assert_int_ge(long_write_slices(other) - n, CLIENTS / A_TURN + 1);
         daemon_signal(d, SIGTERM);
         for (int i = 0; i < CLIENTS; i++) {
                 wire_expect_closed(clients[i]);
@@ -42,8 +38,7 @@ START_TEST(many_clients_are_told)
 }
 END_TEST
 
-/* They have closed their sockets before the other one asked, and it is answered when few of them have gone.
- */
+/* They close their sockets before the other one asks. It is answered when few of them have gone. */
 START_TEST(many_clients_go)
 {
         DAEMON d = daemon_start();
@@ -145,14 +140,14 @@ START_TEST(many_readers_give_way)
                 for (int k = 0; k < HANDLES; k++)
                         wire_open(readers[i], "'anna', {backend: 'memory'}");
         }
-        n = slices(other);
+        n = long_write_slices(other);
         wire_open(other, "'anna', {backend: 'memory', mode: 'exclusive', wait: 1}");
         for (int i = 0; i < READERS; i++) {
                 for (int k = 0; k < HANDLES; k++)
                         expect_text(wire_told(readers[i]), "ended(..., 'busy', ...)");
                 wire_end(&readers[i]);
         }
-        ck_assert_int_ge(slices(other) - n, READERS * HANDLES / 512);
+        ck_assert_int_ge(long_write_slices(other) - n, READERS * HANDLES / 512);
 }
 END_TEST
 
