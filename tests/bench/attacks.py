@@ -44,6 +44,7 @@ from beside import (
     Ordinary,
     Programs,
     as_user,
+    held,
     least_disturbed,
     times_quiet,
 )
@@ -67,7 +68,7 @@ class Attack:
     log_is_held: bool = False  # the daemon's standard error is a pipe that nobody reads
     held: int = 0  # sessions that another user has open
     is_longest: bool = False  # another target, LONGEST_US
-    opens: bool = False  # the attacker has as many sessions open
+    opens: bool = False  # the attacker opens more sessions than HELD
 
 
 READS = (("operation", "get_id"), ("name", "flood"), ("peers", PEERS))
@@ -177,20 +178,10 @@ class Place:
 
     # ---- the attack ----
 
-    @contextlib.asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
+    def held(self) -> contextlib.AbstractAsyncContextManager[None]:
         if not self.attack.held:
-            yield
-            return
-        n = self.attack.held
-        options = {"operation": "repeat", "name": "held", "sessions": n, "connections": n, "rate": n / 10, "peers": 1}
-        holder = await Programs(self.programs, HOLDER).start("load", socket=self.socket, seconds=3600, **options)
-        while (await self.keeper.call("stats"))["sessions"] <= n and holder.returncode is None:
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(1)
-        yield
-        holder.kill()
-        await holder.wait()
+            return contextlib.nullcontext()
+        return held(Programs(self.programs, HOLDER), self.socket, self.keeper, self.attack.held, self.attack.held)
 
     @contextlib.asynccontextmanager
     async def attacked_by_program(self) -> AsyncIterator[None]:

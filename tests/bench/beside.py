@@ -11,7 +11,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -117,6 +117,28 @@ class Ordinary:
                 raise Failed(f"{what}: {result}")
             figures |= {f"{what} {p}": result[f"{p}_us"] for p in ("p50", "p99")}
         return figures
+
+
+# ---- sessions that others have open ----
+
+
+@contextlib.asynccontextmanager
+async def held(
+    programs: Programs, socket: str, keeper: mongo_lab.Client, sessions: int, connections: int
+) -> AsyncIterator[None]:
+    """Many connections, each with a session; each asks for something every ten seconds."""
+    options = {"operation": "repeat", "name": "held", "sessions": sessions, "connections": connections, "peers": 1}
+    holder = await programs.start("load", socket=socket, rate=connections / 10, seconds=3600, **options)
+    there = {"sessions": 0, "connections": 0}
+    while there["sessions"] <= sessions or there["connections"] <= connections:  # others have some, too
+        if holder.returncode is not None:
+            raise Failed("the program that holds sessions has ended")
+        await asyncio.sleep(0.1)
+        there = await keeper.call("stats")
+    await asyncio.sleep(1)
+    yield
+    holder.kill()
+    await holder.wait()
 
 
 # ---- whether other programs disturb ----

@@ -36,6 +36,7 @@ from beside import (
     Ordinary,
     Programs,
     figures_of,
+    held,
     least_disturbed,
     times_quiet,
 )
@@ -171,17 +172,8 @@ class Place:
     async def quiet(self) -> AsyncIterator[None]:
         yield
 
-    @contextlib.asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Many connections, each with a session; each asks for something every ten seconds."""
-        options = {"socket": self.path, "operation": "repeat", "name": "held", "peers": 1, "rate": CONNECTIONS / 10}
-        holder = await PROGRAMS.start("load", sessions=SESSIONS, connections=CONNECTIONS, seconds=3600, **options)
-        while (await self.client.call("stats"))["connections"] < CONNECTIONS:
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(1)
-        yield
-        holder.kill()
-        await holder.wait()
+    def held(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return held(PROGRAMS, self.path, self.client, SESSIONS, CONNECTIONS)
 
     @contextlib.asynccontextmanager
     async def dead(self, how: str) -> AsyncIterator[None]:
