@@ -1,6 +1,6 @@
 #!/bin/bash
 # Lines of a unit, each tried alone under a real systemd, for scripts that include this file. The script has functions that
-# print its tables, with a column for LINE first:
+# print its tables, with a column for LINE first. The rows for both units, the system's and the user's, are here, in all_*():
 #   refused     LINE | lines before it, with `;` between them | what the probe (tests/support/probe.c) says with LINE, but not
 #               without it. Where LINE is systemd's own default, the lines before it say the contrary.
 #   given       LINE | what it gives the daemon, as a command
@@ -11,6 +11,40 @@
 # shellcheck source=tests/systemd/machine.sh
 . "$SOURCE/tests/systemd/machine.sh"
 
+all_refused() {
+        cat <<-'END'
+		UMask=0077 | UMask=0022 | mask: 77
+		NoNewPrivileges=yes | | no new privileges: yes
+		RestrictSUIDSGID=yes | | set-uid file: EPERM
+		RestrictNamespaces=yes | | namespace: EPERM
+		RestrictRealtime=yes | | realtime: EPERM
+		LockPersonality=yes | | personality: EPERM
+		SystemCallArchitectures=native | | another architecture: EINTR
+		MemoryDenyWriteExecute=yes | | new code: EPERM
+		MemoryDenyWriteExecute=yes | | written code: EPERM
+		SystemCallFilter=~@privileged @resources | SystemCallErrorNumber=EPERM | batch: EPERM
+		SystemCallFilter=sched_setaffinity setpriority | SystemCallFilter=@system-service;SystemCallFilter=~@resources;SystemCallErrorNumber=EPERM | lower priority: yes
+		SystemCallErrorNumber=EPERM | SystemCallFilter=~chmod | set-uid file: EPERM
+	END
+        refused
+}
+
+all_given() {
+        cat <<-'END'
+		Environment=MONGOC_DISABLE_SHM=1 | tr '\0' '\n' </proc/$PID/environ | grep -x MONGOC_DISABLE_SHM=1
+		ExecStart=/usr/local/bin/gramd | readlink /proc/$PID/exe | grep -x /usr/local/bin/gramd
+	END
+        given # the last of its commands may stop the daemon
+}
+
+all_not_probed() {
+        cat <<-'END'
+		NotifyAccess=main | it is the default of Type=notify
+		TimeoutStopSec=90 | it would take 90 seconds
+	END
+        not_probed
+}
+
 # Of a table. $1: g, if the last column has no `|`.
 columns() {
         sed "s/ *| */|/${1:-}"
@@ -19,8 +53,8 @@ columns() {
 # All lines of these units are in one of the tables.
 check_lines() {
         sed -n '/^\[\(Service\|Socket\)\]$/,/^\[Install\]$/ { /^[A-Z]/p }' "$@" | sort -u >lines
-        not_probed >reasons
-        { refused && given && elsewhere && cat reasons; } | columns | cut -d '|' -f 1 | sort -u >known
+        all_not_probed >reasons
+        { all_refused && all_given && elsewhere && cat reasons; } | columns | cut -d '|' -f 1 | sort -u >known
         diff lines known || fail "these lines are not probed, or are not those of the units"
         while IFS= read -r line; do echo "$(basename "$0"): not probed: $line"; done <reasons
 }
@@ -53,7 +87,7 @@ probe_lines() {
                 probe_unit "${#rows[@]}-with" "$others;$line"
                 probe_unit "${#rows[@]}-without" "$others"
                 rows+=("$line|$seen")
-        done < <(refused | columns g)
+        done < <(all_refused | columns g)
         [ ${#rows[@]} -ge "$1" ] || fail "only ${#rows[@]} rows"
         manager daemon-reload
         for ((i = 0; i < ${#rows[@]}; i++)); do
@@ -69,6 +103,6 @@ check_given() {
         local line test
         while IFS='|' read -r line test; do
                 inside env PID="$pid" "$1" sh -c "$test" >/dev/null || fail "$line: not so: $test"
-        done < <(given | columns)
-        echo "$(basename "$0"): ${#rows[@]} rows, and $(given | wc -l) that give something"
+        done < <(all_given | columns)
+        echo "$(basename "$0"): ${#rows[@]} rows, and $(all_given | wc -l) that give something"
 }
