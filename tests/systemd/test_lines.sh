@@ -113,6 +113,7 @@ probe_unit keys-private KeyringMode=private keyring
 inside systemctl daemon-reload
 for name in memory-removed keys-first keys-second keys-private memory; do
         inside systemctl start "probe-$name.service" || fail "$name"
+        inside systemctl show "probe-$name.service" >/dev/null # answered when systemd has removed what it removes
         [ $name != memory-removed ] || ! inside ipcs -m | grep gramd || fail "RemoveIPC=yes removes no memory"
 done
 inside ipcs -m | grep -q gramd || fail "memory is removed without RemoveIPC=yes"
