@@ -198,7 +198,7 @@ static void expect(unsigned client)
                 play.answers[i].came = false;
 }
 
-static void send_request(unsigned client, uint32_t id, enum method_number method, const struct buffer *params)
+void send_request(unsigned client, uint32_t id, enum method_number method, const struct buffer *params)
 {
         struct buffer out = { 0 };
 

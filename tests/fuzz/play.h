@@ -93,6 +93,7 @@ int ask_chown(unsigned client, int64_t handle, uid_t owner);
 int ask_open(unsigned client, const struct session *session, bool create, bool exclusive, int64_t *handle,
              bool *created);
 void connect_client(unsigned number); /* and tells its id */
+void send_request(unsigned client, uint32_t id, enum method_number method, const struct buffer *params);
 void send_open(unsigned client, uint32_t id, const struct session *session, bool create, bool exclusive,
                int64_t wait_ms);
 void read_open(const struct buffer *result, int64_t *handle, bool *created);

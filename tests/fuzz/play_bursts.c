@@ -45,7 +45,6 @@ static bool is_explained(struct session *session)
 void explain(unsigned number)
 {
         struct session *session = &play.sessions[number];
-
         bool explained = true;
 
         for (size_t i = 0; i < session->history.n; i++)
@@ -69,15 +68,11 @@ static void send_event(unsigned session, size_t number)
         const struct event *event = &play.sessions[session].history.events[number];
         const struct sent *sent = &play.sessions[session].sent[number];
         const struct client *client = &play.clients[sent->client];
-        struct buffer out = { 0 };
+        struct buffer params = { 0 };
 
-        pack_array(&out, 4);
-        pack_int(&out, MESSAGE_REQUEST);
-        pack_int(&out, sent->id);
-        pack_cstr(&out, methods[event->asked.method].name);
-        asked_pack(&event->asked, client->handles[sent->handle].number, &out);
-        end_send(client->end, out.data, out.len);
-        buffer_deinit(&out);
+        asked_pack(&event->asked, client->handles[sent->handle].number, &params);
+        send_request(sent->client, sent->id, event->asked.method, &params);
+        buffer_deinit(&params);
 }
 
 static void repeat(unsigned c)

@@ -5,20 +5,21 @@
 #include "clocks.h"
 #include "play.h"
 
-static unsigned count_handles(unsigned session, bool *exclusive)
+/* Whether an open of the session has to wait, or is busy. */
+static bool is_held(unsigned session, bool exclusive)
 {
-        unsigned n = 0;
-
-        *exclusive = false;
         for (unsigned i = 0; i < CLIENTS * HANDLES; i++) {
                 const struct handle *handle = &play.clients[i / HANDLES].handles[i % HANDLES];
 
-                if (!handle->number || handle->session != session)
-                        continue;
-                n++;
-                *exclusive |= handle->exclusive;
+                if (handle->number && handle->session == session && (exclusive || handle->exclusive))
+                        return true;
         }
-        return n;
+        return false;
+}
+
+static bool has_handles(unsigned session)
+{
+        return is_held(session, true);
 }
 
 bool in_memory(const struct session *session)
@@ -49,15 +50,6 @@ static bool may_use(unsigned c, const struct session *session)
         return uid == play.clients[OBSERVER].uid || session->owner == uid || session->owner == NOBODY;
 }
 
-/* Whether an open of the session has to wait, or is busy. */
-static bool is_held(unsigned session, bool exclusive)
-{
-        bool held;
-        const unsigned others = count_handles(session, &held);
-
-        return held || (exclusive && others > 0);
-}
-
 /* The handle is there. */
 static void have_handle(unsigned c, unsigned h, int64_t number, unsigned at, bool exclusive, bool created)
 {
@@ -75,14 +67,13 @@ static void have_handle(unsigned c, unsigned h, int64_t number, unsigned at, boo
 
 /* ---- kills ---- */
 
-/* From now on the daemon may be killed; which of its calls that change files is the first that it does not
- * do? */
+/* From now on the daemon may be killed: before one of its next calls that change files. */
 static void arm(struct choices *choices)
 {
         inside_kill_before(1 + choose(choices, 32));
 }
 
-/* Was it killed? Then it is started again. */
+/* From now on it is not killed. If it was, it starts again. */
 static void disarm(void)
 {
         if (inside_is_killed())
@@ -199,9 +190,7 @@ void step_open(struct choices *choices, unsigned c, unsigned h)
 /* A session in memory ends with its last handle. */
 void forget_if_over(unsigned number)
 {
-        bool exclusive;
-
-        if (in_memory(&play.sessions[number]) && count_handles(number, &exclusive) == 0)
+        if (in_memory(&play.sessions[number]) && !has_handles(number))
                 play.sessions[number].history.begin = (struct model){ 0 };
 }
 
@@ -264,10 +253,11 @@ void step_chown(unsigned c, unsigned h, unsigned to)
         if (!handle.number)
                 return;
         finish_burst(handle.session);
+        if (may)
+                session->owner = owner;
         for (unsigned i = 0; i < CLIENTS * HANDLES && may; i++) {
                 struct handle *other = &play.clients[i / HANDLES].handles[i % HANDLES];
 
-                session->owner = owner;
                 if (other->number && other->session == handle.session && !may_use(i / HANDLES, session))
                         *other = (struct handle){ 0 };
         }
@@ -366,7 +356,6 @@ static void end_memory(struct session *session)
 void step_lose(unsigned c, bool repeats)
 {
         struct handle had[HANDLES];
-        bool exclusive;
 
         for (unsigned s = 0; s < SESSIONS; s++)
                 if (in_memory(&play.sessions[s]) && !is_shared(s, c))
@@ -379,7 +368,7 @@ void step_lose(unsigned c, bool repeats)
         settle();
         lose(c, repeats);
         for (unsigned s = 0; s < SESSIONS; s++)
-                if (in_memory(&play.sessions[s]) && count_handles(s, &exclusive) == 0)
+                if (in_memory(&play.sessions[s]) && !has_handles(s))
                         end_memory(&play.sessions[s]);
         open_again(c, had);
 }
