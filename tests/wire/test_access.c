@@ -14,8 +14,7 @@ enum { STRANGER = 54321, GROUP = 54322, WRITER = 54323 };
 
 static struct wire *connect_as(struct daemon *d, uid_t uid)
 {
-        struct wire *c =
-                wire_connect_stranger(d, uid, GROUP); /* the rules are tested, not the socket's mode */
+        struct wire *c = wire_connect_stranger(d, uid, GROUP);
 
         expect(c, "{...}", "hello({features: ['owner']})");
         return c;

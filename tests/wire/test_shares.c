@@ -52,8 +52,7 @@ START_TEST(one_user_does_not_take_all_connections)
         late = wire_connect_stranger(d, OTHER, OTHER);
         expect_text(wire_next(late), "0: !overloaded...");
         wire_end(&late);
-        late = wire_connect_stranger(d, THIRD,
-                                     THIRD); /* the first connection of a user, the last one of all */
+        late = wire_connect_stranger(d, THIRD, THIRD); /* a user's first connection, the last one of all */
         ck_assert(is_served(late));
         for (int i = 0; i < 10; i++)
                 wire_end(&greedy[i]);
