@@ -5,38 +5,11 @@
  * looked for here.
  */
 
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "../support/leftover.h"
 #include "../support/mongo_hosts.h"
 #include "../support/program.h"
 
 enum { N_KINDS = 4 }; /* both layouts, plain and sealed */
-
-static bool is_searchable(void)
-{
-        if (geteuid() == 0 && test_memory_factor() == 1)
-                return true;
-        test_skipped("the search through the daemon's memory",
-                     "root, and an allocator that is not a sanitizer's");
-        return false;
-}
-
-static char *configuration(bool is_sealed)
-{
-        static const char key[] = "gramd-key-1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
-        TEST_FREED char *path = NULL;
-
-        if (!is_sealed)
-                return strdup("idle-close = 0\n");
-        test_write_file("sealing-key", key, strlen(key));
-        ck_assert_int_eq(chmod("sealing-key", 0600), 0);
-        path = realpath("sealing-key", NULL);
-        return test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", path);
-}
 
 static void expect_copies(struct daemon *d, const struct leftover_key *key, int most, const char *after)
 {
@@ -53,11 +26,11 @@ START_TEST(no_key_is_left)
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
         bool is_sealed = _i / 2;
         TEST_FREED char *name = mongo_name("leftover");
-        TEST_FREED char *config = configuration(is_sealed);
+        TEST_FREED char *config = leftover_configuration(is_sealed);
         struct leftover_key keys[2];
         int s;
 
-        if (!server || !is_searchable())
+        if (!server || !leftover_is_searchable())
                 return;
         leftover_key(&keys[0], 1);
         leftover_key(&keys[1], 2);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "program.h"
@@ -96,6 +97,28 @@ int leftover_in_process(pid_t pid, const struct leftover_key *key)
         close(fd);
         ck_assert_msg(has_stack, "%s cannot be read", memory);
         return most(&counts);
+}
+
+char *leftover_configuration(bool is_sealed)
+{
+        static const char key[] = "gramd-key-1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+        TEST_FREED char *path = NULL;
+
+        if (!is_sealed)
+                return test_format("idle-close = 0\n");
+        test_write_file("sealing-key", key, strlen(key));
+        ck_assert_int_eq(chmod("sealing-key", 0600), 0);
+        path = realpath("sealing-key", NULL);
+        return test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", path);
+}
+
+bool leftover_is_searchable(void)
+{
+        if (geteuid() == 0 && test_memory_factor() == 1)
+                return true;
+        test_skipped("the search through the daemon's memory",
+                     "root, and an allocator that is not a sanitizer's");
+        return false;
 }
 
 int leftover_in_memory(struct daemon *daemon, const struct leftover_key *key)

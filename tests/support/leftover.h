@@ -20,6 +20,17 @@ struct leftover_key {
 /* Without blocks that repeat. Equal numbers give equal keys. */
 void leftover_key(struct leftover_key *key, unsigned number);
 
+/*
+ * The configuration of a daemon that closes sessions at once, and seals them with the key in ./sealing-key,
+ * which is made; malloc'ed.
+ */
+char *leftover_configuration(bool is_sealed);
+
+/*
+ * False: leftover_in_memory() needs root; and a sanitizer keeps what was freed, and maps terabytes. The test
+ * is skipped, and says so.
+ */
+bool leftover_is_searchable(void);
 /* In the daemon's memory. It stands meanwhile. Where copies are is written to stderr. Needs root. */
 int leftover_in_memory(struct daemon *daemon, const struct leftover_key *key);
 /* In that of a process that stands, and that this one may look into. */

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../support/leftover.h"
@@ -27,24 +26,10 @@ struct setting {
         bool is_sealed;
 };
 
-/* The absolute path of a file with a sealing key; malloc'ed. */
-static char *seal_key(void)
-{
-        static const char key[] = "gramd-key-1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
-
-        test_write_file("sealing-key", key, strlen(key));
-        ck_assert_int_eq(chmod("sealing-key", 0600), 0);
-        return realpath("sealing-key", NULL);
-}
-
 static struct setting begin(int kind)
 {
         struct setting t = { .is_file = kind / N_DIALECTS < 2, .is_sealed = kind / N_DIALECTS == 1 };
-
-        TEST_FREED char *path = t.is_sealed ? seal_key() : NULL;
-        TEST_FREED char *config = t.is_sealed
-                                          ? test_format("idle-close = 0\n[encryption]\nkey-file = %s\n", path)
-                                          : strdup("idle-close = 0\n");
+        TEST_FREED char *config = leftover_configuration(t.is_sealed);
 
         t.daemon = daemon_start(.config = config);
         t.client = wire_connect(t.daemon);
@@ -96,16 +81,8 @@ static void expect_memory(struct setting *t, const struct leftover_key *key, boo
         int found;
 
         await_turn(t);
-
-        if (geteuid() != 0) {
-                test_skipped("the search through the daemon's memory", "root");
+        if (!leftover_is_searchable())
                 return;
-        }
-        if (test_memory_factor() > 1) {
-                test_skipped("the search through the daemon's memory",
-                             "an allocator that is not a sanitizer's");
-                return;
-        }
         found = leftover_in_memory(t->daemon, key);
         ck_assert_msg(found <= needed, "%d copies in memory after %s", found, after);
 }
@@ -159,17 +136,20 @@ END_TEST
 static void call_at_once(struct setting *t, const char *first, const char *second)
 {
         const uint32_t id = 2000000;
-        uint8_t *requests[3], all[65536];
+        uint8_t all[65536];
         size_t n = 0;
 
         for (uint32_t i = 0; i < 3; i++) {
                 size_t len;
+                uint8_t *request = wire_pack(id + i, &len, "%s",
+                                             i == 0   ? first
+                                             : i == 1 ? second
+                                                      : "ping(1)");
 
-                requests[i] = wire_pack(id + i, &len, "%s", i == 0 ? first : i == 1 ? second : "ping(1)");
                 ck_assert(n + len <= sizeof(all));
-                memcpy(all + n, requests[i], len);
+                memcpy(all + n, request, len);
                 n += len;
-                free(requests[i]);
+                free(request);
         }
         wire_raw(t->client, all, n);
         for (uint32_t i = 0; i < 3; i++)
