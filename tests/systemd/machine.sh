@@ -3,6 +3,7 @@
 # own, and sees stubs of the targets beside gramd's units: nothing else of the machine is started. Its files are overlays in
 # memory. Needs root and a control group (version 2) to write to; where these are missing, the script is skipped, and says so.
 # Executed, with the folder of the test, this file is that first process.
+# shellcheck disable=SC2034 # the scripts use these
 set -euo pipefail
 
 fail() {
@@ -15,6 +16,9 @@ skip() {
         printf '\n*** SKIPPED: %s, under a real systemd: %s ***\n\n' "$(basename "$0")" "$*" >&2
         exit 0
 }
+
+# What sessions are imported from: a session string of Telethon, whose key is 256 times k.
+string=1$({ printf '\002\225\232\247\063\001\273'; head -c 256 /dev/zero | tr '\0' k; } | base64 -w 0 | tr '+/' '-_')
 
 # ---- the machine ----
 
