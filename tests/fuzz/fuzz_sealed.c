@@ -198,7 +198,8 @@ struct edited {
 static struct edited edit(struct choices *choices, size_t dialect)
 {
         const uint8_t what = choose_byte(choices);
-        struct edited edited = { .other = (what & 3) == 3, .unsealed = what & 64 };
+        const bool emptied = (what & 12) == 12; /* as a kill leaves the table after an unseal */
+        struct edited edited = { .other = (what & 3) == 3, .unsealed = (what & 64) || emptied };
         sqlite3 *db;
 
         require(sqlite3_open(world.path, &db) == SQLITE_OK);
