@@ -25,6 +25,7 @@ from .errors import (
     TooLarge,
     Unavailable,
     UnknownMethod,
+    Unreachable,
     Untrusted,
 )
 from .records import Peer, State, Username
@@ -58,6 +59,7 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "UnknownMethod",
+    "Unreachable",
     "Untrusted",
     "Username",
 ]

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from typing import Any, Optional, Union, cast
 from weakref import WeakSet, WeakValueDictionary
 
-from . import answers, errors, limits
+from . import answers, errors, limits, unreachable
 from .boottime import Timers
 from .connection import Connection, Encoder
 from .features import FEATURES, ID, of_daemon
-from .paths import socket_path
+from .paths import SocketPath, find_socket
 from .request import Lane, OnSession, Outcome, Request, Result, ignore, run_callback, weakly
 from .trust import check_server
 
@@ -50,13 +50,14 @@ class Caller:
 
     def __init__(
         self,
-        socket: Optional[Union[str, os.PathLike[str]]] = None,
+        socket: Union[str, os.PathLike[str], SocketPath, None] = None,
         *,
         name: Optional[str] = None,
         timeout: float = 30.0,
         server_uid: Optional[int] = None,
     ) -> None:
-        self.socket = socket_path(socket)
+        self._socket = find_socket(socket)
+        self.socket = self._socket.path
         self.server_uid = server_uid
         self.name = name or _program_name()
         self.timeout = timeout
@@ -68,7 +69,11 @@ class Caller:
         self._connection: Optional[Connection] = None
         self._connecting: Optional[asyncio.Task[None]] = None
         self._retry: Optional[asyncio.TimerHandle] = None
-        self._connect_error: Optional[Exception] = None
+        self._trouble: Optional[errors.Error] = None  # of the last attempt to connect, if that has failed
+        self._told: set[str] = set()  # the troubles that were logged since the daemon's last answer
+        self._refusals = 0  # attempts in succession for which the right was missing
+        self._answered = False  # the daemon, on this connection
+        self._silence: Optional[asyncio.TimerHandle] = None  # until the first answer
         self._delay = FIRST_DELAY
         self._requests: dict[int, Request] = {}  # unanswered, by msgid, in the order of their calls
         self._id = os.urandom(limits.ID_BYTES)  # the daemon knows a repeated write by this and its msgid
@@ -90,7 +95,11 @@ class Caller:
 
     async def close(self) -> None:
         """Closes the connection, and with it every session. Unanswered requests fail with `Disconnected`."""
-        if self._loop is not asyncio.get_running_loop():
+        try:
+            is_here = self._loop is asyncio.get_running_loop()
+        except RuntimeError:  # none runs: the program was interrupted, and ends
+            is_here = False
+        if not is_here:
             self.abandon()
             return
         connection, connecting = self._connection, self._connecting
@@ -123,15 +132,17 @@ class Caller:
     def _end(self, why: str) -> None:
         self._closed = True
         self._connection = None
-        for timer in (self._timer, self._retry):
+        for timer in (self._timer, self._retry, self._silence):
             if timer is not None:
                 timer.cancel()
         for session in list(self._sessions):
             session.finish(errors.Disconnected(why))
         requests, self._requests = self._requests, {}
-        if not self._loop.is_closed():
-            for request in requests.values():
-                self._fail(request, errors.Disconnected(why))
+        for request in requests.values():
+            self._fail(request, errors.Disconnected(why))
+            future = request.future
+            if isinstance(future, asyncio.Future) and future.done() and not future.cancelled():
+                future.exception()  # who awaits it may be gone, and asyncio would log that
 
     @property
     def closed(self) -> bool:
@@ -228,7 +239,7 @@ class Caller:
             lane.blocked.pop(session, None)
 
     def _fail(self, request: Request, error: errors.Error) -> None:
-        if not request.future.done():
+        if not request.future.done() and not self._loop.is_closed():
             request.future.set_exception(error)
 
     def fail_session(self, session: OnSession, error: errors.Error) -> None:
@@ -259,12 +270,18 @@ class Caller:
         now = self._loop.time()
         for request in list(self._requests.values()):
             if not request.future.done() and request.deadline <= now:
-                why = f": {self._connect_error}" if self._connect_error else ""
-                self._fail(request, errors.TimedOut(f"{request.method}: no answer from {self.socket}{why}"))
+                self._fail(request, self._why_no_answer(request.method))
         self._drop_unsent()
         deadlines = [request.deadline for request in self._requests.values() if not request.future.done()]
         if deadlines:
             self._arm(min(deadlines))
+
+    def _why_no_answer(self, method: str) -> errors.Error:
+        if self._trouble is not None:
+            return self._trouble.copy()
+        if not self._answered:
+            return errors.Unreachable(unreachable.why(self._socket, None))
+        return errors.TimedOut(f"{method}: no answer from {self.socket}")
 
     def _drop_unsent(self) -> None:
         """Drops the requests that nobody waits for and the daemon has not received."""
@@ -311,6 +328,7 @@ class Caller:
                 self.pump(each)
         if error is not None:
             self._delay = FIRST_DELAY
+            self._on_answer()
             exception = errors.from_wire(error)
             if isinstance(exception, errors.BadRequest) and request.take_older():
                 self._requests[request.id] = request
@@ -372,14 +390,13 @@ class Caller:
         try:
             connection = await self._open_connection()
         except errors.Untrusted as error:
-            if self._connect_error is None:
-                log.warning("%s", error)
-            self._connect_error = error
+            self._tell(error)
             self._fail_all(error)
+        except PermissionError as error:
+            self._refused(error)
         except OSError as error:
-            if self._connect_error is None:
-                log.warning("cannot connect to gramd at %s, retrying: %s", self.socket, error)
-            self._connect_error = error
+            self._refusals = 0
+            self._tell(errors.Unreachable(unreachable.why(self._socket, error)))
         finally:
             self._connecting = None
         if connection is not None:
@@ -387,6 +404,37 @@ class Caller:
             self._connected()
             return
         self._connect_later()
+
+    def _tell(self, trouble: errors.Error) -> None:
+        """Logs it once."""
+        self._trouble = trouble
+        if trouble.message not in self._told:
+            self._told.add(trouble.message)
+            log.warning("%s", trouble.message)
+
+    def _refused(self, error: PermissionError) -> None:
+        """Waiting does not help, unless a daemon that starts has made its socket and not yet given it to its
+        group. So the second refusal in succession counts."""
+        self._refusals += 1
+        if self._refusals == 1:
+            self._delay = FIRST_DELAY
+            return
+        trouble = errors.Unreachable(unreachable.why(self._socket, error))
+        self._tell(trouble)
+        self._fail_all(trouble)
+
+    def _on_answer(self) -> None:
+        """It is a daemon that works."""
+        self._answered = True
+        self._trouble = None
+        self._told.clear()
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _on_silence(self) -> None:
+        if self._trouble is None and self._needed():
+            self._tell(errors.Unreachable(unreachable.why(self._socket, None)))
 
     async def _open_connection(self) -> Optional[Connection]:
         """None if it is lost already."""
@@ -408,7 +456,9 @@ class Caller:
         self._delay = min(self._delay * 2, LAST_DELAY)
 
     def _connected(self) -> None:
-        self._connect_error = None
+        self._trouble, self._refusals = None, 0
+        if self._silence is None:
+            self._silence = self._loop.call_later(unreachable.HELLO_WAIT, weakly(self._on_silence))
         ignore(self._hello(internal=True))
         if self._monitor is not None:
             ignore(self.call("monitor", True, internal=True))
@@ -428,6 +478,7 @@ class Caller:
     def _on_hello(self, hello: dict[str, Any]) -> dict[str, Any]:
         self.server = hello
         self.features = of_daemon(hello)
+        self._on_answer()
         self._max_message = hello.get("max_message", limits.MESSAGE_BYTES)
         self._max_in_flight = hello.get("max_in_flight", limits.IN_FLIGHT)
         if self._connection is not None:
@@ -440,6 +491,7 @@ class Caller:
         if connection is not self._connection:
             return
         self._connection = None
+        self._answered = False
         self.features = frozenset()
         self._handles.clear()
         for session in list(self._sessions):

@@ -122,6 +122,12 @@ class TimedOut(Error, TimeoutError):
     code = "timed_out"
 
 
+class Unreachable(TimedOut):
+    """There is no daemon, or this program may not connect to it. The message says why, and what to do."""
+
+    code = "unreachable"
+
+
 class Disconnected(Error, ConnectionError):
     """The client was closed before the answer came."""
 

@@ -4,6 +4,7 @@ lost."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import math
@@ -241,7 +242,8 @@ class Session:
 
     def _send_close(self) -> None:
         if self.handle is not None and not self.client.closed:
-            ignore(self.client.call("close", self.handle, internal=True))
+            with contextlib.suppress(RuntimeError):  # no event loop runs: the program ends
+                ignore(self.client.call("close", self.handle, internal=True))
 
     def finish(self, error: errors.Error) -> None:
         """From here on every method raises `error`, and the cache answers nothing. Does not call

@@ -8,7 +8,7 @@ from typing import Optional, Union
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .client import Client
-from .paths import socket_path
+from .paths import find_socket
 from .session import Session
 
 _clients: WeakKeyDictionary[
@@ -26,11 +26,11 @@ def acquire(
     socket: Optional[Union[str, os.PathLike[str]]] = None, server_uid: Optional[int] = None
 ) -> SharedClient:
     """The client for that socket in the running event loop. The caller must `release` it."""
-    path = socket_path(socket)
+    found = find_socket(socket)
     clients = _clients.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-    client = clients.get((path, server_uid))
+    client = clients.get((found.path, server_uid))
     if client is None or client.closed:
-        client = clients[path, server_uid] = SharedClient(path, server_uid=server_uid)
+        client = clients[found.path, server_uid] = SharedClient(found, server_uid=server_uid)
     client.users += 1
     return client
 

@@ -7,13 +7,14 @@ receives notifications and reconnects while the callers do something else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from .client import Client
-from .request import Outcome
+from .request import Outcome, ignore
 from .session import OnLeave, OnLost, Session
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from typing_extensions import Concatenate, ParamSpec
 
     P = ParamSpec("P")
+
+CANCEL_WAIT = 1.0
+"""Seconds for the end of an interrupted call."""
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -89,9 +93,26 @@ class _Background:
             work.close()
             raise
         except BaseException:  # the waiting thread was interrupted
-            self.loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            self._cancel(work, tasks)
             raise
         return tasks[0].result()
+
+    def _cancel(self, work: Coroutine[Any, Any, T], tasks: list[asyncio.Task[T]]) -> None:
+        """Returns when the work has ended: the program may end at once."""
+        ended = threading.Event()
+
+        def cancel() -> None:
+            if not tasks:  # interrupted before it was begun
+                work.close()
+                ended.set()
+                return
+            ignore(tasks[0])
+            tasks[0].add_done_callback(lambda _: ended.set())
+            tasks[0].cancel()
+
+        self.loop.call_soon_threadsafe(cancel)
+        with contextlib.suppress(KeyboardInterrupt):  # a second one does not wait
+            ended.wait(CANCEL_WAIT)
 
 
 _background = _Background()
