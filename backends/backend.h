@@ -80,6 +80,7 @@ struct backend_config {
         struct keyring
                 *keyring;    /* seals the auth keys of stored sessions; NULL, or without keys: it cannot */
         bool require_sealed; /* stored sessions that are not sealed are refused */
+        int64_t kv_max;      /* bytes of the keys and values of a session's key-value area */
 };
 
 /* Of the text that names a session's owner: `user` or `user:group`. */
@@ -151,6 +152,35 @@ struct stored_session {
 };
 typedef bool (*stored_fn)(void *arg, const struct stored_session *stored);
 
+/* ---- the key-value area ---- */
+
+enum { KV_CALLER_BYTES = 20 }; /* the uid, 4 bytes little-endian, and the id of a caller */
+
+/* One key to be written. */
+struct kv_row {
+        struct slice key;   /* 1 to KV_KEY_MAX_BYTES; any bytes */
+        struct slice value; /* absent: the key is deleted. Else 0 to KV_VALUE_MAX_BYTES */
+        int64_t ttl_s;      /* it expires so long after the change's `now_ms`; 0: never */
+};
+
+/* The row is written if the key's value is `expected` (absent: if there is none). */
+struct kv_swap {
+        struct kv_row row;
+        struct slice expected;
+        /* As what it may be repeated; without an id it is not. For a backend that does not `remember`. */
+        bool has_caller;
+        uint8_t caller[KV_CALLER_BYTES];
+        uint32_t msgid;
+};
+
+/* A stored value. It has expired if `expires_ms` <= now: the caller compares. */
+struct kv_value {
+        size_t number; /* kv_get: of its key */
+        struct slice key, value;
+        int64_t expires_ms; /* unix time; INT64_MAX: never */
+};
+typedef bool (*kv_fn)(void *arg, const struct kv_value *value); /* false: enough; that is no error */
+
 struct counts {
         int64_t peers;
         int64_t usernames; /* rows of the usernames table */
@@ -178,6 +208,14 @@ struct change {
                 CHANGE_REMEMBERED,  /* stores these bytes of the daemon with the batch; one in a batch */
                 CHANGE_SEALING,     /* seals, unseals or seals again what `identity` has for it */
                 CHANGE_OWNER, /* of a backend that `owns`: `owner` is the session's; absent: it has none */
+                /*
+                 * Of a backend with `kv_get`. A value that has expired by `now_ms` counts as none. A change
+                 * that would leave more than `kv_max` bytes of keys and values is refused with
+                 * BACKEND_E_TOO_LARGE; what has expired does not count for that.
+                 */
+                CHANGE_KV,         /* writes rows, ascending by key, each key once */
+                CHANGE_KV_SWAP,    /* compares, then writes; EFFECT_KV_SWAP tells the outcome */
+                CHANGE_KV_EXPIRED, /* deletes all values that have expired by `now_ms` */
         } kind;
         union {
                 struct {
@@ -195,6 +233,13 @@ struct change {
                 } * times;
                 struct slice remembered;
                 struct slice owner;
+                struct {
+                        union {
+                                const struct kv_row *kv;
+                                const struct kv_swap *swap;
+                        };
+                        int64_t now_ms; /* unix time */
+                };
         };
         size_t n;
 };
@@ -207,9 +252,19 @@ struct change {
  */
 struct effect {
         size_t change; /* index in the batch */
-        enum effect_kind { EFFECT_USERNAME, EFFECT_PHONE, EFFECT_OWNER } kind;
-        struct slice text; /* the name or number */
-        int64_t peer_id;   /* EFFECT_OWNER */
+        enum effect_kind {
+                EFFECT_USERNAME,
+                EFFECT_PHONE,
+                EFFECT_OWNER,
+                EFFECT_KV_SWAP,    /* one for each CHANGE_KV_SWAP that is not refused */
+                EFFECT_KV_REFUSED, /* this change did nothing; the others of the batch count */
+        } kind;
+        /* The name or number. EFFECT_KV_SWAP, not done: the value that stands, absent: none.
+         * EFFECT_KV_REFUSED: why, for people */
+        struct slice text;
+        int64_t peer_id; /* EFFECT_OWNER */
+        bool done;       /* EFFECT_KV_SWAP: the row was written */
+        int error;       /* EFFECT_KV_REFUSED: BACKEND_E_… */
 };
 typedef bool (*effect_fn)(void *arg, const struct effect *effect); /* false: no memory; the batch fails */
 
@@ -313,6 +368,19 @@ struct backend {
                               size_t limit, username_fn found, void *arg, struct fault *fault);
 
         int (*count)(struct backend_session *session, struct counts *counts, struct fault *fault);
+
+        /*
+         * The key-value area. NULL, all three: the backend has none, and gets no CHANGE_KV….
+         *
+         * kv_get: the stored values of these keys, in any order. kv_scan: those whose key begins with
+         * `prefix`, and comes after `after` (absent: from the start), ascending by bytes. Both also report
+         * what has expired. kv_due: when the first value expires; INT64_MAX: none does.
+         */
+        int (*kv_get)(struct backend_session *session, const struct slice *keys, size_t n, kv_fn found,
+                      void *arg, struct fault *fault);
+        int (*kv_scan)(struct backend_session *session, struct slice prefix, struct slice after, kv_fn found,
+                       void *arg, struct fault *fault);
+        int (*kv_due)(struct backend_session *session, int64_t *due_ms, struct fault *fault);
 
         /*
          * The whole batch, in one transaction where the backend has them. BACKEND_E_UNSYNCED, with

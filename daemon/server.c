@@ -404,6 +404,7 @@ static int start_backends(struct server *server)
                 .tidy_arg = server,
                 .keyring = server->keyring,
                 .require_sealed = config->require_sealed,
+                .kv_max = (int64_t)config->kv_max_bytes,
         };
         if (storages_start(&server->storages, config, &server->backend_config, server->log, &threads) < 0)
                 return -1;

@@ -28,8 +28,8 @@ enum method_trait {
 /*
  * X(CONSTANT, name, shape, right, traits)
  *
- * Each letter of the shape is a parameter: h handle, i integer, s str, b bool, a array, m map, x anything. A
- * capital letter also takes nil. Parameters after | may be left out.
+ * Each letter of the shape is a parameter: h handle, i integer, s str, y bin, b bool, a array, m map, x
+ * anything. A capital letter also takes nil. Parameters after | may be left out.
  */
 #define CONTRACT_METHODS(X)                                                                                  \
         X(HELLO, hello, "m", RIGHT_NONE, 0)                                                                  \
@@ -57,6 +57,10 @@ enum method_trait {
         X(UPDATE_STATES, update_states, "ha|B", RIGHT_WRITE, METHOD_CHANGES)                                 \
         X(GET_STATES, get_states, "h|A", RIGHT_READ, 0)                                                      \
         X(REMOVE_STATES, remove_states, "ha", RIGHT_WRITE, METHOD_CHANGES)                                   \
+        X(KV_GET, kv_get, "ha", RIGHT_WRITE, METHOD_SECRET)                                                  \
+        X(KV_SET, kv_set, "ha", RIGHT_WRITE, METHOD_SECRET | METHOD_CHANGES)                                 \
+        X(KV_SWAP, kv_swap, "hsYY|I", RIGHT_WRITE, METHOD_SECRET | METHOD_CHANGES)                           \
+        X(KV_SCAN, kv_scan, "hsSi", RIGHT_WRITE, METHOD_SECRET)                                              \
         X(EXPORT_STRING, export_string, "hs", RIGHT_WRITE, METHOD_SECRET)                                    \
         X(IMPORT_STRING, import_string, "hs|M", RIGHT_WRITE, METHOD_SECRET | METHOD_CHANGES)                 \
         X(WATCH, watch, "hb", RIGHT_READ, 0)                                                                 \

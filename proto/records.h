@@ -19,6 +19,8 @@ enum {
         TEXT_MAX_BYTES = 255, /* of usernames, phone numbers, addresses */
         PEER_TYPE_MAX_BYTES = 32,
         AUTH_KEY_BYTES = 256,
+        KV_KEY_MAX_BYTES = 255,
+        KV_VALUE_MAX_BYTES = 64 * 1024,
         PEER_TIME_BYTES = 5,
         HIDDEN_NONCE_BYTES = 24,
 };

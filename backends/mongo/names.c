@@ -192,7 +192,7 @@ static int read_stored(const struct mongo_batch *batch, struct plan *plan)
 static bool tell(const struct mongo_batch *batch, size_t change, enum effect_kind kind, struct slice text,
                  int64_t peer_id)
 {
-        const struct effect effect = { change, kind, text, peer_id };
+        const struct effect effect = { .change = change, .kind = kind, .text = text, .peer_id = peer_id };
 
         return batch->effect(batch->arg, &effect);
 }

@@ -331,6 +331,9 @@ static int apply_row(struct backend_session *session, const struct change *chang
         switch (change->kind) {
         case CHANGE_IDENTITY:
         case CHANGE_OWNER:
+        case CHANGE_KV:
+        case CHANGE_KV_SWAP:
+        case CHANGE_KV_EXPIRED:
         case CHANGE_SEALING: return 0;
         case CHANGE_PEERS: return put_peer(session, &change->peers[i], effects, fault);
         case CHANGE_NAMES: return sqlite_replace_names(session, &change->names[i], effects, fault);

@@ -104,6 +104,10 @@ static const struct own_option {
             "their handles, 128 bytes each. One user gets fifteen sixteenths of it at most, and less where "
             "others need some; incomplete messages get half of that.",
             NULL),
+        OWN(kv_max_bytes, false, "kv-max", OPTION_SIZE, { .number = 16 * MIB }, 0, GIB,
+            "Bytes of the keys and values in the key-value area of one session. 0: nothing can be stored "
+            "there.",
+            NULL),
         OWN(workers, false, "workers", OPTION_COUNT, { .number = 4 }, 1, 256,
             "Threads that run the backends.", NULL),
         OWN(drain_on_stop, true, "drain-on-stop", OPTION_SWITCH, { .number = 0 }, 0, 0,

@@ -37,6 +37,7 @@ struct config {
         uint64_t client_memory_bytes;
         uint64_t client_buffer_bytes; /* unread answers and queued requests of one connection; then reading
                                          stops */
+        uint64_t kv_max_bytes;        /* of the key-value area of a session */
         uint64_t workers;
         uint64_t drain_on_stop; /* 0 or 1 */
         uint64_t drain_timeout_ms;

@@ -81,6 +81,7 @@ static bool take(struct call *call, struct cursor *params, char letter, struct p
         switch (letter | 0x20) {
         case 'i': return cursor_int(params, &param->integer);
         case 's': return cursor_str(params, SIZE_MAX, &param->text);
+        case 'y': return cursor_bin(params, SIZE_MAX, &param->text);
         case 'b': return cursor_bool(params, &param->boolean);
         case 'x':
                 param->text = slice_between(params);
@@ -126,6 +127,7 @@ static const char *letter_name(char letter)
         switch (letter | 0x20) {
         case 'i': return "an integer";
         case 's': return "a str";
+        case 'y': return "a bin";
         case 'b': return "a bool";
         case 'a': return "an array";
         default: return "a map";

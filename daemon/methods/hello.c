@@ -25,7 +25,7 @@ static const char *take_features(struct cursor *value, struct client *client)
 {
         uint32_t count;
         struct slice feature;
-        bool leaves = false, takes_lease = false, takes_owner = false;
+        bool leaves = false, takes_lease = false, takes_owner = false, takes_kv = false;
 
         if (!cursor_array(value, &count))
                 return "an array of str";
@@ -35,10 +35,12 @@ static const char *take_features(struct cursor *value, struct client *client)
                 leaves = leaves || slice_is(feature, "leave");
                 takes_lease = takes_lease || slice_is(feature, "lease");
                 takes_owner = takes_owner || slice_is(feature, "owner");
+                takes_kv = takes_kv || slice_is(feature, "kv");
         }
         client->leaves = leaves;
         client->takes_lease = takes_lease;
         client->takes_owner = takes_owner;
+        client->takes_kv = takes_kv;
         return NULL;
 }
 
@@ -110,7 +112,7 @@ void method_hello(struct call *call)
                 if (!take_announcement(call, &map->cursor))
                         return;
         out = answer_begin(&call->request);
-        pack_map(out, 10);
+        pack_map(out, 12);
         pack_cstr(out, "server");
         pack_cstr(out, "gramd");
         pack_cstr(out, "version");
@@ -125,15 +127,20 @@ void method_hello(struct call *call)
         pack_int(out, (int64_t)config->max_in_flight);
         pack_cstr(out, "max_sessions");
         pack_int(out, (int64_t)config->max_sessions);
+        pack_cstr(out, "kv_max_value");
+        pack_int(out, KV_VALUE_MAX_BYTES);
+        pack_cstr(out, "kv_max");
+        pack_int(out, (int64_t)config->kv_max_bytes);
         pack_backends(out, call->context->storages);
         pack_cstr(out, "default_backend");
         pack_cstr(out, config->backend);
         pack_cstr(out, "features");
-        pack_array(out, 4);
+        pack_array(out, 5);
         pack_cstr(out, "leave");
         pack_cstr(out, "lease");
         pack_cstr(out, "id");
         pack_cstr(out, "owner");
+        pack_cstr(out, "kv");
         answer_end(&call->request);
 }
 

@@ -133,6 +133,8 @@ static void take_effects(struct session_job *job, size_t *left)
                         note(changed->phones, &changed->n_phones, noted->text);
                         break;
                 case EFFECT_OWNER: cache_forget_names(cache, noted->effect.peer_id); break;
+                case EFFECT_KV_SWAP:
+                case EFFECT_KV_REFUSED: break;
                 }
         }
 }

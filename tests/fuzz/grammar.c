@@ -38,6 +38,10 @@ static const char *const params[METHOD_COUNT] = {
         [METHOD_UPDATE_STATES] = "h*TB",
         [METHOD_GET_STATES] = "h*u",
         [METHOD_REMOVE_STATES] = "h*u",
+        [METHOD_KV_GET] = "h*s",
+        [METHOD_KV_SET] = "h*w",
+        [METHOD_KV_SWAP] = "hskkI",
+        [METHOD_KV_SCAN] = "hsSi",
         [METHOD_EXPORT_STRING] = "he",
         [METHOD_IMPORT_STRING] = "hyJ",
         [METHOD_SESSIONS] = "gL",
@@ -57,6 +61,9 @@ static const char *const results[METHOD_COUNT] = {
         [METHOD_SCAN_PEERS] = "*R",
         [METHOD_SCAN_USERNAMES] = "*Z",
         [METHOD_GET_STATES] = "*T",
+        [METHOD_KV_GET] = "*k",
+        [METHOD_KV_SWAP] = "q",
+        [METHOD_KV_SCAN] = "*p",
         [METHOD_EXPORT_STRING] = "s",
         [METHOD_IMPORT_STRING] = "*f",
         [METHOD_SESSIONS] = "*X",
@@ -76,7 +83,7 @@ static const struct map {
         struct pair {
                 const char *key;
                 const char *value;
-        } pairs[12];
+        } pairs[13];
 } maps[] = {
         { 'H', { { "client", "s" }, { "features", "*v" }, { "id", "c" } } },
         { 'O',
@@ -96,6 +103,8 @@ static const struct map {
             { "max_depth", "i" },
             { "max_in_flight", "i" },
             { "max_sessions", "i" },
+            { "kv_max_value", "i" },
+            { "kv_max", "i" },
             { "backends", "*d" },
             { "default_backend", "d" },
             { "features", "*v" } } },
@@ -144,6 +153,7 @@ static const struct map {
             { "phones", "*s" },
             { "fields", "*f" },
             { "states", "*u" },
+            { "kv", "*s" },
             { "all", "b" } } },
         { 'M',
           { { "time", "x" },
@@ -177,7 +187,7 @@ static const char *const backends[] = { "file", "memory", "mongo", "none" };
 static const char *const modes[] = { "shared", "exclusive", "none" };
 static const char *const dialects[] = { "pyrogram", "hydrogram", "electrogram", "pyrofork",
                                         "kurigram", "irenogram", "telethon",    "none" };
-static const char *const features[] = { "leave", "id", "lease", "owner", "owners", "none" };
+static const char *const features[] = { "leave", "id", "lease", "owner", "kv", "none" };
 static const char *const globs[] = { "*", "f*", "[a-m]*", "?emory", "**", "[", "%u-*" };
 static const int64_t numbers[] = { 0,     1,          -1,        2,         7,          8,         255,
                                    256,   443,        1000,      1001,      65535,      65536,     INT32_MAX,
@@ -377,6 +387,9 @@ static void row(struct choices *choices, char letter, struct buffer *out)
         case 'A': tuple(choices, "uIBkiIBSII]", out); break;
         case 'R': tuple(choices, "uItSSi]", out); break;
         case 'Z': tuple(choices, "suI]", out); break;
+        case 'w': tuple(choices, choose(choices, 2) ? "sk]" : "skI]", out); break;
+        case 'q': tuple(choices, "bk]", out); break;
+        case 'p': tuple(choices, "sk]", out); break;
         default: tuple(choices, "su]", out);
         }
 }
@@ -431,7 +444,7 @@ static const char *value(struct choices *choices, const char *letter, struct buf
                         return after;
                 }
         }
-        if (strchr("PNTARZQ", *letter))
+        if (strchr("PNTARZQwqp", *letter))
                 row(choices, *letter, out);
         else if (strchr("ISB", *letter) && choose(choices, 4) == 0)
                 pack_nil(out);

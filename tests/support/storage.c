@@ -228,6 +228,12 @@ static bool add_effect(void *arg, const struct effect *effect)
 {
         static const char *const kinds[] = { "username", "phone", "owner" };
 
+        if (effect->kind == EFFECT_KV_REFUSED)
+                return add(arg, "refused %d", effect->error);
+        if (effect->kind == EFFECT_KV_SWAP)
+                return effect->done ? add(arg, "swapped")
+                                    : add(arg, "stands %.*s", effect->text.data ? (int)effect->text.len : 3,
+                                          effect->text.data ? effect->text.data : "nil");
         if (effect->kind == EFFECT_OWNER)
                 return add(arg, "owner %.*s %lld", (int)effect->text.len, effect->text.data,
                            (long long)effect->peer_id);

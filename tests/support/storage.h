@@ -8,7 +8,7 @@
  *     match     the peer, then `by name` if it was found in the usernames table
  *     username  name owner
  *     state     id pts|nil qts|nil date|nil seq|nil
- *     effect    username TEXT, phone TEXT, owner TEXT ID
+ *     effect    username TEXT, phone TEXT, owner TEXT ID; swapped, stands VALUE|nil, refused ERROR
  *
  * Rows are joined with "; ". Matches and effects are sorted, because backends may give them in any order.
  * Returned texts are malloc'ed. Unless a function returns an error, a failed call fails the test.

@@ -277,6 +277,9 @@ static bool change_row(struct batch *batch, const struct change *change, size_t 
         case CHANGE_IDENTITY:
         case CHANGE_REMEMBERED:
         case CHANGE_OWNER:
+        case CHANGE_KV:
+        case CHANGE_KV_SWAP:
+        case CHANGE_KV_EXPIRED:
         case CHANGE_SEALING: break;
         }
         return true;

@@ -587,3 +587,15 @@ class Session:
 
     async def remove_states(self, ids: Iterable[int]) -> None:
         await self._call("remove_states", list(ids))
+
+    async def kv_get(self, keys: Iterable[str]) -> Any:
+        return await self._call("kv_get", list(keys))
+
+    async def kv_set(self, rows: Iterable[Sequence[Any]]) -> None:
+        await self._call("kv_set", list(rows))
+
+    async def kv_swap(self, key: str, expected: Any, value: Any, ttl: Optional[int] = None) -> Any:
+        return await self._call("kv_swap", key, expected, value, ttl)
+
+    async def kv_scan(self, prefix: str, after: Optional[str], limit: int) -> Any:
+        return await self._call("kv_scan", prefix, after, limit)

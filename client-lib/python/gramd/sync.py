@@ -199,6 +199,10 @@ class SyncSession:
     update_states = _of_session(Session.update_states)
     get_states = _of_session(Session.get_states)
     remove_states = _of_session(Session.remove_states)
+    kv_get = _of_session(Session.kv_get)
+    kv_set = _of_session(Session.kv_set)
+    kv_swap = _of_session(Session.kv_swap)
+    kv_scan = _of_session(Session.kv_scan)
 
 
 class SyncClient:
