@@ -22,19 +22,24 @@ enum {
         CANDIDATES_MAX = 16, /* a name with more is not cached */
 };
 
-struct cache *cache_new(struct cache_pool *pool, cache_dirty_fn dirty, void *arg)
+struct cache *cache_new(struct cache_pool *pool, uid_t uid, cache_dirty_fn dirty, void *arg)
 {
         struct cache *cache = malloc(sizeof(*cache));
 
         assert(dirty);
         if (!cache)
                 return NULL;
-        cache->shelf = shelf_new(pool, dirty, arg);
+        cache->shelf = shelf_new(pool, uid, dirty, arg);
         if (!cache->shelf) {
                 free(cache);
                 return NULL;
         }
         return cache;
+}
+
+void cache_count_for(struct cache *cache, uid_t uid)
+{
+        shelf_count_for(cache->shelf, uid);
 }
 
 void cache_drop(struct cache *cache)
@@ -121,7 +126,7 @@ struct entry *shelf_replace_peer(struct shelf *shelf, struct entry *old, const s
         struct entry *entry = peer_new(shelf, peer);
         bool by_name = false, by_phone = false;
 
-        assert(!old || (old->shelf == shelf && entry_id(old) == peer->id));
+        assert(!old || (entry_shelf(old) == shelf && entry_id(old) == peer->id));
         if (old && old->kind == ENTRY_PEER) {
                 by_name = keeps_text(shelf, BY_NAME, old, peer->username) && old->by_name;
                 by_phone = keeps_text(shelf, BY_PHONE, old, peer->phone_number) && old->by_phone;

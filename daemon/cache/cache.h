@@ -4,10 +4,14 @@
 /*
  * The bounded cache of peers and usernames. Loop thread only.
  *
- * One pool holds the budget and the order of eviction for the whole daemon. Each open session has a cache in
- * it. A peer is stored as the bytes of its answer (peer_write()). It is found by its id and, after a lookup
- * has shown that no other peer has them, by its username and phone number. Absent peers are cached too. What
- * has not been used for the longest time is evicted first.
+ * One pool holds the budget for the whole daemon. Each open session has a cache in it. A peer is stored as
+ * the bytes of its answer (peer_write()). It is found by its id and, after a lookup has shown that no other
+ * peer has them, by its username and phone number. Absent peers are cached too.
+ *
+ * What is cached counts for the user whose request has brought it, also in a session that several users
+ * share. If the budget is exceeded, the user who has most loses what he has not used for the longest time. So
+ * nobody pushes out what others have brought, unless they have more than he. One user alone has the whole
+ * budget.
  *
  * The cache holds committed values: it changes when the backend has committed (cache_stored_…,
  * cache_forget_…) or has been read (cache_found()). Only the time of a row can be newer here than in the
@@ -16,6 +20,8 @@
  *
  * Slices point into the cache's memory, and are valid until its next change.
  */
+
+#include <sys/types.h>
 
 #include "../../backends/backend.h"
 
@@ -50,7 +56,10 @@ bool cache_pool_reap(struct cache_pool *pool, size_t entries);
 /* There is something to reap. */
 bool cache_pool_has_surplus(const struct cache_pool *pool);
 
-struct cache *cache_new(struct cache_pool *pool, cache_dirty_fn dirty, void *arg);
+/* NULL: no memory. */
+struct cache *cache_new(struct cache_pool *pool, uid_t uid, cache_dirty_fn dirty, void *arg);
+/* What is cached from now on counts for this user; at first for that of cache_new(). */
+void cache_count_for(struct cache *cache, uid_t uid);
 /* Takes it. The times of dirty rows are lost: call cache_take_dirty() first. */
 void cache_drop(struct cache *cache);
 

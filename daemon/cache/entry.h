@@ -3,15 +3,17 @@
 
 /*
  * The inside of the cache: entries, the shelves that hold them, the pool that counts their bytes. cache.c and
- * rows.c decide what is cached and what it means; shelf.c stores and evicts entries; table.c finds them.
+ * rows.c decide what is cached and what it means; shelf.c stores and evicts entries; table.c finds them;
+ * user.c knows for whom they count.
  *
- * A shelf holds the entries of one session, in four indexes. Every entry is one block of memory, on one
- * shelf, in the pool's order of eviction, and in one index, its home. A peer may be in two more.
+ * A shelf holds the entries of one session, in four indexes. Every entry is one block of memory, in one
+ * section of a shelf, in its user's order of eviction, and in one index, its home. A peer may be in two more.
  */
 
 #include <assert.h>
 
 #include "../../proto/buffer.h"
+#include "../../proto/link.h"
 #include "cache.h"
 
 enum cache_index {
@@ -31,8 +33,8 @@ enum entry_kind {
 };
 
 struct entry {
-        struct entry *older, *newer; /* in the pool's order of eviction */
-        struct shelf *shelf;
+        struct entry *older, *newer; /* in its user's order of eviction */
+        struct section *section;
         struct entry *chain; /* in its home index */
         uint16_t len;        /* of the bytes after the struct */
         uint16_t ahead_s;    /* seconds by which the time here is ahead of the backend's */
@@ -92,8 +94,25 @@ struct table {
         size_t count;
 };
 
+/* The user for whom entries count. It lives while it has sections. */
+struct cache_user {
+        struct link link; /* pool->users */
+        uid_t uid;
+        size_t n_sections;
+        size_t bytes; /* of its entries */
+        struct entry *oldest, *newest;
+};
+
+/* The part of a shelf that counts for one user. It lives as long as the shelf. */
+struct section {
+        struct shelf *shelf;
+        struct cache_user *user;
+        struct section *next; /* of the shelf */
+};
+
 struct shelf {
         struct cache_pool *pool;
+        struct section *sections; /* the first one takes new entries */
         struct table tables[CACHE_INDEXES];
         struct row *dirty[2]; /* peers, names */
         /* Rises when names that are not cached get a new time: aliases that use their rows are then wrong. */
@@ -112,7 +131,8 @@ struct cache_pool {
         uint64_t hits;
         uint64_t misses;
         uint64_t evictions;
-        struct entry *oldest, *newest;
+        struct link users;
+        struct cache_user *greediest; /* user.c's; NULL: there are no users */
         struct shelf *dropped;
         struct buffer scratch; /* holds the peer that was packed last */
         uint8_t text_key[16];  /* random: strangers choose names, and must not know which collide */
@@ -147,6 +167,11 @@ int64_t entry_time(const struct entry *entry);                 /* of a peer, nam
 void entry_peer(const struct entry *entry, struct peer *peer); /* slices borrow the entry's memory */
 struct slice entry_text(const struct entry *entry, enum cache_index index);
 
+static inline struct shelf *entry_shelf(const struct entry *entry)
+{
+        return entry->section->shelf;
+}
+
 static inline struct slice entry_packed(const struct entry *entry)
 {
         assert(entry->kind == ENTRY_PEER);
@@ -158,9 +183,23 @@ void shelf_prefetch_id(const struct shelf *shelf, enum cache_index index,
 struct entry *shelf_find_id(const struct shelf *shelf, enum cache_index index, int64_t id);
 struct entry *shelf_find_text(const struct shelf *shelf, enum cache_index index, struct slice text);
 
+/* ---- user.c ---- */
+
+/* New entries of the shelf count for this user. False: no memory, and they count as before. */
+bool shelf_count_for(struct shelf *shelf, uid_t uid);
+/* The shelf has no entries any more. */
+void shelf_free_sections(struct shelf *shelf);
+
+/* Adds it to its user's order as the newest, and counts it; the opposite. */
+void order_add(struct entry *entry);
+void order_remove(struct entry *entry);
+/* The oldest entry of the user who has most. NULL: ask again. The pool has entries. */
+struct entry *pool_oldest(struct cache_pool *pool);
+
 /* ---- shelf.c ---- */
 
-struct shelf *shelf_new(struct cache_pool *pool, cache_dirty_fn on_dirty, void *arg);
+/* Its entries count for the user `uid`. */
+struct shelf *shelf_new(struct cache_pool *pool, uid_t uid, cache_dirty_fn on_dirty, void *arg);
 void shelf_drop(struct shelf *shelf);  /* takes it; cache_pool_reap() empties it */
 void shelf_empty(struct shelf *shelf); /* at once */
 

@@ -73,7 +73,7 @@ static struct names_row *names_new(struct shelf *shelf, const struct peer_names 
 /* Sets the time of the rows, and of the aliases that use them. */
 static void set_names_time(struct names_row *row, int64_t time)
 {
-        const struct shelf *shelf = row->row.entry.shelf;
+        const struct shelf *shelf = entry_shelf(&row->row.entry);
         size_t at = 0;
 
         row->time = time;
@@ -155,7 +155,7 @@ void cache_forget_all(struct cache *cache)
                 for (int n = 0; n < CACHE_KEPT_DIRTY && cache_take_dirty(cache, names, &time, 1); n++)
                         old->on_dirty(old->arg, names, time);
         }
-        fresh = shelf_new(old->pool, old->on_dirty, old->arg);
+        fresh = shelf_new(old->pool, old->sections->user->uid, old->on_dirty, old->arg);
         if (!fresh) {
                 shelf_empty(old);
                 return;

@@ -1,6 +1,6 @@
 /*
- * The life of entries: their order, which of them are dirty, eviction, and the shelves of closed sessions,
- * which are emptied in steps.
+ * The life of entries: which of them are dirty, eviction, and the shelves of closed sessions, which are
+ * emptied in steps.
  *
  * A use only marks its entry. When an entry is the oldest, it is evicted, or, if it has been used, becomes
  * the newest without its mark (second chance). Moving it at each use would touch three other entries, and a
@@ -26,24 +26,6 @@ static enum cache_index home(const struct entry *entry)
         return homes[entry->kind];
 }
 
-static void order_remove(struct entry *entry)
-{
-        struct cache_pool *pool = entry->shelf->pool;
-
-        *(entry->older ? &entry->older->newer : &pool->oldest) = entry->newer;
-        *(entry->newer ? &entry->newer->older : &pool->newest) = entry->older;
-}
-
-static void order_add(struct entry *entry)
-{
-        struct cache_pool *pool = entry->shelf->pool;
-
-        entry->older = pool->newest;
-        entry->newer = NULL;
-        *(pool->newest ? &pool->newest->newer : &pool->oldest) = entry;
-        pool->newest = entry;
-}
-
 void *entry_new(struct shelf *shelf, enum entry_kind kind, size_t size)
 {
         struct entry *entry = block_new(shelf->pool, size);
@@ -51,7 +33,7 @@ void *entry_new(struct shelf *shelf, enum entry_kind kind, size_t size)
         assert(size >= sizeof(*entry));
         if (!entry)
                 return NULL;
-        entry->shelf = shelf;
+        entry->section = shelf->sections;
         entry->kind = kind & 7u;
         if (!table_ready(shelf->pool, &shelf->tables[home(entry)], home(entry))) {
                 block_free(shelf->pool, entry);
@@ -64,7 +46,7 @@ void entry_insert(struct entry *entry)
 {
         table_insert(entry, home(entry));
         order_add(entry);
-        entry->shelf->pool->entries++;
+        entry_shelf(entry)->pool->entries++;
 }
 
 void entry_use(struct entry *entry)
@@ -74,7 +56,7 @@ void entry_use(struct entry *entry)
 
 void entry_free(struct entry *entry)
 {
-        struct cache_pool *pool = entry->shelf->pool;
+        struct cache_pool *pool = entry_shelf(entry)->pool;
 
         entry_unlist(entry, BY_NAME);
         entry_unlist(entry, BY_PHONE);
@@ -89,7 +71,7 @@ void entry_free(struct entry *entry)
 
 void entry_evict(struct entry *entry)
 {
-        const struct shelf *shelf = entry->shelf;
+        const struct shelf *shelf = entry_shelf(entry);
 
         if (entry->dirty && shelf->on_dirty)
                 shelf->on_dirty(shelf->arg, entry->kind == ENTRY_NAMES,
@@ -99,7 +81,7 @@ void entry_evict(struct entry *entry)
 
 void entry_list(struct entry *entry, enum cache_index index)
 {
-        struct shelf *shelf = entry->shelf;
+        struct shelf *shelf = entry_shelf(entry);
         bool listed = index == BY_NAME ? entry->by_name : entry->by_phone;
 
         assert(entry->kind == ENTRY_PEER && (index == BY_NAME || index == BY_PHONE));
@@ -125,7 +107,7 @@ void entry_unlist(struct entry *entry, enum cache_index index)
 
 void row_set_dirty(struct row *row, bool dirty)
 {
-        struct row **first = &row->entry.shelf->dirty[row->entry.kind == ENTRY_NAMES];
+        struct row **first = &entry_shelf(&row->entry)->dirty[row->entry.kind == ENTRY_NAMES];
 
         assert(row->entry.kind == ENTRY_PEER || row->entry.kind == ENTRY_NAMES);
         if (row->entry.dirty == dirty)
@@ -147,7 +129,7 @@ void row_set_dirty(struct row *row, bool dirty)
 
 /* ---- shelves ---- */
 
-struct shelf *shelf_new(struct cache_pool *pool, cache_dirty_fn on_dirty, void *arg)
+struct shelf *shelf_new(struct cache_pool *pool, uid_t uid, cache_dirty_fn on_dirty, void *arg)
 {
         struct shelf *shelf = block_new(pool, sizeof(*shelf));
 
@@ -156,7 +138,10 @@ struct shelf *shelf_new(struct cache_pool *pool, cache_dirty_fn on_dirty, void *
         shelf->pool = pool;
         shelf->on_dirty = on_dirty;
         shelf->arg = arg;
-        return shelf;
+        if (shelf_count_for(shelf, uid))
+                return shelf;
+        block_free(pool, shelf);
+        return NULL;
 }
 
 void shelf_drop(struct shelf *shelf)
@@ -213,6 +198,7 @@ struct cache_pool *cache_pool_new(size_t budget_bytes)
         }
         pool->budget = budget_bytes;
         pool->bytes = block_bytes(pool);
+        link_init(&pool->users);
         randombytes_buf(pool->text_key, sizeof(pool->text_key));
         randombytes_buf(pool->id_key, sizeof(pool->id_key));
         pool->id_key[1] |= 1;
@@ -226,16 +212,18 @@ void cache_pool_free(struct cache_pool *pool)
                 return;
         while (cache_pool_reap(pool, SIZE_MAX))
                 continue;
-        assert(!pool->entries && !pool->oldest); /* every cache has been dropped */
+        assert(!pool->entries && link_empty(&pool->users)); /* every cache has been dropped */
         buffer_deinit(&pool->scratch);
         free(pool);
 }
 
 void pool_evict(struct cache_pool *pool, size_t entries)
 {
-        for (; pool->bytes > pool->budget && pool->oldest && entries; entries--) {
-                struct entry *entry = pool->oldest;
+        for (; pool->bytes > pool->budget && pool->entries && entries; entries--) {
+                struct entry *entry = pool_oldest(pool);
 
+                if (!entry)
+                        continue;
                 if (entry->used) {
                         entry->used = false;
                         order_remove(entry);
@@ -249,7 +237,7 @@ void pool_evict(struct cache_pool *pool, size_t entries)
 
 bool cache_pool_has_surplus(const struct cache_pool *pool)
 {
-        return pool->dropped || (pool->bytes > pool->budget && pool->oldest);
+        return pool->dropped || (pool->bytes > pool->budget && pool->entries);
 }
 
 bool cache_pool_reap(struct cache_pool *pool, size_t entries)
@@ -259,6 +247,7 @@ bool cache_pool_reap(struct cache_pool *pool, size_t entries)
 
                 if (!empty_step(shelf)) {
                         pool->dropped = shelf->next_dropped;
+                        shelf_free_sections(shelf);
                         block_free(pool, shelf);
                 }
         }

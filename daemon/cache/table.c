@@ -159,7 +159,7 @@ static uint64_t hash_text(const struct cache_pool *pool, struct slice text)
 
 static uint64_t hash_entry(const struct entry *entry, enum cache_index index)
 {
-        const struct cache_pool *pool = entry->shelf->pool;
+        const struct cache_pool *pool = entry_shelf(entry)->pool;
 
         return index <= BY_OWNER ? hash_id(pool, entry_id(entry)) : hash_text(pool, entry_text(entry, index));
 }
@@ -305,7 +305,7 @@ bool table_ready(struct cache_pool *pool, struct table *table, enum cache_index 
 
 void table_insert(struct entry *entry, enum cache_index index)
 {
-        struct table *table = &entry->shelf->tables[index];
+        struct table *table = &entry_shelf(entry)->tables[index];
         struct entry **first;
 
         assert(table->buckets > 0); /* table_ready() came first */
@@ -318,8 +318,8 @@ void table_insert(struct entry *entry, enum cache_index index)
 
 void table_remove(struct entry *entry, enum cache_index index)
 {
-        struct cache_pool *pool = entry->shelf->pool;
-        struct table *table = &entry->shelf->tables[index];
+        struct cache_pool *pool = entry_shelf(entry)->pool;
+        struct table *table = &entry_shelf(entry)->tables[index];
         struct entry **link = bucket_of(table, hash_entry(entry, index));
 
         while (*link != entry) {

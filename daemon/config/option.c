@@ -78,7 +78,9 @@ static const struct own_option {
             NULL),
         OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 64 * MIB }, 0, 1024 * GIB,
             "Memory for peers and usernames of all open sessions together: about 125 bytes for a peer, 160 "
-            "with a username and a phone number.",
+            "with a username and a phone number. They count for the user whose request has brought them. "
+            "When it is full, the user who has most loses those that were not used for the longest time; one "
+            "user alone has all of it.",
             NULL),
         OWN(max_message_bytes, true, "max-message", OPTION_SIZE, { .number = LIMIT_MESSAGE_BYTES }, 4 * KIB,
             GIB, "The longest message: request or answer.", NULL),

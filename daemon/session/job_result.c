@@ -54,6 +54,7 @@ static void end_op(size_t *left, size_t rows)
 static void answer_read(struct session_job *job, struct op *op, struct found *found)
 {
         if (op->kind == OP_FIND) {
+                cache_count_for(job->task.session->cache, op->lane->uid);
                 size_t end = op->first_match + op->find.n_lookups;
                 size_t *match = &job->n_settled;
 
@@ -175,6 +176,7 @@ static void take_change(struct session_job *job, const struct op *op, size_t *le
                 n = take_slice(left, rows);
         if (n > rows)
                 n = rows;
+        cache_count_for(session->cache, op->lane->uid);
         if (n > 0)
                 take_rows(session, change, settling->n_rows, settling->n_rows + n);
         settling->n_rows += n;

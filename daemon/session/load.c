@@ -111,7 +111,8 @@ bool load_start(struct session *session, const struct load_asker *asker, loaded_
         size_t gids_bytes = asker->credentials->n_gids * sizeof(gid_t);
         struct load *load = calloc(1, sizeof(*load) + gids_bytes);
         struct slice dialect = asker->dialect;
-        struct cache *cache = cache_new(session->sessions->cache_pool, queue_dirty, session);
+        struct cache *cache =
+                cache_new(session->sessions->cache_pool, asker->credentials->uid, queue_dirty, session);
 
         if (!load || !cache) {
                 free(load);

@@ -7,7 +7,7 @@
 
 #include "../../daemon/cache/cache.h"
 
-enum { NOW = 1700000000, DIRTY_LOG = 64 };
+enum { NOW = 1700000000, DIRTY_LOG = 64, USER = 1000 };
 
 static struct cache_pool *pool;
 static struct cache *cache;
@@ -32,7 +32,7 @@ static inline void setup(void)
         n_dirty = 0;
         pool = cache_pool_new(1 << 20);
         ck_assert_ptr_nonnull(pool);
-        cache = cache_new(pool, on_dirty, &n_dirty);
+        cache = cache_new(pool, USER, on_dirty, &n_dirty);
         ck_assert_ptr_nonnull(cache);
 }
 

@@ -166,7 +166,7 @@ END_TEST
 
 START_TEST(caches_are_apart)
 {
-        struct cache *other = cache_new(pool, on_dirty, &n_dirty);
+        struct cache *other = cache_new(pool, USER, on_dirty, &n_dirty);
         struct cache_hit hit;
 
         store(1, "a", NULL, NOW);

@@ -129,7 +129,7 @@ END_TEST
 /* A dropped cache is freed in steps, does not report dirty rows, and leaves nothing. */
 START_TEST(dropping)
 {
-        struct cache *big = cache_new(pool, on_dirty, &n_dirty);
+        struct cache *big = cache_new(pool, USER, on_dirty, &n_dirty);
         struct cache_stats before, stats;
         unsigned rounds = 0;
 
@@ -139,7 +139,7 @@ START_TEST(dropping)
         while (cache_pool_reap(pool, 100))
                 continue;
         cache_pool_stats(pool, &before);
-        big = cache_new(pool, on_dirty, &n_dirty);
+        big = cache_new(pool, USER, on_dirty, &n_dirty);
         for (int64_t id = 0; id < 20000; id++) {
                 char name[16];
                 struct lookup lookup = { .kind = LOOKUP_USERNAME, .text = { name, 0 } };
@@ -181,7 +181,7 @@ START_TEST(evicting_what_is_dropped)
         cache_pool_stats(pool, &stats);
         ck_assert_uint_eq(stats.entries, 0);
         cache_pool_reap(pool, 300);
-        cache = cache_new(pool, on_dirty, &n_dirty);
+        cache = cache_new(pool, USER, on_dirty, &n_dirty);
         cache_pool_set_budget(pool, 1 << 20);
         store(1, NULL, NULL, NOW);
         ck_assert_int_eq(by_id(1), CACHE_HIT);

@@ -12,7 +12,7 @@
 
 #include "../../daemon/cache/cache.h"
 
-enum { PEERS = 9, NAMES = 6, PHONES = 4, SESSIONS = 2, NOW = 1700000000 };
+enum { PEERS = 9, NAMES = 6, PHONES = 4, SESSIONS = 2, USERS = 3, NOW = 1700000000 };
 
 /* One session: what its backend has stored, and its true values, with the times of dirty rows. */
 struct model {
@@ -433,10 +433,10 @@ static void store_names(struct model *model)
 
 static struct cache *new_cache(struct model *model)
 {
-        struct cache *cache = cache_new(pool, on_dirty, model);
+        struct cache *cache = cache_new(pool, (uid_t)below(USERS), on_dirty, model);
 
         while (!cache && fail_in)
-                cache = cache_new(pool, on_dirty, model);
+                cache = cache_new(pool, (uid_t)below(USERS), on_dirty, model);
         ck_assert_ptr_nonnull(cache);
         return cache;
 }
@@ -454,6 +454,7 @@ static void reopen(struct model *model)
 static void rare(struct model *model)
 {
         cache_pool_reap(pool, 100);
+        cache_count_for(model->cache, (uid_t)below(USERS));
         switch (below(7)) {
         case 0: reopen(model); break;
         case 1: cache_forget_all(model->cache); break;
