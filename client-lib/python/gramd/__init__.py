@@ -1,8 +1,8 @@
 """Client of gramd, the session-storage daemon for Telegram client programs.
 
 `Client` is the asynchronous client, `SyncClient` the blocking one. The storages for client libraries are in
-`gramd.pyrogram` (Pyrogram, Pyrofork, Electrogram, Irenogram, Kurigram), `gramd.hydrogram` and
-`gramd.telethon`.
+`gramd.pyrogram` (Pyrogram and the forks that are imported by its name), `gramd.hydrogram`, `gramd.telethon`,
+and for other names in `gramd.packages`.
 """
 
 from .client import Client

@@ -1,7 +1,8 @@
 """The storages of Pyrogram and its forks: the calls of these libraries on a session of gramd.
 
-One class serves every library. `Library` holds what differs; a subclass has the methods that differ in shape.
-`gramd.pyrogram` and `gramd.hydrogram` combine the class with the library's own base class.
+One class serves every library. It has the methods of all of them; `rows` tells what they pass. `Library`
+holds what differs; a subclass has what one library alone needs. `packages` combines the class with a
+package's own base class.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any, ClassVar, NamedTuple, Optional, Union
 
 from . import datacentre, errors, shared, stop
 from .cache import Cache, Entry
+from .installed import distribution
 from .records import USERNAME_MAX_AGE, Peer, text_fits
+from .rows import UnknownShape, read_peers, read_usernames
 from .session import OnLeave, OnLost, Session, with_reason
 from .shared import SharedClient
 from .stop import within_limit
@@ -44,6 +47,8 @@ class Library(NamedTuple):
     input_channel: Callable[..., Any]
     channel_id: Callable[[int], int]
     channel_types: frozenset[str]
+    import_name: str
+    lists: bool = False  # rows of peers have a list of usernames, or `None`
 
 
 def input_peer(library: Library, peer: Peer) -> Callable[[], Any]:
@@ -235,13 +240,73 @@ class Storage:
 
     # ---- peers ----
 
-    async def update_peers(self, peers: Iterable[Sequence[Any]]) -> None:
+    async def update_peers(self, peers: Iterable[Any]) -> None:
         if not peers:
             return
-        cache = self._cache
-        rows = list(peers) if cache is None else cache.without_repeats(peers)
+        given = peers if isinstance(peers, (list, tuple)) else list(peers)
+        try:
+            new = self._without_repeats(given)
+            if not new:
+                return
+            read = read_peers(new, self.library.lists)
+        except UnknownShape as unknown:
+            raise self._refused("update_peers", unknown) from None
+        rows = self._without_repeats(read.rows) if read.names else read.rows
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await self._opened().update_peers(rows[start : start + ROWS_AT_ONCE])
+        if read.names:
+            await self._write_usernames(read.names)
+
+    def _without_repeats(self, rows: Sequence[Any]) -> Sequence[Any]:
+        if self._cache is None:
+            return rows
+        try:
+            return self._cache.without_repeats(rows)
+        except (TypeError, LookupError):  # no rows at all
+            return rows
+
+    async def update_usernames(self, usernames: Iterable[Any]) -> None:
+        if not usernames:
+            return
+        try:
+            names, flat = read_usernames(usernames)
+        except UnknownShape as unknown:
+            raise self._refused("update_usernames", unknown) from None
+        unsure = [peer_id for peer_id in flat if peer_id > 0 and peer_id not in self._peers]
+        for peer_id in await self._bare_channels(unsure):
+            names.setdefault(BARE_CHANNEL - peer_id, []).extend(names.pop(peer_id))
+        await self._write_usernames(names)
+
+    async def _bare_channels(self, ids: list[int]) -> list[int]:
+        """Those of the ids that are channels' without the mark, as Electrogram and some releases of Pyrofork
+        pass them."""
+        bare = []
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            found = await self._opened().get_peers(part + [BARE_CHANNEL - peer_id for peer_id in part])
+            bare += [
+                peer_id
+                for peer_id, itself, channel in zip(part, found, found[len(part) :])
+                if itself is None and channel is not None
+            ]
+        return bare
+
+    async def _write_usernames(self, names: dict[int, list[str]]) -> None:
+        cache = self._cache
+        rows = []
+        for peer_id, of_peer in names.items():
+            unique = [name for name in dict.fromkeys(of_peer) if name is not None]
+            if cache is None or not cache.repeats_usernames(peer_id, unique):
+                rows.append((peer_id, unique))
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            await self._opened().update_usernames(rows[start : start + ROWS_AT_ONCE])
+
+    def _refused(self, method: str, unknown: UnknownShape) -> errors.BadRequest:
+        installed = distribution(self.library.import_name)
+        return errors.BadRequest(
+            f"session {self.name}: {installed} passes rows to {method} whose shape gramd does not know;"
+            f" the first is {unknown}"
+        )
 
     async def get_peer_by_id(self, peer_id: Any) -> Any:
         try:
@@ -293,6 +358,23 @@ class Storage:
     def _input_peer(self, peer: Peer) -> Any:
         return input_peer(self.library, peer)()
 
+    # ---- update states ----
+
+    async def update_state(self, update_state: Any = object) -> Any:
+        session = self._opened()
+        if update_state is object:
+            return [tuple(state) for state in await session.get_states()]
+        if isinstance(update_state, int):
+            await session.remove_states([update_state])
+        else:
+            await session.update_states([list(update_state)])
+        return None
+
+    async def remove_state(self, chat_id: Any) -> None:
+        number = peer_number(chat_id)
+        if number is not None:
+            await self._opened().remove_states([number])
+
     # ---- identity ----
 
     dc_id = accessor("dc_id")
@@ -302,6 +384,23 @@ class Storage:
     date = accessor("date")
     user_id = accessor("user_id")
     is_bot = accessor("is_bot", _boolean)
+
+    async def server_address(self, value: Any = object) -> Any:
+        """If none is stored, the data centre's own: libraries connect to this address."""
+        session = self._opened()
+        if value is not object:
+            await session.set(server_address=value)
+            return None
+        stored, dc_id, test_mode = await session.get("server_address", "dc_id", "test_mode")
+        return datacentre.address(dc_id, test_mode)[0] if stored is None else stored
+
+    async def port(self, value: Any = object) -> Any:
+        session = self._opened()
+        if value is not object:
+            await session.set(port=value)
+            return None
+        stored, dc_id, test_mode = await session.get("port", "dc_id", "test_mode")
+        return datacentre.address(dc_id, test_mode)[1] if stored is None else stored
 
 
 async def stop_clients(storage: Storage, limit: float, leaving: Optional[Session] = None) -> bool:
@@ -348,105 +447,20 @@ async def _stop_in_order(client: Any, leaving: Optional[Session]) -> None:
                 await done
 
 
-# ---- methods that only some of the libraries have ----
+# ---- what only some of the libraries need ----
 
 
-class StateStorage(Storage):
-    """Update states as Pyrofork, Electrogram and Irenogram pass them."""
+class ElectrogramStorage(Storage):
+    """Electrogram does not handle errors of `update_peers`, so they are only logged."""
 
-    async def update_state(self, update_state: Any = object) -> Any:
-        session = self._opened()
-        if update_state is object:
-            return [tuple(state) for state in await session.get_states()]
-        if isinstance(update_state, int):
-            await session.remove_states([update_state])
-        else:
-            await session.update_states([list(update_state)])
-        return None
-
-    async def remove_state(self, chat_id: Any) -> None:
-        number = peer_number(chat_id)
-        if number is not None:
-            await self._opened().remove_states([number])
-
-
-class FlatUsernameStorage(StateStorage):
-    """Usernames as Pyrofork and Electrogram pass them: `(peer_id, username)`, after every `update_peers`."""
-
-    async def update_usernames(self, usernames: Iterable[tuple[int, str]]) -> None:
-        if not usernames:
-            return
-        names: dict[int, list[str]] = {}
-        for peer_id, username in usernames:
-            names.setdefault(peer_id, []).append(username)
-        await write_usernames(self, names)
-
-
-class ListUsernameStorage(Storage):
-    """Usernames as Irenogram and Kurigram pass them: `(peer_id, [username, …])`, only if there are any."""
-
-    async def update_usernames(self, usernames: Iterable[tuple[int, Iterable[Optional[str]]]]) -> None:
-        if not usernames:
-            return
-        names: dict[int, list[Optional[str]]] = {}
-        for peer_id, of_peer in usernames:
-            names.setdefault(peer_id, []).extend(of_peer)
-        await write_usernames(self, names)
-
-    async def server_address(self, value: Any = object) -> Any:
-        """If none is stored, the data centre's own: these libraries connect to this address."""
-        session = self._opened()
-        if value is not object:
-            await session.set(server_address=value)
-            return None
-        stored, dc_id, test_mode = await session.get("server_address", "dc_id", "test_mode")
-        return datacentre.address(dc_id, test_mode)[0] if stored is None else stored
-
-    async def port(self, value: Any = object) -> Any:
-        session = self._opened()
-        if value is not object:
-            await session.set(port=value)
-            return None
-        stored, dc_id, test_mode = await session.get("port", "dc_id", "test_mode")
-        return datacentre.address(dc_id, test_mode)[1] if stored is None else stored
-
-
-async def write_usernames(storage: Storage, names: dict[int, list[Any]]) -> None:
-    rows = []
-    for peer_id, of_peer in names.items():
-        unique = [name for name in dict.fromkeys(of_peer) if name is not None]
-        cache = storage._cache
-        if cache is None or not cache.repeats_usernames(peer_id, unique):
-            rows.append((peer_id, unique))
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        await storage._opened().update_usernames(rows[start : start + ROWS_AT_ONCE])
-
-
-class ElectrogramStorage(FlatUsernameStorage):
-    """Electrogram passes usernames of a channel with its bare positive id. It does not handle errors of
-    `update_peers`, so they are only logged."""
-
-    async def update_peers(self, peers: Iterable[Sequence[Any]]) -> None:
+    async def update_peers(self, peers: Iterable[Any]) -> None:
         try:
             await super().update_peers(peers)
         except Exception as error:
             log.warning("session %s: peers are not stored: %s", self.name, error)
 
-    async def update_usernames(self, usernames: Iterable[tuple[int, str]]) -> None:
-        rows = list(usernames)
-        meant = {peer_id: peer_id for peer_id, _ in rows}
-        unsure = [peer_id for peer_id in meant if peer_id > 0 and peer_id not in self._peers]
-        for start in range(0, len(unsure), 500):
-            part = unsure[start : start + 500]
-            channels = [BARE_CHANNEL - peer_id for peer_id in part]
-            found = await self._opened().get_peers(part + channels)
-            for peer_id, itself, channel in zip(part, found, found[len(part) :]):
-                if itself is None and channel is not None:
-                    meant[peer_id] = channel.id
-        await super().update_usernames([(meant[peer_id], username) for peer_id, username in rows])
 
-
-class IrenogramStorage(ListUsernameStorage, StateStorage):
+class IrenogramStorage(Storage):
     """Irenogram does not set the address when it moves to another data centre: this class does."""
 
     async def dc_id(self, value: Any = object) -> Any:
@@ -469,7 +483,7 @@ class IrenogramStorage(ListUsernameStorage, StateStorage):
         await self._opened().set(**to)
 
 
-class KurigramStorage(ListUsernameStorage):
+class KurigramStorage(Storage):
     """Kurigram's update states are objects. A `None` in one does not overwrite the stored value."""
 
     state: ClassVar[type]

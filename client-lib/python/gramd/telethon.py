@@ -1,4 +1,4 @@
-"""The session for Telethon.
+"""The session for Telethon and its forks, some of which are imported by a name of their own.
 
 Telethon calls its session from synchronous code, so this one uses the blocking client. Writes are on disk
 after `save` (see `unsaved`). Inherited from Telethon's `MemorySession`: extracting entities from what
@@ -10,18 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import functools
 import gc
+import importlib
 import inspect
 import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, NamedTuple, Optional, TypeVar, Union
-
-from telethon import TelegramClient, utils
-from telethon.crypto import AuthKey
-from telethon.sessions import MemorySession
-from telethon.tl import types
+from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from . import datacentre, errors, shared, stop
 from .records import Peer, State, text_fits
@@ -33,7 +30,7 @@ from .stored import Stored
 from .sync import run, wait
 from .unsaved import Unsaved
 
-__all__ = ["GramdSession"]
+__all__ = ["GramdSession", "session_class"]  # noqa: F822 - see `__getattr__`
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +45,16 @@ OWN_USER = 0
 T = TypeVar("T")
 
 
+class Package(NamedTuple):
+    """Telethon, or a fork of it: what the session needs of it."""
+
+    client: type[Any]
+    auth_key: type[Any]
+    memory_session: type[Any]
+    types: Any
+    utils: Any
+
+
 class Opened(NamedTuple):
     client: SharedClient
     session: Session
@@ -58,8 +65,11 @@ class Opened(NamedTuple):
         return run(self.unsaved.after_writes(method, *args))
 
 
-class GramdSession(MemorySession):  # type: ignore[misc]
-    """Keeps the session in gramd. Opened at the first use, also after `close`."""
+class TelethonSession:
+    """Keeps the session in gramd. Opened at the first use, also after `close`. `session_class` combines this
+    class with the package's own `MemorySession`."""
+
+    library: ClassVar[Package]
 
     def __init__(
         self,
@@ -77,6 +87,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         server_uid: Optional[int] = None,
     ) -> None:
         super().__init__()
+        self._tmp_auth_key: Any = None  # older releases have no such attribute
         self.name = name
         self.save_entities = True
         self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout, server_uid)
@@ -139,7 +150,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
     def clone(self, to_instance: Any = None) -> Any:
         """A session in memory with the same identity. Telethon makes one for a data centre that serves
         files."""
-        cloned = to_instance or MemorySession()
+        cloned = to_instance or self.library.memory_session()
         cloned.set_dc(self.dc_id, self.server_address, self.port)
         cloned.auth_key = self.auth_key
         cloned.takeout_id = self.takeout_id
@@ -184,21 +195,21 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         return datacentre.address(dc_id, bool(test_mode))[1] if stored is None else stored
 
     @property
-    def auth_key(self) -> Optional[AuthKey]:
+    def auth_key(self) -> Any:
         """A new object each time: Telethon clears the object when it moves to another data centre."""
         key = self._get("auth_key")[0]
-        return None if key is None else AuthKey(data=key)
+        return None if key is None else self.library.auth_key(data=key)
 
     @auth_key.setter
-    def auth_key(self, value: Optional[AuthKey]) -> None:
+    def auth_key(self, value: Any) -> None:
         self._set(auth_key=(value.key or None) if value else None)
 
     @property
-    def tmp_auth_key(self) -> Optional[AuthKey]:
+    def tmp_auth_key(self) -> Any:
         return self._tmp_auth_key
 
     @tmp_auth_key.setter
-    def tmp_auth_key(self, value: Optional[AuthKey]) -> None:
+    def tmp_auth_key(self, value: Any) -> None:
         self._tmp_auth_key = value
 
     @property
@@ -212,26 +223,32 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     # ---- update states ----
 
-    def get_update_state(self, entity_id: int) -> Optional[types.updates.State]:
+    def get_update_state(self, entity_id: int) -> Any:
         opened = self._open()
         states = opened.ask(opened.session.get_states, [entity_id])
-        return _state(states[0]) if states else None
+        return self._state(states[0]) if states else None
 
-    def set_update_state(self, entity_id: int, state: types.updates.State) -> None:
+    def set_update_state(self, entity_id: int, state: Any) -> None:
         date = int(state.date.timestamp()) if state.date else 0
         self._open().unsaved.put_state((entity_id, state.pts, state.qts, date, state.seq))
 
-    def get_update_states(self) -> Iterable[tuple[int, types.updates.State]]:
+    def get_update_states(self) -> Iterable[tuple[int, Any]]:
         opened = self._open()
         states = opened.ask(opened.session.get_states)
-        return [(state.id, _state(state)) for state in states]
+        return [(state.id, self._state(state)) for state in states]
+
+    def _state(self, state: State) -> Any:
+        date = datetime.datetime.fromtimestamp(state.date or 0, tz=datetime.timezone.utc)
+        return self.library.types.updates.State(
+            pts=state.pts or 0, qts=state.qts or 0, date=date, seq=state.seq or 0, unread_count=0
+        )
 
     # ---- entities ----
 
     def _entity_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
         """The same as Telethon's own method, but faster for the usual kinds: each update has dozens of
         them."""
-        kind = type(entity)
+        kind, types = type(entity), self.library.types
         if kind is types.User:
             peer_id, phone = entity.id, entity.phone
         elif kind is types.Channel and 0 < entity.id <= CHANNEL_ID_MAX:
@@ -250,7 +267,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         )
 
     def _any_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
-        row = super()._entity_to_row(entity)
+        row = super()._entity_to_row(entity)  # type: ignore[misc]
         if row is None:
             return None
         peer_id, access_hash, username, phone, _ = row
@@ -260,7 +277,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         if not self.save_entities:
             return
         rows = []
-        for row in self._entities_to_rows(tlo):
+        for row in self._entities_to_rows(tlo):  # type: ignore[attr-defined]
             if row[0] == OWN_USER:
                 self._set(user_id=row[1])
             else:
@@ -297,8 +314,9 @@ class GramdSession(MemorySession):  # type: ignore[misc]
         if exact:
             ids = [id]
         else:
+            types = self.library.types
             kinds = (types.PeerUser, types.PeerChat, types.PeerChannel)
-            ids = [utils.get_peer_id(kind(id)) for kind in kinds]
+            ids = [self.library.utils.get_peer_id(kind(id)) for kind in kinds]
         opened = self._open()
         cache = opened.session.cache
         row = opened.unsaved.peer(ids[0])
@@ -315,12 +333,12 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     # ---- the session was lost, or is to be left: these run in the background thread ----
 
-    def _clients(self) -> list[TelegramClient]:
+    def _clients(self) -> list[Any]:
         """Those that may be connected. One that has never connected has no event loop."""
         return [
             thing
             for thing in gc.get_objects()
-            if issubclass(type(thing), TelegramClient)
+            if issubclass(type(thing), self.library.client)
             and getattr(thing, "session", None) is self
             and thing._loop is not None
             and not thing._loop.is_closed()
@@ -356,7 +374,7 @@ class GramdSession(MemorySession):  # type: ignore[misc]
             return
         clients = self._clients()
         if len(clients) > 1:  # the first that is stopped closes the session
-            await _in_loops(clients, TelegramClient._disconnect)
+            await _in_loops(clients, self.library.client._disconnect)
         stopped = await _in_loops(clients, self._stop_to_leave)
         if await in_thread(None, self._replace, opened, None) is not opened:
             return  # a client has closed it when it disconnected
@@ -379,21 +397,21 @@ class GramdSession(MemorySession):  # type: ignore[misc]
 
     # ---- these run in the client's event loop ----
 
-    async def _stop(self, client: TelegramClient, limit: Optional[float] = None) -> bool:
+    async def _stop(self, client: Any, limit: Optional[float] = None) -> bool:
         """Disconnects the client. If that fails or takes too long, closes only its connection. Whether the
         client can use the key no longer."""
         if not await within_limit(_disconnect(client), self.name, limit):
             await within_limit(client._sender.disconnect(), self.name)
         return not _uses_key(client)
 
-    async def _stop_to_leave(self, client: TelegramClient) -> bool:
+    async def _stop_to_leave(self, client: Any) -> bool:
         return await self._stop(client, stop.LEAVE_TIMEOUT)
 
-    async def _stop_if_connected(self, client: TelegramClient) -> bool:
+    async def _stop_if_connected(self, client: Any) -> bool:
         return not _uses_key(client) or await self._stop_to_leave(client)
 
 
-def _uses_key(client: TelegramClient) -> bool:
+def _uses_key(client: Any) -> bool:
     """Whether it is connected or connecting."""
     return bool(client.is_connected() or client._sender._connect_lock.locked())
 
@@ -426,15 +444,13 @@ async def _run_in(
     return running.result()
 
 
-async def _in_loops(
-    clients: list[TelegramClient], work: Callable[[TelegramClient], Coroutine[Any, Any, Any]]
-) -> bool:
+async def _in_loops(clients: list[Any], work: Callable[[Any], Coroutine[Any, Any, Any]]) -> bool:
     """Whether `work` has succeeded with each client, in its event loop."""
     limit = stop.LEAVE_TIMEOUT + 2 * stop.STOP_TIMEOUT
     return all(await asyncio.gather(*(_run_in(each._loop, work(each), limit) for each in clients)))
 
 
-async def _disconnect(client: TelegramClient) -> None:
+async def _disconnect(client: Any) -> None:
     async with client._sender._connect_lock:  # it may be connecting: `disconnect` would have no effect
         pass
     try:
@@ -457,13 +473,6 @@ def _look_up(
     return peer.id, peer.access_hash or 0
 
 
-def _state(state: State) -> types.updates.State:
-    date = datetime.datetime.fromtimestamp(state.date or 0, tz=datetime.timezone.utc)
-    return types.updates.State(
-        pts=state.pts or 0, qts=state.qts or 0, date=date, seq=state.seq or 0, unread_count=0
-    )
-
-
 def _type(entity: Any, peer_id: int) -> str:
     """The name that Pyrogram's family uses, so that both libraries can use one session."""
     if peer_id >= 0:
@@ -471,3 +480,29 @@ def _type(entity: Any, peer_id: int) -> str:
     if peer_id > CHANNEL_MARK:
         return "group"
     return "supergroup" if getattr(entity, "megagroup", False) else "channel"
+
+
+# ---- the class for a package ----
+
+
+@functools.cache
+def session_class(import_name: str) -> type[Any]:
+    """The class of sessions for the package with this import name. Its parameters are those of
+    `TelethonSession`."""
+    package, crypto, sessions, types, utils = (
+        importlib.import_module(f"{import_name}{part}")
+        for part in ("", ".crypto", ".sessions", ".tl.types", ".utils")
+    )
+
+    class GramdSession(TelethonSession, sessions.MemorySession):  # type: ignore[misc, name-defined]
+        __doc__ = TelethonSession.__doc__
+        library = Package(package.TelegramClient, crypto.AuthKey, sessions.MemorySession, types, utils)
+
+    return GramdSession
+
+
+def __getattr__(name: str) -> Any:
+    """`GramdSession` is Telethon's. It is not made before it is imported: Telethon may not be installed."""
+    if name == "GramdSession":
+        return session_class("telethon")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -62,10 +62,22 @@ class UpdateState(NamedTuple):
 
 
 LIBRARY = family.Library(
-    "pyrogram", App, User, Chat, Channel, lambda n: -1000000000000 - n, frozenset({"channel", "supergroup"})
+    "pyrogram",
+    App,
+    User,
+    Chat,
+    Channel,
+    lambda n: -1000000000000 - n,
+    frozenset({"channel", "supergroup"}),
+    "msgpack",  # some package that is installed
 )
 
 
+class ListStorage(family.Storage):
+    """Of a library whose rows of peers have a list of usernames or `None`."""
+
+
 def storage(kind: type[family.Storage], fake: FakeGramd, **options: Any) -> Any:
-    made = type("GramdStorage", (kind,), {"library": LIBRARY, "state": UpdateState})
+    library = LIBRARY._replace(lists=issubclass(kind, ListStorage))
+    made = type("GramdStorage", (kind,), {"library": library, "state": UpdateState})
     return made("acc", socket=fake.path, **options)

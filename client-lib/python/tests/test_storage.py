@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from importlib import metadata
 from typing import Any
 
 import pytest
 from fake import AFTER, FakeGramd, Refusal
-from library import App, Channel, Chat, UpdateState, User, storage
+from library import App, Channel, Chat, ListStorage, UpdateState, User, storage
 
 import gramd
 from gramd import family, stop
@@ -83,7 +84,7 @@ async def test_reading_a_peer_of_unknown_type_fails(fake: FakeGramd) -> None:
 
 async def test_empty_and_repeated_writes_are_not_sent(fake: FakeGramd) -> None:
     async with fake:
-        for kind in (family.FlatUsernameStorage, family.ElectrogramStorage, family.KurigramStorage):
+        for kind in (family.Storage, family.ElectrogramStorage, family.KurigramStorage):
             it = storage(kind, fake)
             await it.open()
             fake.seen.clear()
@@ -224,9 +225,95 @@ async def test_one_connection_for_all(fake: FakeGramd) -> None:
             await asyncio.sleep(0.001)
 
 
+@pytest.mark.parametrize("cache", [True, False])
+async def test_peers_with_lists_of_usernames(fake: FakeGramd, cache: bool) -> None:
+    async with fake:
+        it = storage(ListStorage, fake, cache=cache)
+        await it.open()
+        await it.update_peers([(1, 10, "user", ["a", "b"], "491"), (-3, 0, "group", None, None)])
+        assert fake.seen[-2:] == [
+            ("update_peers", [[[1, 10, "user", "491"], [-3, 0, "group", None]]]),
+            ("update_usernames", [[[1, ["a", "b"]], [-3, []]]]),
+        ]
+        for name in ("a", "b"):
+            assert await it.get_peer_by_username(name) == User(1, 10)
+        assert await it.get_peer_by_phone_number("491") == User(1, 10)
+        await it.update_peers([(1, 10, "user", ("b",), "491")])
+        with pytest.raises(KeyError):
+            await it.get_peer_by_username("a")
+        await it.update_peers([(1, 10, "user", None, "491")])
+        with pytest.raises(KeyError):
+            await it.get_peer_by_username("b")
+        await it.close()
+
+
+async def test_repeated_peers_with_lists_of_usernames_are_not_sent(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(ListStorage, fake)
+        await it.open()
+        rows = [(1, 10, "user", ["a"], None), (2, 20, "user", None, None)]
+        await it.update_peers(rows)
+        count = len(fake.seen)
+        await it.update_peers(rows)
+        assert len(fake.seen) == count
+        await it.update_peers([rows[0], (2, 20, "user", ["b"], None)])
+        assert fake.seen[count:] == [("update_usernames", [[[2, ["b"]]]])]
+        await it.close()
+
+
+ROW = (1, 10, "user", "a", "491")
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(*ROW, 0)],
+        [ROW[:3]],
+        [("1", *ROW[1:])],
+        [(1, "10", *ROW[2:])],
+        [(1, 10, None, "a", "491")],
+        [(1, 10, "user", 5, "491")],
+        [(1, 10, "user", [5], "491")],
+        [(1, 10, "user", "a", 491)],
+        [{"id": 1}],
+        [None],
+        {7},
+        [([], 10, "user", "a", "491")],
+    ],
+)
+async def test_rows_of_an_unknown_shape_are_refused(fake: FakeGramd, rows: Any, cache: bool) -> None:
+    async with fake:
+        it = storage(family.Storage, fake, cache=cache)
+        await it.open()
+        fake.seen.clear()
+        first = repr(rows[0]) if isinstance(rows, list) else "7"
+        with pytest.raises(gramd.BadRequest) as caught:
+            await it.update_peers(rows)
+        installed = f"msgpack {metadata.version('msgpack')}"
+        assert str(caught.value) == (
+            f"session acc: {installed} passes rows to update_peers whose shape gramd does not know;"
+            f" the first is {first}"
+        )
+        assert not fake.seen
+        await it.close()
+
+
+@pytest.mark.parametrize("rows", [[(1, 5)], [(1, [5])], [("1", "a")], [(1, "a", 0)], [1], iter([(1, None)])])
+async def test_usernames_of_an_unknown_shape_are_refused(fake: FakeGramd, rows: Any) -> None:
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        with pytest.raises(
+            gramd.BadRequest, match=r"^session acc: msgpack \S+ passes rows to update_usernames"
+        ):
+            await it.update_usernames(rows)
+        await it.close()
+
+
 async def test_flat_usernames(fake: FakeGramd) -> None:
     async with fake:
-        it = storage(family.FlatUsernameStorage, fake)
+        it = storage(family.Storage, fake)
         await it.open()
         await it.update_peers(PEERS)
         await it.update_usernames([(1, "a"), (2, "c"), (1, "b")])
