@@ -221,6 +221,11 @@ $(BUILD)/examples/%: $(BUILD)/obj/client-lib/examples/%.o $(BUILD)/libgram.a
 model: ## search the model of the ownership protocol (tests/model) in its long scopes too, for minutes
 	@CC='$(CC)' tests/model/test_model.sh long
 
+.PHONY: interop-all
+interop-all: packages-test ## run the tests of tests/interop/test_any_*.py with every library and fork, and write the table in README.md; T=NAME runs one
+	@$(MAKE) build
+	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' MONGOC_DISABLE_SHM=1 tests/interop/run --all $(T)
+
 CHANGES ?= 500
 .PHONY: soak-machines
 soak-machines: packages-test ## disturb three hosts until sessions have changed owner CHANGES=500 times; SEED=N repeats a run

@@ -38,11 +38,14 @@ static const struct names_layout kurigram_names = { "usernames", "username", "id
 
 const struct dialect dialects[] = {
         { "pyrogram", "number", 1, 2, KEY_FIELDS, &pyrogram_peers, .names = NULL },
+        { "pyrofork", "number", 3, 3, API_FIELDS, &pyrogram_peers, .names = &pyrofork_names },
         { "pyrogram", "number", 3, 3, API_FIELDS, &pyrogram_peers, .names = NULL },
-        { "kurigram", "number", 4, 4, API_FIELDS, &pyrogram_peers, .names = &kurigram_names },
+        { "kurigram", "number", 4, 4, API_FIELDS, &pyrogram_peers, .username_optional = true,
+          .names = &kurigram_names },
         { "pyrofork", "number", 4, 4, API_FIELDS, &pyrogram_peers, .names = &pyrofork_names,
           .names_ddl = PYROFORK_NAMES, .states = true },
-        { "kurigram", "number", 5, 6, API_FIELDS, &pyrogram_peers, .names = &kurigram_names, .states = true },
+        { "kurigram", "number", 5, 6, API_FIELDS, &pyrogram_peers, .username_optional = true,
+          .names = &kurigram_names, .states = true },
         { "kurigram", "number", 7, 7, API_FIELDS | ADDRESS_FIELDS, &pyrogram_peers, .username_optional = true,
           .names = &kurigram_names, .states = true },
         { "telethon", "version", 7, 8, TELETHON_FIELDS, &telethon_peers, .states = true, .empty_key = true,
@@ -62,7 +65,7 @@ const struct dialect dialects[] = {
 #define PEERS_3                                                                                              \
         "CREATE TABLE peers (id INTEGER PRIMARY KEY, access_hash INTEGER, type INTEGER NOT NULL,"            \
         " username TEXT, phone_number TEXT, last_update_on INTEGER NOT NULL DEFAULT " NOW ")"
-#define PEERS_7                                                                                              \
+#define PEERS_6                                                                                              \
         "CREATE TABLE peers (id INTEGER PRIMARY KEY, access_hash INTEGER, type INTEGER NOT NULL,"            \
         " phone_number TEXT, last_update_on INTEGER NOT NULL DEFAULT " NOW ")"
 #define STATES                                                                                               \
@@ -77,6 +80,13 @@ const struct dialect dialects[] = {
         " UPDATE peers SET last_update_on = CAST(STRFTIME('%s', 'now') AS INTEGER) WHERE id = NEW.id;"       \
         " END"
 
+/* Version 7 differs from 6 in `sessions` alone. */
+#define FROM_PEERS_6                                                                                         \
+        PEERS_6,                                                                                             \
+                "CREATE TABLE usernames (id INTEGER, username TEXT, FOREIGN KEY (id) REFERENCES peers(id))", \
+                STATES, VERSION, PEERS_ID, PEERS_PHONE, "CREATE INDEX idx_usernames_id ON usernames (id)",   \
+                "CREATE INDEX idx_usernames_username ON usernames (username)", PEERS_TRIGGER
+
 static const char *const schema_3[] = {
         SESSIONS_3, PEERS_3, VERSION, PEERS_ID, PEERS_USERNAME, PEERS_PHONE, PEERS_TRIGGER, NULL,
 };
@@ -86,19 +96,8 @@ static const char *const schema_4[] = {
         PEERS_USERNAME, PEERS_PHONE, PEERS_TRIGGER, PYROFORK_NAMES, NULL,
 };
 
-static const char *const schema_7[] = {
-        SESSIONS_7,
-        PEERS_7,
-        "CREATE TABLE usernames (id INTEGER, username TEXT, FOREIGN KEY (id) REFERENCES peers(id))",
-        STATES,
-        VERSION,
-        PEERS_ID,
-        PEERS_PHONE,
-        "CREATE INDEX idx_usernames_id ON usernames (id)",
-        "CREATE INDEX idx_usernames_username ON usernames (username)",
-        PEERS_TRIGGER,
-        NULL,
-};
+static const char *const schema_6[] = { SESSIONS_3, FROM_PEERS_6, NULL };
+static const char *const schema_7[] = { SESSIONS_7, FROM_PEERS_6, NULL };
 
 static const char *const schema_telethon[] = {
         "CREATE TABLE version (version integer primary key)",
@@ -123,6 +122,7 @@ const struct library libraries[] = {
         { "pyrofork", "number", 4, false, false, schema_4, FIRST },
         { "kurigram", "number", 7, false, true, schema_7, FIRST },
         { "irenogram", "number", 7, false, true, schema_7, FIRST },
+        { "pyrotgfork", "number", 6, true, false, schema_6, FIRST },
         { "telethon", "version", 8, false, true, schema_telethon, FIRST_TELETHON },
         { .name = NULL },
 };

@@ -84,7 +84,7 @@ static const struct option_row {
           "the application's api_id, for formats that contain none" },
         { "dialect", "NAME", IMPORT, offsetof(struct ctl, dialect),
           "layout of a new session: pyrogram, hydrogram, pyrofork, electrogram, kurigram, irenogram, "
-          "telethon" },
+          "pyrotgfork, telethon" },
         { "wait", "SECONDS", DRAIN, offsetof(struct ctl, wait),
           "how long to wait until the sessions are handed over (without end)" },
         { "no-wait", NULL, DRAIN, offsetof(struct ctl, no_wait), "start the drain and return" },

@@ -135,12 +135,13 @@ void method_hello(struct call *call)
         pack_cstr(out, "default_backend");
         pack_cstr(out, config->backend);
         pack_cstr(out, "features");
-        pack_array(out, 5);
+        pack_array(out, 6);
         pack_cstr(out, "leave");
         pack_cstr(out, "lease");
         pack_cstr(out, "id");
         pack_cstr(out, "owner");
         pack_cstr(out, "kv");
+        pack_cstr(out, "pyrotgfork");
         answer_end(&call->request);
 }
 

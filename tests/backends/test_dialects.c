@@ -316,7 +316,8 @@ static const struct {
         { NULL, "pyrogram-3", "'delete'" },        { "pyrogram", "pyrogram-3", "'delete'" },
         { "hydrogram", "hydrogram-3", "'wal'" },   { "electrogram", "electrogram-4", "'wal'" },
         { "pyrofork", "pyrofork-4", "'delete'" },  { "kurigram", "kurigram-7", "'delete'" },
-        { "irenogram", "kurigram-7", "'delete'" }, { "telethon", "telethon-8", "'delete'" },
+        { "irenogram", "kurigram-7", "'delete'" }, { "pyrotgfork", "pyrotgfork-6", "'wal'" },
+        { "telethon", "telethon-8", "'delete'" },
 };
 
 /* Names, types, keys and order of all columns; triggers and indexes by name. */

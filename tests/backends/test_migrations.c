@@ -164,6 +164,23 @@ FILE_TEST(names_and_states_move_to_pyroforks_tables)
         expect_no_tables();
 }
 
+/* Pyrofork 2.4.0rc1 and pyroexalt keep usernames in version 3, in a table made at need. */
+FILE_TEST(names_move_to_the_table_of_version_3)
+{
+        open_kind("pyrogram-3");
+        storage_put_names(&at, 1, "one both", 20);
+        storage_put_names(&at, 2, "two", 10);
+        meanwhile("CREATE TABLE usernames (id TEXT PRIMARY KEY, peer_id INTEGER NOT NULL,"
+                  " last_update_on INTEGER NOT NULL); INSERT INTO usernames VALUES ('two', 3, 30)");
+        ck_assert_str_eq(at.opened.dialect, "pyrofork");
+        ck_assert_int_eq(at.opened.version, 3);
+        storage_expect(storage_names(&at, NULL, 0, 10), "both 1; one 1; two 3");
+        storage_close(&at);
+        storage_expect(sql_text(PATH, "SELECT id, peer_id, last_update_on FROM usernames ORDER BY id"),
+                       "'both'|1|20; 'one'|1|20; 'two'|3|30");
+        expect_no_tables();
+}
+
 FILE_TEST(names_and_states_move_to_kurigrams_tables)
 {
         open_kind("pyrogram-3");
@@ -219,6 +236,15 @@ FILE_TEST(the_own_username_of_a_migrated_file_is_served)
         storage_close(&at);
         storage_expect(sql_text(PATH, "SELECT username FROM peers"), "'other'");
         expect_no_tables();
+}
+
+FILE_TEST(the_own_username_without_a_column_is_kept_in_a_lifted_file)
+{
+        open_kind("kurigram-6");
+        storage_put_peer(&at, storage_peer(7, 7, "user", "seven", NULL, 1));
+        meanwhile(kurigram_6_to_7);
+        ck_assert_int_eq(at.opened.version, 7);
+        storage_expect(storage_by_username(&at, "seven"), "7 7 user seven nil 1");
 }
 
 /* No step of the migration, from the first version to the last, meets a table of gramd's. */
@@ -381,9 +407,11 @@ int main(void)
                 an_address_nobody_set_is_the_migrations,
                 names_of_peers_that_a_migration_has_emptied_are_dropped,
                 names_and_states_move_to_pyroforks_tables,
+                names_move_to_the_table_of_version_3,
                 names_and_states_move_to_kurigrams_tables,
                 what_the_library_wrote_after_lifting_counts,
                 the_own_username_of_a_migrated_file_is_served,
+                the_own_username_without_a_column_is_kept_in_a_lifted_file,
                 a_file_full_of_gramds_tables_is_lifted_all_the_way,
                 telethons_own_id_is_in_row_0,
                 telethons_values_count_where_it_wrote_since,

@@ -11,7 +11,7 @@
 #include "../support/session_file.h"
 
 static const char *const dialects_made[] = { "pyrogram", "hydrogram", "electrogram", "pyrofork",
-                                             "kurigram", "irenogram", "telethon" };
+                                             "kurigram", "irenogram", "pyrotgfork",  "telethon" };
 enum { DIALECTS = sizeof(dialects_made) / sizeof(*dialects_made) };
 
 static char marked[AUTH_KEY_BYTES + 1];

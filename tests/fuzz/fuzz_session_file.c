@@ -22,7 +22,7 @@ extern const struct backend backend_file;
 enum { FILE_MAX_BYTES = 1 << 18 };
 
 static const char *const dialects[] = { "pyrogram", "hydrogram", "electrogram", "pyrofork",
-                                        "kurigram", "irenogram", "telethon" };
+                                        "kurigram", "irenogram", "telethon",    "pyrotgfork" };
 enum { DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
 
 enum beside { NOTHING, JOURNAL, SUPER_JOURNAL, LOG, BESIDES };

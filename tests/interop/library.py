@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
-from pathlib import Path
 from typing import Any
 
-NAME = os.environ["GRAMD_LIBRARY"]
+from own import NAME, lib
+from own import own_storage as own_storage
 
-lib = importlib.import_module("hydrogram" if NAME == "hydrogram" else "pyrogram")
 ours = importlib.import_module("gramd.hydrogram" if NAME == "hydrogram" else "gramd.pyrogram")
 raw, utils = lib.raw, lib.utils
 GramdStorage = ours.GramdStorage
@@ -32,16 +30,6 @@ ADDRESS = LISTED_NAMES
 FIELDS = ("dc_id", "api_id", "test_mode", "auth_key", "date", "user_id", "is_bot") + (
     ("server_address", "port") if ADDRESS else ()
 )
-
-
-def own_storage(name: str, workdir: Path) -> Any:
-    """The library's own storage of a session file."""
-    module = importlib.import_module(f"{lib.__name__}.storage.sqlite_storage")
-    # Hydrogram, Irenogram and Kurigram have one class for both kinds; Irenogram's FileStorage is broken.
-    kind = module.SQLiteStorage
-    if not hasattr(kind, "FILE_EXTENSION"):
-        kind = lib.storage.FileStorage
-    return kind(name, workdir)
 
 
 def client(name: str, **parameters: Any) -> Any:

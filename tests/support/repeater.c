@@ -11,8 +11,8 @@
 
 struct wire *greet(struct wire *c, const char *id)
 {
-        expect(c, "...features: ['leave', 'lease', 'id', 'owner']...", "hello({client: 'repeater', id: %s})",
-               id);
+        expect(c, "...features: ['leave', 'lease', 'id', 'owner', 'kv', 'pyrotgfork']...",
+               "hello({client: 'repeater', id: %s})", id);
         return c;
 }
 

@@ -53,14 +53,15 @@
 #define FRESH_1 SESSIONS_1 PEERS VERSION(1) PEER_INDEXES PEER_TRIGGER
 #define FRESH_3 SESSIONS_3 PEERS VERSION(3) PEER_INDEXES PEER_TRIGGER
 #define FRESH_4 SESSIONS_3 PEERS STATES VERSION(4) PEER_INDEXES PEER_TRIGGER
-#define FRESH_7                                                                                              \
-        SESSIONS_7 "CREATE TABLE peers (id INTEGER PRIMARY KEY, access_hash INTEGER, type INTEGER NOT NULL," \
-                   " phone_number TEXT,"                                                                     \
-                   " last_update_on INTEGER NOT NULL DEFAULT (CAST(STRFTIME('%s', 'now') AS "                \
-                   "INTEGER)));" KURIGRAM_NAMES STATES VERSION(                                              \
-                           7) "CREATE INDEX idx_peers_id ON peers (id);"                                     \
-                              "CREATE INDEX idx_peers_phone_number ON peers (phone_number);"                 \
-                              "CREATE INDEX idx_usernames_id ON usernames (id);" PEER_TRIGGER
+#define FROM_PEERS_6(version)                                                                                \
+        "CREATE TABLE peers (id INTEGER PRIMARY KEY, access_hash INTEGER, type INTEGER NOT NULL,"            \
+        " phone_number TEXT,"                                                                                \
+        " last_update_on INTEGER NOT NULL DEFAULT (CAST(STRFTIME('%s', 'now') AS INTEGER)));" KURIGRAM_NAMES \
+                STATES version "CREATE INDEX idx_peers_id ON peers (id);"                                    \
+        "CREATE INDEX idx_peers_phone_number ON peers (phone_number);"                                       \
+        "CREATE INDEX idx_usernames_id ON usernames (id);" PEER_TRIGGER
+#define FRESH_6 SESSIONS_3 FROM_PEERS_6(VERSION(6))
+#define FRESH_7 SESSIONS_7 FROM_PEERS_6(VERSION(7))
 
 const char step_1_to_2[] = "DELETE FROM peers; UPDATE version SET number = 2";
 const char step_2_to_3[] = "ALTER TABLE sessions ADD api_id INTEGER; UPDATE version SET number = 3";
@@ -111,6 +112,14 @@ const struct session_file session_files[] = {
           .username = true },
         { "pyrogram-1-to-3", FRESH_1, STEPS(step_1_to_2, step_2_to_3), "pyrogram", 3, .api_id = true,
           .username = true },
+        { "pyrofork-3", FRESH_3 PYROFORK_NAMES, NULL, "pyrofork", 3, .api_id = true, .usernames = true,
+          .username = true, .one_owner = true },
+        { "pyroexalt-3", FRESH_3 PYROFORK_NAMES,
+          STEPS("ALTER TABLE sessions ADD pts INTEGER; ALTER TABLE sessions ADD qts INTEGER;"
+                "ALTER TABLE sessions ADD seq INTEGER; UPDATE sessions SET pts = 1, qts = -1, seq = -1"),
+          "pyrofork", 3, .api_id = true, .usernames = true, .username = true, .one_owner = true },
+        { "pyrofork-3-to-4", FRESH_3 PYROFORK_NAMES, STEPS(pyrofork_3_to_4), "pyrofork", 4, .api_id = true,
+          .usernames = true, .states = true, .username = true, .one_owner = true },
         { "pyrofork-4", FRESH_4 PYROFORK_NAMES, NULL, "pyrofork", 4, .api_id = true, .usernames = true,
           .states = true, .username = true, .one_owner = true },
         { "electrogram-4", FRESH_4 "PRAGMA journal_mode = WAL", NULL, "pyrofork", 4, .api_id = true,
@@ -124,6 +133,11 @@ const struct session_file session_files[] = {
         { "kurigram-1-to-6", FRESH_1,
           STEPS(step_1_to_2, step_2_to_3, kurigram_3_to_4, kurigram_4_to_5, kurigram_5_to_6), "kurigram", 6,
           .api_id = true, .usernames = true, .states = true, .username = true },
+        { "kurigram-6", FRESH_6, NULL, "kurigram", 6, .api_id = true, .usernames = true, .states = true },
+        { "pyrotgfork-6", FRESH_6 "PRAGMA journal_mode = WAL", NULL, "kurigram", 6, .api_id = true,
+          .usernames = true, .states = true },
+        { "kurigram-6-to-7", FRESH_6, STEPS(kurigram_6_to_7), "kurigram", 7, .api_id = true, .address = true,
+          .usernames = true, .states = true },
         { "kurigram-7", FRESH_7, NULL, "kurigram", 7, .api_id = true, .address = true, .usernames = true,
           .states = true },
         { "kurigram-3-to-7", FRESH_3,

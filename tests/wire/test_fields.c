@@ -14,7 +14,7 @@
         "'port', 'takeout_id']"
 
 static const char *const dialects[] = { "pyrogram", "hydrogram", "electrogram", "pyrofork",
-                                        "kurigram", "irenogram", "telethon" };
+                                        "kurigram", "irenogram", "pyrotgfork",  "telethon" };
 enum { N_DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
 
 static bool has_address(const char *dialect)

@@ -201,7 +201,7 @@ static const struct {
 } journals[] = {
         { "pyrogram", "delete" }, { "hydrogram", "wal" },   { "electrogram", "wal" },
         { "pyrofork", "delete" }, { "kurigram", "delete" }, { "irenogram", "delete" },
-        { "telethon", "delete" },
+        { "pyrotgfork", "wal" },  { "telethon", "delete" },
 };
 
 /* While the session is open, another program gets SQLite's "locked". Afterwards it finds one plain file. */

@@ -32,7 +32,7 @@ START_TEST(hello_ignores_unknown_keys)
         expect(c, "...server: 'gramd'...",
                "hello({client: 'new', of_tomorrow: {a: [1, 'x']}, features: []})");
         expect(c, "...features: [...", "hello({features: ['of tomorrow', 'and later']})");
-        expect(c, "...features: ['leave', 'lease', 'id', 'owner']...", "hello({})");
+        expect(c, "...features: ['leave', 'lease', 'id', 'owner', 'kv', 'pyrotgfork']...", "hello({})");
         expect(c, "!bad_request", "hello({features: 'leave'})");
         ck_assert_ptr_nonnull(strstr(wire_error_message(c), "`features` must be an array of str"));
         expect(c, "!bad_request", "hello({features: [1]})");
@@ -93,6 +93,7 @@ static const struct {
         { "pyrofork", "dialect: 'pyrofork', fence: 0, session: ..., version: 4}" },
         { "kurigram", "dialect: 'kurigram', fence: 0, session: ..., version: 7}" },
         { "irenogram", "dialect: 'kurigram', fence: 0, session: ..., version: 7}" },
+        { "pyrotgfork", "dialect: 'kurigram', fence: 0, session: ..., version: 6}" },
         { "telethon", "dialect: 'telethon', fence: 0, session: ..., version: 8}" },
 };
 

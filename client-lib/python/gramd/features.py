@@ -16,7 +16,10 @@ ID = "id"
 OWNER = "owner"
 """`chown`; the answers to `info` and `sessions` have owners."""
 
-FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER)
+PYROTGFORK = "pyrotgfork"
+"""`open` takes the dialect `pyrotgfork`."""
+
+FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER, PYROTGFORK)
 """The features that this package understands."""
 
 
