@@ -69,7 +69,8 @@ void access_each(const struct access *access, void (*rule)(void *arg, const char
 
 /*
  * Whether the session is outside of what the rules show him: all rules that are for him have patterns, one of
- * them with `%u` or `%g`, and none matches. For him no such session exists, whether there is one or not.
+ * them with `%u` or `%g`, and none matches. Unless he owns it, for him no such session exists, whether there
+ * is one or not.
  */
 bool access_hides(const struct access *access, const struct credentials *credentials, struct slice session,
                   const char *backend);

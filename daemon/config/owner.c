@@ -156,8 +156,6 @@ unsigned owner_adds(unsigned by_rules, bool has_rules, const struct credentials 
 unsigned owner_rights(const struct access *access, const struct credentials *credentials,
                       struct slice session, const char *backend, const struct owner *owner)
 {
-        if (access_hides(access, credentials, session, backend))
-                return RIGHT_NONE;
         return owner_adds(access_rights(access, credentials, session, backend), access->n_rules > 0,
                           credentials, owner);
 }

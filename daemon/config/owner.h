@@ -40,7 +40,7 @@ bool owner_is_user(const struct owner *owner, uid_t uid);
 unsigned owner_adds(unsigned by_rules, bool has_rules, const struct credentials *credentials,
                     const struct owner *owner);
 
-/* access_rights() on a session that has this owner, or none. Of what access_hides() nobody is the owner. */
+/* access_rights() on a session that has this owner, or none. */
 unsigned owner_rights(const struct access *access, const struct credentials *credentials,
                       struct slice session, const char *backend, const struct owner *owner);
 

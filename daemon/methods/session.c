@@ -101,19 +101,6 @@ static bool take_open_option(struct call *call, struct cursor *cursor, struct op
         return false;
 }
 
-/*
- * The rules show him nothing of this name: answers as where there is no session, and he may make none.
- * Nothing has been looked at but the name.
- */
-static void answer_hidden(struct call *call, const struct storage *storage, bool create)
-{
-        call->request.session = call->params[0].text;
-        call->request.backend = storage->backend->name;
-        call->request.audited.is_hidden = true;
-        answer_error(&call->request, create ? WIRE_DENIED : WIRE_NOT_FOUND, "%s",
-                     create ? opening_no_create_text : "there is no session of this name");
-}
-
 void method_open(struct call *call)
 {
         struct open_call open = { .options = { .create = true } };
@@ -147,10 +134,6 @@ void method_open(struct call *call)
                 return;
         }
         client_take_names(call->client);
-        if (access_hides(&config->access, &call->client->credentials, name, storage->backend->name)) {
-                answer_hidden(call, storage, open.options.create);
-                return;
-        }
         if (call->client->handles.n + call->client->n_openings >= config->max_sessions) {
                 answer_error(&call->request, WIRE_TOO_LARGE,
                              "this connection has as many sessions open as max-sessions allows");

@@ -24,6 +24,7 @@ struct load {
         struct credentials credentials;
         struct owner owner;
         bool owner_known;
+        unsigned rights; /* of who asks: by the rules, and by the owner when it is known */
         int error;
         struct fault fault;
         loaded_fn loaded;
@@ -35,19 +36,53 @@ static bool may(void *arg, const char *text)
 {
         struct load *load = arg;
         const struct load_asker *asker = &load->asker;
-        unsigned rights;
 
         snprintf(load->owner.text, sizeof(load->owner.text), "%s", text);
         owner_look_up(&load->owner);
         load->owner_known = true;
-        rights = owner_adds(asker->by_rules, asker->has_rules, &load->credentials, &load->owner);
-        return (rights & asker->needs) == asker->needs;
+        load->rights = owner_adds(asker->by_rules, asker->has_rules, &load->credentials, &load->owner);
+        if (load->options.seal && !(load->rights & RIGHT_WRITE))
+                return false; /* once more, without */
+        return (load->rights & asker->needs) == asker->needs;
+}
+
+/* The open has failed before the owner was read: only who has a right is told why. */
+static void find_owner(struct load *load, const struct storage *storage)
+{
+        char text[OWNER_TEXT_BYTES] = "";
+        struct fault ignored;
+
+        if (!load->owner_known && storage->backend->owner &&
+            storage->backend->owner(storage->env, load->options.name, text, &ignored) == 0)
+                may(load, text);
+}
+
+static void forget(struct load *load)
+{
+        identity_wipe(&load->opened.identity);
+        free(load->opened.states);
+        free(load->opened.remembered);
+        load->opened = (struct opened){ 0 };
+        identity_init(&load->opened.identity);
+}
+
+static void open_once(struct load *load, const struct storage *storage)
+{
+        load->error = storage->backend->open(storage->env, &load->options, &load->stored, &load->opened,
+                                             &load->fault);
+        if (load->error && load->error != BACKEND_E_NOT_FOUND)
+                find_owner(load, storage);
 }
 
 static void open_stored(struct load *load, const struct storage *storage)
 {
-        load->error = storage->backend->open(storage->env, &load->options, &load->stored, &load->opened,
-                                             &load->fault);
+        open_once(load, storage);
+        if (load->error && load->error != BACKEND_E_NOT_FOUND && load->options.seal &&
+            !(load->rights & RIGHT_WRITE)) { /* it is not for him to seal it */
+                load->options.seal = false;
+                forget(load);
+                open_once(load, storage);
+        }
 }
 
 static void load_run(struct job *job)
@@ -100,9 +135,7 @@ static void load_finish(struct session_task *task)
                 counters_add(session->sessions->counters, COUNT_SESSIONS_OPENED, 1);
         }
         load->loaded(session, load->error, &load->fault);
-        identity_wipe(&load->opened.identity);
-        free(load->opened.states);
-        free(load->opened.remembered);
+        forget(load);
         free(load);
 }
 
@@ -124,6 +157,7 @@ bool load_start(struct session *session, const struct load_asker *asker, loaded_
         session->cache = cache;
         memcpy(load->gids, asker->credentials->gids, gids_bytes);
         load->asker = *asker;
+        load->rights = asker->by_rules;
         load->credentials = *asker->credentials;
         load->credentials.gids = load->gids;
         load->credentials.names = NULL; /* the loop's */

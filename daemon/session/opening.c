@@ -13,6 +13,7 @@
 #include "../base/clock.h"
 #include "../config/names.h"
 #include "audit.h"
+#include "denied.h"
 #include "held.h"
 #include "load.h"
 
@@ -25,9 +26,6 @@ enum {
 static const char unconfirmed_text[] = "ownership of the session is being confirmed";
 static const char overdue_text[] = "the backend has not answered in time";
 static const char no_memory_text[] = "no memory to open the session";
-static const char no_rights_text[] = "the access rules and the owner of the session do not allow this `open`";
-static const char no_write_text[] = "to open exclusively needs the right `write`";
-const char opening_no_create_text[] = "creating a session needs the right `write`";
 static const char outranked_text[] = "a client with the right `write` opens the session exclusively";
 static const char draining_text[] = "this host is draining: its sessions go to other hosts. Open the session "
                                     "there, or end the drain with "
@@ -106,7 +104,8 @@ static void grant(struct session *session, struct client *client, struct request
                 return;
         }
         if (!suffice(handle->rights, options->exclusive)) {
-                answer_error(request, WIRE_DENIED, "%s", no_rights_text);
+                deny_open(request, &session->sessions->config->access, &client->credentials, handle->rights,
+                          options->create);
                 handle_close(handle);
                 return;
         }
@@ -248,6 +247,13 @@ static void look_at(struct session *session, struct opening *opening)
         }
 }
 
+static void deny_opening(struct opening *opening)
+{
+        deny_open(&opening->request, &opening->session->sessions->config->access, &opening->credentials,
+                  opening->rights, opening->options.create);
+        opening_free(opening);
+}
+
 void openings_renew_rights(struct session *session)
 {
         struct link *at = session->openings.next;
@@ -258,7 +264,7 @@ void openings_renew_rights(struct session *session)
                 at = at->next;
                 opening->rights = rights_of(session, &opening->credentials);
                 if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
-                        refuse(opening, WIRE_DENIED, no_rights_text);
+                        deny_opening(opening);
         }
 }
 
@@ -288,13 +294,15 @@ static bool may_create(const struct opening *opening)
 
 static void fail_opening(struct opening *opening, int error, const struct fault *fault)
 {
+        /* What the error would tell of the session is not for him. */
+        if (error != BACKEND_E_UNAVAILABLE && !(opening->rights & RIGHT_READ)) {
+                deny_opening(opening);
+                return;
+        }
         if (error == BACKEND_E_BUSY && goes_on(opening))
                 return;
-        /* What the error would tell of the session is not for him. */
-        if (error != BACKEND_E_UNAVAILABLE && !(opening->rights & RIGHT_READ))
-                answer_error(&opening->request, WIRE_DENIED, "%s", no_rights_text);
-        else if (error == BACKEND_E_NOT_FOUND && opening->options.create && !may_create(opening))
-                answer_error(&opening->request, WIRE_DENIED, "%s", opening_no_create_text);
+        if (error == BACKEND_E_NOT_FOUND && opening->options.create && !may_create(opening))
+                deny_create(&opening->request);
         else
                 answer_fault(&opening->request, error, fault);
         opening_free(opening);
@@ -387,7 +395,7 @@ bool openings_load(struct session *session)
                         .has_rules = access->n_rules > 0,
                         .needs = first->options.exclusive ? RIGHT_READ | RIGHT_WRITE : RIGHT_READ,
                         .create = first->options.create && may_create(first),
-                        .seal = first->options.seal && may_create(first),
+                        .seal = first->options.seal,
                         .dialect = first->options.dialect,
                 };
 
@@ -449,7 +457,8 @@ void openings_abandon(struct client *client)
 
 /* False: it is refused, and the request is answered. */
 static bool permitted(struct client *client, struct request *request, struct sessions *sessions,
-                      const struct storage *storage, struct slice name, bool exclusive, unsigned *rights)
+                      const struct storage *storage, struct slice name, const struct opening_options *options,
+                      unsigned *rights)
 {
         const struct session *session = sessions_find(sessions, storage, name);
 
@@ -458,11 +467,11 @@ static bool permitted(struct client *client, struct request *request, struct ses
         else
                 *rights = access_rights(&sessions->config->access, &client->credentials, name,
                                         storage->backend->name);
-        if (suffice(*rights, exclusive))
+        if (suffice(*rights, options->exclusive))
                 return true;
         if (storage->backend->owns && !(session && is_known(session)))
                 return true; /* he may be the owner: that is known when it is loaded */
-        answer_error(request, WIRE_DENIED, "%s", *rights & RIGHT_READ ? no_write_text : no_rights_text);
+        deny_open(request, &sessions->config->access, &client->credentials, *rights, options->create);
         return false;
 }
 
@@ -550,12 +559,12 @@ void opening_start(struct client *client, struct request *request, struct sessio
 
         request->session = name;
         request->backend = storage->backend->name;
-        if (!permitted(client, request, sessions, storage, name, options->exclusive, &rights))
-                return;
         if (storage_is_drained(sessions, storage)) {
                 answer_error(request, WIRE_UNAVAILABLE, "%s", draining_text);
                 return;
         }
+        if (!permitted(client, request, sessions, storage, name, options, &rights))
+                return;
         if (session && !link_empty(&session->woken)) { /* a `close` before this open, for example, counts */
                 sessions->advance(sessions);
                 session = sessions_find(sessions, storage, name);

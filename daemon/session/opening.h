@@ -22,9 +22,6 @@ struct opening_options {
         struct slice dialect;
 };
 
-/* To who may not create a session. */
-extern const char opening_no_create_text[];
-
 /* Takes the client's request. It is answered when the open is granted or refused. */
 void opening_start(struct client *client, struct request *request, struct sessions *sessions,
                    struct storage *storage, struct slice name, const struct opening_options *options);

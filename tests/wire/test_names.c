@@ -54,7 +54,7 @@ START_TEST(groups_have_what_has_their_name)
                 return;
         DAEMON d = daemon_start(.config = "[access]\neveryone = write on %g-*\n");
         CLIENT daemon = as(d, "daemon", "daemon");
-        CLIENT guest = as(d, "bin", "daemon");
+        CLIENT guest = wire_connect_stranger(d, NAMELESS, getgrnam("daemon")->gr_gid);
         CLIENT bin = as(d, "bin", "bin");
 
         make(daemon, "daemon-1");
@@ -66,7 +66,8 @@ START_TEST(groups_have_what_has_their_name)
 END_TEST
 
 /* What the client is told, and what the log. */
-static void expect_hidden(struct daemon *d, struct wire *c, const char *name, const char *options)
+static void expect_hidden_in(struct daemon *d, struct wire *c, const char *backend, const char *name,
+                             const char *options)
 {
         TEST_FREED char *line = NULL;
         bool create = !strstr(options, "create: false");
@@ -74,18 +75,26 @@ static void expect_hidden(struct daemon *d, struct wire *c, const char *name, co
 
         line = test_format(
                 "action=\"open\" result=\"denied\" uid=%u user=\"daemon\" pid=%d client_id=1 session=\"%s\" "
-                "backend=\"file\"\n",
-                (unsigned)getpwnam("daemon")->pw_uid, (int)getpid(), name);
+                "backend=\"%s\"\n",
+                (unsigned)getpwnam("daemon")->pw_uid, (int)getpid(), name, backend);
         lines = daemon_log_lines(d, line);
-        expect(c, create ? "!denied" : "!not_found", "open('%s', {%s})", name, options);
+        expect(c, create ? "!denied" : "!not_found", "open('%s', {backend: '%s', %s})", name, backend,
+               options);
         expect_text(wire_error_message(c), create ? "'creating a session needs the right `write`'"
                                                   : "'there is no session of this name'");
         ck_assert_int_eq(daemon_log_lines(d, line), lines + 1);
 }
 
+static void expect_hidden(struct daemon *d, struct wire *c, const char *name, const char *options)
+{
+        expect_hidden_in(d, c, "file", name, options);
+}
+
 START_TEST(what_is_outside_is_as_if_it_were_not_there)
 {
-        static const char *const names[] = { "not-there", "stored", "open", "held", "damaged", "given" };
+        static const char *const names[] = {
+                "not-there", "stored", "open", "held", "damaged", "without-owner"
+        };
         static const char *const options[] = { "", "create: false", "mode: 'exclusive', create: false",
                                                "wait: 86400000, create: false" };
 
@@ -95,11 +104,11 @@ START_TEST(what_is_outside_is_as_if_it_were_not_there)
         CLIENT c = as(d, "daemon", "daemon");
         CLIENT own = wire_connect(d);
         TEST_FREED char *damaged = daemon_path(d, "damaged");
-        int given;
+        int s;
 
         make(own, "stored");
-        given = wire_open(own, "'given', {}");
-        expect(own, "nil", "chown(%d, 'daemon:daemon')", given); /* of which he is the owner */
+        s = wire_open(own, "'without-owner', {}");
+        expect(own, "nil", "chown(%d, nil)", s);
         daemon_stop(d);
         daemon_resume(d);
         wire_end(&own);
@@ -113,9 +122,44 @@ START_TEST(what_is_outside_is_as_if_it_were_not_there)
                 for (size_t k = 0; k < sizeof(options) / sizeof(*options); k++)
                         expect_hidden(d, c, names[i], options[k]);
         expect(c, "!denied", "sessions(nil)");
-        /* nothing was loaded for him */
+        /* none was opened for him */
         ck_assert_int_eq(wire_number(wire_call(own, "stats()"), "sessions_opened_total"), 2);
         make(c, "daemon-1");
+}
+END_TEST
+
+static const char *const backends[] = { "file", "memory" };
+
+START_TEST(what_he_owns_outside_is_his)
+{
+        const char *const backend = backends[_i];
+
+        if (!wire_has_strangers("owners outside of their patterns"))
+                return;
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write on %u-*\n");
+        CLIENT c = as(d, "daemon", "daemon");
+        CLIENT own = wire_connect(d);
+        CLIENT member = as(d, "bin", "daemon");
+        CLIENT bin = as(d, "bin", "bin");
+        int s = wire_open(own, "'given', {backend: '%s', linger: 1000}", backend), m;
+
+        expect(own, "nil", "chown(%d, 'daemon:daemon')", s);
+        expect(own, "nil", "close(%d)", s);
+        s = wire_open(c, "'given', {backend: '%s', create: false, mode: 'exclusive'}", backend);
+        expect(c, "nil", "set(%d, {auth_key: h'07'*256})", s);
+        expect(member, "!busy", "open('given', {backend: '%s'})", backend);
+        expect(bin, "!not_found", "open('given', {backend: '%s', create: false})", backend);
+        expect(c, "nil", "close(%d)", s);
+        s = wire_open(c, "'given', {backend: '%s'}", backend);
+        expect(c, "{...name: 'given'...}", "info(%d)", s);
+        m = wire_open(member, "'given', {backend: '%s'}", backend);
+        expect(member, "nil", "set(%d, {dc_id: 4})", m);
+        expect(c, "nil", "chown(%d, 'daemon')", s);
+        expect_text(wire_told(member), "ended(1, 'denied', '...')");
+        expect(member, "!not_found", "open('given', {backend: '%s', create: false})", backend);
+        expect(c, "nil", "delete(%d)", s);
+        expect_hidden_in(d, c, backend, "given", "");
+        expect_hidden_in(d, c, backend, "given", "create: false");
 }
 END_TEST
 
@@ -137,20 +181,23 @@ START_TEST(names_count_from_a_reload_on)
         CLIENT own = wire_connect(d);
         CLIENT c = as(d, "daemon", "daemon");
         CLIENT other = NULL;
-        int s = wire_open(c, "'daemon-1', {}");
+        int s = wire_open(c, "'daemon-1', {}"), outside = wire_open(c, "'of-daemon', {}");
 
-        wire_open(c, "'of-daemon', {}");
+        wire_open(own, "'of-root', {}");
+        wire_open(c, "'of-root', {}");
         await_names(own);
         other = as(d, "daemon", "bin");
         wire_open(other, "'daemon-1', {}");
         await_names(own);
         daemon_reload(d, "[access]\neveryone = write on %u-*\n");
-        expect_text(wire_told(c), "ended(2, 'denied', '...')"); /* although he is its owner */
+        expect_text(wire_told(c), "ended(3, 'denied', '...')");
         expect(c, "nil", "set(%d, {dc_id: 4})", s);
+        expect(c, "nil", "set(%d, {dc_id: 4})", outside); /* he is its owner */
         wire_not_told(other);
-        expect(c, "!not_found", "open('of-daemon', {create: false})");
+        expect(c, "!not_found", "open('of-root', {create: false})");
+        wire_open(c, "'of-daemon', {create: false}");
         daemon_reload(d, "[access]\nuser daemon = write on daemon-*,of-*\n");
-        wire_open(c, "'of-daemon', {}");
+        wire_open(c, "'of-root', {}");
 }
 END_TEST
 
@@ -164,5 +211,8 @@ int main(void)
                 NULL,
         };
 
-        return test_program("names", tests);
+        const TTest *const repeated[] = { what_he_owns_outside_is_his, NULL };
+        int failed = test_program("names", tests);
+
+        return test_program_repeated("names_of_owners", repeated, 2) || failed;
 }

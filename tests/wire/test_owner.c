@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/command.h"
 #include "../support/program.h"
 #include "../support/session_file.h"
 #include "../support/wire.h"
@@ -254,6 +255,83 @@ START_TEST(a_former_owner_changes_nothing)
 }
 END_TEST
 
+/* Two changes of one client that arrive together: each counts, also for those that the second lets in again.
+ */
+START_TEST(each_change_has_its_effect)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start();
+        CLIENT own = wire_connect(d);
+        CLIENT alice = as(d, ids.daemon, GROUP);
+        int o = wire_open(own, "'a', {}");
+        uint32_t first, second;
+
+        expect(own, "nil", "chown(%d, 'daemon')", o);
+        wire_open(alice, "'a', {}");
+        daemon_freeze(d);
+        first = wire_send(own, "chown(%d, 'bin')", o);
+        second = wire_send(own, "chown(%d, nil)", o);
+        daemon_thaw(d);
+        expect_text(wire_answer(own, first), "nil");
+        expect_text(wire_answer(own, second), "nil");
+        expect_text(wire_told(alice), "ended(1, 'denied', '...')");
+        ck_assert_int_eq(daemon_log_lines(d, "target=\"bin\""), 1);
+        wire_open(alice, "'a', {}"); /* without an owner and without rules everyone may */
+}
+END_TEST
+
+#define SEALS_RULES "idle-close = 0\n[access]\neveryone = read on theirs\n"
+
+/* His right to write does not come from a rule. Who may only read seals nothing. */
+START_TEST(an_owner_seals_as_he_opens)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = SEALS_RULES);
+        CLIENT own = wire_connect(d);
+        CLIENT alice = as(d, ids.daemon, GROUP);
+        TEST_FREED char *out = command("rm -f key; $BUILD/gramctl key new key");
+        TEST_FREED char *key = realpath("key", NULL);
+        TEST_FREED char *config = test_format(SEALS_RULES "[encryption]\nkey-file = %s\n", key);
+        int s = wire_open(own, "'theirs', {}"), a = wire_open(own, "'a', {}");
+
+        expect(own, "nil", "chown(%d, 'daemon')", a);
+        expect(own, "nil", "close(%d)", a);
+        expect(own, "nil", "close(%d)", s);
+        daemon_reload(d, config);
+        s = wire_open(alice, "'theirs', {seal: true}");
+        ck_assert_ptr_null(strstr(wire_call(alice, "info(%d)", s), "sealed"));
+        s = wire_open(alice, "'a', {seal: true}");
+        expect(alice, "{...sealed: ...}", "info(%d)", s);
+}
+END_TEST
+
+/* Nobody but he is told what is wrong with it. */
+START_TEST(an_owner_is_told_why_it_cannot_be_opened)
+{
+        if (!can_be_others())
+                return;
+        DAEMON d = daemon_start(.config = "idle-close = 0\n[access]\nuser bin = write on b*\n");
+        CLIENT own = wire_connect(d);
+        CLIENT alice = as(d, ids.daemon, GROUP);
+        CLIENT bob = as(d, ids.bin, GROUP);
+        TEST_FREED char *path = daemon_path(d, "a");
+        int s = wire_open(own, "'a', {}");
+
+        expect(own, "nil", "chown(%d, 'daemon')", s);
+        daemon_stop(d);
+        sql(path, "ALTER TABLE sessions RENAME TO gone");
+        daemon_resume(d);
+        wire_end(&alice);
+        wire_end(&bob);
+        alice = as(d, ids.daemon, GROUP);
+        bob = as(d, ids.bin, GROUP);
+        expect(bob, "!denied", "open('a', {})");
+        expect(alice, "!corrupt", "open('a', {})");
+}
+END_TEST
+
 enum { OPENS = 40000, HANDLES = 1000, HOLDERS = 3 };
 
 /* So many that the session is deleted, and its handles end in several turns, while they are executed. */
@@ -319,10 +397,17 @@ END_TEST
 int main(void)
 {
         const TTest *const tests[] = {
-                root_gives_a_session_away,           an_owner_changes_the_group,
-                admins_give_away_what_they_may_open, wrong_owners_are_refused,
-                opens_that_wait_are_refused,         a_former_owner_changes_nothing,
-                a_former_owner_makes_no_session,     NULL,
+                root_gives_a_session_away,
+                an_owner_changes_the_group,
+                admins_give_away_what_they_may_open,
+                wrong_owners_are_refused,
+                opens_that_wait_are_refused,
+                a_former_owner_changes_nothing,
+                a_former_owner_makes_no_session,
+                an_owner_seals_as_he_opens,
+                an_owner_is_told_why_it_cannot_be_opened,
+                each_change_has_its_effect,
+                NULL,
         };
         const TTest *const repeated[] = { an_owner_is_stored, NULL };
         int failed = test_program("owner", tests);
