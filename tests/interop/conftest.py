@@ -15,7 +15,7 @@ from daemon import Daemon
 
 LIBRARY = os.environ["GRAMD_LIBRARY"]
 
-FAMILY = ["test_family.py", "test_client.py", "test_takeover.py", "test_drain.py"]
+FAMILY = ["test_family.py", "test_client.py", "test_takeover.py", "test_drain.py", "test_settings.py"]
 
 collect_ignore_glob = FAMILY if LIBRARY == "telethon" else ["test_telethon*.py"]
 

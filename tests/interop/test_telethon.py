@@ -219,6 +219,32 @@ def test_a_session_string(daemon: Daemon) -> None:
         assert raw.export_string("telethon") == string()
 
 
+def test_a_refused_session_string_leaves_no_session(daemon: Daemon) -> None:
+    with pytest.raises(gramd.BadRequest):
+        GramdSession("acc", session_string="no session string").dc_id  # noqa: B018
+    with gramd.SyncClient() as client:
+        assert client.sessions() == []
+
+
+def test_names_directories_and_files(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    SQLiteSession("acc").close()
+    session = GramdSession("acc.session")
+    assert session.auth_key is None and session.name == "acc"
+    session.close()
+    [said] = [record.getMessage() for record in caplog.records if record.name == "gramd.stored"]
+    assert str(tmp_path / "acc.session") in said and "gramctl import acc" in said
+    session = GramdSession("acc", workdir="/srv/a", backend="memory", linger=60)
+    session.set_dc(4, "149.154.167.91", 443)
+    session.close()
+    assert session.dc_id == 4
+    session.close()
+    with gramd.SyncClient() as client:
+        assert [each["name"] for each in client.sessions()] == ["acc", "acc@srv-a"]
+
+
 def test_a_session_of_pyrogram(daemon: Daemon) -> None:
     """It is stored without an address, which Telethon needs."""
     with gramd.SyncClient() as client, client.open("acc", dialect="pyrogram") as raw:

@@ -147,6 +147,12 @@ class Untrusted(Error):
     code = "untrusted"
 
 
+class OtherAccount(Error):
+    """The stored session is that of another account than the bot token. Raised by the storages."""
+
+    code = "other_account"
+
+
 BY_CODE: dict[str, type[Error]] = {
     kind.code: kind
     for kind in (

@@ -17,7 +17,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, Optional, Union
 
-from . import datacentre, errors, shared, stop
+from . import datacentre, errors, settings, shared, stop
 from .cache import Cache, Entry
 from .installed import distribution
 from .records import USERNAME_MAX_AGE, Peer, text_fits
@@ -127,9 +127,13 @@ class Storage:
         on_lost: Optional[OnLost] = None,
         on_leave: Optional[OnLeave] = None,
         server_uid: Optional[int] = None,
+        workdir: Union[str, os.PathLike[str], None] = None,
+        linger: Optional[int] = None,
     ) -> None:
-        self.name = name
-        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout, server_uid)
+        self._stored = Stored(
+            name, workdir, socket, backend, mode, wait, session_string, timeout, server_uid, linger
+        )
+        self.name = self._stored.name
         self._cached = cache
         self._on_lost = with_reason(on_lost)
         self._on_leave = with_reason(on_leave)
@@ -172,6 +176,18 @@ class Storage:
         )
         if cache is not None:
             self._cache, self._fields, self._peers = cache, cache.fields, cache.peers.young
+        try:
+            await self._check_clients(self._session)
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _check_clients(self, session: Session) -> None:
+        clients = clients_of(self)
+        await settings.check_account(session, clients)
+        settings.warn_of_ignored(self._stored, session, clients)
+        for client in clients or [None]:
+            await self._stored.look_for_file(session, getattr(client, "workdir", None))
 
     async def save(self) -> None:
         session = self._opened()
@@ -403,17 +419,20 @@ class Storage:
         return datacentre.address(dc_id, test_mode)[1] if stored is None else stored
 
 
-async def stop_clients(storage: Storage, limit: float, leaving: Optional[Session] = None) -> bool:
-    """Stops the clients that use the storage, each within `limit` seconds: Telegram revokes a key that two
-    hosts use. Whether none of them can use the key any more. `leaving` is the session that is to be left.
-
-    A storage has no reference to its client, so this searches all objects. That happens once for a
-    session."""
-    clients = [
+def clients_of(storage: Storage) -> list[Any]:
+    """The library's clients that use the storage. It has no reference to them, so this searches all objects.
+    That happens when the session is opened, lost or to be left."""
+    return [
         thing
         for thing in gc.get_objects()
         if issubclass(type(thing), storage.library.client) and getattr(thing, "storage", None) is storage
     ]
+
+
+async def stop_clients(storage: Storage, limit: float, leaving: Optional[Session] = None) -> bool:
+    """Stops the clients that use the storage, each within `limit` seconds: Telegram revokes a key that two
+    hosts use. Whether none of them can use the key any more. `leaving` is the session that is to be left."""
+    clients = clients_of(storage)
     if leaving is not None and len(clients) > 1:  # the first that stops closes the session
         await asyncio.gather(*(_stop_connections(client, storage.name) for client in clients))
     stopped = await asyncio.gather(*(_stop(client, storage.name, limit, leaving) for client in clients))

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import logging
 import os
-from typing import Any, NamedTuple, Optional, Union
+import shlex
+from dataclasses import dataclass
+from typing import Any, Optional, Union
 
 from . import errors, shared
+from .request import TRANSIENT
 from .session import OnLeave, OnLost, Session
 from .shared import SharedClient, acquire, release
 
+log = logging.getLogger(__name__)
 
-class Stored(NamedTuple):
-    """The parameters of a storage."""
+SUFFIX = ".session"
+
+MANY = 1000
+"""More warnings than a program has reasons for."""
+
+
+@functools.lru_cache(maxsize=MANY)
+def warn_once(text: str) -> None:
+    log.warning("%s", text)
+
+
+def escaped(directory: str) -> str:
+    """As `systemd-escape --path` writes it, so different directories never look the same."""
+    text = ""
+    for byte in os.fsencode(os.path.abspath(directory)).strip(b"/"):
+        letter = chr(byte)
+        if letter == "/":
+            text += "-"
+        elif (letter.isascii() and letter.isalnum()) or letter in ":_" or (letter == "." and text):
+            text += letter
+        else:
+            text += f"\\x{byte:02x}"
+    return text or "-"
+
+
+@dataclass(repr=False)
+class Stored:
+    """The parameters of a storage. `name` is the session's; with a `workdir` it becomes `NAME@DIRECTORY`."""
 
     name: str
+    workdir: Union[str, os.PathLike[str], None]
     socket: Optional[Union[str, os.PathLike[str]]]
     backend: Optional[str]
     mode: str
@@ -21,6 +55,14 @@ class Stored(NamedTuple):
     session_string: Optional[str]
     timeout: float
     server_uid: Optional[int]
+    linger: Optional[int]
+
+    def __post_init__(self) -> None:
+        if self.name.endswith(SUFFIX):
+            self.name = self.name[: -len(SUFFIX)]
+        self.file = self.name + SUFFIX  # in which the library would keep it
+        if self.workdir is not None:
+            self.name += "@" + escaped(os.fspath(self.workdir))
 
     def __repr__(self) -> str:
         return f"Stored({self.name!r})"  # a session string is a password
@@ -38,6 +80,7 @@ class Stored(NamedTuple):
                 mode=self.mode,
                 wait=self.wait,
                 dialect=dialect,
+                linger=self.linger,
                 cache=cache,
                 timeout=self.timeout,
                 on_lost=on_lost,
@@ -48,11 +91,41 @@ class Stored(NamedTuple):
             raise
         try:
             if self.session_string and (await session.get("auth_key"))[0] is None:
-                await session.import_string(self.session_string)
+                await self._import(session, self.session_string)
         except BaseException:
             await shared.close(client, session)
             raise
         return client, session
+
+    async def _import(self, session: Session, text: str) -> None:
+        """A refused string leaves no empty session, unless another client has it open already."""
+        created = session.created
+        try:
+            await session.import_string(text)
+        except errors.Error as error:
+            if created and not isinstance(error, TRANSIENT):
+                with contextlib.suppress(errors.Error):
+                    if (await session.info())["handles"] == 1:
+                        await session.delete()
+            raise
+
+    async def look_for_file(self, session: Session, directory: Union[str, os.PathLike[str], None]) -> None:
+        """Warns if the session has no key and the library has a file in the bot's directory: its login is not
+        used. A `workdir` takes the place of `directory`."""
+        path = self._file_in(directory if self.workdir is None else self.workdir)
+        if path is None:
+            return
+        with contextlib.suppress(errors.Error):
+            if (await session.get("auth_key"))[0] is None:
+                warn_once(
+                    f"session {self.name} is new, and {path} is not used. To keep its login, stop the bot, "
+                    "export the session string from it with the library, and store that with "
+                    f"`gramctl import {shlex.quote(self.name)}`"
+                )
+
+    def _file_in(self, directory: Union[str, os.PathLike[str], None]) -> Optional[str]:
+        path = None if directory is None else os.path.join(os.path.abspath(directory), self.file)
+        return path if path is not None and os.path.isfile(path) else None
 
     async def delete(self) -> bool:
         """False if there was no session. Opens the session to delete it: libraries call this after

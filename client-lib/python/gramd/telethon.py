@@ -85,12 +85,16 @@ class TelethonSession:
         on_lost: Optional[OnLost] = None,
         on_leave: Optional[OnLeave] = None,
         server_uid: Optional[int] = None,
+        workdir: Union[str, os.PathLike[str], None] = None,
+        linger: Optional[int] = None,
     ) -> None:
         super().__init__()
         self._tmp_auth_key: Any = None  # older releases have no such attribute
-        self.name = name
+        self._stored = Stored(
+            name, workdir, socket, backend, mode, wait, session_string, timeout, server_uid, linger
+        )
+        self.name = self._stored.name
         self.save_entities = True
-        self._stored = Stored(name, socket, backend, mode, wait, session_string, timeout, server_uid)
         self._cached = cache
         self._on_lost = with_reason(on_lost)
         self._on_leave = with_reason(on_leave)
@@ -109,6 +113,7 @@ class TelethonSession:
                         self._stored.open("telethon", self._cached, self._lost, self._leave)
                     )
                     opened = self._opened = Opened(client, session, Unsaved(session))
+                    run(self._stored.look_for_file(session, os.curdir))
         return opened
 
     def save(self) -> None:

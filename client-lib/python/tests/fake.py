@@ -190,7 +190,12 @@ class _Connection(asyncio.Protocol):
         self.opened += 1
         self.handles[handle], self.modes[handle] = name, options["mode"]
         dialect = options.get("dialect", "pyrogram")
-        opened = {"session": handle, "created": created, "backend": "file", "dialect": dialect}
+        opened = {
+            "session": handle,
+            "created": created,
+            "backend": options.get("backend", "file"),
+            "dialect": dialect,
+        }
         leased = {"fence": self.fake.fence, "lease": self.fake.open_lease}
         return {**opened, **leased, "version": 3, "a key of tomorrow": {}}
 
@@ -202,6 +207,13 @@ class _Connection(asyncio.Protocol):
 
     def do_watch(self, handle: int, session: Any, on: bool) -> None:
         pass
+
+    def do_info(self, handle: int, session: Any) -> dict[str, Any]:
+        name = self.handles[handle]
+        return {
+            "name": name,
+            "handles": sum(name == n for c in self.fake.connections for n in c.handles.values()),
+        }
 
     def do_save(self, handle: int, session: Any) -> None:
         session["fields"]["date"] = int(time.time())

@@ -360,6 +360,9 @@ async def test_a_storage_that_is_being_opened(fake: FakeGramd) -> None:
             assert order(fake) == []
             return opened
 
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stored, name)
+
     async with fake:
         it = storage(family.Storage, fake)
         stored, it._stored = it._stored, Slow()

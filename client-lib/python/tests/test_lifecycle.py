@@ -180,7 +180,7 @@ async def test_a_cancelled_deletion_is_not_a_loss(fake: FakeGramd) -> None:
 
 def test_an_open_storage_opens_again_in_the_next_event_loop(fake: FakeGramd) -> None:
     both = [storage(family.Storage, fake, mode="exclusive") for _ in range(2)]
-    both[1]._stored = both[1]._stored._replace(name="beside")
+    both[1]._stored.name = "beside"
 
     async def once() -> None:
         await asyncio.gather(*(it.open() for it in both))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake import SILENT, FakeGramd
+from fake import SILENT, FakeGramd, Refusal
 from library import storage
 
 import gramd
@@ -142,13 +142,13 @@ async def test_no_answer_to_hello(
         patient.cancel()
 
 
+@pytest.mark.parametrize("refused", [False, True])
 async def test_a_daemon_that_has_answered_hello(
-    fake: FakeGramd, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    fake: FakeGramd, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     monkeypatch.setattr(unreachable, "HELLO_WAIT", 0.01)
     async with fake, gramd.Client(fake.path, timeout=0.1) as client:
-        await client.hello()
-        fake.faults = [("ping", SILENT)]
+        fake.faults = [("hello", Refusal("storage"))] * refused + [("ping", SILENT)]
         with pytest.raises(gramd.TimedOut) as caught:
             await client.ping()
         assert type(caught.value) is gramd.TimedOut and not lines(caplog)
