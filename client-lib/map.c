@@ -19,30 +19,7 @@ static const struct key holder_keys[] = {
 
 int read_number(struct cursor *cursor, double *number)
 {
-        const uint8_t *at = cursor->at;
-        enum cursor_type type = cursor_peek(cursor);
-        int64_t whole;
-        uint64_t bits = 0;
-
-        if (cursor_int(cursor, &whole)) {
-                *number = (double)whole;
-                return 0;
-        }
-        if (type != CURSOR_FLOAT)
-                return GRAM_E_PROTOCOL;
-        cursor_skip(cursor, NULL);
-        for (const uint8_t *byte = at + 1; byte < cursor->at; byte++)
-                bits = bits << 8 | *byte;
-        if (cursor->at - at == 9) {
-                memcpy(number, &bits, sizeof(*number));
-        } else {
-                uint32_t half = (uint32_t)bits;
-                float narrow;
-
-                memcpy(&narrow, &half, sizeof(narrow));
-                *number = (double)narrow;
-        }
-        return 0;
+        return cursor_number(cursor, number) ? 0 : GRAM_E_PROTOCOL;
 }
 
 int read_text(struct cursor *cursor, void *result, const char **text)

@@ -66,13 +66,42 @@ static uint64_t big_endian(const uint8_t *at, unsigned width)
         }
 }
 
+/* Of 4 or 8 bytes. */
+static double float_at(const uint8_t *at, unsigned width)
+{
+        uint64_t bits = big_endian(at, width);
+        uint32_t half = (uint32_t)bits;
+        double number;
+        float narrow;
+
+        if (width == sizeof(narrow)) {
+                memcpy(&narrow, &half, sizeof(narrow));
+                return (double)narrow;
+        }
+        memcpy(&number, &bits, sizeof(number));
+        return number;
+}
+
+/* False for what is not whole, for infinities and for what is no number. */
+static bool float_is_int(double number, int64_t *value)
+{
+        const double max =
+                9007199254740992.0; /* 2^53: up to here each whole number has a double of its own */
+
+        if (!(number >= -max && number <= max) || number != (double)(int64_t)number)
+                return false;
+        *value = (int64_t)number;
+        return true;
+}
+
 bool cursor_int(struct cursor *cursor, int64_t *value)
 {
+        const enum cursor_type type = cursor_peek(cursor);
         uint64_t bits;
         uint8_t first;
         unsigned width;
 
-        if (cursor_peek(cursor) != CURSOR_INT)
+        if (type != CURSOR_INT && type != CURSOR_FLOAT)
                 return false;
         first = *cursor->at;
         width = head_shapes[first].size - 1u;
@@ -81,6 +110,12 @@ bool cursor_int(struct cursor *cursor, int64_t *value)
         if (!width) {
                 *value = (int8_t)first;
                 cursor->at++;
+                return true;
+        }
+        if (type == CURSOR_FLOAT) {
+                if (!float_is_int(float_at(cursor->at + 1, width), value))
+                        return false;
+                cursor->at += 1 + width;
                 return true;
         }
         bits = big_endian(cursor->at + 1, width);
@@ -93,6 +128,21 @@ bool cursor_int(struct cursor *cursor, int64_t *value)
         }
         *value = (int64_t)bits;
         cursor->at += 1 + width;
+        return true;
+}
+
+bool cursor_number(struct cursor *cursor, double *number)
+{
+        int64_t whole;
+
+        if (cursor_int(cursor, &whole)) {
+                *number = (double)whole;
+                return true;
+        }
+        if (cursor_peek(cursor) != CURSOR_FLOAT || cursor_left(cursor) < head_shapes[*cursor->at].size)
+                return false;
+        *number = float_at(cursor->at + 1, head_shapes[*cursor->at].size - 1u);
+        cursor->at += head_shapes[*cursor->at].size;
         return true;
 }
 
@@ -173,7 +223,16 @@ bool cursor_array(struct cursor *cursor, uint32_t *count)
 
 bool cursor_map(struct cursor *cursor, uint32_t *pairs)
 {
-        return cursor_enter(cursor, CURSOR_MAP, 2, pairs);
+        struct cursor array = *cursor;
+        uint32_t count;
+
+        if (cursor_enter(cursor, CURSOR_MAP, 2, pairs))
+                return true;
+        if (!cursor_array(&array, &count) || count > 0)
+                return false;
+        *pairs = 0;
+        *cursor = array;
+        return true;
 }
 
 void cursor_skip(struct cursor *cursor, struct slice *raw)
@@ -185,6 +244,24 @@ void cursor_skip(struct cursor *cursor, struct slice *raw)
                 cursor->at += head.size;
         if (raw)
                 *raw = (struct slice){ (const char *)from, (size_t)(cursor->at - from) };
+}
+
+bool cursor_has_float(struct cursor cursor)
+{
+        enum { LOOKED_AT = 1000 }; /* values: more than a row has, and soon done */
+        uint64_t owed = 1;
+        struct head head;
+        int64_t value;
+
+        for (int i = 0; i < LOOKED_AT && owed && cursor_head(&cursor, &head); i++) {
+                struct cursor copy = cursor;
+
+                if (cursor_peek(&cursor) == CURSOR_FLOAT && !cursor_int(&copy, &value))
+                        return true;
+                cursor.at += head.size;
+                owed += head.children - 1;
+        }
+        return false;
 }
 
 /* What may follow a lead byte. The bounds of the second byte exclude overlong forms and surrogates. */

@@ -89,16 +89,17 @@ static bool take(struct call *call, struct cursor *params, char letter, struct p
                         cursor_skip(params, &param->text);
                 return true;
         case 'a':
-                if (cursor_peek(params) != CURSOR_ARRAY)
+                param->cursor = *params;
+                if (!cursor_array(&param->cursor, &param->count))
                         return false;
                 break;
         case 'm':
-                if (cursor_peek(params) != CURSOR_MAP)
+                param->cursor = *params;
+                if (!cursor_map(&param->cursor, &param->count))
                         return false;
                 break;
         default: assert(false);
         }
-        param->cursor = *params;
         if (behind > 0 && call->frame.len <= LONG_FRAME_BYTES) {
                 struct slice whole;
 
@@ -107,8 +108,7 @@ static bool take(struct call *call, struct cursor *params, char letter, struct p
         } else {
                 call->n_unread = behind;
         }
-        return letter == 'a' || letter == 'A' ? cursor_array(&param->cursor, &param->count)
-                                              : cursor_map(&param->cursor, &param->count);
+        return true;
 }
 
 /* What the parameters list costs of the connection's turn. */
@@ -143,8 +143,8 @@ static bool take_handle(struct call *call, struct cursor *params)
         int64_t number;
 
         if (!cursor_int(params, &number)) {
-                answer_error(&call->request, WIRE_BAD_REQUEST, "%s: the session handle must be an integer",
-                             call->request.method->name);
+                answer_error(&call->request, WIRE_BAD_REQUEST, "%s: the session handle must be an integer%s",
+                             call->request.method->name, float_came(*params));
                 return false;
         }
         call->handle = handle_find(call->client, number);
@@ -196,9 +196,10 @@ static bool take_params(struct call *call, const struct message *message)
                         if (!take_handle(call, &params))
                                 return false;
                 } else if (!take(call, &params, *letter, param++, message->n_params - taken)) {
-                        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: parameter %u must be %s%s",
+                        answer_error(&call->request, WIRE_BAD_REQUEST, "%s: parameter %u must be %s%s%s",
                                      method->name, taken, letter_name(*letter),
-                                     *letter < 'a' ? " or nil" : "");
+                                     *letter < 'a' ? " or nil" : "",
+                                     (*letter | 0x20) == 'i' ? float_came(params) : "");
                         return false;
                 }
                 taken++;

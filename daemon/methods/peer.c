@@ -214,7 +214,8 @@ void method_get_peers(struct call *call)
         }
         for (uint32_t i = 0; i < list->count; i++) {
                 if (!cursor_int(&list->cursor, &ids[i])) {
-                        answer_error(&call->request, WIRE_BAD_REQUEST, "get_peers: the ids must be integers");
+                        answer_error(&call->request, WIRE_BAD_REQUEST,
+                                     "get_peers: the ids must be integers%s", float_came(list->cursor));
                         return;
                 }
         }
@@ -289,9 +290,9 @@ struct incoming {
 #define WRONG_PEER                                                                                           \
         "row %u is not [id, access_hash, type, username, phone_number(, last_update_on)] or [id, "           \
         "access_hash, "                                                                                      \
-        "type, phone_number]"
+        "type, phone_number]%s"
 
-/* Returns the place of the first row that is wrong; `n`: none. */
+/* Returns the place of the first row that is wrong, and leaves `list` there; `n`: none. */
 static uint32_t read_peers(struct cursor *list, uint32_t n, struct peer *rows)
 {
         int64_t now = unix_now();
@@ -318,7 +319,8 @@ static bool read_long_peers(struct op_reading *reading)
         wrong = read_peers(&reading->list, reading->n, rows);
         if (wrong < reading->n) {
                 reading->error = WIRE_BAD_REQUEST;
-                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_PEER, wrong);
+                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_PEER, wrong,
+                         float_came(reading->list));
                 return false;
         }
         op->write.change = (struct change){ .kind = CHANGE_PEERS, .peers = rows, .n = reading->n };
@@ -340,7 +342,8 @@ static bool read_rows(struct call *call, struct incoming *incoming)
         }
         wrong = read_peers(&list->cursor, list->count, incoming->rows);
         if (wrong < list->count)
-                answer_error(&call->request, WIRE_BAD_REQUEST, "update_peers: " WRONG_PEER, wrong);
+                answer_error(&call->request, WIRE_BAD_REQUEST, "update_peers: " WRONG_PEER, wrong,
+                             float_came(list->cursor));
         return wrong == list->count;
 }
 

@@ -79,7 +79,7 @@ static uint32_t read_states(struct cursor *list, uint32_t n, struct numbered *ro
         return n;
 }
 
-#define WRONG_STATE "row %u is not [id, pts, qts, date, seq]"
+#define WRONG_STATE "row %u is not [id, pts, qts, date, seq]%s"
 
 static void set_states(struct op *op, struct state *states, size_t n, bool keep)
 {
@@ -152,7 +152,8 @@ static bool read_long_states(struct op_reading *reading)
         wrong = read_states(&reading->list, reading->n, rows);
         if (wrong < reading->n) {
                 reading->error = WIRE_BAD_REQUEST;
-                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_STATE, wrong);
+                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_STATE, wrong,
+                         float_came(reading->list));
         } else if (read_keep(reading, &keep)) {
                 right = fold_long(reading, rows, keep);
         }
@@ -179,7 +180,8 @@ void method_update_states(struct call *call)
         }
         wrong = read_states(&list->cursor, n, rows);
         if (wrong < n)
-                answer_error(&call->request, WIRE_BAD_REQUEST, "update_states: " WRONG_STATE, wrong);
+                answer_error(&call->request, WIRE_BAD_REQUEST, "update_states: " WRONG_STATE, wrong,
+                             float_came(list->cursor));
         else
                 start_states(call, rows);
         if (rows != few)
@@ -207,7 +209,10 @@ static size_t sort_ids(int64_t *ids, size_t n)
         return kept;
 }
 
-static const char wrong_ids[] = "the ids must be integers";
+static const char *wrong_ids(struct cursor at)
+{
+        return cursor_has_float(at) ? "the ids must be integers" FLOAT_CAME : "the ids must be integers";
+}
 
 static bool read_ids(struct cursor *list, uint32_t n, int64_t *ids)
 {
@@ -224,7 +229,7 @@ static bool take_ids(struct call *call, int64_t ids[LIST_MAX], size_t *n)
 
         if (!read_ids(&list->cursor, list->count, ids)) {
                 answer_error(&call->request, WIRE_BAD_REQUEST, "%s: %s", call->request.method->name,
-                             wrong_ids);
+                             wrong_ids(list->cursor));
                 return false;
         }
         *n = sort_ids(ids, list->count);
@@ -252,7 +257,7 @@ static bool read_long_ids(struct op_reading *reading)
         op->write.free_values = free;
         if (!read_ids(&reading->list, reading->n, ids)) {
                 reading->error = WIRE_BAD_REQUEST;
-                snprintf(reading->wrong, sizeof(reading->wrong), "%s", wrong_ids);
+                snprintf(reading->wrong, sizeof(reading->wrong), "%s", wrong_ids(reading->list));
                 return false;
         }
         set_gone(op, ids, sort_ids(ids, reading->n));
@@ -337,7 +342,7 @@ static void look_at_states(struct op *op)
                 pack_states(&op->look.packed, states, n);
         } else {
                 op->look.error = WIRE_BAD_REQUEST;
-                op->look.wrong = wrong_ids;
+                op->look.wrong = wrong_ids(op->look.list);
         }
         free(states);
         free(seen);

@@ -8,16 +8,20 @@
 
 /* ---- update_usernames ---- */
 
-#define WRONG_ROW "row %u is not [peer_id, [username, ...](, last_update_on)]"
+#define WRONG_ROW "row %u is not [peer_id, [username, ...](, last_update_on)]%s"
 
-/* Checks the list and counts its names. Returns the place of the first row that is wrong; `n`: none. */
-static uint32_t check(struct cursor cursor, uint32_t n, size_t *n_names)
+/*
+ * Checks the list and counts its names. Returns the place of the first row that is wrong, and `why` gets
+ * what float_came() says of it; `n`: none.
+ */
+static uint32_t check(struct cursor cursor, uint32_t n, size_t *n_names, const char **why)
 {
         *n_names = 0;
         for (uint32_t i = 0; i < n; i++) {
                 uint32_t parts, names;
                 int64_t number;
                 struct slice name;
+                const struct cursor row = cursor;
                 bool valid = cursor_array(&cursor, &parts) && (parts == 2 || parts == 3) &&
                              cursor_int(&cursor, &number) && cursor_array(&cursor, &names);
 
@@ -25,8 +29,10 @@ static uint32_t check(struct cursor cursor, uint32_t n, size_t *n_names)
                         valid = cursor_str(&cursor, TEXT_MAX_BYTES, &name);
                 if (valid && parts == 3)
                         valid = cursor_nil(&cursor) || cursor_int(&cursor, &number);
-                if (!valid)
+                if (!valid) {
+                        *why = float_came(row);
                         return i;
+                }
                 *n_names += names;
         }
         return n;
@@ -155,12 +161,13 @@ static void set_names(struct op *op, struct cursor list, uint32_t n, size_t n_na
 static bool read_long_names(struct op_reading *reading)
 {
         struct op *op = reading->op;
+        const char *why;
         size_t n_names;
-        uint32_t wrong = check(reading->list, reading->n, &n_names);
+        uint32_t wrong = check(reading->list, reading->n, &n_names, &why);
 
         if (wrong < reading->n) {
                 reading->error = WIRE_BAD_REQUEST;
-                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_ROW, wrong);
+                snprintf(reading->wrong, sizeof(reading->wrong), WRONG_ROW, wrong, why);
                 return false;
         }
         op->write.values = malloc(layout_size(reading->n, n_names) + 1);
@@ -177,6 +184,7 @@ void method_update_usernames(struct call *call)
 {
         const struct param *list = &call->params[0];
         bool may_compare = call->lane->n_ops == 0; /* else an op before it may change what is cached */
+        const char *why;
         uint32_t wrong;
         size_t n_names;
         struct op *op;
@@ -185,9 +193,9 @@ void method_update_usernames(struct call *call)
                 call_read_later(call, list, call->frame.len / 2 * sizeof(struct slice), read_long_names);
                 return;
         }
-        wrong = check(list->cursor, list->count, &n_names);
+        wrong = check(list->cursor, list->count, &n_names, &why);
         if (wrong < list->count) {
-                answer_error(&call->request, WIRE_BAD_REQUEST, "update_usernames: " WRONG_ROW, wrong);
+                answer_error(&call->request, WIRE_BAD_REQUEST, "update_usernames: " WRONG_ROW, wrong, why);
                 return;
         }
         op = call_defer(call, OP_WRITE, layout_size(list->count, n_names), 0);
@@ -234,7 +242,8 @@ void method_scan_usernames(struct call *call)
              !cursor_int(&after->cursor, &id))) {
                 answer_error(&call->request, WIRE_BAD_REQUEST,
                              "scan_usernames: the first parameter after the session must be [username, "
-                             "peer_id] or nil");
+                             "peer_id] or nil%s",
+                             float_came(after->cursor));
                 return;
         }
         if (!scan_limit(call, limit) || !call_is_next(call, (size_t)limit->integer * ROW_BYTES))

@@ -65,6 +65,11 @@ const char *quote_value(struct cursor value, char text[QUOTE_BYTES])
         return text;
 }
 
+const char *float_came(struct cursor value)
+{
+        return cursor_has_float(value) ? FLOAT_CAME : "";
+}
+
 /* ---- deferred requests ---- */
 
 void request_defer(struct request *from, struct request *to, size_t bytes)

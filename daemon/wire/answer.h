@@ -51,6 +51,9 @@ const char *quote(struct slice sent, char text[QUOTE_BYTES]);
  * The same for any value: text and numbers as they are, else the type. A bin is never shown: it may be a key.
  */
 const char *quote_value(struct cursor value, char text[QUOTE_BYTES]);
+/* The end of an error message: FLOAT_CAME if there is a float where an integer must be; else empty. */
+#define FLOAT_CAME ": a float came that is no whole number up to 2^53"
+const char *float_came(struct cursor value);
 
 /* ---- answering ---- */
 

@@ -4,6 +4,7 @@
  * The first input byte is the size of the pieces.
  */
 
+#include <math.h>
 #include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,11 +62,32 @@ static void compare_number(struct cursor *cursor, const msgpack_object *object)
                 cursor_skip(cursor, NULL);
 }
 
+/* Of 53 bits: a float of that size that is whole has no digits behind the point. */
+static void compare_float(struct cursor *cursor, double number)
+{
+        bool whole = fabs(number) <= 0x1p53 && fmod(number, 1) == 0;
+        struct cursor copy = *cursor;
+        double same;
+        int64_t got;
+
+        require(cursor_peek(cursor) == CURSOR_FLOAT && cursor_has_float(*cursor) == !whole);
+        require(cursor_number(&copy, &same) && memcmp(&same, &number, sizeof(same)) == 0);
+        require(cursor_int(cursor, &got) == whole);
+        if (whole)
+                require((double)got == number);
+        else
+                cursor_skip(cursor, NULL);
+        require(cursor->at == copy.at);
+}
+
 static void compare_children(struct cursor *cursor, const msgpack_object *object)
 {
         uint32_t count;
 
         if (object->type == MSGPACK_OBJECT_ARRAY) {
+                struct cursor map = *cursor;
+
+                require(cursor_map(&map, &count) == (object->via.array.size == 0));
                 require(cursor_array(cursor, &count) && count == object->via.array.size);
                 for (uint32_t i = 0; i < count; i++)
                         compare(cursor, &object->via.array.ptr[i]);
@@ -97,10 +119,7 @@ static void compare(struct cursor *cursor, const msgpack_object *object)
         case MSGPACK_OBJECT_ARRAY:
         case MSGPACK_OBJECT_MAP: compare_children(cursor, object); break;
         case MSGPACK_OBJECT_FLOAT32:
-        case MSGPACK_OBJECT_FLOAT64:
-                require(cursor_peek(cursor) == CURSOR_FLOAT);
-                cursor_skip(cursor, NULL);
-                break;
+        case MSGPACK_OBJECT_FLOAT64: compare_float(cursor, object->via.f64); break;
         case MSGPACK_OBJECT_EXT:
                 require(cursor_peek(cursor) == CURSOR_EXT);
                 cursor_skip(cursor, NULL);

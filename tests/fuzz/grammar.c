@@ -193,6 +193,8 @@ static const int64_t numbers[] = { 0,     1,          -1,        2,         7,  
                                    256,   443,        1000,      1001,      65535,      65536,     INT32_MAX,
                                    28800, UINT32_MAX, INT64_MAX, INT64_MIN, 1700000000, 1699990000 };
 
+static const double floats[] = { 0, 1, -1, 1000, 1.5, 0x1p32, 0x1p53, 0x1p54 };
+
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static void one_of(struct choices *choices, struct buffer *out, const char *const *table, size_t n)
@@ -227,8 +229,10 @@ static void number(struct choices *choices, struct buffer *out)
         uint8_t byte = choose_byte(choices);
         msgpack_packer packer = buffer_packer(out);
 
-        if (byte < 64)
+        if (byte < 56)
                 pack_int(out, byte);
+        else if (byte < 64)
+                msgpack_pack_double(&packer, floats[byte % COUNT(floats)]);
         else if (byte == 64)
                 msgpack_pack_uint64(&packer, UINT64_MAX);
         else
@@ -334,7 +338,10 @@ static void map(struct choices *choices, const struct map *map, struct buffer *o
                 anything(choices, &pairs, 0);
                 n++;
         }
-        pack_map(out, n);
+        if (n == 0 && chosen >> 14 & 1)
+                pack_array(out, 0);
+        else
+                pack_map(out, n);
         buffer_append(out, pairs.data, pairs.len);
         buffer_deinit(&pairs);
 }

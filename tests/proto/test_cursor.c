@@ -33,7 +33,7 @@ static void drop(const uint8_t *start)
 
 #define BYTES(...) ((const uint8_t[]){ __VA_ARGS__ }), sizeof((const uint8_t[]){ __VA_ARGS__ })
 
-/* Reads the value in these bytes as an int; no other read function accepts it. */
+/* Reads the value in these bytes as an int; but for cursor_number() no other read function accepts it. */
 static void check_int(const uint8_t *data, size_t len, int64_t expected)
 {
         struct cursor cursor = over(data, len);
@@ -43,7 +43,8 @@ static void check_int(const uint8_t *data, size_t len, int64_t expected)
         int64_t value = 12345;
         bool flag;
 
-        ck_assert_int_eq(cursor_peek(&cursor), CURSOR_INT);
+        ck_assert(cursor_peek(&cursor) == CURSOR_INT || cursor_peek(&cursor) == CURSOR_FLOAT);
+        ck_assert(!cursor_has_float(cursor));
         ck_assert(!cursor_nil(&cursor) && !cursor_bool(&cursor, &flag) && !cursor_str(&cursor, 99, &slice));
         ck_assert(!cursor_bin(&cursor, 99, &slice) && !cursor_array(&cursor, &count) &&
                   !cursor_map(&cursor, &count));
@@ -102,15 +103,110 @@ START_TEST(a_number_above_63_bits_does_not_fit)
 }
 END_TEST
 
-START_TEST(floats_are_not_integers)
+START_TEST(whole_floats_are_integers)
 {
-        struct cursor cursor = over(BYTES(0xca, 0x3f, 0x80, 0, 0));
+        check_int(BYTES(0xca, 0, 0, 0, 0), 0);
+        check_int(BYTES(0xca, 0x80, 0, 0, 0), 0); /* -0 */
+        check_int(BYTES(0xca, 0x3f, 0x80, 0, 0), 1);
+        check_int(BYTES(0xca, 0xc3, 0x80, 0, 0), -256);
+        check_int(BYTES(0xca, 0x5a, 0, 0, 0), 1ll << 53);
+        check_int(BYTES(0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0), 0);
+        check_int(BYTES(0xcb, 0xc2, 0x6d, 0x23, 0xc7, 0x62, 0x5a, 0x40, 0), -1001234567890);
+        check_int(BYTES(0xcb, 0x43, 0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), (1ll << 53) - 1);
+        check_int(BYTES(0xcb, 0x43, 0x40, 0, 0, 0, 0, 0, 0), 1ll << 53);
+        check_int(BYTES(0xcb, 0xc3, 0x40, 0, 0, 0, 0, 0, 0), -(1ll << 53));
+}
+END_TEST
+
+static void check_float(const uint8_t *data, size_t len)
+{
+        struct cursor cursor = over(data, len);
         const uint8_t *start = cursor.at;
         int64_t value;
+        double number;
 
         ck_assert_int_eq(cursor_peek(&cursor), CURSOR_FLOAT);
-        ck_assert(!cursor_int(&cursor, &value));
+        ck_assert(cursor_has_float(cursor));
+        ck_assert(!cursor_int(&cursor, &value) && !cursor_int_in(&cursor, INT64_MIN, INT64_MAX, &value));
+        ck_assert_ptr_eq(cursor.at, start);
+        ck_assert(cursor_number(&cursor, &number));
+        ck_assert_ptr_eq(cursor.at, cursor.end);
         drop(start);
+}
+
+START_TEST(other_floats_are_not_integers)
+{
+        check_float(BYTES(0xca, 0x3f, 0, 0, 0));                /* 0.5 */
+        check_float(BYTES(0xca, 0x5a, 0, 0, 1));                /* above 2^53 */
+        check_float(BYTES(0xca, 0x7f, 0x80, 0, 0));             /* infinity */
+        check_float(BYTES(0xca, 0xff, 0x80, 0, 0));             /* the negative one */
+        check_float(BYTES(0xca, 0x7f, 0xc0, 0, 0));             /* no number */
+        check_float(BYTES(0xca, 0, 0, 0, 1));                   /* the smallest above 0 */
+        check_float(BYTES(0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0)); /* 1.5 */
+        check_float(BYTES(0xcb, 0x43, 0x40, 0, 0, 0, 0, 0, 1)); /* 2^53 + 2 */
+        check_float(BYTES(0xcb, 0xc3, 0x40, 0, 0, 0, 0, 0, 1)); /* -2^53 - 2 */
+        check_float(BYTES(0xcb, 0x43, 0xe0, 0, 0, 0, 0, 0, 0)); /* 2^63 */
+        check_float(BYTES(0xcb, 0x7f, 0xef, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff));
+        check_float(BYTES(0xcb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0));
+        check_float(BYTES(0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0));
+}
+END_TEST
+
+START_TEST(floats_are_found_in_what_holds_them)
+{
+        static const struct {
+                uint8_t bytes[16];
+                size_t len;
+                bool found;
+        } values[] = {
+                { { 0x01 }, 1, false },
+                { { 0x92, 0x01, 0xca, 0x3f, 0x80, 0, 0 }, 7, false },
+                { { 0x92, 0x01, 0xca, 0x3f, 0, 0, 0 }, 7, true },
+                { { 0x93, 0x01, 0x92, 0x02, 0xca, 0x3f, 0, 0, 0, 0x03 }, 10, true },
+                { { 0x81, 0x01, 0xca, 0x3f, 0, 0, 0 }, 7, true },
+                { { 0x91, 0x01, 0xca, 0x3f, 0, 0, 0 }, 7, false }, /* of the value behind it */
+                { { 0xc4, 0x05, 0xca, 0x3f, 0, 0, 0 }, 7, false }, /* of bytes that look so */
+                { { 0 }, 0, false },
+        };
+
+        for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+                struct cursor cursor = over(values[i].bytes, values[i].len);
+
+                ck_assert_msg(cursor_has_float(cursor) == values[i].found, "value %zu", i);
+                drop(cursor.at);
+        }
+}
+END_TEST
+
+START_TEST(an_empty_array_is_an_empty_map)
+{
+        static const struct {
+                uint8_t bytes[8];
+                size_t len;
+                bool empty;
+        } arrays[] = {
+                { { 0x90 }, 1, true },
+                { { 0xdc, 0, 0 }, 3, true },
+                { { 0xdd, 0, 0, 0, 0 }, 5, true },
+                { { 0x91, 0x01 }, 2, false },
+                { { 0xdc, 0, 1, 0x01 }, 4, false },
+                { { 0xdc, 0 }, 2, false }, /* incomplete */
+                { { 0xc0 }, 1, false },
+                { { 0xa0 }, 1, false },
+        };
+
+        for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
+                struct cursor cursor = over(arrays[i].bytes, arrays[i].len);
+                const uint8_t *start = cursor.at;
+                uint32_t pairs = 7;
+
+                ck_assert_msg(cursor_map(&cursor, &pairs) == arrays[i].empty, "array %zu", i);
+                if (arrays[i].empty)
+                        ck_assert(pairs == 0 && cursor.at == cursor.end);
+                else
+                        ck_assert_ptr_eq(cursor.at, start);
+                drop(start);
+        }
 }
 END_TEST
 
@@ -206,7 +302,8 @@ START_TEST(counts_of_arrays_and_maps)
                 (map ? pack_map : pack_array)(&buffer, counts[i / 2]);
                 cursor = over_buffer(&buffer);
                 start = cursor.at;
-                ck_assert(!(map ? cursor_array : cursor_map)(&cursor, &count));
+                if (map || counts[i / 2] > 0) /* an empty array is a map, too */
+                        ck_assert(!(map ? cursor_array : cursor_map)(&cursor, &count));
                 ck_assert((map ? cursor_map : cursor_array)(&cursor, &count));
                 ck_assert_uint_eq(count, counts[i / 2]);
                 ck_assert_ptr_eq(cursor.at, cursor.end);
@@ -351,7 +448,10 @@ int main(void)
 
         tcase_add_test(tcase, integers_of_every_width);
         tcase_add_test(tcase, a_number_above_63_bits_does_not_fit);
-        tcase_add_test(tcase, floats_are_not_integers);
+        tcase_add_test(tcase, whole_floats_are_integers);
+        tcase_add_test(tcase, other_floats_are_not_integers);
+        tcase_add_test(tcase, floats_are_found_in_what_holds_them);
+        tcase_add_test(tcase, an_empty_array_is_an_empty_map);
         tcase_add_test(tcase, types_by_first_byte);
         tcase_add_test(tcase, nil_and_booleans);
         tcase_add_test(tcase, text_and_bytes_at_every_length);

@@ -100,7 +100,7 @@ static const struct {
         { "{dc_id: nil}", "dc_id" },
         { "{dc_id: '2'}", "dc_id" },
         { "{dc_id: true}", "dc_id" },
-        { "{dc_id: 2.0}", "dc_id" },
+        { "{dc_id: 2.5}", "dc_id" },
         { "{date: nil}", "date" },
         { "{date: 'now'}", "date" },
         { "{api_id: 'x'}", "api_id" },
@@ -128,7 +128,7 @@ static const struct {
         { "{takeout_id: 'x'}", "takeout_id" },
         { "{shoe_size: 44}", "shoe_size" },
         { "{5: 44}", "" },
-        { "[]", "" },
+        { "[5]", "" },
         { "nil", "" },
         { "5", "" },
 };

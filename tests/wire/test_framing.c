@@ -35,7 +35,7 @@ static const struct violation not_this_shape[] = {
         { "a negative id", "94 00 ff " PING "91 01", "0: !bad_request" },
         { "an id of 33 bits", "94 00 cf 00 00 00 01 00 00 00 00 " PING "91 01", "0: !bad_request" },
         { "an id that is a string", "94 00 a1 35 " PING "91 01", "0: !bad_request" },
-        { "an id that is a float", "94 00 cb 3f f0 00 00 00 00 00 00 " PING "91 01", "0: !bad_request" },
+        { "an id that is 1.5", "94 00 cb 3f f8 00 00 00 00 00 00 " PING "91 01", "0: !bad_request" },
         { "a method that is a number", "94 00 05 07 91 01", "5: !bad_request" },
         { "a method that is nil", "94 00 05 c0 91 01", "5: !bad_request" },
         { "parameters that are nil", "94 00 05 " PING "c0", "5: !bad_request" },

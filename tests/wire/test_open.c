@@ -198,7 +198,7 @@ START_TEST(options_are_checked)
                 { "{linger: 86401, backend: 'memory'}", "linger" },
                 { "{linger: 'long', backend: 'memory'}", "linger" },
                 { "{5: 1}", "" },
-                { "[]", "" },
+                { "[5]", "" },
                 { "'file'", "" },
         };
         DAEMON d = daemon_start();

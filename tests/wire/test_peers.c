@@ -117,7 +117,7 @@ static const char *const wrong_rows[] = {
         "{}",
         "['7', 70, 'user', nil, nil]",
         "[nil, 70, 'user', nil, nil]",
-        "[7.0, 70, 'user', nil, nil]",
+        "[7.5, 70, 'user', nil, nil]",
         "[9223372036854775808, 70, 'user', nil, nil]",
         "[7, 9223372036854775808, 'user', nil, nil]",
         "[7, '70', 'user', nil, nil]",
@@ -215,7 +215,7 @@ START_TEST(lookup_parameters_are_checked)
         } wrong[] = {
                 { "get_peer_by_id", ", '7'" },
                 { "get_peer_by_id", ", nil" },
-                { "get_peer_by_id", ", 7.0" },
+                { "get_peer_by_id", ", 7.5" },
                 { "get_peer_by_id", ", 18446744073709551615" },
                 { "get_peer_by_id", "" },
                 { "get_peer_by_id", ", 7, 8" },
