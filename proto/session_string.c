@@ -53,6 +53,7 @@ static const struct session_string_layout layout_mtcute = {
 static const struct session_string_layout layout_mtkruto = {
         0, BASE64_URL, BASE64_UNPADDED, true, {
                 { part_mtkruto_dc_read, part_mtkruto_dc_write, FIELD_DC_ID, 0 }, TL_KEY,
+                { part_mtkruto_account_read, part_mtkruto_account_write, FIELD_USER_ID, 0 },
         },
 };
 static const struct session_string_layout layout_pyrogram = {
@@ -86,7 +87,7 @@ const struct session_string_format session_string_formats[] = {
         { "gramjs", BIT_KEY | BITS_DC | BITS_PLACE, BIT_KEY, &layout_gramjs },
         { "telethon", BIT_KEY | BITS_DC | BITS_PLACE, BIT_KEY, &layout_telethon },
         { "mtcute", BIT_KEY | BITS_DC | BITS_PLACE | BITS_USER, BIT_KEY, &layout_mtcute },
-        { "mtkruto", BIT_KEY | BITS_DC, BIT_KEY, &layout_mtkruto },
+        { "mtkruto", BIT_KEY | BITS_DC | BITS_USER | BIT_API, BIT_KEY | BIT_USER | BIT_API, &layout_mtkruto },
         { "pyrogram", BIT_KEY | BITS_DC | BITS_USER | BIT_API, BIT_KEY | BIT_USER | BIT_API,
           &layout_pyrogram },
         { "pyrogram-old64", BIT_KEY | BITS_DC | BITS_USER, BIT_KEY | BIT_USER, &layout_pyrogram_old64 },
@@ -111,19 +112,22 @@ const struct session_string_format *session_string_format_by_name(struct slice n
         return NULL;
 }
 
-/* A zero byte and a count stand for so many zero bytes. */
+/*
+ * A zero byte and a count stand for so many zero bytes. The count 0 stands for 256: some encoders do not
+ * split a long run, and write the low byte of its length.
+ */
 static bool run_length_decode(const struct buffer *coded, struct buffer *out)
 {
-        static const uint8_t zeros[UINT8_MAX];
+        static const uint8_t zeros[UINT8_MAX + 1];
 
         for (size_t i = 0; i < coded->len; i++) {
                 if (coded->data[i]) {
                         buffer_append(out, coded->data + i, 1);
                         continue;
                 }
-                if (++i == coded->len || !coded->data[i])
+                if (++i == coded->len)
                         return false;
-                buffer_append(out, zeros, coded->data[i]);
+                buffer_append(out, zeros, coded->data[i] ? coded->data[i] : sizeof(zeros));
         }
         return !out->failed;
 }

@@ -57,6 +57,8 @@ bool part_tl_key_read(struct reading *reading, const struct part *part);
 bool part_tl_key_write(struct writing *writing, const struct part *part);
 bool part_mtkruto_dc_read(struct reading *reading, const struct part *part);
 bool part_mtkruto_dc_write(struct writing *writing, const struct part *part);
+bool part_mtkruto_account_read(struct reading *reading, const struct part *part);
+bool part_mtkruto_account_write(struct writing *writing, const struct part *part);
 bool part_mtcute_head_read(struct reading *reading, const struct part *part);
 bool part_mtcute_head_write(struct writing *writing, const struct part *part);
 

@@ -14,6 +14,8 @@ enum {
 
 static const uint32_t tl_true = 0x997275b5, tl_false = 0xbc799737;
 
+static const uint64_t user_max = (1ull << 53) - 1; /* a JavaScript number holds no more exactly */
+
 static bool take_little_endian(struct reading *reading, unsigned width, uint64_t *value)
 {
         const uint8_t *at = reading_take(reading, width);
@@ -80,7 +82,8 @@ bool part_tl_key_write(struct writing *writing, const struct part *part)
         return true;
 }
 
-/* ---- MTKruto: the data centre's number as text, followed by `-test` on the test servers ---- */
+/* ---- MTKruto: the data centre's number as text, followed by `-test` on the test servers; key; account ----
+ */
 
 static const char mtkruto_test[] = "-test";
 
@@ -122,14 +125,43 @@ bool part_mtkruto_dc_write(struct writing *writing, const struct part *part)
         return true;
 }
 
+/* Strings from before March 2024 end with the key. Those are read; no later version of MTKruto can read them.
+ */
+bool part_mtkruto_account_read(struct reading *reading, const struct part *part)
+{
+        uint64_t api_id, is_bot, user_id;
+
+        (void)part;
+        if (!reading->left)
+                return true;
+        return take_little_endian(reading, 4, &api_id) && take_little_endian(reading, 1, &is_bot) &&
+               take_little_endian(reading, 8, &user_id) && api_id <= INT32_MAX && is_bot <= 1 &&
+               user_id <= user_max && reading_number(reading, FIELD_API_ID, api_id) &&
+               reading_number(reading, FIELD_IS_BOT, is_bot) &&
+               reading_number(reading, FIELD_USER_ID, user_id);
+}
+
+bool part_mtkruto_account_write(struct writing *writing, const struct part *part)
+{
+        uint64_t api_id, is_bot, user_id;
+
+        (void)part;
+        if (!writing_number(writing, FIELD_API_ID, INT32_MAX, &api_id) ||
+            !writing_number(writing, FIELD_IS_BOT, 1, &is_bot) ||
+            !writing_number(writing, FIELD_USER_ID, user_max, &user_id))
+                return false;
+        put_little_endian(writing->out, 4, api_id);
+        put_little_endian(writing->out, 1, is_bot);
+        put_little_endian(writing->out, 8, user_id);
+        return true;
+}
+
 /* ---- mtcute: version, flags, the main data centre, optionally one for media, optionally the user ---- */
 
 enum { MTCUTE_VERSION = 3 };
 enum { MTCUTE_SELF = 1, MTCUTE_OLD_TEST = 2, MTCUTE_MEDIA = 4 };
 enum { OPTION_OLD_VERSION = 1, OPTION_VERSION = 2 };
 enum { OPTION_IPV6 = 1, OPTION_MEDIA_ONLY = 2, OPTION_TEST = 4 };
-
-static const uint64_t mtcute_user_max = (1ull << 53) - 1; /* a JavaScript number holds no more exactly */
 
 struct dc_option {
         uint64_t dc_id;
@@ -162,7 +194,7 @@ static bool mtcute_self_take(struct reading *reading)
         uint64_t user_id, is_bot;
 
         return take_little_endian(reading, 8, &user_id) && take_little_endian(reading, 4, &is_bot) &&
-               user_id <= mtcute_user_max && (is_bot == tl_true || is_bot == tl_false) &&
+               user_id <= user_max && (is_bot == tl_true || is_bot == tl_false) &&
                reading_number(reading, FIELD_USER_ID, user_id) &&
                reading_number(reading, FIELD_IS_BOT, is_bot == tl_true);
 }
@@ -226,7 +258,7 @@ bool part_mtcute_head_write(struct writing *writing, const struct part *part)
                 return false;
         if (!self)
                 return true;
-        if (!writing_number(writing, FIELD_USER_ID, mtcute_user_max, &user_id) ||
+        if (!writing_number(writing, FIELD_USER_ID, user_max, &user_id) ||
             !writing_number(writing, FIELD_IS_BOT, 1, &is_bot))
                 return false;
         put_little_endian(writing->out, 8, user_id);

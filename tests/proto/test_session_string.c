@@ -36,6 +36,10 @@ static void make_key(uint8_t key[AUTH_KEY_BYTES], unsigned pattern)
                 key[i] = (uint8_t)(i * (2 * pattern + 1) + pattern * 37 + (i >> 3) * pattern * 5);
         if (pattern == 3)
                 memset(key + 40, 0, 50);
+        if (pattern == 7) /* with TL's head a run of 256 */
+                memset(key, 0, 255);
+        if (pattern == 8)
+                memset(key + 1, 0, 255);
 }
 
 static const struct session_string_format *format_of(const char *name)
@@ -153,31 +157,38 @@ static void check_written(const struct vector *vector)
         buffer_append(&out, "before", 6);
         ck_assert(session_string_write(&identity, format_of(vector->format), &out, &missing));
         ck_assert(!out.failed && !missing);
-        if (vector->same) {
-                ck_assert_msg(out.len == 6 + strlen(vector->text) &&
-                                      memcmp(out.data + 6, vector->text, out.len - 6) == 0,
-                              "%s of %s differs", vector->format, vector->maker);
-        }
+        ck_assert_msg(out.len == 6 + strlen(vector->text) &&
+                              memcmp(out.data + 6, vector->text, out.len - 6) == 0,
+                      "%s of %s differs", vector->format, vector->maker);
         buffer_deinit(&out);
         identity_wipe(&identity);
 }
 
 START_TEST(writes_what_the_libraries_wrote)
 {
-        for (size_t i = 0; i < VECTORS; i++)
-                check_written(&vectors[i]);
+        for (size_t i = 0; i < VECTORS; i++) {
+                if (vectors[i].same)
+                        check_written(&vectors[i]);
+        }
 }
 END_TEST
 
-/* Each text of another format is refused when one is named; only the libraries' own exceptions are shared. */
+/*
+ * Each text of another format is refused when one is named. Only GramJS's with an address of 14 characters
+ * may be Telethon's with an IPv6 address, if no character tells the alphabets apart.
+ */
 static void check_not_another(const struct vector *vector)
 {
         const struct session_string_format *format;
+        const bool is_either = strcmp(vector->format, "gramjs") == 0 && !strpbrk(vector->text, "+/");
 
-        for (format = session_string_formats; format->name; format++)
+        for (format = session_string_formats; format->name; format++) {
+                if (is_either && strcmp(format->name, "telethon") == 0)
+                        continue;
                 ck_assert_msg(readable(format->name, vector->text) ==
                                       (strcmp(format->name, vector->format) == 0),
                               "%s as %s", vector->format, format->name);
+        }
 }
 
 START_TEST(a_named_format_takes_only_its_own)
@@ -187,21 +198,32 @@ START_TEST(a_named_format_takes_only_its_own)
 }
 END_TEST
 
-/* Cut at any place, or with up to eight more characters. */
+/*
+ * Cut at any place, or with up to eight more characters. Cut behind the key, a new string of MTKruto may be
+ * an old one, of which nobody can say that something is missing.
+ */
 static void check_other_lengths(const struct vector *vector)
 {
+        const bool has_older = strcmp(vector->format, "mtkruto") == 0 && vector->user_id >= 0;
         size_t len = strlen(vector->text);
+        unsigned set, older = 0;
         char text[1200];
-        struct identity identity;
-        unsigned set;
 
         memcpy(text, vector->text, len);
         memset(text + len, 'A', 8);
         for (size_t n = 0; n <= len + 8; n++) {
-                if (n != len)
-                        ck_assert_ptr_null(read_text(vector->format, text, n, &identity, &set));
+                struct identity identity;
+                bool read = read_text(vector->format, text, n, &identity, &set) != NULL;
+
+                ck_assert_msg(!read || n == len || (has_older && n < len), "%s, %zu characters of %zu",
+                              vector->format, n, len);
+                if (read && n != len) {
+                        older++;
+                        ck_assert(!(set & FIELD_BIT(FIELD_USER_ID)));
+                }
+                identity_wipe(&identity);
         }
-        identity_wipe(&identity);
+        ck_assert_uint_le(older, 1);
 }
 
 START_TEST(other_lengths_are_refused)
@@ -352,6 +374,7 @@ START_TEST(missing_fields_are_named)
                 ck_assert_msg(writable(&identity, format->name, NULL), "%s", format->name);
         identity_set_nil(&identity, FIELD_API_ID);
         ck_assert(!writable(&identity, "pyrogram", "api_id"));
+        ck_assert(!writable(&identity, "mtkruto", "api_id"));
         ck_assert(writable(&identity, "pyrogram-old64", NULL));
         identity_set_nil(&identity, FIELD_USER_ID);
         ck_assert(!writable(&identity, "pyrogram-old32", "user_id"));
@@ -381,6 +404,7 @@ START_TEST(values_out_of_a_formats_range_are_named)
         ck_assert(!writable(&identity, "pyrogram-old32", "user_id"));
         identity_set_number(&identity, FIELD_USER_ID, 1LL << 53);
         ck_assert(!writable(&identity, "mtcute", "user_id"));
+        ck_assert(!writable(&identity, "mtkruto", "user_id"));
         ck_assert(writable(&identity, "pyrogram", NULL));
         identity_set_number(&identity, FIELD_USER_ID, -1);
         ck_assert(!writable(&identity, "pyrogram", "user_id"));
@@ -394,6 +418,9 @@ START_TEST(values_out_of_a_formats_range_are_named)
         ck_assert(!writable(&identity, "telethon", "server_address"));
         identity_set_number(&identity, FIELD_USER_ID, 1);
         ck_assert(!writable(&identity, "mtcute", "server_address"));
+        ck_assert(writable(&identity, "mtkruto", NULL));
+        identity_set_number(&identity, FIELD_API_ID, 1LL << 31);
+        ck_assert(!writable(&identity, "mtkruto", "api_id"));
         identity_wipe(&identity);
 }
 END_TEST
@@ -478,7 +505,7 @@ START_TEST(a_lack_of_memory_fails_the_text)
         for (size_t i = 0; i < VECTORS; i++) {
                 const struct session_string_format *format = format_of(vectors[i].format);
                 struct identity identity;
-                bool done = false;
+                bool done = !vectors[i].same;
 
                 fill(&identity, &vectors[i]);
                 for (long n = 0; !done; n++) {

@@ -28,8 +28,9 @@ static bool readable(const char *format, const struct buffer *text)
         return set != 0;
 }
 
-/* The text of `head` followed by the key in TL is read as `format`, if it is `good`. */
-static void check_bytes(const char *format, const void *head, size_t len, bool good)
+/* The text of `head` followed by the key in TL, and of `tail`, is read as `format`, if it is `good`. */
+static void check_bytes(const char *format, const void *head, size_t len, const void *tail, size_t tail_len,
+                        bool good)
 {
         struct buffer bytes = { 0 }, text = { 0 };
         uint8_t key[AUTH_KEY_BYTES];
@@ -42,13 +43,14 @@ static void check_bytes(const char *format, const void *head, size_t len, bool g
         else
                 buffer_append(&bytes, "\xfe\x00\x01\x00", 4);
         buffer_append(&bytes, key, sizeof(key));
+        buffer_append(&bytes, tail, tail_len);
         base64_encode((struct slice){ (char *)bytes.data, bytes.len }, BASE64_URL, BASE64_UNPADDED, &text);
         ck_assert_msg(readable(format, &text) == good, "%s: %.24s", format, (char *)text.data);
         buffer_deinit(&bytes);
         buffer_deinit(&text);
 }
 
-#define HEAD(format, text, good) check_bytes(format, text, sizeof(text) - 1, good)
+#define HEAD(format, text, good) check_bytes(format, text, sizeof(text) - 1, "", 0, good)
 
 START_TEST(mtkruto_strings_byte_by_byte)
 {
@@ -92,7 +94,7 @@ START_TEST(mtkruto_strings_byte_by_byte)
         HEAD("mtkruto",
              "\x01"
              "2\x00\x00",
-             false); /* a run of none */
+             false); /* a run of 256, which is too much padding */
         HEAD("mtkruto",
              "\xff"
              "2\x00\x02",
@@ -105,6 +107,26 @@ START_TEST(mtkruto_strings_byte_by_byte)
              "\xfe\x01\x00\x02"
              "2\x00\x02",
              false); /* a short length in the long form */
+}
+END_TEST
+
+#define TAIL(text, good) check_bytes("mtkruto", "\x01\x32\x00\x02", 4, text, sizeof(text) - 1, good)
+
+/* api_id, is_bot, user_id, with their zeros run-length coded */
+START_TEST(mtkrutos_account_byte_by_byte)
+{
+        TAIL("", true); /* the form from before it had an account */
+        TAIL("\x01\x00\x04\x01\x00\x07", true);
+        TAIL("\x01\x00\x03\x01\x01\x00\x07", true);                                 /* a bot */
+        TAIL("\x01\x00\x03\x02\x01\x00\x07", false);                                /* a flag of 2 */
+        TAIL("\xff\xff\xff\x7f\x00\x01\xff\xff\xff\xff\xff\xff\x1f\x00\x01", true); /* the largest */
+        TAIL("\x00\x03\x80\x00\x01\x01\x00\x07", false);                            /* an api_id below 0 */
+        TAIL("\x01\x00\x0a\x20\x00\x01", false);                                    /* a user_id of 54 bits */
+        TAIL("\x01\x00\x04\xff\xff\xff\xff\xff\xff\xff\xff", false);                /* one below 0 */
+        TAIL("\x01\x00\x04\x01\x00\x06", false);                                    /* one byte too few */
+        TAIL("\x01\x00\x04\x01\x00\x08", false);                                    /* one too many */
+        TAIL("\x01\x00\x03", false);                                                /* an api_id alone */
+        TAIL("\x01\x00\x04\x01\x00", false); /* a run without a length */
 }
 END_TEST
 
@@ -163,7 +185,7 @@ START_TEST(mtcutes_old_test_flag)
 END_TEST
 
 /* A run that is longer than one code can express. */
-START_TEST(a_run_of_256_zeros)
+START_TEST(a_run_of_257_zeros)
 {
         static const uint8_t zeros[AUTH_KEY_BYTES];
         struct identity identity, back;
@@ -172,9 +194,11 @@ START_TEST(a_run_of_256_zeros)
 
         identity_init(&identity);
         identity_set_key(&identity, zeros);
+        identity_set_number(&identity, FIELD_API_ID, 1);
+        identity_set_number(&identity, FIELD_USER_ID, 1);
         ck_assert(session_string_write(&identity, session_string_format_by_name(slice_of("mtkruto")), &out,
                                        &missing));
-        ck_assert_uint_lt(out.len, 30);
+        ck_assert_uint_lt(out.len, 40);
         ck_assert(FIELD_BIT(FIELD_AUTH_KEY) & read_fields("mtkruto", &out, &back));
         ck_assert(identity_equal(&identity, &back, FIELD_AUTH_KEY));
         identity_wipe(&identity);
@@ -191,9 +215,10 @@ int main(void)
         int failed;
 
         tcase_add_test(tcase, mtkruto_strings_byte_by_byte);
+        tcase_add_test(tcase, mtkrutos_account_byte_by_byte);
         tcase_add_test(tcase, mtcute_strings_byte_by_byte);
         tcase_add_test(tcase, mtcutes_old_test_flag);
-        tcase_add_test(tcase, a_run_of_256_zeros);
+        tcase_add_test(tcase, a_run_of_257_zeros);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
