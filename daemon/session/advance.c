@@ -178,7 +178,7 @@ void sessions_watch_doubt(struct sessions *sessions)
 
 void sessions_stop(struct sessions *sessions)
 {
-        sessions->stopping = true;
+        atomic_store(&sessions->stopping, true);
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
                 session_wait_turn(LINK_OF(at, struct session, link)); /* they may be thousands */
 }

@@ -14,6 +14,8 @@
 
 /* ---- load ---- */
 
+const char load_stopping_text[] = "the daemon is ending";
+
 struct load {
         struct session_task task;
         struct open_options options;
@@ -89,9 +91,13 @@ static void load_run(struct job *job)
 {
         struct load *load = (struct load *)job;
         const struct storage *storage = load->task.session->storage;
-
         bool creates = load->options.create;
 
+        if (atomic_load(&load->task.session->sessions->stopping)) {
+                /* Thousands may wait: to load each, and close it again, takes seconds. */
+                load->error = fault_set(&load->fault, BACKEND_E_UNAVAILABLE, "%s", load_stopping_text);
+                return;
+        }
         if (!storage->backend->owns || !creates) {
                 open_stored(load, storage);
         } else {

@@ -5,6 +5,9 @@
 
 #include "session.h"
 
+/* To those that wait for a load which has not begun when the daemon ends. */
+extern const char load_stopping_text[];
+
 /* Called when a load has ended: 0, or the backend's error with its fault. */
 typedef void (*loaded_fn)(struct session *session, int error, const struct fault *fault);
 

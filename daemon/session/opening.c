@@ -323,7 +323,7 @@ static void load_failed(struct session *session, int error, const struct fault *
         struct link *at;
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
-        if (error != BACKEND_E_NOT_FOUND && error != BACKEND_E_DENIED)
+        if (error != BACKEND_E_NOT_FOUND && error != BACKEND_E_DENIED && !session->sessions->stopping)
                 log_write_for(session->sessions->log, session->uid, LOG_WARNING, "cannot open %s for %s: %s",
                               session_describe(session, what), asker(session, who), fault->text);
         if (session->owner_known)
@@ -385,6 +385,8 @@ bool openings_load(struct session *session)
                         return true;
                 held_end(session);
         }
+        if (session->sessions->stopping)
+                refuse_all(session, WIRE_UNAVAILABLE, load_stopping_text);
         while (!link_empty(&session->openings)) {
                 struct opening *first = opening_of(session->openings.next);
                 const struct access *access = &session->sessions->config->access;

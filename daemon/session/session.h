@@ -21,6 +21,8 @@
  * to one is valid until the next sessions_advance().
  */
 
+#include <stdatomic.h>
+
 #include "../../backends/backend.h"
 #include "../../proto/contract.h"
 #include "../../proto/link.h"
@@ -171,7 +173,7 @@ struct sessions {
         unsigned rules;          /* counts the reloads: which rules hold now */
         struct link *renewed;    /* renew.c's: the session that comes next */
         struct link *renewed_handle; /* the same, of that session; NULL: its first one */
-        bool stopping;               /* closes each as soon as it has no handles */
+        atomic_bool stopping;        /* loads none, closes each without handles; workers look at it */
         bool draining;               /* drain.h */
 };
 

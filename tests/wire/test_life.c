@@ -75,6 +75,42 @@ START_TEST(the_log_names_whose_open_failed)
 }
 END_TEST
 
+/* In one turn the daemon reads the requests, then the signal. The loads that a worker has begun go on. */
+START_TEST(opens_that_wait_at_the_end_load_nothing)
+{
+        enum { OPENS = 200 };
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        TEST_FREED char *pattern = test_format("%s/*.session", d->data);
+        uint32_t ids[OPENS];
+        size_t granted = 0;
+        glob_t found;
+
+        expect(c, "1", "ping(1)");
+        daemon_freeze(d);
+        for (int i = 0; i < OPENS; i++)
+                ids[i] = wire_send(c, "open('anna%d', {})", i);
+        daemon_signal(d, SIGTERM);
+        daemon_thaw(d);
+        for (int i = 0; i < OPENS; i++) {
+                const char *answer = wire_answer(c, ids[i]);
+
+                granted += answer[0] != '!';
+                if (answer[0] != '!')
+                        continue;
+                expect_text(answer, "!unavailable");
+                expect_text(wire_error_message(c), "'the daemon is ending'");
+        }
+        wire_expect_closed(c);
+        ck_assert_int_eq(daemon_wait(d), 0);
+        ck_assert_uint_lt(granted, OPENS / 2);
+        if (glob(pattern, 0, NULL, &found) != 0)
+                found.gl_pathc = 0;
+        ck_assert_uint_eq(found.gl_pathc, granted);
+        ck_assert_int_eq(daemon_log_lines(d, "cannot open session"), 0);
+}
+END_TEST
+
 START_TEST(a_second_daemon_on_the_data_is_refused)
 {
         DAEMON d = daemon_start();
@@ -423,6 +459,7 @@ int main(void)
         const TTest *const tests[] = {
                 the_log_names_who_opened_created_and_deleted,
                 the_log_names_whose_open_failed,
+                opens_that_wait_at_the_end_load_nothing,
                 a_second_daemon_on_the_data_is_refused,
                 a_second_daemon_on_the_socket_is_refused,
                 a_frozen_daemons_socket_is_not_taken,
