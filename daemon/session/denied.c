@@ -27,3 +27,14 @@ void deny_open(struct request *request, const struct access *access, const struc
                 answer_error(request, WIRE_DENIED,
                              "the access rules and the owner of the session do not allow this `open`");
 }
+
+bool open_has_room(struct request *request, const struct client *client, const struct storage *storage)
+{
+        char why[USER_WHY_BYTES];
+
+        if (user_may_open(client->user, access_has_all(&client->credentials), storage->backend->n_descriptors,
+                          why))
+                return true;
+        answer_error(request, WIRE_OVERLOADED, "%s", why);
+        return false;
+}

@@ -473,7 +473,9 @@ static bool permitted(struct client *client, struct request *request, struct ses
                 return true;
         if (storage->backend->owns && !(session && is_known(session)))
                 return true; /* he may be the owner: that is known when it is loaded */
-        deny_open(request, &sessions->config->access, &client->credentials, *rights, options->create);
+        /* As if it had to be loaded: where it is not there, it would be. */
+        if (*rights & RIGHT_READ || open_has_room(request, client, storage))
+                deny_open(request, &sessions->config->access, &client->credentials, *rights, options->create);
         return false;
 }
 
@@ -539,14 +541,10 @@ static bool may_wait(struct client *client, struct request *request, struct sess
 static struct session *begin(struct client *client, struct request *request, struct sessions *sessions,
                              struct storage *storage, struct slice name)
 {
-        char why[USER_WHY_BYTES];
         struct session *session;
 
-        if (!user_may_open(client->user, access_has_all(&client->credentials),
-                           storage->backend->n_descriptors, why)) {
-                answer_error(request, WIRE_OVERLOADED, "%s", why);
+        if (!open_has_room(request, client, storage))
                 return NULL;
-        }
         session = session_new(sessions, storage, name, client->user);
         if (!session)
                 answer_error(request, WIRE_STORAGE, "%s", no_memory_text);

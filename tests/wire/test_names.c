@@ -128,6 +128,26 @@ START_TEST(what_is_outside_is_as_if_it_were_not_there)
 }
 END_TEST
 
+/* Where no further session would be loaded for him, the answer does not tell which are open already. */
+START_TEST(limits_do_not_tell_what_is_outside)
+{
+        int n = 0;
+
+        if (!wire_has_strangers("limits outside of patterns"))
+                return;
+        DAEMON d = daemon_start(.config = "max-open-sessions = 20\n[access]\neveryone = write on %u-*\n");
+        CLIENT own = wire_connect(d);
+        CLIENT c = as(d, "daemon", "daemon");
+
+        wire_open(own, "'open', {}");
+        expect(c, "!not_found", "open('open', {create: false})");
+        while (wire_call(c, "open('daemon-%d', {})", n)[0] != '!')
+                ck_assert_int_lt(++n, 20);
+        expect(c, "!overloaded", "open('not-there', {create: false})");
+        expect(c, "!overloaded", "open('open', {create: false})");
+}
+END_TEST
+
 static const char *const backends[] = { "file", "memory" };
 
 START_TEST(what_he_owns_outside_is_his)
@@ -208,6 +228,7 @@ int main(void)
                 groups_have_what_has_their_name,
                 what_is_outside_is_as_if_it_were_not_there,
                 names_count_from_a_reload_on,
+                limits_do_not_tell_what_is_outside,
                 NULL,
         };
 
