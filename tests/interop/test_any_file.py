@@ -22,7 +22,7 @@ FIRST = Content(
         Peer(5, 50, "user", ["alice"], "4955"),
         Peer(6, -60, "user", [], None),
         Peer(-8, 0, "group", [], None),
-        Peer(-1000000000009, 90, "channel", ["news", "morenews"], None),
+        Peer(-1000000000009, 90, "channel", ["newspaper", "morenews"], None),
     ],
     [(0, 1, 2, 1700000000, 4), (-1000000000009, 5, 6, 1700000001, 8)],
 )
@@ -38,7 +38,7 @@ BY_GRAMD = Content(
         Peer(6, -60, "user", ["alice", "alicia"], "4955"),
         Peer(7, (1 << 63) - 1, "user", ["seven"], "4977"),
         Peer(-8, 0, "group", [], None),
-        Peer(-1000000000009, 91, "channel", ["news", "latenews"], None),
+        Peer(-1000000000009, 91, "channel", ["newspaper", "latenews"], None),
     ],
     [(0, 11, 12, 1700000010, 14), (-1000000000009, 15, 16, 1700000011, 18)],
 )
@@ -48,7 +48,7 @@ BY_LIBRARY = Content(
     "149.154.167.51",
     779,
     bytes(256)[1:] + b"1",
-    [Peer(7, 70, "user", ["seventh"], None), Peer(-1000000000010, 100, "channel", ["ten"], None)],
+    [Peer(7, 70, "user", ["seventh"], None), Peer(-1000000000010, 100, "channel", ["tenth"], None)],
     [(0, 21, 22, 1700000020, 24)],
 )
 
