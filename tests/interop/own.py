@@ -13,6 +13,8 @@ NAME = os.environ["GRAMD_LIBRARY"]
 MODULE = os.environ.get("GRAMD_MODULE", NAME if NAME in ("hydrogram", "telethon") else "pyrogram")
 MODEL = os.environ.get("GRAMD_MODEL", NAME)
 """The library whose storage is called in the same way: for a fork, another one."""
+DIALECT = os.environ.get("GRAMD_DIALECT", NAME)
+"""For a new file that the library is to open."""
 
 TELETHON = MODEL == "telethon"
 FOUR_COLUMNS = MODEL in ("irenogram", "kurigram")
@@ -42,31 +44,40 @@ class Content(NamedTuple):
     peers: list[Peer]
     states: list[tuple[int, int, int, int, int]]
 
-    def seen(self, states: bool, address: bool) -> dict[str, Any]:
+    def seen(self) -> dict[str, Any]:
         """What is found when it is looked up. Not every library keeps update states and addresses."""
         found: dict[str, Any] = {"dc_id": self.dc_id, "auth_key": self.auth_key}
         if not TELETHON:
             found |= {"user_id": self.user_id, "is_bot": False, "test_mode": False, "api_id": 12345}
-        if address:
+        if ADDRESS:
             found["server_address"] = self.address
         for peer in self.peers:
             found[f"id {peer.id}"] = (peer.id, peer.hash)
             found |= {f"name {name}": (peer.id, peer.hash) for name in peer.names[: 1 if ONE_NAME else None]}
             if peer.phone:
                 found[f"phone {peer.phone}"] = (peer.id, peer.hash)
-        if states:
+        if STATES:
             found |= {f"state {state[0]}": state for state in self.states}
         return found
 
 
+def _kind() -> Any:
+    """The library's own class for session files."""
+    if TELETHON:
+        return importlib.import_module(f"{MODULE}.sessions").SQLiteSession
+    # Hydrogram, Irenogram and Kurigram have one class for both kinds; Irenogram's FileStorage is broken.
+    kind = importlib.import_module(f"{MODULE}.storage.sqlite_storage").SQLiteStorage
+    return kind if hasattr(kind, "FILE_EXTENSION") else lib.storage.FileStorage
+
+
+KIND = _kind()
+STATES = TELETHON or hasattr(KIND, "update_state") or hasattr(KIND, "get_update_states")
+ADDRESS = hasattr(KIND, "server_address")
+
+
 def own_storage(name: str, workdir: Path) -> Any:
     """The library's own storage of a session file."""
-    module = importlib.import_module(f"{MODULE}.storage.sqlite_storage")
-    # Hydrogram, Irenogram and Kurigram have one class for both kinds; Irenogram's FileStorage is broken.
-    kind = module.SQLiteStorage
-    if not hasattr(kind, "FILE_EXTENSION"):
-        kind = lib.storage.FileStorage
-    return kind(name, workdir)
+    return KIND(name, workdir)
 
 
 # ---- the family ----
@@ -104,17 +115,17 @@ async def _meet(storage: Any, peers: list[Peer]) -> None:
         await storage.update_usernames([(peer.id, name) for peer in peers for name in peer.names])
 
 
-async def _states(storage: Any) -> list[tuple[int, ...]] | None:
+async def _states(storage: Any) -> list[tuple[int, ...]]:
     if hasattr(storage, "get_update_states"):
         return [(each.id, each.pts, each.qts, each.date, each.seq) for each in await storage.get_update_states()]
-    return list(await storage.update_state()) if hasattr(storage, "update_state") else None
+    return list(await storage.update_state()) if STATES else []
 
 
 async def _put_states(storage: Any, states: list[tuple[int, int, int, int, int]]) -> None:
     for state in states:
         if hasattr(storage, "set_update_state"):
             await storage.set_update_state(lib.storage.UpdateState(*state))
-        elif hasattr(storage, "update_state"):
+        elif STATES:
             await storage.update_state(state)
 
 
@@ -139,7 +150,7 @@ def _peer(found: Any) -> tuple[int, int]:
 async def _read_family(path: Path, keys: list[str]) -> dict[str, Any]:
     storage = own_storage(path.stem, path.parent)
     await storage.open()
-    states = {row[0]: tuple(row) for row in await _states(storage) or []}
+    states = {row[0]: tuple(row) for row in await _states(storage)}
     found: dict[str, Any] = {}
     for key in keys:
         what, _, which = key.partition(" ")
@@ -172,13 +183,9 @@ def _entity(peer: Peer) -> Any:
     return types.Channel(number, title="c", photo=photo, date=None, access_hash=peer.hash, username=name)
 
 
-def _sqlite_session(path: Path) -> Any:
-    return importlib.import_module(f"{MODULE}.sessions").SQLiteSession(str(path))
-
-
 async def _write_telethon(path: Path, content: Content) -> None:
     types = importlib.import_module(f"{MODULE}.tl.types")
-    session = _sqlite_session(path)
+    session = KIND(str(path))
     session.set_dc(content.dc_id, content.address, 443)
     session.auth_key = importlib.import_module(f"{MODULE}.crypto").AuthKey(content.auth_key)
     session.process_entities([_entity(peer) for peer in content.peers])
@@ -190,7 +197,7 @@ async def _write_telethon(path: Path, content: Content) -> None:
 
 
 async def _read_telethon(path: Path, keys: list[str]) -> dict[str, Any]:
-    session = _sqlite_session(path)
+    session = KIND(str(path))
     found: dict[str, Any] = {}
     for key in keys:
         what, _, which = key.partition(" ")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gramd
+import pytest
 
 import own
 from daemon import Daemon
@@ -63,13 +64,6 @@ def shape(path: Path) -> list[Any]:
     return found
 
 
-def has(path: Path, table: str, column: str) -> bool:
-    file = sqlite3.connect(path)
-    found = {row[1] for row in file.execute(f"PRAGMA table_info({table})")}
-    file.close()
-    return column in found
-
-
 async def put(session: gramd.Session, content: Content) -> None:
     """As an adapter writes for this library."""
     await session.set(dc_id=content.dc_id, auth_key=content.auth_key, user_id=content.user_id)
@@ -103,30 +97,46 @@ async def look(session: gramd.Session, keys: list[str]) -> dict[str, Any]:
     return found
 
 
+async def use(path: Path, seen: dict[str, Any]) -> dict[str, Any]:
+    """The library finds all of `seen`, and changes it. Returns what is seen then."""
+    assert await own.read(path, list(seen)) == seen
+    await own.write(path, BY_LIBRARY)
+    after = {**seen, **BY_LIBRARY.seen()}
+    for lost in ("name seven", "phone 4977"):
+        del after[lost]
+    assert await own.read(path, list(after)) == after
+    return after
+
+
 async def test_a_fresh_file_is_opened_changed_and_handed_back(daemon: Daemon, tmp_path: Path) -> None:
     path = tmp_path / "acc.session"
     await own.write(path, FIRST)
-    states, address = has(path, "update_state", "pts"), has(path, "sessions", "server_address")
-    made, seen = shape(path), FIRST.seen(states, address)
+    made, seen = shape(path), FIRST.seen()
     assert await own.read(path, list(seen)) == seen
-    path.rename(daemon.data / "acc.session")
-    path = daemon.data / "acc.session"
+    path = path.rename(daemon.data / "acc.session")
 
     async with gramd.Client() as client, await client.open("acc", create=False) as session:
         assert await look(session, list(seen)) == seen
         await put(session, BY_GRAMD)
-        seen = BY_GRAMD.seen(states, address)
+        seen = BY_GRAMD.seen()
         assert await look(session, list(seen)) == seen
     daemon.stop()
 
     assert shape(path) == made
-    assert await own.read(path, list(seen)) == seen
-    await own.write(path, BY_LIBRARY)
-    seen |= BY_LIBRARY.seen(states, address)
-    for lost in ("name seven", "phone 4977"):
-        del seen[lost]
-    assert await own.read(path, list(seen)) == seen
+    seen = await use(path, seen)
+    daemon.start()
+    async with gramd.Client() as client, await client.open("acc", create=False) as session:
+        assert await look(session, list(seen)) == seen
 
+
+async def test_a_session_that_began_in_gramd_is_handed_to_the_library(daemon: Daemon) -> None:
+    if own.DIALECT == "none":
+        pytest.skip(f"{own.NAME} opens no new file of gramd's")
+    async with gramd.Client() as client, await client.open("acc", dialect=own.DIALECT) as session:
+        await session.set(api_id=12345, test_mode=False, is_bot=False)
+        await put(session, BY_GRAMD)
+    daemon.stop()
+    seen = await use(daemon.data / "acc.session", BY_GRAMD.seen())
     daemon.start()
     async with gramd.Client() as client, await client.open("acc", create=False) as session:
         assert await look(session, list(seen)) == seen
