@@ -556,7 +556,7 @@ START_TEST(help_names_everything)
                 "  --print-config\n",
                 "  --version\n",
                 "  --help\n",
-                "Default: 64M.",
+                "Default: 48M.",
                 "Default: yes.",
         };
         const char *text = printed(print_help);

@@ -94,7 +94,7 @@ START_TEST(memory_is_limited_above_all_budgets)
         defaults = command(
                 "env -i STATE_DIRECTORY=/nowhere GRAMD_SOCKET=/nowhere/s \"$BUILD/gramd\" --config "
                 "/dev/null --print-config | sed -n 's/^\\([a-z-]*\\) = \\([0-9]*[kMGT]\\)$/\\1 \\2/p' | "
-                "grep -v -e '^max-message ' -e '^client-buffer ' -e '^log-max ' | sort");
+                "grep -v -e '^max-message ' -e '^client-buffer ' -e '^log-max ' -e '^kv-max ' | sort");
         stated = command("sed -n 's/^# The budgets for memory, by default: \\(.*\\) = .*/\\1/p' %s | "
                          "sed 's/ + /\\n/g'",
                          unit);
