@@ -185,7 +185,10 @@ struct counts {
         int64_t peers;
         int64_t usernames; /* rows of the usernames table */
         int64_t bytes;
-        /* The id of the key that its auth key is sealed with, or will be. Empty: it is not sealed. */
+        /*
+         * The id of the key that its auth key is sealed with, or will be; of a former one that a value of its
+         * key-value area is sealed with, if there is one. Empty: it is not sealed.
+         */
         char sealed[KEY_ID_TEXT_BYTES];
 };
 

@@ -167,6 +167,11 @@ const struct extra_table extra_tables[EXTRA_COUNT] = {
                                " number INTEGER NOT NULL, at INTEGER NOT NULL, writes BLOB NOT NULL)" },
         [EXTRA_SEALED] = { "gramd_sealed", "field, value",
                            "CREATE TABLE gramd_sealed (field TEXT PRIMARY KEY, value) WITHOUT ROWID" },
+        /* With rowids: a search in an index would read whole values. `expires`: unix milliseconds. */
+        [EXTRA_KV] = { "gramd_kv", "key, value, expires",
+                       "CREATE TABLE gramd_kv (key BLOB NOT NULL UNIQUE, value BLOB NOT NULL,"
+                       " expires INTEGER);"
+                       "CREATE INDEX gramd_kv_expires ON gramd_kv (expires) WHERE expires IS NOT NULL" },
 };
 
 const struct names_layout extra_names = { "gramd_usernames", "username", "peer_id", "last_update_on", false };

@@ -72,6 +72,7 @@ enum extra {
         EXTRA_NILS,       /* which parts of a state are nil, where the library needs numbers */
         EXTRA_REMEMBERED, /* the daemon's memory of the last writes */
         EXTRA_SEALED,     /* the session's id, and what is sealed */
+        EXTRA_KV,         /* the key-value area */
         EXTRA_COUNT,
 };
 

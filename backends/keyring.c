@@ -21,7 +21,6 @@ enum {
         TAG_BYTES = crypto_aead_xchacha20poly1305_ietf_ABYTES,
         BASE64_BYTES = sodium_base64_ENCODED_LEN(KEY_BYTES, sodium_base64_VARIANT_ORIGINAL),
         FILE_MAX_BYTES = 64 * 1024,
-        FIELD_NAME_MAX = 32,
         STACK_BYTES = 4096, /* below a call, where the cipher leaves what it has worked on */
         VERSION = 1,
         AT_ID = 1,
@@ -324,23 +323,22 @@ struct bound {
         size_t len;
 };
 
-static struct bound bind_to(const uint8_t session[SESSION_ID_BYTES], const char *field,
+static struct bound bind_to(const uint8_t session[SESSION_ID_BYTES], struct slice field,
                             const uint8_t id[KEY_ID_BYTES])
 {
         struct bound bound = { .bytes = { VERSION }, .len = 1 };
-        size_t len = strlen(field);
 
-        assert(len <= FIELD_NAME_MAX);
+        assert(field.len <= FIELD_NAME_MAX);
         memcpy(bound.bytes + bound.len, session, SESSION_ID_BYTES);
         bound.len += SESSION_ID_BYTES;
         memcpy(bound.bytes + bound.len, id, KEY_ID_BYTES);
         bound.len += KEY_ID_BYTES;
-        memcpy(bound.bytes + bound.len, field, len);
-        bound.len += len;
+        memcpy(bound.bytes + bound.len, field.data, field.len);
+        bound.len += field.len;
         return bound;
 }
 
-int keyring_seal(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], const char *field,
+int keyring_seal(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], struct slice field,
                  const uint8_t *value, size_t len, uint8_t *sealed)
 {
         struct bound bound;
@@ -390,7 +388,7 @@ static int open_with(const struct keyring *keyring, const uint8_t *sealed, size_
         return SEAL_E_NO_KEY;
 }
 
-int keyring_open(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], const char *field,
+int keyring_open(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], struct slice field,
                  const uint8_t *sealed, size_t sealed_len, uint8_t *value, size_t len)
 {
         uint8_t id[KEY_ID_BYTES];

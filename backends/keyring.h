@@ -24,11 +24,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../proto/slice.h"
+
 enum {
         KEYRING_MAX = 64,       /* keys */
         KEY_ID_BYTES = 8,       /* made of the key, so that two hosts agree on it */
         KEY_ID_TEXT_BYTES = 17, /* hexadecimal, with its NUL */
         SESSION_ID_BYTES = 16,
+        FIELD_NAME_MAX = 260,
         SEALED_EXTRA_BYTES = 1 + KEY_ID_BYTES + 24 + 16, /* a sealed value is so much longer than the field */
         KEY_LINE_BYTES = 64, /* of a line of a key file, with its newline and a NUL */
 };
@@ -70,12 +73,13 @@ enum seal_error {
 
 void session_id_new(uint8_t session[SESSION_ID_BYTES]);
 
-/* `sealed` has room for len + SEALED_EXTRA_BYTES. 0 or SEAL_E_NO_KEY. */
-int keyring_seal(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], const char *field,
+/* `field`: at most FIELD_NAME_MAX bytes. `sealed` has room for len + SEALED_EXTRA_BYTES. 0 or SEAL_E_NO_KEY.
+ */
+int keyring_seal(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], struct slice field,
                  const uint8_t *value, size_t len, uint8_t *sealed);
 /* Opens a value that is `len` bytes when it is open. After an error `value` is undefined, without key
  * material. */
-int keyring_open(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], const char *field,
+int keyring_open(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], struct slice field,
                  const uint8_t *sealed, size_t sealed_len, uint8_t *value, size_t len);
 /* The id of the key in a sealed value of any length. False: it is none. */
 bool sealed_key_id(const uint8_t *sealed, size_t sealed_len, uint8_t id[KEY_ID_BYTES]);

@@ -5,7 +5,11 @@
 #include <sodium.h>
 #include <string.h>
 
-static const char field_name[] = "auth_key";
+enum { KV_FIELD_MAX = 3 + KV_KEY_MAX_BYTES };
+
+_Static_assert((int)KV_FIELD_MAX <= (int)FIELD_NAME_MAX, "a value can be bound to any key");
+
+static const struct slice field_name = { "auth_key", 8 };
 
 static bool can_seal(const struct seal_terms *terms)
 {
@@ -17,6 +21,16 @@ static bool can_seal(const struct seal_terms *terms)
 static int refuse(const struct seal_terms *terms, int error, const char *why)
 {
         return fault_set(terms->fault, error, "session '%s': %s", terms->session, why);
+}
+
+static int seal_without_key(const struct seal_terms *terms)
+{
+        return refuse(terms, BACKEND_E_STORAGE, "it is sealed, and this daemon has no key to seal with");
+}
+
+int seal_check_current(const struct seal_terms *terms)
+{
+        return can_seal(terms) ? 0 : seal_without_key(terms);
 }
 
 int seal_check(const struct seal_terms *terms, const struct seal *seal, bool wanted)
@@ -91,8 +105,7 @@ int seal_close(const struct seal_terms *terms, struct seal *seal, const struct i
 
         if (has_key &&
             keyring_seal(terms->keyring, seal->id, field_name, identity->auth_key, AUTH_KEY_BYTES, sealed))
-                return refuse(terms, BACKEND_E_STORAGE,
-                              "it is sealed, and this daemon has no key to seal with");
+                return seal_without_key(terms);
         seal->is_due = false;
         seal->has_key = has_key;
         if (has_key)
@@ -111,4 +124,47 @@ void seal_describe(const struct seal_terms *terms, const struct seal *seal, char
         if (!seal->has_key)
                 keyring_id(terms->keyring, 0, id);
         key_id_text(id, text);
+}
+
+/* ---- values of the key-value area ---- */
+
+/* No other field has a name like this. */
+static struct slice kv_field(struct slice key, char field[KV_FIELD_MAX])
+{
+        memcpy(field, "kv:", 3);
+        memcpy(field + 3, key.data, key.len);
+        return (struct slice){ field, 3 + key.len };
+}
+
+int seal_open_kv(const struct seal_terms *terms, const struct seal *seal, struct slice key,
+                 struct slice sealed, uint8_t *opened, struct slice *value)
+{
+        const uint8_t *bytes = (const uint8_t *)sealed.data;
+        char field[KV_FIELD_MAX];
+        uint8_t id[KEY_ID_BYTES];
+        size_t len = sealed.len - SEALED_EXTRA_BYTES;
+        int error;
+
+        if (!sealed_key_id(bytes, sealed.len, id))
+                return refuse(terms, BACKEND_E_CORRUPT, "a value of its key-value area is not sealed");
+        error = keyring_open(terms->keyring, seal->id, kv_field(key, field), bytes, sealed.len, opened, len);
+        if (error == SEAL_E_NO_KEY)
+                return seal_check_key(terms, id);
+        if (error)
+                return refuse(terms, BACKEND_E_CORRUPT,
+                              "a value of its key-value area was changed, or is another key's or session's");
+        *value = (struct slice){ (const char *)opened, len };
+        return 0;
+}
+
+int seal_close_kv(const struct seal_terms *terms, const struct seal *seal, struct slice key,
+                  struct slice value, uint8_t *sealed, struct slice *stored)
+{
+        char field[KV_FIELD_MAX];
+
+        if (keyring_seal(terms->keyring, seal->id, kv_field(key, field), (const uint8_t *)value.data,
+                         value.len, sealed))
+                return seal_without_key(terms);
+        *stored = (struct slice){ (const char *)sealed, value.len + SEALED_EXTRA_BYTES };
+        return 0;
 }

@@ -40,6 +40,9 @@ int seal_check_change(const struct seal_terms *terms, const struct seal *seal, e
 /* Is the key with this id there? */
 int seal_check_key(const struct seal_terms *terms, const uint8_t id[KEY_ID_BYTES]);
 
+/* Is there a key to seal with? Of a session that is sealed. */
+int seal_check_current(const struct seal_terms *terms);
+
 /* Opens the stored value into the identity, and sets `has_key` and `by`. */
 int seal_open(const struct seal_terms *terms, struct seal *seal, struct slice sealed,
               struct identity *identity);
@@ -47,6 +50,15 @@ int seal_open(const struct seal_terms *terms, struct seal *seal, struct slice se
 /* Seals the identity's key, if it has one, and sets `is_due`, `has_key` and `by`. */
 int seal_close(const struct seal_terms *terms, struct seal *seal, const struct identity *identity,
                uint8_t sealed[SEALED_KEY_BYTES]);
+
+/*
+ * A value of the key-value area, of a sealed session: bound to the field `kv:` with its key. `opened` has
+ * room for the sealed value, `sealed` for SEALED_EXTRA_BYTES more than the value; the outcome is in it.
+ */
+int seal_open_kv(const struct seal_terms *terms, const struct seal *seal, struct slice key,
+                 struct slice sealed, uint8_t *opened, struct slice *value);
+int seal_close_kv(const struct seal_terms *terms, const struct seal *seal, struct slice key,
+                  struct slice value, uint8_t *sealed, struct slice *stored);
 
 /* As `struct counts` has it. */
 void seal_describe(const struct seal_terms *terms, const struct seal *seal, char text[KEY_ID_TEXT_BYTES]);

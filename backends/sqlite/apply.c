@@ -359,6 +359,12 @@ static int apply_change(struct backend_session *session, const struct change *ch
                 return sqlite_change_sealing(session, change->sealing, change->identity, fault);
         if (change->kind == CHANGE_OWNER)
                 return sqlite_store_owner(session, change->owner, fault);
+        if (change->kind == CHANGE_KV)
+                return sqlite_put_kv(session, change, effects, fault);
+        if (change->kind == CHANGE_KV_SWAP)
+                return sqlite_swap_kv(session, change, effects, fault);
+        if (change->kind == CHANGE_KV_EXPIRED)
+                return sqlite_expire_kv(session, change->now_ms, fault);
         for (size_t i = 0; !error && i < change->n; i++)
                 error = apply_row(session, change, i, effects, fault);
         return error;

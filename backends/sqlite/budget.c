@@ -84,6 +84,11 @@ static int64_t texts(const struct slice *names, size_t n)
         return bytes;
 }
 
+static int64_t kv_bytes(const struct kv_row *row)
+{
+        return ROW_COST + (int64_t)(row->key.len * TEXT_COPIES + row->value.len) + 2 * PAGE_COST;
+}
+
 /* Errs on the large side: what is not used is given back after the batch. */
 static int64_t estimate(const struct change *changes, size_t n)
 {
@@ -98,6 +103,10 @@ static int64_t estimate(const struct change *changes, size_t n)
                                          texts(&changes[i].peers[j].phone_number, 1);
                         if (changes[i].kind == CHANGE_NAMES)
                                 bytes += texts(changes[i].names[j].names, changes[i].names[j].n_names);
+                        if (changes[i].kind == CHANGE_KV)
+                                bytes += kv_bytes(&changes[i].kv[j]);
+                        if (changes[i].kind == CHANGE_KV_SWAP)
+                                bytes += kv_bytes(&changes[i].swap[j].row);
                 }
         }
         return bytes;

@@ -287,9 +287,10 @@ int sqlite_count(struct backend_session *session, struct counts *counts, struct 
         int error;
 
         *counts = (struct counts){ 0 };
-        sqlite_describe_seal(session, counts->sealed);
         error = sqlite_enter(session, fault);
         sqlite_budget_refresh(session);
+        if (!error)
+                error = sqlite_describe_seal(session, counts->sealed, fault);
         if (error)
                 return error;
         error = sqlite_number(

@@ -122,11 +122,16 @@ static int begin_sealing(struct backend_session *session, struct fault *fault)
                 return error;
         session->seal.on = true;
         session_id_new(session->seal.id);
-        return put(session, "id", session->seal.id, sizeof(session->seal.id), fault);
+        error = put(session, "id", session->seal.id, sizeof(session->seal.id), fault);
+        return error ? error : sqlite_convert_kv(session, SEALING_ON, fault);
 }
 
 static int end_sealing(struct backend_session *session, struct fault *fault)
 {
+        int error = sqlite_convert_kv(session, SEALING_OFF, fault);
+
+        if (error)
+                return error;
         session->seal = (struct seal){ 0 };
         return sqlite_exec(session, fault, "DELETE FROM gramd_sealed");
 }
@@ -145,12 +150,16 @@ int sqlite_change_sealing(struct backend_session *session, enum sealing sealing,
                 return error;
         if (sealing == SEALING_ON || (sealing == SEALING_ANEW && !error)) /* a former purge may have failed */
                 session->purge = true;
-        if (error)
-                return 0;
+        if (error) /* of the auth key. Values may still be sealed with a former key */
+                return sealing == SEALING_ANEW && session->seal.on
+                               ? sqlite_convert_kv(session, sealing, fault)
+                               : 0;
         if (sealing == SEALING_ON && !session->seal.on)
                 error = begin_sealing(session, fault);
         else if (sealing == SEALING_OFF)
                 error = end_sealing(session, fault);
+        else if (sealing == SEALING_ANEW)
+                error = sqlite_convert_kv(session, sealing, fault);
         return error ? error : sqlite_store_fields(session, FIELD_BIT(FIELD_AUTH_KEY), identity, fault);
 }
 
@@ -245,10 +254,37 @@ int sqlite_check_sealed(struct backend_session *session, bool wanted, struct fau
         return seal_check(&terms, &session->seal, wanted);
 }
 
-void sqlite_describe_seal(const struct backend_session *session, char text[KEY_ID_TEXT_BYTES])
+/* The id of a former key that a value of the key-value area is sealed with: `text` stays if there is none. */
+static int find_former(struct backend_session *session, char text[KEY_ID_TEXT_BYTES], struct fault *fault)
+{
+        uint8_t current[KEY_ID_BYTES];
+        char hex[KEY_ID_TEXT_BYTES];
+        SQLITE_STATEMENT row = NULL;
+        struct slice by;
+        int error, rc;
+
+        if (!session->path || !session->seal.on || !sqlite_has_extra(session, EXTRA_KV) ||
+            !keyring_id(session->env->keyring, 0, current))
+                return 0;
+        key_id_text(current, hex);
+        error = sqlite_prepare(session, &row, fault,
+                               "SELECT substr(value, 2, %d) FROM gramd_kv WHERE substr(value, 2, %d) <> x'%s'"
+                               " LIMIT 1",
+                               KEY_ID_BYTES, KEY_ID_BYTES, hex);
+        if (error)
+                return error;
+        rc = sqlite3_step(row);
+        by = rc == SQLITE_ROW ? sqlite_blob(row, 0, KEY_ID_BYTES, KEY_ID_BYTES) : SLICE_NONE;
+        if (by.data)
+                key_id_text((const uint8_t *)by.data, text);
+        return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
+}
+
+int sqlite_describe_seal(struct backend_session *session, char text[KEY_ID_TEXT_BYTES], struct fault *fault)
 {
         const struct seal_terms terms = terms_of(session, NULL);
         const struct seal in_memory = { 0 };
 
         seal_describe(&terms, session->path ? &session->seal : &in_memory, text);
+        return find_former(session, text, fault);
 }

@@ -21,6 +21,8 @@
  *     read.c       lookups, scans, counts, states
  *     apply.c      batches
  *     names.c      the part of a batch that replaces usernames
+ *     kv.c         reading the key-value area
+ *     kv_write.c   the part of a batch that changes it; its sealing
  *     remembered.c what the daemon remembers of batches
  *     budget.c     bounds on page caches and memory sessions
  *     idle.c       what a session gives back when it is not written to
@@ -116,6 +118,11 @@ enum statement {
         STATEMENT_NILS_PUT,
         STATEMENT_NILS_DELETE,
         STATEMENT_REMEMBER,
+        STATEMENT_KV_GET,
+        STATEMENT_KV_SCAN,
+        STATEMENT_KV_BYTES,
+        STATEMENT_KV_PUT,
+        STATEMENT_KV_DELETE,
         STATEMENT_COUNT,
 };
 
@@ -158,6 +165,9 @@ struct backend_session {
         size_t n_states;
         int64_t n_remembered;     /* number of the newest row of gramd_remembered */
         int64_t found_remembered; /* the same, when the file was opened */
+
+        bool kv_is_counted;
+        int64_t kv_bytes; /* of the keys and values of the key-value area, if they have been counted */
 
         struct seal seal, committed_seal; /* the latter: when the transaction began */
 
@@ -459,7 +469,7 @@ int sqlite_check_sealed(struct backend_session *session, bool wanted, struct fau
 int sqlite_seal_at_open(struct backend_session *session, bool wanted, const struct identity *identity,
                         struct fault *fault);
 /* As `counts` has it. */
-void sqlite_describe_seal(const struct backend_session *session, char text[KEY_ID_TEXT_BYTES]);
+int sqlite_describe_seal(struct backend_session *session, char text[KEY_ID_TEXT_BYTES], struct fault *fault);
 
 /* ---- read.c ---- */
 
@@ -496,6 +506,53 @@ bool sqlite_effect(const struct effects *effects, enum effect_kind kind, struct 
 
 int sqlite_replace_names(struct backend_session *session, const struct peer_names *names,
                          const struct effects *effects, struct fault *fault);
+
+/* ---- kv.c ---- */
+
+/* Where a value is sealed or opened. It is wiped when its scope ends. */
+enum { SQLITE_SCRATCH_BYTES = KV_VALUE_MAX_BYTES + SEALED_EXTRA_BYTES };
+int sqlite_scratch_new(const struct backend_session *session, uint8_t **scratch, struct fault *fault);
+void sqlite_scratch_free(uint8_t **scratch);
+#define SQLITE_SCRATCH __attribute__((cleanup(sqlite_scratch_free))) uint8_t *
+
+struct kv_search {
+        kv_fn found;
+        void *arg;
+        size_t number;
+        uint8_t *scratch;
+        bool enough;        /* `found` has said so */
+        bool is_unreadable; /* the value is there, but it does not open */
+};
+
+/* One key, also inside a transaction; the table exists. */
+int sqlite_kv_find(struct backend_session *session, struct slice key, struct kv_search *search,
+                   struct fault *fault);
+int sqlite_kv_get(struct backend_session *session, const struct slice *keys, size_t n, kv_fn found, void *arg,
+                  struct fault *fault);
+int sqlite_kv_scan(struct backend_session *session, struct slice prefix, struct slice after, kv_fn found,
+                   void *arg, struct fault *fault);
+int sqlite_kv_due(struct backend_session *session, int64_t *due_ms, struct fault *fault);
+
+struct seal_terms sqlite_kv_terms(const struct backend_session *session, struct fault *fault);
+/* By how much a stored value is longer than what it stands for. */
+static inline size_t sqlite_kv_overhead(const struct backend_session *session)
+{
+        return session->seal.on ? SEALED_EXTRA_BYTES : 0;
+}
+void sqlite_bind_bytes(sqlite3_stmt *statement, int at, struct slice bytes);
+/* A blob of `least` to `most` bytes. Any other value reads as absent. */
+struct slice sqlite_blob(sqlite3_stmt *row, int at, size_t least, size_t most);
+
+/* ---- kv_write.c: inside a transaction ---- */
+
+int sqlite_put_kv(struct backend_session *session, const struct change *change, const struct effects *effects,
+                  struct fault *fault);
+int sqlite_swap_kv(struct backend_session *session, const struct change *change,
+                   const struct effects *effects, struct fault *fault);
+/* Deletes what has expired. */
+int sqlite_expire_kv(struct backend_session *session, int64_t now_ms, struct fault *fault);
+/* Seals all values, opens them, or seals those anew that a former key has sealed. */
+int sqlite_convert_kv(struct backend_session *session, enum sealing sealing, struct fault *fault);
 
 /* ---- remembered.c ---- */
 

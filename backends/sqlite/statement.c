@@ -77,6 +77,7 @@ static void roll_back(struct backend_session *session)
                 sqlite_forget_statements(session);
         session->extras = session->committed_extras;
         session->seal = session->committed_seal;
+        session->kv_is_counted = false;
         session->purge = false;
 }
 

@@ -54,6 +54,14 @@ static const char *const templates[STATEMENT_COUNT] = {
 
         [STATEMENT_REMEMBER] = "INSERT OR REPLACE INTO gramd_remembered (place, number, at, writes)"
                                " VALUES (?1, ?2, ?3, ?4)",
+
+        [STATEMENT_KV_GET] = "SELECT key, value, expires FROM gramd_kv WHERE key = ?1",
+        [STATEMENT_KV_SCAN] = "SELECT key, value, expires FROM gramd_kv WHERE key >= ?1 ORDER BY key",
+        [STATEMENT_KV_BYTES] = "SELECT length(key) + length(value) FROM gramd_kv WHERE key = ?1",
+        [STATEMENT_KV_PUT] =
+                "INSERT INTO gramd_kv (key, value, expires) VALUES (?1, ?2, ?3) ON CONFLICT (key)"
+                " DO UPDATE SET value = excluded.value, expires = excluded.expires",
+        [STATEMENT_KV_DELETE] = "DELETE FROM gramd_kv WHERE key = ?1",
 };
 
 /* ---- words ---- */

@@ -37,6 +37,7 @@ static void free_memory(void *memory)
         free(job->usernames);
         free(job->changes);
         free(job->effects);
+        free(job->kv_writes);
         buffer_deinit(&job->remembered);
         arena_deinit(&job->arena);
         free(job);
@@ -93,8 +94,19 @@ bool session_job_add_read(struct session_job *job, struct op *op)
                         job->lookups[job->n_lookups++] = op->find.lookups[i];
                 }
         }
+        job->has_kv |= op->kind == OP_KV_GET || op->kind == OP_KV_SCAN;
         move_op(job, op, &job->reads);
         return true;
+}
+
+/* Room for one more write of the key-value area. False: no memory. */
+static bool grow_kv(struct session_job *job)
+{
+        struct op **grown = array_grow(job->kv_writes, job->n_kv_writes, &job->kv_writes_cap, sizeof(*grown));
+
+        if (grown)
+                job->kv_writes = grown;
+        return grown;
 }
 
 /* False: the op was answered and freed. */
@@ -139,6 +151,8 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         if (!grown)
                 return false;
         job->changes = grown;
+        if (op->write.kv && !grow_kv(job))
+                return false;
         if (!job->has_identity && !identity_copy(&job->next, &job->task.session->identity))
                 return false;
         job->has_identity = true;
@@ -151,6 +165,10 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         job->has_sealing = is_sealing;
         if (is_owner)
                 job->chown = op;
+        if (op->write.kv && op->write.has_change) {
+                job->kv_writes[job->n_kv_writes++] = op;
+                job->has_kv = true;
+        }
         op->first_match = job->n_changes; /* a write's place among the changes */
         if (op->write.has_change) {
                 job->changes[job->n_changes] = op->write.change;
@@ -197,7 +215,8 @@ bool session_job_submit(struct session_job *job)
         session->job = job;
         session->job_uid = job->uid;
         job->task.writes = job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync ||
-                           job->tidy || job->delete;
+                           job->tidy || job->delete ||
+                           (job->has_kv && job->durability == DURABLE_DISK); /* it may delete what expired */
         job->task.settle = session_job_settle;
         job->task.deletes = job->delete;
         session_start_task(session, &job->task, session_job_run, session_job_finish, job->since_ms);

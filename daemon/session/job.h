@@ -2,9 +2,9 @@
 #define GRAMD_DAEMON_SESSION_JOB_H
 
 /*
- * One round of work on a session, in three files. job.c makes the job on the loop, from the ops that queue.c
- * takes out of their lanes. job_work.c runs it on a worker. job_result.c, on the loop again, gives the
- * outcome to the cache, the watchers and the clients.
+ * One round of work on a session, in four files. job.c makes the job on the loop, from the ops that queue.c
+ * takes out of their lanes. job_work.c runs it on a worker, job_kv.c what concerns the key-value area.
+ * job_result.c, on the loop again, gives the outcome to the cache, the watchers and the clients.
  */
 
 #include "../base/arena.h"
@@ -42,11 +42,16 @@ struct session_job {
         size_t n_changes, changes_cap;
         struct noted *effects;
         size_t n_effects, effects_cap;
+        struct op **kv_writes; /* those of the key-value area, ascending by their change */
+        size_t n_kv_writes, kv_writes_cap;
         struct buffer remembered; /* of its writes, for the backend */
         struct identity next;
         unsigned fields;   /* that the job changes */
         bool has_identity; /* `next` is a copy of the session's identity */
         bool has_states;   /* a further write of states waits for the next job */
+        bool has_kv;       /* it reads or writes the key-value area, */
+        int64_t now_ms;    /* at this unix time */
+        bool expires;      /* something there had expired and was to be deleted */
         bool has_sealing;  /* it is the only write */
         struct op *chown;  /* the write that changes the owner; a further one waits for the next job */
         enum durability durability;
@@ -69,8 +74,8 @@ struct session_job {
                 struct changed changed;
         } settling; /* of the write that is first in `writes` */
 
-        int dirty_error, read_error, write_error, sync_error, delete_error;
-        struct fault dirty_fault, read_fault, write_fault, sync_fault, delete_fault;
+        int dirty_error, expire_error, read_error, kv_error, write_error, sync_error, delete_error;
+        struct fault dirty_fault, expire_fault, read_fault, kv_fault, write_fault, sync_fault, delete_fault;
 };
 
 struct session_job *session_job_new(struct session *session); /* NULL: no memory */
@@ -89,7 +94,11 @@ bool session_job_submit(struct session_job *job);
  */
 void session_job_overdue(struct session_job *job, const char *text);
 
-void session_job_run(struct job *job);              /* job_work.c, on a worker */
+void session_job_run(struct job *job); /* job_work.c, on a worker */
+/* job_kv.c, on a worker: before the reads; one of them; an effect of a write. False: no memory. */
+void session_job_expire(struct session_job *job);
+void session_job_read_kv(struct session_job *job, struct op *op);
+bool session_job_note_kv(struct session_job *job, const struct effect *effect);
 bool session_job_settle(struct session_task *task); /* job_result.c, on the loop, in slices */
 void session_job_finish(struct session_task *task); /* then */
 

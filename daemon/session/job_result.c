@@ -154,7 +154,7 @@ static void take_rows(struct session *session, const struct change *change, size
                 break;
         case CHANGE_STATES: states_put(&session->states, change->states, change->n); break;
         case CHANGE_STATES_GONE: states_drop(&session->states, change->ids + from, to - from); break;
-        default: break;
+        default: break; /* nothing of it is in memory */
         }
 }
 
@@ -172,7 +172,7 @@ static void take_change(struct session_job *job, const struct op *op, size_t *le
                 take_slice(left, rows / IDS_A_ROW);
         else if (change->kind == CHANGE_STATES_GONE)
                 n = take_slice(left, rows / IDS_A_ROW + 1) * IDS_A_ROW;
-        else
+        else if (change->kind != CHANGE_KV)
                 n = take_slice(left, rows);
         if (n > rows)
                 n = rows;
@@ -201,6 +201,12 @@ static void list_change(const struct op *op, struct changed *changed)
         } else if (change->kind == CHANGE_STATES_GONE) {
                 changed->states_gone = change->ids;
                 changed->n_states = change->n;
+        } else if (change->kind == CHANGE_KV) {
+                changed->kv = change->kv;
+                changed->n_kv = change->n;
+        } else if (change->kind == CHANGE_KV_SWAP && op->write.kv->done) {
+                changed->kv = &change->swap->row;
+                changed->n_kv = 1;
         }
 }
 
@@ -276,6 +282,12 @@ static void log_faults(const struct session_job *job)
                 log_fault(session, NULL, LOG_ERROR, "it was not deleted", job->delete_fault.text);
         if (job->read_error)
                 log_fault(session, &job->reads, LOG_ERROR, "a read failed", job->read_fault.text);
+        if (job->expire_error)
+                log_fault(session, NULL, LOG_ERROR, "expired values were not deleted",
+                          job->expire_fault.text);
+        if (job->kv_error)
+                log_fault(session, &job->reads, LOG_ERROR, "a read of the key-value area failed",
+                          job->kv_fault.text);
 }
 
 static void count_job(const struct session_job *job)
@@ -287,13 +299,29 @@ static void count_job(const struct session_job *job)
         counters_add(counters, COUNT_SYNCS, job->sync && !job->sync_error);
 }
 
+/* The transaction has not executed this write. */
+static bool is_refused(const struct op *op)
+{
+        return op->write.kv && op->write.kv->refused;
+}
+
+static void refuse(struct op *op)
+{
+        const struct kv_outcome *outcome = op->write.kv;
+
+        if (op->request.is_open)
+                answer_error(&op->request, wire_error_of(outcome->refused), "%s",
+                             outcome->why ? outcome->why : "it was refused");
+        op_free(op);
+}
+
 static void begin_write(struct session_job *job, struct op *op)
 {
         struct counters *counters = job->task.session->sessions->counters;
 
         job->settling = (struct settling){ .begun = true, .changed.fields = op->write.fields };
         counters_add(counters, COUNT_WRITES, 1);
-        if (!is_stored(job))
+        if (!is_stored(job) || is_refused(op))
                 return;
         job->n_stored++;
         op->stored = true;
@@ -351,6 +379,8 @@ static void answer_writes(struct session_job *job, size_t *left)
                         if (op->request.is_open)
                                 answer_fault(&op->request, job->write_error, &job->write_fault);
                         op_free(op);
+                } else if (is_refused(op)) {
+                        refuse(op);
                 } else if (!settle_write(job, op, left)) {
                         return;
                 } else if (job->write_error) {
@@ -434,6 +464,8 @@ static const char *fenced(const struct session_job *job)
                 return job->write_fault.text;
         if (job->delete_error == BACKEND_E_FENCED)
                 return job->delete_fault.text;
+        if (job->expire_error == BACKEND_E_FENCED)
+                return job->expire_fault.text;
         return job->dirty_error == BACKEND_E_FENCED ? job->dirty_fault.text : NULL;
 }
 
@@ -447,7 +479,7 @@ void session_job_finish(struct session_task *task)
         unsynced_take(job);
         if (job->tidy)
                 tidy_end(session);
-        if (job->write_error || !is_deleted(job) || job->dirty_error)
+        if (job->write_error || !is_deleted(job) || job->dirty_error || (job->expires && job->expire_error))
                 doubt(session);
         if (job->delete)
                 finish_delete(job);

@@ -1,7 +1,7 @@
 /*
- * The job on its worker, in this order: row times that the cache had to give up, reads, writes (one
- * transaction), a sync, tidying, a deletion. What the backend's callbacks hand over is borrowed for the call,
- * so it is copied.
+ * The job on its worker, in this order: row times that the cache had to give up, what has expired, reads,
+ * writes (one transaction), a sync, tidying, a deletion. What the backend's callbacks hand over is borrowed
+ * for the call, so it is copied.
  */
 
 #include "job.h"
@@ -62,9 +62,11 @@ static bool on_username(void *arg, struct slice username, int64_t peer_id, const
 static bool on_effect(void *arg, const struct effect *effect)
 {
         struct session_job *job = arg;
-        struct noted *grown =
-                array_grow(job->effects, job->n_effects, &job->effects_cap, sizeof(struct noted));
+        struct noted *grown;
 
+        if (effect->kind == EFFECT_KV_SWAP || effect->kind == EFFECT_KV_REFUSED)
+                return session_job_note_kv(job, effect);
+        grown = array_grow(job->effects, job->n_effects, &job->effects_cap, sizeof(struct noted));
         if (!grown)
                 return false;
         job->effects = grown;
@@ -125,6 +127,8 @@ static int scan(struct session_job *job, struct op *op)
                                                      op->scan.limit, on_username, job, fault);
                 op->n_found = job->n_usernames - op->first_match;
                 return error;
+        case OP_KV_GET:
+        case OP_KV_SCAN: session_job_read_kv(job, op); return 0;
         case OP_LOOK: op->look.run(op); return 0;
         case OP_COUNT: return job->backend->count(job->task.stored, &op->counts, fault);
         default: return 0;
@@ -165,6 +169,7 @@ void session_job_run(struct job *base)
         struct fault ignored;
 
         store_dirty(job);
+        session_job_expire(job);
         read_all(job);
         if (job->n_changes > 0) {
                 job->no_memory = false;

@@ -183,6 +183,14 @@ static void free_memory(void *memory)
 
         if (op->kind == OP_LOOK)
                 buffer_deinit(&op->look.packed);
+        if (op->kind == OP_KV_GET || op->kind == OP_KV_SCAN) {
+                buffer_deinit(&op->kv.bytes);
+                free(op->kv.why);
+        }
+        if (op->kind == OP_WRITE && op->write.kv) {
+                buffer_deinit(&op->write.kv->stands);
+                free(op->write.kv->why);
+        }
         if (op->kind == OP_WRITE && op->write.free_values)
                 op->write.free_values(op->write.values);
         if (op->secret)
@@ -227,6 +235,19 @@ void op_answer_stored(struct op *op)
         else if (op->request.is_open)
                 answer_nil(&op->request);
         op_free(op);
+}
+
+void op_reads_again(struct op *op)
+{
+        struct kv_swapping *swapping = op_extra(op);
+
+        assert(op->kind == OP_WRITE && op->write.change.kind == CHANGE_KV_SWAP && !op->begun);
+        memset(&op->kv, 0, sizeof(op->kv));
+        op->kind = OP_KV_GET;
+        op->kv.keys = &swapping->swap.row.key;
+        op->kv.places = &swapping->place;
+        op->kv.n = 1;
+        op->lane->n_writes--;
 }
 
 void op_start(struct op *op)

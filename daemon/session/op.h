@@ -34,6 +34,8 @@ enum op_kind {
         OP_SCAN_PEERS,
         OP_SCAN_USERNAMES,
         OP_COUNT,
+        OP_KV_GET,
+        OP_KV_SCAN,
         OP_LOOK, /* looks at much of what is loaded: on the worker, not on the loop */
         OP_WRITE,
         OP_DELETE, /* alone in its job */
@@ -52,6 +54,29 @@ struct found {
         const struct found_username *usernames;
         size_t n;
         struct counts counts;
+};
+
+/* What a job found of one key; in the op's buffer. */
+struct kv_place {
+        bool is_there;
+        size_t at, len;
+};
+
+/* What became of a write to the key-value area. Its worker sets it. */
+struct kv_outcome {
+        bool done;     /* kv_swap: it was */
+        bool is_there; /* kv_swap, not done: a value stands, `stands` */
+        int refused;   /* BACKEND_E_…; 0: it was not */
+        char *why;     /* it was refused. NULL: no memory */
+        struct buffer stands;
+        size_t packed_at; /* remembered.c's */
+};
+
+/* What kv_swap needs; in its op's extra bytes. */
+struct kv_swapping {
+        struct kv_swap swap;
+        struct kv_outcome outcome;
+        struct kv_place place; /* if it is a repetition, and only reads */
 };
 
 struct op;
@@ -110,6 +135,16 @@ struct op {
                         size_t limit;
                 } scan;
                 struct {
+                        const struct slice *keys; /* kv_get: n */
+                        struct kv_place *places;
+                        size_t n;
+                        struct slice prefix, after; /* kv_scan */
+                        size_t limit;
+                        struct buffer bytes; /* values; of kv_scan packed rows, n */
+                        int error;           /* BACKEND_E_…, of this op alone */
+                        char *why;           /* NULL: no memory */
+                } kv;
+                struct {
                         op_prepare_fn prepare; /* NULL: `change` is complete */
                         struct change change;
                         bool has_change;
@@ -119,6 +154,7 @@ struct op {
                         const struct row_time *repeats; /* rows that change only their time, in the cache */
                         size_t n_repeats;
                         unsigned fields;           /* what prepare() changed */
+                        struct kv_outcome *kv;     /* CHANGE_KV, CHANGE_KV_SWAP */
                         const struct owner *owner; /* CHANGE_OWNER: with what was looked up */
                         void *values;              /* prepare()'s own */
                         void (*free_values)(void *values);
@@ -179,6 +215,9 @@ void op_answer_look(struct op *op, const struct found *found);
 
 /* Answers a write that is done, and frees it. */
 void op_answer_stored(struct op *op);
+
+/* A kv_swap that was not done when it was sent first: from now on it reads what stands. */
+void op_reads_again(struct op *op);
 
 /* Appends it to its lane and wakes the session. */
 void op_start(struct op *op);

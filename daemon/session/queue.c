@@ -62,6 +62,7 @@ static void take_from_lane(struct lane *lane, struct session_job *job, size_t *l
                         if (repeat == REPEAT_ANSWERED)
                                 continue;
                 }
+                /* It may have become a read. */
                 is_change = op_changes(op); /* before it is added: adding may answer and free it */
                 if (is_change ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
                         return;

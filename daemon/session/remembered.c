@@ -25,12 +25,14 @@ enum {
         GROUP_BYTES = 4 + LIMIT_ID_BYTES + 2,
         WRITE_BYTES = 4 + 4 + 2,
         UNDER_WAY = UINT8_MAX,
+        SWAP_DONE = 1 << 15, /* in `fields` */
+        REFUSED = 1 << 14,   /* in the backend's bytes: the transaction did not execute this one */
 };
 
 struct write {
         uint32_t msgid;
         uint32_t digest; /* of method and parameters */
-        uint16_t fields; /* FIELD_BITs, for the answer to an import */
+        uint16_t fields; /* FIELD_BITs, for the answer to an import; or SWAP_DONE */
         uint8_t outcome; /* a request's, or UNDER_WAY */
 };
 
@@ -57,7 +59,7 @@ struct remembered {
         size_t bytes;
 };
 
-static_assert(FIELD_COUNT <= 16, "a write has a bit for each field");
+static_assert((int)FIELD_ALL < (int)REFUSED, "a write has a bit for each field");
 static_assert((int)WIRE_ERROR_COUNT < UNDER_WAY, "an outcome is a byte");
 
 static size_t all_bytes; /* what callers and their writes take, of all sessions */
@@ -380,7 +382,9 @@ static void answer_as_before(struct op *op, const struct write *write)
                 deleter = client ? handle_find(client, op->handle_number) : NULL;
                 answer_nil(&op->request);
         } else if (op->answer) {
-                op->write.fields = write->fields;
+                op->write.fields = write->fields & FIELD_ALL;
+                if (op->write.kv)
+                        op->write.kv->done = write->fields & SWAP_DONE;
                 op->answer(op, NULL);
         } else {
                 answer_nil(&op->request);
@@ -388,6 +392,11 @@ static void answer_as_before(struct op *op, const struct write *write)
         op_free(op);
         if (deleter)
                 handle_close(deleter);
+}
+
+static bool is_swap(const struct op *op)
+{
+        return op->kind == OP_WRITE && op->write.change.kind == CHANGE_KV_SWAP;
 }
 
 enum repeat remembered_repeats(struct op *op)
@@ -409,6 +418,10 @@ enum repeat remembered_repeats(struct op *op)
         }
         if (write->outcome == UNDER_WAY)
                 return REPEAT_UNDER_WAY;
+        if (is_swap(op) && !write->outcome && !(write->fields & SWAP_DONE)) {
+                op_reads_again(op);
+                return REPEAT_READ;
+        }
         answer_as_before(op, write);
         return REPEAT_ANSWERED;
 }
@@ -445,6 +458,8 @@ void remembered_end(struct op *op)
         if (write) {
                 write->outcome = op->stored ? 0 : op->request.outcome;
                 write->fields = op->kind == OP_WRITE ? (uint16_t)op->write.fields : 0;
+                if (op->kind == OP_WRITE && op->write.kv && op->write.kv->done)
+                        write->fields |= SWAP_DONE;
         }
         forget_callers(remembered, CALLERS_MAX);
 }
@@ -475,7 +490,7 @@ bool remembered_at_once(struct session *session, const struct client *client, co
 
 /*
  * Groups of one caller's writes, with numbers in little-endian: uid (4 bytes), id, number of writes (2); for
- * each write msgid (4), digest (4), fields (2). All of them were executed.
+ * each write msgid (4), digest (4), fields (2). All of them were executed, but for those that are REFUSED.
  */
 
 static uint8_t *put(uint8_t *at, uint32_t value, int bytes)
@@ -503,6 +518,8 @@ static void pack_write(const struct op *op, struct buffer *out)
         at = put(at, op->request.id, 4);
         at = put(at, op->digest, 4);
         put(at, op->write.fields, 2);
+        if (op->write.kv)
+                op->write.kv->packed_at = out->len + WRITE_BYTES - 2;
         out->len += WRITE_BYTES;
 }
 
@@ -543,6 +560,12 @@ void remembered_pack(const struct link *writes, struct buffer *out)
         }
 }
 
+void remembered_note(struct buffer *packed, size_t at, bool done, bool refused)
+{
+        if (at > 0 && at + 2 <= packed->len)
+                put(packed->data + at, (done ? SWAP_DONE : 0u) | (refused ? REFUSED : 0u), 2);
+}
+
 /* The bytes are from a file that others can write to: they may be anything. */
 void remembered_load(struct session *session, const struct opened *opened)
 {
@@ -559,10 +582,13 @@ void remembered_load(struct session *session, const struct opened *opened)
                 at += LIMIT_ID_BYTES;
                 for (uint32_t n = take(&at, 2); n > 0 && end - at >= WRITE_BYTES; n--) {
                         uint32_t msgid = take(&at, 4), digest = take(&at, 4);
-                        uint16_t fields = (uint16_t)(take(&at, 2) & FIELD_ALL);
+                        uint16_t fields = (uint16_t)take(&at, 2);
                         struct writes *writes = recall_writes(session, &caller);
                         struct write *write = writes ? find_write(writes, msgid) : NULL;
 
+                        if (fields & REFUSED)
+                                continue;
+                        fields &= FIELD_ALL | SWAP_DONE;
                         if (!write)
                                 write = new_write(session, &caller, &writes, msgid, digest);
                         if (write && write->digest == digest)

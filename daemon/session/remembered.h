@@ -54,6 +54,7 @@ void remembered_closed_deinit(struct remembered_closed *closed);
 enum repeat {
         REPEAT_NONE,      /* it is new */
         REPEAT_ANSWERED,  /* it has been answered and freed; the deleter's handle is closed */
+        REPEAT_READ,      /* a kv_swap that was not done: it has become a read of what stands now */
         REPEAT_UNDER_WAY, /* the first one has no outcome yet: it has to wait for the next job */
 };
 enum repeat remembered_repeats(struct op *op);
@@ -74,6 +75,11 @@ bool remembered_at_once(struct session *session, const struct client *client, co
 
 /* Appends for the backend what to store with these writes; nothing, if no caller is known. */
 void remembered_pack(const struct link *writes, struct buffer *out);
+/*
+ * On a worker, before the backend stores them: what became of the write of the key-value area that was packed
+ * at `at`. 0: it was not packed.
+ */
+void remembered_note(struct buffer *packed, size_t at, bool done, bool refused);
 /* The session has been loaded: takes what the backend had stored. */
 void remembered_load(struct session *session, const struct opened *opened);
 

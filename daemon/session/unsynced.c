@@ -140,6 +140,9 @@ static const struct fault *sync_failure(const struct session_job *job)
         if (job->write_error == BACKEND_E_UNSYNCED ||
             (job->write_error == BACKEND_E_UNAVAILABLE && !job->backend->confirm))
                 return &job->write_fault;
+        if (job->expires && (job->expire_error == BACKEND_E_UNSYNCED ||
+                             (job->expire_error == BACKEND_E_UNAVAILABLE && !job->backend->confirm)))
+                return &job->expire_fault;
         return NULL;
 }
 
@@ -163,6 +166,9 @@ void unsynced_take(struct session_job *job)
         struct session *session = job->task.session;
         const struct fault *failure = sync_failure(job);
 
+        if (job->expires &&
+            (job->expire_error ? job->expire_error == BACKEND_E_UNSYNCED : job->durability != DURABLE_DISK))
+                job->n_stored++;
         if (job->n_stored > 0 && session->n_unsynced == 0)
                 session->unsynced_ms = job->task.job.begun_ms;
         session->n_unsynced += job->n_stored;

@@ -10,7 +10,13 @@ static const struct changed everything = { .all = true };
 
 static size_t told(const struct changed *changed)
 {
-        return changed->n_peers + changed->n_usernames + changed->n_phones + changed->n_states;
+        return changed->n_peers + changed->n_usernames + changed->n_phones + changed->n_states +
+               changed->n_kv;
+}
+
+static bool sees_kv(const struct handle *handle)
+{
+        return handle->client->takes_kv && handle->rights & RIGHT_WRITE;
 }
 
 static void pack_texts(struct buffer *out, const char *key, const struct slice *texts, size_t n)
@@ -38,13 +44,21 @@ static void pack_states(struct buffer *out, const struct changed *changed)
                 pack_int(out, changed->states ? changed->states[i].id : changed->states_gone[i]);
 }
 
+static void pack_kv(struct buffer *out, const struct changed *changed)
+{
+        pack_cstr(out, "kv");
+        pack_array(out, (uint32_t)changed->n_kv);
+        for (size_t i = 0; i < changed->n_kv; i++)
+                pack_str(out, changed->kv[i].key);
+}
+
 static void tell(struct handle *handle, const struct changed *changed)
 {
         struct buffer *out = connection_out(&handle->client->connection);
 
         message_begin_notification(out, "changed", 2);
         pack_int(out, handle->number);
-        pack_map(out, 6);
+        pack_map(out, sees_kv(handle) ? 7 : 6);
         pack_cstr(out, "peers");
         pack_array(out, (uint32_t)changed->n_peers);
         for (size_t i = 0; i < changed->n_peers; i++)
@@ -53,6 +67,8 @@ static void tell(struct handle *handle, const struct changed *changed)
         pack_texts(out, "phones", changed->phones, changed->n_phones);
         pack_fields(out, changed->fields);
         pack_states(out, changed);
+        if (sees_kv(handle))
+                pack_kv(out, changed);
         pack_cstr(out, "all");
         pack_bool(out, changed->all);
 }
@@ -75,7 +91,7 @@ void watch_begin(struct session *session)
 }
 
 static bool tell_all_but(struct session *session, const struct lane *lane, int64_t number,
-                         const struct changed *changed, size_t *left)
+                         const struct changed *changed, bool is_kv, size_t *left)
 {
         size_t cost = 1 + told(changed) / TOLD_A_ROW;
 
@@ -84,7 +100,7 @@ static bool tell_all_but(struct session *session, const struct lane *lane, int64
 
                 session->told = session->told->next;
                 if (handle->watching && (handle->lane != lane || handle->number != number) &&
-                    handle_is_permitted(handle))
+                    handle_is_permitted(handle) && (!is_kv || sees_kv(handle)))
                         tell_or_owe(handle, changed);
                 *left -= cost < *left ? cost : *left;
         }
@@ -95,12 +111,13 @@ bool watch_tell(struct session *session, const struct lane *writer_lane, int64_t
                 const struct changed *changed, size_t *left)
 {
         size_t n = told(changed);
+        bool is_kv = n > 0 && n == changed->n_kv && !changed->fields && !changed->all;
 
         if (!changed->all && n == 0 && !changed->fields)
                 return true;
         if (changed->all || n > WATCH_LISTED || n * session->n_watching > TOLD_TO_ALL)
                 changed = &everything;
-        return tell_all_but(session, writer_lane, writer_number, changed, left);
+        return tell_all_but(session, writer_lane, writer_number, changed, is_kv, left);
 }
 
 void watch_tell_all(struct session *session)
@@ -108,7 +125,7 @@ void watch_tell_all(struct session *session)
         size_t left = SIZE_MAX;
 
         watch_begin(session);
-        tell_all_but(session, NULL, 0, &everything, &left);
+        tell_all_but(session, NULL, 0, &everything, false, &left);
 }
 
 void watch_catch_up(struct client *client)

@@ -21,15 +21,17 @@ struct changed {
         const struct state *states;
         const int64_t *states_gone;
         size_t n_states; /* of either */
-        bool all;        /* more has changed than is listed here */
+        const struct kv_row *kv;
+        size_t n_kv;
+        bool all; /* more has changed than is listed here */
 };
 
 enum { WATCH_LISTED = 4096 }; /* more than this in one change: `all` */
 
 /*
- * Tells every watching handle but the writer's. That one may be closed by now. Each call goes on where the
- * last one since watch_begin() has ended, and takes from `left` for each handle that it looks at. True: all
- * have been told.
+ * Tells every watching handle but the writer's. Of the key-value area only those are told that may read it.
+ * That one may be closed by now. Each call goes on where the last one since watch_begin() has ended, and
+ * takes from `left` for each handle that it looks at. True: all have been told.
  */
 void watch_begin(struct session *session);
 bool watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,

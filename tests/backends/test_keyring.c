@@ -48,7 +48,7 @@ static struct keyring *ring_of(const char *text)
 static int opens(struct keyring *ring, const uint8_t *session, const char *field, const uint8_t *sealed)
 {
         uint8_t out[LEN];
-        int error = keyring_open(ring, session, field, sealed, SEALED, out, LEN);
+        int error = keyring_open(ring, session, slice_of(field), sealed, SEALED, out, LEN);
 
         if (!error)
                 ck_assert_mem_eq(out, value, LEN);
@@ -62,8 +62,8 @@ START_TEST(a_sealed_value_opens)
 
         key_line_new(line);
         RING ring = ring_of(line);
-        ck_assert_int_eq(keyring_seal(ring, anna, "auth_key", value, LEN, sealed), 0);
-        ck_assert_int_eq(keyring_seal(ring, anna, "auth_key", value, LEN, again), 0);
+        ck_assert_int_eq(keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, sealed), 0);
+        ck_assert_int_eq(keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, again), 0);
         ck_assert_int_eq(opens(ring, anna, "auth_key", sealed), 0);
         ck_assert_int_eq(opens(ring, anna, "auth_key", again), 0);
         ck_assert_mem_ne(sealed, again, SEALED);
@@ -79,7 +79,7 @@ START_TEST(it_belongs_to_a_session_and_a_field)
 
         key_line_new(line);
         RING ring = ring_of(line);
-        keyring_seal(ring, anna, "auth_key", value, LEN, sealed);
+        keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, sealed);
         ck_assert_int_eq(opens(ring, bert, "auth_key", sealed), SEAL_E_FORGED);
         ck_assert_int_eq(opens(ring, anna, "auth_kez", sealed), SEAL_E_FORGED);
         ck_assert_int_eq(opens(ring, anna, "", sealed), SEAL_E_FORGED);
@@ -93,7 +93,7 @@ START_TEST(no_byte_may_be_changed)
 
         key_line_new(line);
         RING ring = ring_of(line);
-        keyring_seal(ring, anna, "auth_key", value, LEN, sealed);
+        keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, sealed);
         for (size_t i = 0; i < SEALED; i++) {
                 sealed[i] ^= 1;
                 ck_assert_int_ne(opens(ring, anna, "auth_key", sealed), 0);
@@ -102,9 +102,11 @@ START_TEST(no_byte_may_be_changed)
         ck_assert_int_eq(opens(ring, anna, "auth_key", sealed), 0);
         for (size_t len = 0; len <= SEALED + 1; len++)
                 if (len != SEALED)
-                        ck_assert_int_eq(keyring_open(ring, anna, "auth_key", sealed, len, out, LEN),
-                                         SEAL_E_FORM);
-        ck_assert_int_eq(keyring_open(ring, anna, "auth_key", sealed, SEALED, out, LEN + 1), SEAL_E_FORM);
+                        ck_assert_int_eq(
+                                keyring_open(ring, anna, slice_of("auth_key"), sealed, len, out, LEN),
+                                SEAL_E_FORM);
+        ck_assert_int_eq(keyring_open(ring, anna, slice_of("auth_key"), sealed, SEALED, out, LEN + 1),
+                         SEAL_E_FORM);
 }
 END_TEST
 
@@ -117,11 +119,11 @@ START_TEST(the_first_key_seals_and_former_ones_open)
         key_line_new(old);
         key_line_new(new);
         RING ring = ring_of(old);
-        keyring_seal(ring, anna, "auth_key", value, LEN, by_old);
+        keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, by_old);
         TEST_FREED char *both = test_format("# made today\n\n%s\t \r\n%s", new, old);
         write_keys(both);
         ck_assert(reads(ring, why));
-        keyring_seal(ring, anna, "auth_key", value, LEN, by_new);
+        keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, by_new);
         ck_assert_int_eq(opens(ring, anna, "auth_key", by_old), 0);
         ck_assert_int_eq(opens(ring, anna, "auth_key", by_new), 0);
         ck_assert(sealed_key_id(by_old, SEALED, id) && !keyring_is_current(ring, id) &&
@@ -138,11 +140,11 @@ START_TEST(without_a_key_nothing_is_sealed)
         uint8_t sealed[SEALED], id[KEY_ID_BYTES];
         RING ring = keyring_new();
 
-        ck_assert_int_eq(keyring_seal(ring, anna, "auth_key", value, LEN, sealed), SEAL_E_NO_KEY);
-        ck_assert_int_eq(keyring_seal(NULL, anna, "auth_key", value, LEN, sealed), SEAL_E_NO_KEY);
+        ck_assert_int_eq(keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, sealed), SEAL_E_NO_KEY);
+        ck_assert_int_eq(keyring_seal(NULL, anna, slice_of("auth_key"), value, LEN, sealed), SEAL_E_NO_KEY);
         ck_assert(!keyring_id(ring, 0, id) && !keyring_id(NULL, 0, id));
         ck_assert(keyring_make_random(ring) && keyring_id(ring, 0, id) && !keyring_id(ring, 1, id));
-        keyring_seal(ring, anna, "auth_key", value, LEN, sealed);
+        keyring_seal(ring, anna, slice_of("auth_key"), value, LEN, sealed);
         ck_assert_int_eq(opens(ring, anna, "auth_key", sealed), 0);
         ck_assert_int_eq(opens(NULL, anna, "auth_key", sealed), SEAL_E_NO_KEY);
 }

@@ -42,5 +42,6 @@ void contract_reopen(const char *name);
 void contract_sessions(TCase *tcase, int i);
 void contract_rows(TCase *tcase, int i);
 void contract_batches(TCase *tcase, int i);
+void contract_kv(TCase *tcase, int i);
 
 #endif

@@ -61,6 +61,7 @@ static void add(Suite *suite, int backend, size_t dialect)
         contract_sessions(tcase, i);
         contract_rows(tcase, i);
         contract_batches(tcase, i);
+        contract_kv(tcase, i);
         suite_add_tcase(suite, tcase);
 }
 

@@ -71,7 +71,8 @@ static void open_strange(const uint8_t *data, size_t size)
                 require(keyring_id(world.keyring, 0, sealed + 1));
         }
         for (size_t len = 0; len <= size; len++)
-                require(keyring_open(world.keyring, here, "auth_key", sealed, size, value, len) != 0);
+                require(keyring_open(world.keyring, here, slice_of("auth_key"), sealed, size, value, len) !=
+                        0);
 }
 
 /* The first byte is the number of edits, each a place and what is added there. */
@@ -88,20 +89,22 @@ static void round_trip(struct choices choices)
         if (len > VALUE_MAX)
                 return;
         sealed_len = len + SEALED_EXTRA_BYTES;
-        require(keyring_seal(world.keyring, here, "auth_key", choices.at, len, sealed) == 0);
-        require(keyring_open(world.keyring, here, "auth_key", sealed, sealed_len, value, len) == 0);
+        require(keyring_seal(world.keyring, here, slice_of("auth_key"), choices.at, len, sealed) == 0);
+        require(keyring_open(world.keyring, here, slice_of("auth_key"), sealed, sealed_len, value, len) == 0);
         require(memcmp(value, choices.at, len) == 0);
-        require(keyring_open(world.keyring, there, "auth_key", sealed, sealed_len, value, len) != 0);
-        require(keyring_open(world.keyring, here, "auth_ke", sealed, sealed_len, value, len) != 0);
-        require(keyring_open(world.other_keyring, here, "auth_key", sealed, sealed_len, value, len) != 0);
+        require(keyring_open(world.keyring, there, slice_of("auth_key"), sealed, sealed_len, value, len) !=
+                0);
+        require(keyring_open(world.keyring, here, slice_of("auth_ke"), sealed, sealed_len, value, len) != 0);
+        require(keyring_open(world.other_keyring, here, slice_of("auth_key"), sealed, sealed_len, value,
+                             len) != 0);
         if (len)
-                require(keyring_open(world.keyring, here, "auth_key", sealed, sealed_len - 1, value,
+                require(keyring_open(world.keyring, here, slice_of("auth_key"), sealed, sealed_len - 1, value,
                                      len - 1) != 0);
         memcpy(edited, sealed, sealed_len);
         for (unsigned i = 0; i < edits; i++)
                 edited[places[2 * i] % sealed_len] ^= places[2 * i + 1];
         if (memcmp(edited, sealed, sealed_len) != 0)
-                require(keyring_open(world.keyring, here, "auth_key", edited, sealed_len, value, len) != 0);
+                require(keyring_open(world.keyring, here, slice_of("auth_key"), edited, sealed_len, value, len) != 0);
 }
 
 /* ---- files ---- */
@@ -342,7 +345,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                 world.new_key[i] = (uint8_t)(i * i * 11 + i * 29 + 3);
                 world.other_key[i] = (uint8_t)(i * i * 5 + i * 31 + 9);
         }
-        world.config = (struct backend_config){ .data_dir = world.data, .keyring = world.keyring };
+        world.config = (struct backend_config){ .data_dir = world.data,
+                                                .keyring = world.keyring,
+                                                .kv_max = 1 << 20 };
         world.values[0].number = world.values[1].number = 1 << 20;
         require(backend_file.start(&world.config, world.values, &world.env, &fault) == 0);
         for (size_t dialect = 0; dialect < DIALECTS; dialect++)

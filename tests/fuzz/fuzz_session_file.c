@@ -305,7 +305,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         (void)argv;
         scratch_make(world.dir, sizeof(world.dir));
         snprintf(world.path, sizeof(world.path), "%s/x.session", world.dir);
-        world.config = (struct backend_config){ .data_dir = world.dir, .log = ignore_log };
+        world.config = (struct backend_config){ .data_dir = world.dir, .log = ignore_log, .kv_max = 1 << 20 };
         world.values[0].number = world.values[1].number = 1 << 20;
         require(backend_file.start(&world.config, world.values, &world.env, &fault) == 0);
         snprintf(world.other, sizeof(world.other), "%s/other", world.dir);

@@ -129,6 +129,7 @@ void storage_start(struct storage *storage, const struct backend *backend, const
                 .log = keep_log,
                 .log_arg = storage,
                 .news = ignore_news,
+                .kv_max = STORAGE_KV_MAX,
         };
         set_values(storage);
         start(storage);

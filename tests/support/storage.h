@@ -21,6 +21,7 @@
 enum {
         STORAGE_NIL = -77777, /* an access hash, or part of a state, that is nil */
         STORAGE_OPTIONS_MAX = 8,
+        STORAGE_KV_MAX = 1 << 20, /* bytes of a session's key-value area */
 };
 
 struct storage {
