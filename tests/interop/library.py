@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from own import NAME, lib
+from gramd.packages import storage_class
+
+from own import ADDRESS, FOUR_COLUMNS, MODEL, MODULE, lib
+from own import KIND as OWN
+from own import NAME as NAME
+from own import NAMES_IN_ROWS as NAMES_IN_ROWS
 from own import own_storage as own_storage
 
-ours = importlib.import_module("gramd.hydrogram" if NAME == "hydrogram" else "gramd.pyrogram")
 raw, utils = lib.raw, lib.utils
-GramdStorage = ours.GramdStorage
+GramdStorage = storage_class(MODULE)
+ours = importlib.import_module(f"gramd.{MODULE}") if MODULE in ("pyrogram", "hydrogram") else None
 
 PARAMETER = {
     "hydrogram": "session_storage_engine",
@@ -18,15 +23,15 @@ PARAMETER = {
     "electrogram": "storage",
     "irenogram": "storage_engine",
     "kurigram": "storage_engine",
+    "pyrotgfork": "storage_engine",
 }
 
-BASE = lib.storage.BaseStorage if NAME == "hydrogram" else lib.storage.Storage
+BASE = lib.storage.BaseStorage if MODEL == "hydrogram" else lib.storage.Storage
 
-TUPLE_STATES = NAME in ("pyrofork", "electrogram", "irenogram")
-OBJECT_STATES = NAME == "kurigram"
-FLAT_NAMES = NAME in ("pyrofork", "electrogram")
-LISTED_NAMES = NAME in ("irenogram", "kurigram")
-ADDRESS = LISTED_NAMES
+TUPLE_STATES = hasattr(OWN, "update_state")
+OBJECT_STATES = hasattr(OWN, "get_update_states")
+FLAT_NAMES = MODEL in ("pyrofork", "electrogram")
+LISTED_NAMES = FOUR_COLUMNS
 FIELDS = ("dc_id", "api_id", "test_mode", "auth_key", "date", "user_id", "is_bot") + (
     ("server_address", "port") if ADDRESS else ()
 )
@@ -38,8 +43,8 @@ def client(name: str, **parameters: Any) -> Any:
 
 def client_with(storage: Any, **parameters: Any) -> Any:
     """A Client that gets the storage in the way that the README shows."""
-    if NAME == "pyrogram":
+    if MODEL == "pyrogram":
         app = client(storage.name, **parameters)
         app.storage = storage
         return app
-    return client(storage.name, **{PARAMETER[NAME]: storage}, **parameters)
+    return client(storage.name, **{PARAMETER[MODEL]: storage}, **parameters)

@@ -3,9 +3,9 @@ from the library's Session upwards, is the real library."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-import library
 from library import lib, raw
 
 ME = 777
@@ -13,9 +13,9 @@ KEY = bytes(range(256))
 FAULTS: list[Exception] = []
 """The errors of the next connections, one each."""
 
-session = library.importlib.import_module(f"{lib.__name__}.session")
-session_module = library.importlib.import_module(f"{lib.__name__}.session.session")
-auth_module = library.importlib.import_module(f"{lib.__name__}.session.auth")
+session = importlib.import_module(f"{lib.__name__}.session")
+session_module = importlib.import_module(f"{lib.__name__}.session.session")
+auth_module = importlib.import_module(f"{lib.__name__}.session.auth")
 
 
 def me() -> Any:

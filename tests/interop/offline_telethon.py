@@ -5,38 +5,42 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import importlib
 from typing import Any
 
-from telethon.errors import UsernameNotOccupiedError
-from telethon.network import mtprotosender
-from telethon.tl import functions, types
+from own import MODULE
+
+functions, types, errors, mtprotosender = (
+    importlib.import_module(f"{MODULE}.{part}")
+    for part in ("tl.functions", "tl.types", "errors", "network.mtprotosender")
+)
 
 KEY = bytes(range(256))
 ME = 777
 
 
-def user(number: int, **more: Any) -> types.User:
+def user(number: int, **more: Any) -> Any:
     return types.User(number, access_hash=number * 10, first_name=f"u{number}", **more)
 
 
-def channel(number: int, **more: Any) -> types.Channel:
+def channel(number: int, **more: Any) -> Any:
     return types.Channel(
         number, title="c", photo=types.ChatPhotoEmpty(), date=None, access_hash=number * 10, **more
     )
 
 
-def chat(number: int) -> types.Chat:
+def chat(number: int) -> Any:
     return types.Chat(
         number, title="g", photo=types.ChatPhotoEmpty(), participants_count=1, date=None, version=1
     )
 
 
-def met(*who: Any) -> types.contacts.ResolvedPeer:
+def met(*who: Any) -> Any:
     users = [each for each in who if isinstance(each, types.User)]
     return types.contacts.ResolvedPeer(None, [each for each in who if each not in users], users)
 
 
-def state(n: int) -> types.updates.State:
+def state(n: int) -> Any:
     date = datetime.datetime.fromtimestamp(1700000000 + n, tz=datetime.timezone.utc)
     return types.updates.State(pts=n, qts=n + 1, date=date, seq=n + 2, unread_count=0)
 
@@ -58,7 +62,7 @@ def answer(request: Any) -> Any:
             return [user(ME, is_self=True, username="Myself", phone="49777")]
         return []
     if isinstance(request, functions.contacts.ResolveUsernameRequest):
-        raise UsernameNotOccupiedError(request)
+        raise errors.UsernameNotOccupiedError(request)
     if isinstance(request, functions.auth.LogOutRequest):
         return types.auth.LoggedOut()
     if isinstance(request, functions.messages.GetDialogsRequest):

@@ -17,6 +17,7 @@ own storages leave undefined, or do differently for a reason:
 from __future__ import annotations
 
 import random
+import sqlite3
 from typing import Any
 
 import library
@@ -52,7 +53,7 @@ class World:
                 kind = self.random.choice(["user", "bot"])
             else:
                 kind = "group" if peer_id > -1000000000000 else self.random.choice(["channel", "supergroup"])
-                if library.LISTED_NAMES and peer_id < -1000000000000 and self.random.random() < 0.3:
+                if library.ADDRESS and peer_id < -1000000000000 and self.random.random() < 0.3:
                     kind = self.random.choice(["direct", "forum"])
             if self.random.random() < 0.03:
                 kind = "a type of tomorrow"
@@ -77,7 +78,9 @@ class World:
         for peer_id in touched:
             peer = self.peers[peer_id]
             head = (peer_id, peer["hash"], peer["type"])
-            if library.LISTED_NAMES:
+            if library.NAMES_IN_ROWS:
+                rows.append((*head, list(peer["names"]) or None, peer["phone"]))
+            elif library.LISTED_NAMES:
                 rows.append((*head, peer["phone"]))
                 names.append((peer_id, list(peer["names"])))
             else:
@@ -141,7 +144,7 @@ class World:
             return "update_state", (self.random.choice([tuple, list])(row),)
         if pick < 0.8:
             return "update_state", ()
-        if pick < 0.9 or library.NAME == "electrogram":
+        if pick < 0.9 or not hasattr(library.OWN, "remove_state"):
             return "update_state", (row[0],)
         return "remove_state", (self.random.choice([row[0], "name", "@name"]),)
 
@@ -170,6 +173,8 @@ def plain(value: Any) -> Any:
     """A value in a form that does not depend on the storage."""
     if isinstance(value, list):
         return [plain(each) for each in value]
+    if isinstance(value, sqlite3.Cursor):  # PyroTGFork returns the one that has written
+        return None
     return str(value) if hasattr(value, "QUALNAME") else value
 
 
@@ -184,7 +189,7 @@ async def replay(storage: Any, sequence: list[Call]) -> list[tuple[Call, Any]]:
             value = plain(await getattr(storage, name)(*arguments))
         except Exception as error:
             value = (type(error).__name__, error.args)
-        if library.NAME == "pyrofork" and call == ("update_state", ()):
+        if library.MODEL == "pyrofork" and call == ("update_state", ()):
             value = sorted(value)
         if name == "date":
             saved = saved and not arguments

@@ -1,9 +1,8 @@
-"""The real Client behaves the same on gramd's storage and on the library's own. Telegram's side is replaced."""
+"""The real Client on gramd's storage. Telegram's side is replaced."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import gramd
@@ -13,46 +12,10 @@ from gramd import stop
 import library
 import offline
 from daemon import Daemon
-from library import NAME, GramdStorage, lib, ours, own_storage, raw
+from library import NAME, GramdStorage, lib, ours, raw
+from scenario_family import authorise
 
 offline.patch()
-
-
-async def authorise(app: Any) -> None:
-    """Stores what signing in stores."""
-    await app.storage.user_id(offline.ME)
-    await app.storage.is_bot(False)
-
-
-async def scenario(app: Any, seen: list[Any]) -> None:
-    """Uses a session from its creation on; `seen` collects what the application sees."""
-
-    async def look(what: Any) -> None:
-        try:
-            seen.append((what, str(await app.resolve_peer(what))))
-        except Exception as error:
-            seen.append((what, type(error).__name__, str(error)))
-
-    seen.append(await app.connect())
-    await authorise(app)
-    await app.disconnect()
-    await app.start()
-    seen.append(await app.export_session_string())
-    seen.append(await app.fetch_peers(offline.met()))
-    for what in (5, 6, 7, -8, -1000000000009, -1000000000010, 777, "me", "self"):
-        await look(what)
-    for what in ("@Alice", "alice", "@TheBot", "NEWS", "+4955", "4955", "+49 777", "@Myself", "5", "-8"):
-        await look(what)
-    for what in (12345, -12345, -1000000012345, "+4900", "@nobody"):
-        await look(what)
-    await app.stop()
-    await app.start()
-    await look(5)
-    await look("@news")
-    for field in library.FIELDS:
-        value = await getattr(app.storage, field)()
-        seen.append((field, value if field != "date" else None))
-    await app.stop()
 
 
 def given(storage: Any, **parameters: Any) -> Any:
@@ -60,18 +23,6 @@ def given(storage: Any, **parameters: Any) -> Any:
     app = library.client_with(storage, **parameters)
     assert app.storage is storage
     return app
-
-
-async def test_the_same_as_on_the_own_storage(daemon: Daemon, tmp_path: Path) -> None:
-    own = library.client("acc", workdir=tmp_path)
-    own.storage = own_storage("acc", tmp_path)
-    theirs: list[Any] = []
-    await scenario(own, theirs)
-    for cache in (True, False):
-        mine: list[Any] = []
-        await scenario(given(GramdStorage(f"acc{cache}", cache=cache), workdir=tmp_path), mine)
-        assert mine == theirs
-    assert not [each for each in tmp_path.glob("acc?*.session")]
 
 
 async def test_logging_out_removes_the_session(daemon: Daemon) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import inspect
 import json
-import sqlite3
 import struct
 import subprocess
 import time
@@ -50,35 +49,6 @@ def test_every_method_of_the_base_is_there() -> None:
     for name, method in vars(library.BASE).items():
         if inspect.iscoroutinefunction(method) and name != "export_session_string":
             assert getattr(GramdStorage, name) is not method, name
-
-
-@pytest.mark.parametrize("cache", [True, False])
-@pytest.mark.parametrize("seed", range(3))
-async def test_call_by_call(daemon: Daemon, tmp_path: Path, seed: int, cache: bool) -> None:
-    calls = sequence.calls(seed, 300)
-    theirs = await sequence.replay(own_storage("own", tmp_path), calls)
-    mine = await sequence.replay(GramdStorage("own", cache=cache), calls)
-    for step, (expected, got) in enumerate(zip(theirs, mine)):
-        assert got == expected, f"call {step} of seed {seed}"
-    assert sum(value is not None for _, value in mine) > 100
-
-
-async def test_a_new_file_is_of_the_librarys_own_dialect(daemon: Daemon, tmp_path: Path) -> None:
-    calls = sequence.calls(9, 200)
-    await sequence.replay(GramdStorage("acc"), calls)
-    await sequence.replay(own_storage("own", tmp_path), calls)
-    daemon.stop()
-    shapes = []
-    for path in (daemon.data / "acc.session", tmp_path / "own.session"):
-        with sqlite3.connect(path) as db:
-            columns = {
-                table: {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-                for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-                if not table.startswith("gramd_")
-            }
-            shapes.append((columns, db.execute("SELECT number FROM version").fetchone()))
-        db.close()
-    assert shapes[0] == shapes[1]
 
 
 async def test_the_file_can_be_taken_out_and_in(daemon: Daemon, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import gramd
@@ -12,14 +11,11 @@ from gramd import stop
 from gramd.telethon import GramdSession
 from telethon import TelegramClient
 from telethon.crypto import AuthKey
-from telethon.sessions import SQLiteSession
-from telethon.tl import functions, types
 
 import mongo
 import offline_telethon
 from daemon import Daemon
-from offline_telethon import KEY, ME, met, user
-from outcome import outcome
+from offline_telethon import KEY, met, user
 
 
 @pytest.fixture
@@ -42,49 +38,6 @@ async def closed(session: GramdSession) -> None:
     """Returns when no client of the daemon has the session open."""
     async with gramd.Client() as client:
         await (await client.open(session.name, create=False, mode="exclusive", wait=20)).close()
-
-
-async def scenario(client: TelegramClient) -> list[Any]:
-    seen: list[Any] = []
-    for _ in range(2):
-        await client.connect()
-        seen.append(await client.get_me())
-        await client(functions.messages.GetDialogsRequest(None, 0, types.InputPeerEmpty(), 0, 0))
-        keys: list[Any] = [
-            5,
-            -8,
-            -1000000000009,
-            "alice",
-            "@Alice",
-            "news",
-            "me",
-            ME,
-            12345,
-            "nobody",
-            "+49777",
-        ]
-        for key in keys:
-            try:
-                seen.append(await client.get_input_entity(key))
-            except Exception as error:
-                seen.append((type(error).__name__, str(error)))
-        await client.disconnect()
-    session = client.session
-    seen += [session.dc_id, session.server_address, session.port, session.auth_key.key]
-    seen += [outcome(session.get_input_entity, key) for key in (0, ME, 5, "alice")]
-    seen.append(outcome(session.get_update_state, 0))
-    session.close()
-    return seen
-
-
-async def test_the_same_as_on_the_own_session(daemon: Daemon, offline: None, tmp_path: Path) -> None:
-    theirs = await scenario(client_with(SQLiteSession(str(tmp_path / "own"))))
-    for cache in (True, False):
-        session = GramdSession(f"acc{cache}", cache=cache)
-        client = client_with(session)
-        assert client.session is session
-        mine = await scenario(client)
-        assert [str(each) for each in mine] == [str(each) for each in theirs]
 
 
 async def test_logging_out_removes_the_session(daemon: Daemon, offline: None) -> None:

@@ -46,13 +46,13 @@ def which(client: type, storage: ModuleType, version: Optional[int]) -> str:
         return "hydrogram"
     if version is not None and version > 6:
         return "irenogram"
-    if version in (5, 6):
-        return "pyrotgfork"
     if version == 4:
         parameters = inspect.signature(client.__init__).parameters  # type: ignore[misc]
         for parameter, library in (("mongodb", "pyrofork"), ("is_telethon_string", "electrogram")):
             if parameter in parameters:
                 return library
+    if version in (5, 6):
+        return "pyrotgfork"
     has_names = hasattr(storage.Storage, "update_usernames")
     return "pyrofork" if version == 3 and has_names else "pyrogram"
 
@@ -74,7 +74,7 @@ def storage_class(import_name: str) -> type[Any]:
         """Keeps the session in gramd."""
 
         library = family.Library(
-            dialect="pyrogram" if name == "pyrotgfork" else name,  # its first migration makes it its own
+            dialect=name,
             client=package.Client,
             input_user=types.InputPeerUser,
             input_chat=types.InputPeerChat,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 from . import errors, shared
+from .features import PYROTGFORK
 from .request import TRANSIENT
 from .session import OnLeave, OnLost, Session
 from .shared import SharedClient, acquire, release
@@ -74,6 +75,11 @@ class Stored:
         close both with `shared.close`."""
         client = acquire(self.socket, self.server_uid)
         try:
+            if dialect == PYROTGFORK:
+                if not client.server:  # it has not connected yet
+                    await client.call("ping", None, timeout=self.timeout)
+                if PYROTGFORK not in client.features:
+                    dialect = "pyrogram"  # the library's migrations make it its own
             session = await client.open(
                 self.name,
                 backend=self.backend,

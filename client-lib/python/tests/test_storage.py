@@ -261,6 +261,20 @@ async def test_repeated_peers_with_lists_of_usernames_are_not_sent(fake: FakeGra
         await it.close()
 
 
+@pytest.mark.parametrize("features", [[], ["pyrotgfork"]])
+async def test_an_older_daemon_makes_a_file_that_the_library_migrates(
+    fake: FakeGramd, monkeypatch: pytest.MonkeyPatch, features: list[str]
+) -> None:
+    fake.features = features
+    async with fake:
+        it = storage(ListStorage, fake)
+        monkeypatch.setattr(type(it), "library", it.library._replace(dialect="pyrotgfork"))
+        await it.open()
+        [(_, options)] = [params for method, params in fake.seen if method == "open"]
+        assert options["dialect"] == (features or ["pyrogram"])[0]
+        await it.close()
+
+
 ROW = (1, 10, "user", "a", "491")
 
 
