@@ -10,6 +10,7 @@
 #include "opening.h"
 #include "queue.h"
 #include "tidy.h"
+#include "unseen.h"
 #include "unsynced.h"
 
 enum { CONFIRM_MS = 250 };
@@ -164,6 +165,7 @@ void sessions_init(struct sessions *sessions)
         store_gate(&sessions->reads, SESSIONS_READS_MAX, true);
         store_gate(&sessions->names, SESSIONS_NAMES_MAX, false);
         link_init(&sessions->held);
+        link_init(&sessions->unseen);
         link_init(&sessions->untidy);
         remembered_closed_init(&sessions->remembered);
         sessions->advance = sessions_advance;
@@ -179,6 +181,7 @@ void sessions_watch_doubt(struct sessions *sessions)
 void sessions_stop(struct sessions *sessions)
 {
         atomic_store(&sessions->stopping, true);
+        unseen_stop(sessions);
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
                 session_wait_turn(LINK_OF(at, struct session, link)); /* they may be thousands */
 }

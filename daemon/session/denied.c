@@ -1,28 +1,16 @@
-/* What is hidden has one answer, so that it tells nothing. */
+/* Why an `open` is denied, in words for the client. */
 
 #include "denied.h"
 
-void deny_create(struct request *request)
-{
-        answer_error(request, WIRE_DENIED, "creating a session needs the right `write`");
-}
+#include "unseen.h"
 
-static void hide(struct request *request, bool create)
-{
-        request->audited.is_hidden = true;
-        if (create)
-                deny_create(request);
-        else
-                answer_error(request, WIRE_NOT_FOUND, "there is no session of this name");
-}
-
-void deny_open(struct request *request, const struct access *access, const struct credentials *credentials,
-               unsigned rights, bool create)
+void deny_open(struct request *request, struct sessions *sessions, const struct credentials *credentials,
+               unsigned rights, int64_t begun_ms, bool create)
 {
         if (rights & RIGHT_READ)
                 answer_error(request, WIRE_DENIED, "to open exclusively needs the right `write`");
-        else if (access_hides(access, credentials, request->session, request->backend))
-                hide(request, create);
+        else if (access_hides(&sessions->config->access, credentials, request->session, request->backend))
+                unseen_refuse(request, sessions, begun_ms, create);
         else
                 answer_error(request, WIRE_DENIED,
                              "the access rules and the owner of the session do not allow this `open`");

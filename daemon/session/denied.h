@@ -1,21 +1,19 @@
 #ifndef GRAMD_DAEMON_SESSION_DENIED_H
 #define GRAMD_DAEMON_SESSION_DENIED_H
 
-/*
- * What is answered to an `open` that is not allowed. To a user who is confined by patterns (access_hides()),
- * every session outside of them that he does not own is as if it were not there, and he might make none:
- * code, text and audit line are the same in all cases.
- */
+/* What is answered to an `open` that is not allowed. Loop thread only. */
 
 #include "../wire/answer.h"
 #include "client.h"
+#include "session.h"
 #include "storage.h"
 
-/* `rights` are those that he has on the session; `create` is the option of the `open`. */
-void deny_open(struct request *request, const struct access *access, const struct credentials *credentials,
-               unsigned rights, bool create);
-/* It is not there, and he may not create it. */
-void deny_create(struct request *request);
+/*
+ * `rights` are those that he has on the session. Without `read`, a user who is confined does not see it
+ * (unseen.h): `begun_ms` and `create` are for that.
+ */
+void deny_open(struct request *request, struct sessions *sessions, const struct credentials *credentials,
+               unsigned rights, int64_t begun_ms, bool create);
 /* Whether the client's user may have one more session open. False: the request is answered. */
 bool open_has_room(struct request *request, const struct client *client, const struct storage *storage);
 

@@ -16,6 +16,7 @@
 #include "denied.h"
 #include "held.h"
 #include "load.h"
+#include "unseen.h"
 
 enum {
         READERS_MAX_MS = 5000, /* so long a handle without `write` holds off an exclusive one with it */
@@ -104,8 +105,8 @@ static void grant(struct session *session, struct client *client, struct request
                 return;
         }
         if (!suffice(handle->rights, options->exclusive)) {
-                deny_open(request, &session->sessions->config->access, &client->credentials, handle->rights,
-                          options->create);
+                deny_open(request, session->sessions, &client->credentials, handle->rights,
+                          boot_now_ms() - waited_ms, options->create);
                 handle_close(handle);
                 return;
         }
@@ -249,8 +250,8 @@ static void look_at(struct session *session, struct opening *opening)
 
 static void deny_opening(struct opening *opening)
 {
-        deny_open(&opening->request, &opening->session->sessions->config->access, &opening->credentials,
-                  opening->rights, opening->options.create);
+        deny_open(&opening->request, opening->session->sessions, &opening->credentials, opening->rights,
+                  opening->begun_ms, opening->options.create);
         opening_free(opening);
 }
 
@@ -475,7 +476,7 @@ static bool permitted(struct client *client, struct request *request, struct ses
                 return true; /* he may be the owner: that is known when it is loaded */
         /* As if it had to be loaded: where it is not there, it would be. */
         if (*rights & RIGHT_READ || open_has_room(request, client, storage))
-                deny_open(request, &sessions->config->access, &client->credentials, *rights, options->create);
+                deny_open(request, sessions, &client->credentials, *rights, boot_now_ms(), options->create);
         return false;
 }
 

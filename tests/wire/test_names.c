@@ -128,6 +128,37 @@ START_TEST(what_is_outside_is_as_if_it_were_not_there)
 }
 END_TEST
 
+/* It is known at once that the open session is not his. It is answered late all the same. */
+START_TEST(the_order_of_answers_does_not_tell_what_is_outside)
+{
+        TEST_FREED char *pong = NULL, *refused = NULL;
+        uint32_t opening, ping;
+
+        if (!wire_has_strangers("answers outside of patterns"))
+                return;
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write on %u-*\n");
+        CLIENT own = wire_connect(d);
+        CLIENT c = as(d, "daemon", "daemon");
+        CLIENT gone = as(d, "daemon", "daemon");
+
+        wire_open(own, "'open', {}");
+        daemon_freeze(d);
+        opening = wire_send(c, "open('open', {create: false})");
+        ping = wire_send(c, "ping(7)");
+        daemon_thaw(d);
+        pong = test_format("%u: 7", (unsigned)ping);
+        refused = test_format("%u: !not_found", (unsigned)opening);
+        ck_assert_str_eq(wire_next(c), pong);
+        ck_assert_str_eq(wire_next(c), refused);
+        /* the end of a client, and of the daemon, meanwhile */
+        wire_send(gone, "open('open', {})");
+        expect(gone, "7", "ping(7)");
+        wire_end(&gone);
+        daemon_stop(d);
+        ck_assert_int_eq(daemon_log_lines(d, "result=\"denied\""), 2);
+}
+END_TEST
+
 /* Where no further session would be loaded for him, the answer does not tell which are open already. */
 START_TEST(limits_do_not_tell_what_is_outside)
 {
@@ -228,6 +259,7 @@ int main(void)
                 groups_have_what_has_their_name,
                 what_is_outside_is_as_if_it_were_not_there,
                 names_count_from_a_reload_on,
+                the_order_of_answers_does_not_tell_what_is_outside,
                 limits_do_not_tell_what_is_outside,
                 NULL,
         };
