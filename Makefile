@@ -19,7 +19,10 @@ endif
 
 packages-run := gcc libc6-dev pkg-config \
 	libuv1-dev libsqlite3-dev libmongoc-dev libsodium-dev libsystemd-dev libinih-dev libmsgpack-dev
-packages-test := $(packages-run) check systemd python3-venv golang-go openssl git
+packages-test := $(packages-run) check systemd python3-venv golang-go openssl git \
+	lua5.3 lua-messagepack lua-socket golang-github-vmihailenco-msgpack.v5-dev
+packages-interop = $(packages-test) ruby ruby-msgpack $(foreach row,node:nodejs npm:npm cargo:cargo,\
+	$(if $(shell command -v $(call field,$(row),1)),,$(call field,$(row),2)))
 packages-bench := $(packages-run) python3 redis-server memcached
 packages-all := $(packages-test) clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck mandoc valgrind lcov podman crun uidmap
 
@@ -156,9 +159,9 @@ define install-packages
 	$(AS_ROOT)env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1)
 endef
 
-.PHONY: packages-run packages-test packages-bench packages-all
+.PHONY: packages-run packages-test packages-interop packages-bench packages-all
 packages-run: ## install what a build needs (packages-test: and the tests; packages-all: and lint)
-packages-run packages-test packages-bench packages-all:
+packages-run packages-test packages-interop packages-bench packages-all:
 	@$(if $(call missing,$@),$(call install-packages,$(call missing,$@)),:)
 
 # ---- tests: every tests/*/test_*.c and tests/*/test_*.sh is a program of its own ----
@@ -222,9 +225,10 @@ model: ## search the model of the ownership protocol (tests/model) in its long s
 	@CC='$(CC)' tests/model/test_model.sh long
 
 .PHONY: interop-all
-interop-all: packages-test ## run the tests of tests/interop/test_any_*.py with every library and fork, and write the table in README.md; T=NAME runs one
+interop-all: packages-interop ## run tests/interop/test_any_*.py with every library and fork, write the table in README.md, then the clients of other languages and random session strings; T=NAME runs one library
 	@$(MAKE) build
-	@BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' MONGOC_DISABLE_SHM=1 tests/interop/run --all $(T)
+	@export BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' MONGOC_DISABLE_SHM=1; \
+		tests/interop/run --all $(T) $(if $(T),,&& tests/languages/run && tests/interop/strings.sh)
 
 CHANGES ?= 500
 .PHONY: soak-machines

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { text as input } from 'node:stream/consumers'
 import * as convert from '@mtcute/convert'
 import { readStringSession, writeStringSession } from '@mtcute/core/utils.js'
 
@@ -157,11 +158,10 @@ async function read(lines) {
     for (const line of lines) {
         const [format, text] = line.split(' ')
         for (const [maker, reader] of Object.entries(readers[format] ?? {}))
-            console.log(JSON.stringify({ format, maker, ...await reader(text) }))
+            console.log(JSON.stringify({ format, maker, text, ...await reader(text) }))
     }
 }
 
-const input = () => readFileSync(0, 'utf8')
-if (process.argv[2] === '--read') await read(input().trim().split('\n'))
-else if (process.argv[2] === '--json') await write(JSON.parse(input()), true)
+if (process.argv[2] === '--read') await read((await input(process.stdin)).trim().split('\n'))
+else if (process.argv[2] === '--json') await write(JSON.parse(await input(process.stdin)), true)
 else await write(JSON.parse(readFileSync(process.argv[2], 'utf8')), false)

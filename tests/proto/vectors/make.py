@@ -141,7 +141,7 @@ async def read_all(lines):
     for line in lines:
         name, text = line.split()
         if name in FORMATS:
-            print(json.dumps({"format": name, "maker": MAKERS[name], **await read(name, text)}))
+            print(json.dumps({"format": name, "maker": MAKERS[name], "text": text, **await read(name, text)}))
 
 
 def main(argument):
