@@ -58,7 +58,7 @@ def which(client: type, storage: ModuleType, version: Optional[int]) -> str:
 
 
 @functools.cache
-def storage_class(import_name: str) -> type[Any]:
+def storage_class(import_name: str) -> Any:
     """The class of storages for the package with this import name. Its parameters are those of
     `family.Storage`."""
     package, storage, utils, raw = (

@@ -491,7 +491,7 @@ def _type(entity: Any, peer_id: int) -> str:
 
 
 @functools.cache
-def session_class(import_name: str) -> type[Any]:
+def session_class(import_name: str) -> Any:
     """The class of sessions for the package with this import name. Its parameters are those of
     `TelethonSession`."""
     package, crypto, sessions, types, utils = (
