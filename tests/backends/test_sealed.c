@@ -378,6 +378,162 @@ SEALED_TEST(unsealed_sessions_can_be_refused)
         storage_open(&at, "x", NULL);
 }
 
+/* ---- the key-value area ---- */
+
+static void put_value(const char *key, const char *value)
+{
+        const struct kv_row row = { .key = slice_of(key), .value = slice_of(value) };
+        const struct change change = { .kind = CHANGE_KV, .kv = &row, .n = 1 };
+
+        ck_assert_msg(storage_apply(&at, &change, 1) == 0, "%s", at.fault.text);
+        ck_assert_str_eq(at.effects, "");
+}
+
+static bool keep_value(void *arg, const struct kv_value *value)
+{
+        *(char **)arg = strndup(value->value.data, value->value.len);
+        return true;
+}
+
+static void expect_value(const char *key, const char *expected)
+{
+        const struct slice name = slice_of(key);
+        TEST_FREED char *value = NULL;
+
+        ck_assert_msg(at.backend->kv_get(at.session, &name, 1, keep_value, &value, &at.fault) == 0, "%s",
+                      at.fault.text);
+        ck_assert_str_eq(value, expected);
+}
+
+static void value_is_refused(const char *key, int error, const char *why)
+{
+        const struct slice name = slice_of(key);
+        const struct kv_swap swap = { .row = { .key = name, .value = slice_of("new") } };
+        const struct kv_row other = { .key = slice_of("other"), .value = slice_of("stored") };
+        const struct change changes[] = { { .kind = CHANGE_KV_SWAP, .swap = &swap, .n = 1 },
+                                          { .kind = CHANGE_KV, .kv = &other, .n = 1 } };
+        TEST_FREED char *value = NULL;
+        TEST_FREED char *refused = test_format("refused %d", error);
+
+        ck_assert_int_eq(at.backend->kv_get(at.session, &name, 1, keep_value, &value, &at.fault), error);
+        ck_assert_msg(strstr(at.fault.text, why), "%s", at.fault.text);
+        ck_assert_ptr_null(value);
+        /* a swap with it is refused, and the rest of its batch is stored */
+        ck_assert_int_eq(storage_apply(&at, changes, 2), 0);
+        ck_assert_str_eq(at.effects, refused);
+        expect_value("other", "stored");
+}
+
+SEALED_TEST(values_are_sealed_and_names_are_not)
+{
+        storage_open(&at, "x", NULL);
+        put_value("name", marked);
+        put_value("empty", "");
+        expect_value("name", marked);
+        ck_assert(!file_shows_key(PATH));
+        storage_close(&at);
+        ck_assert(!file_shows_key(PATH));
+        ck_assert_int_eq(number(PATH, "SELECT count(*) FROM gramd_kv WHERE key = CAST('name' AS BLOB)"
+                                      " AND length(value) = 256 + 49"),
+                         1);
+        storage_open(&at, "x", NULL);
+        expect_value("name", marked);
+        expect_value("empty", "");
+}
+
+SEALED_TEST(a_value_of_another_key_or_session_is_refused)
+{
+        for (int i = 0; i < 2; i++) {
+                storage_open(&at, i ? "y" : "x", NULL);
+                put_value("a", marked);
+                put_value("b", marked);
+                put_value("c", marked);
+                put_value("d", marked);
+                storage_close(&at);
+        }
+        sql(PATH,
+            "ATTACH 'data/y.session' AS y;"
+            "UPDATE gramd_kv SET value = (SELECT value FROM gramd_kv WHERE key = x'62') WHERE key = x'61';"
+            "UPDATE gramd_kv SET value = (SELECT value FROM y.gramd_kv WHERE key = x'62') WHERE key = x'62';"
+            "UPDATE gramd_kv SET value = x'01' WHERE key = x'63'");
+        storage_open(&at, "x", NULL);
+        value_is_refused("a", BACKEND_E_CORRUPT, "another key's or session's");
+        value_is_refused("b", BACKEND_E_CORRUPT, "another key's or session's");
+        value_is_refused("c", BACKEND_E_CORRUPT, "is not sealed");
+        expect_value("d", marked);
+        put_value("a", "again"); /* it can be replaced */
+        expect_value("a", "again");
+}
+
+SEALED_TEST(values_follow_the_session_into_the_clear_and_back)
+{
+        storage_open(&at, "x", NULL);
+        put_value("a", marked);
+        put_value("b", "");
+        change_sealing(SEALING_OFF);
+        expect_value("a", marked);
+        put_value("c", "in the clear");
+        storage_close(&at);
+        ck_assert(file_shows_key(PATH));
+        storage_open(&at, "x", NULL);
+        expect_value("a", marked);
+        set_key(NULL);
+        change_sealing(SEALING_ON);
+        set_key(NULL);
+        expect_value("a", marked);
+        expect_value("b", "");
+        expect_value("c", "in the clear");
+        ck_assert(!file_shows_key(PATH));
+        storage_close(&at);
+        ck_assert(!file_shows_key(PATH));
+        storage_open(&at, "x", NULL);
+        expect_value("c", "in the clear");
+}
+
+/* As long as one value needs a former key, the session says so. */
+SEALED_TEST(values_are_sealed_with_a_new_key)
+{
+        char new[KEY_LINE_BYTES], by_old[KEY_ID_TEXT_BYTES], by_new[KEY_ID_TEXT_BYTES];
+
+        for (int i = 0; i < 2; i++) { /* without an auth key, and with one that has the new key already */
+                have_keys(old_line, "");
+                storage_open(&at, "x", NULL);
+                put_value("a", marked);
+                put_value("b", "");
+                snprintf(by_old, sizeof(by_old), "%s", described());
+                key_line_new(new);
+                have_keys(new, old_line);
+                if (i == 1)
+                        set_key(marked);
+                put_value("c", "by the new one");
+                ck_assert_str_eq(described(), by_old);
+                change_sealing(SEALING_ANEW);
+                snprintf(by_new, sizeof(by_new), "%s", described());
+                ck_assert_str_ne(by_new, by_old);
+                storage_close(&at);
+                have_keys(new, "");
+                storage_open(&at, "x", NULL);
+                expect_value("a", marked);
+                expect_value("b", "");
+                expect_value("c", "by the new one");
+                storage_close(&at);
+                unlink(PATH);
+        }
+}
+
+SEALED_TEST(values_of_a_key_that_is_not_there_are_refused_alone)
+{
+        char new[KEY_LINE_BYTES];
+
+        storage_open(&at, "x", NULL);
+        put_value("a", marked);
+        key_line_new(new);
+        have_keys(new, "");
+        put_value("b", "by the new one");
+        expect_value("b", "by the new one");
+        value_is_refused("a", BACKEND_E_STORAGE, "which this daemon does not have");
+}
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -391,6 +547,11 @@ int main(void)
                 it_is_sealed_with_a_new_key,
                 former_values_leave_the_file,
                 unsealed_sessions_can_be_refused,
+                values_are_sealed_and_names_are_not,
+                a_value_of_another_key_or_session_is_refused,
+                values_follow_the_session_into_the_clear_and_back,
+                values_are_sealed_with_a_new_key,
+                values_of_a_key_that_is_not_there_are_refused_alone,
                 NULL,
         };
 

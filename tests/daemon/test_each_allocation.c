@@ -30,7 +30,7 @@ static const struct step {
         const char *request;
         enum how how;
 } steps[] = {
-        { "'hello', [{client: 'a', id: h'01'*16, features: ['lease', 'owner']}]", LOOSE },
+        { "'hello', [{client: 'a', id: h'01'*16, features: ['lease', 'owner', 'kv']}]", LOOSE },
         { "'open', ['s', {dialect: 'telethon'}]", LOOSE },
         { "'set', [$, {dc_id: 2, api_id: 9, is_bot: true, auth_key: h'a5'*256, user_id: 7, server_address: "
           "'example', port: 443}]",
@@ -52,6 +52,11 @@ static const struct step {
         { "'update_states', [$, [[5, nil, 9, nil, nil]], true]", EXACT },
         { "'remove_states', [$, [0]]", EXACT },
         { "'watch', [$, true]", EXACT },
+        { "'kv_set', [$, [['k', h'01'], ['l', h'02', 60], ['k', h'03']]]", EXACT },
+        { "'kv_swap', [$, 'k', h'03', h'04']", EXACT },
+        { "'kv_swap', [$, 'k', h'03', h'05']", EXACT },
+        { "'kv_get', [$, ['l', 'none', 'k']]", EXACT },
+        { "'kv_scan', [$, '', nil, 10]", EXACT },
         { "'export_string', [$, 'pyrogram']", EXACT },
         { "'save', [$]", EXACT },
         { "'info', [$]", LOOSE },
