@@ -131,9 +131,11 @@ void seal_describe(const struct seal_terms *terms, const struct seal *seal, char
 /* No other field has a name like this. */
 static struct slice kv_field(struct slice key, char field[KV_FIELD_MAX])
 {
-        memcpy(field, "kv:", 3);
-        memcpy(field + 3, key.data, key.len);
-        return (struct slice){ field, 3 + key.len };
+        static const char prefix[] = { 'k', 'v', ':' };
+
+        memcpy(field, prefix, sizeof(prefix));
+        memcpy(field + sizeof(prefix), key.data, key.len);
+        return (struct slice){ field, sizeof(prefix) + key.len };
 }
 
 int seal_open_kv(const struct seal_terms *terms, const struct seal *seal, struct slice key,
