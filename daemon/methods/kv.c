@@ -169,10 +169,10 @@ static const struct {
         enum wire_error error;
         const char *text;
 } row_errors[] = {
-        [-ROW_WRONG] = { WIRE_BAD_REQUEST, "row %zu is not [key, bin or nil(, ttl or nil)]" },
-        [-ROW_KEY] = { WIRE_BAD_REQUEST, "row %zu: " WRONG_KEY },
-        [-ROW_TTL] = { WIRE_BAD_REQUEST, "row %zu: " WRONG_TTL },
-        [-ROW_TOO_LARGE] = { WIRE_TOO_LARGE, "row %zu: " LONG_VALUE },
+        [-ROW_WRONG] = { WIRE_BAD_REQUEST, "row %zu is not [key, bin or nil(, ttl or nil)]%s" },
+        [-ROW_KEY] = { WIRE_BAD_REQUEST, "row %zu: " WRONG_KEY "%s" },
+        [-ROW_TTL] = { WIRE_BAD_REQUEST, "row %zu: " WRONG_TTL "%s" },
+        [-ROW_TOO_LARGE] = { WIRE_TOO_LARGE, "row %zu: " LONG_VALUE "%s" },
 };
 
 /* 0 or a ROW_…. */
@@ -259,7 +259,8 @@ static bool read_long_rows(struct op_reading *reading)
         error = read_rows(&reading->list, reading->n, rows->rows, &place);
         if (error) {
                 reading->error = row_errors[-error].error;
-                snprintf(reading->wrong, sizeof(reading->wrong), row_errors[-error].text, place);
+                snprintf(reading->wrong, sizeof(reading->wrong), row_errors[-error].text, place,
+                         float_came(reading->list));
                 return false;
         }
         set_rows(op, rows, reading->n);
@@ -289,9 +290,9 @@ void method_kv_set(struct call *call)
         copy = call_list(op, call, list);
         error = read_rows(&copy, list->count, rows->rows, &place);
         if (error) {
-                char why[128];
+                char why[160];
 
-                snprintf(why, sizeof(why), row_errors[-error].text, place);
+                snprintf(why, sizeof(why), row_errors[-error].text, place, float_came(copy));
                 answer_error(&op->request, row_errors[-error].error, "kv_set: %s", why);
                 op_free(op);
                 return;

@@ -45,6 +45,10 @@ START_TEST(whole_floats_are_integers_in_every_method)
         expect(c, "nil", "remove_states(%d, [" CHANNEL ".0])", s);
         expect(c, "[]", "get_states(%d)", s);
 
+        expect(c, "nil", "kv_set(%d, [['key', h'01', 60.0]])", s);
+        expect(c, "[true, h'02']", "kv_swap(%d, 'key', h'01', h'02', 2147483647.0)", s);
+        expect(c, "[['key', h'02']]", "kv_scan(%d, '', nil, 10.0)", s);
+
         expect(c, "[{...name: 'anna'...}]", "sessions(nil, {limit: 10.0})");
         expect(c, "!not_found", "disconnect(4294967296.0)");
         expect(c, "nil", "close(%d.0)", s);
@@ -89,6 +93,9 @@ static const char *const others[] = {
         "update_states(%d, [[1, 1, 2, 3, 4.5]])",
         "get_states(%d, [1.5])",
         "remove_states(%d, [1.5])",
+        "kv_set(%d, [['a', h'01'], ['b', h'01', 1.5]])",
+        "kv_swap(%d, 'a', nil, h'01', 1.5)",
+        "kv_scan(%d, '', nil, 1.5)",
         /* on a worker */
         "remove_states(%d, [1..1001, 1.5])",
         "get_states(%d, [1..1001, 1.5])",
