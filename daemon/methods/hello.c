@@ -26,6 +26,7 @@ static const char *take_features(struct cursor *value, struct client *client)
         uint32_t count;
         struct slice feature;
         bool leaves = false, takes_lease = false, takes_owner = false, takes_kv = false;
+        bool takes_elsewhere = false;
 
         if (!cursor_array(value, &count))
                 return "an array of str";
@@ -36,11 +37,13 @@ static const char *take_features(struct cursor *value, struct client *client)
                 takes_lease = takes_lease || slice_is(feature, "lease");
                 takes_owner = takes_owner || slice_is(feature, "owner");
                 takes_kv = takes_kv || slice_is(feature, "kv");
+                takes_elsewhere = takes_elsewhere || slice_is(feature, "elsewhere");
         }
         client->leaves = leaves;
         client->takes_lease = takes_lease;
         client->takes_owner = takes_owner;
         client->takes_kv = takes_kv;
+        client->takes_elsewhere = takes_elsewhere;
         return NULL;
 }
 
@@ -135,13 +138,14 @@ void method_hello(struct call *call)
         pack_cstr(out, "default_backend");
         pack_cstr(out, config->backend);
         pack_cstr(out, "features");
-        pack_array(out, 6);
+        pack_array(out, 7);
         pack_cstr(out, "leave");
         pack_cstr(out, "lease");
         pack_cstr(out, "id");
         pack_cstr(out, "owner");
         pack_cstr(out, "kv");
         pack_cstr(out, "pyrotgfork");
+        pack_cstr(out, "elsewhere");
         answer_end(&call->request);
 }
 

@@ -9,6 +9,7 @@
 
 #include "../base/clock.h"
 #include "../wire/turn.h"
+#include "elsewhere.h"
 
 /* ---- numbers ---- */
 
@@ -329,8 +330,9 @@ void answer_open(struct request *request, const struct handle *handle, bool crea
 {
         const struct session *session = handle->session;
         struct buffer *out = answer_begin(request);
+        bool tells_elsewhere = created && handle->client->takes_elsewhere;
 
-        pack_map(out, handle->client->takes_lease ? 7 : 6);
+        pack_map(out, 6u + handle->client->takes_lease + tells_elsewhere);
         pack_cstr(out, "session");
         pack_int(out, handle->number);
         pack_cstr(out, "created");
@@ -349,6 +351,10 @@ void answer_open(struct request *request, const struct handle *handle, bool crea
                         pack_nil(out);
                 else
                         pack_int(out, lease_ms);
+        }
+        if (tells_elsewhere) {
+                pack_cstr(out, "elsewhere");
+                elsewhere_pack(session, &handle->client->credentials, out);
         }
         answer_end(request);
 }

@@ -14,6 +14,7 @@
 #include "../config/names.h"
 #include "audit.h"
 #include "denied.h"
+#include "elsewhere.h"
 #include "held.h"
 #include "load.h"
 #include "unseen.h"
@@ -79,7 +80,7 @@ static bool held_against(const struct session *session, bool exclusive)
 
 static bool fits(const struct session *session, bool exclusive)
 {
-        if (held_against(session, exclusive))
+        if (held_against(session, exclusive) || !elsewhere_is_over(session))
                 return false;
         /* An exclusive handle is granted only after the last writes of the handles before it. */
         return !exclusive || (!session->busy && lanes_empty(session));
@@ -353,6 +354,11 @@ static void log_load(const struct session *session)
                       asker(session, who), session->dialect, session->version);
 }
 
+static bool takes_elsewhere(const struct opening *opening)
+{
+        return opening->client && opening->client->takes_elsewhere;
+}
+
 static void on_loaded(struct session *session, int error, const struct fault *fault)
 {
         if (error) {
@@ -361,6 +367,9 @@ static void on_loaded(struct session *session, int error, const struct fault *fa
         }
         openings_renew_rights(session);
         log_load(session);
+        if (session->created_untold && !link_empty(&session->openings) &&
+            takes_elsewhere(opening_of(session->openings.next)))
+                elsewhere_start(session);
         openings_grant(session);
 }
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SESSION_TIMERS = 6, RETRY_MS = 100 };
+enum { SESSION_TIMERS = 7, RETRY_MS = 100 };
 
 /* ---- the table ---- */
 
@@ -67,6 +67,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         link_init(&session->handles);
         session->told = &session->handles;
         link_init(&session->openings);
+        link_init(&session->looks);
         link_init(&session->held);
         link_init(&session->untidy);
         link_init(&session->lanes);
@@ -94,6 +95,12 @@ static void unload(struct session *session)
         timer_stop(timers, &session->fsync);
         timer_stop(timers, &session->suspend);
         timer_stop(timers, &session->deadline);
+        timer_stop(timers, &session->looked);
+        while (!link_empty(&session->looks))
+                link_remove(session->looks.next);
+        free(session->twins);
+        session->twins = NULL;
+        session->n_twins = 0;
         identity_wipe(&session->identity);
         states_clear(&session->states);
         for (int names = 0; names < 2; names++) {

@@ -59,6 +59,12 @@ struct ending {
         char *text;                 /* for both; NULL: no memory */
 };
 
+/* A session of the same name on another backend. */
+struct twin {
+        const char *backend; /* static */
+        struct owner owner;
+};
+
 struct session {
         struct sessions *sessions;
         struct link link;  /* sessions->list */
@@ -104,6 +110,9 @@ struct session {
         struct link openings; /* opening.c's */
         uid_t crowd;          /* if `is_crowded`: it has as many openings as one uid may have */
         bool is_crowded;
+        struct link looks;  /* elsewhere.c's: under way */
+        struct twin *twins; /* elsewhere.c's: what they have found */
+        size_t n_twins;
         struct link held;       /* sessions->held */
         struct link untidy;     /* sessions->untidy */
         struct fault *held_by;  /* held.c's */
@@ -136,6 +145,7 @@ struct session {
         struct timer idle;     /* closes a session without handles */
         struct timer retry;    /* memory was short: wakes the session again */
         struct timer reload;   /* held.c's */
+        struct timer looked;   /* elsewhere.c's: then nobody waits for `looks` any more */
         struct timer fsync;    /* until the next sync */
         struct timer suspend;  /* until an outage has lasted too long */
         struct timer deadline; /* of the job under way */

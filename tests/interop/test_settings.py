@@ -98,6 +98,15 @@ async def test_attach_in_memory(daemon: Daemon, caplog: pytest.LogCaptureFixture
     await app.disconnect()
 
 
+async def test_a_session_on_another_backend(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:
+    await log_in("twin", offline.ME)
+    app = given(GramdStorage("twin", backend="memory"))
+    assert not await app.connect()
+    await app.disconnect()
+    [said] = warnings(caplog)
+    assert "twin is new on memory" in said and 'backend="file"' in said
+
+
 async def test_a_refused_session_string_leaves_no_session(daemon: Daemon) -> None:
     app = given(GramdStorage("new", session_string="no session string"))
     with pytest.raises(gramd.BadRequest):

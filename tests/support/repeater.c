@@ -11,7 +11,7 @@
 
 struct wire *greet(struct wire *c, const char *id)
 {
-        expect(c, "...features: ['leave', 'lease', 'id', 'owner', 'kv', 'pyrotgfork']...",
+        expect(c, "...features: ['leave', 'lease', 'id', 'owner', 'kv', 'pyrotgfork', 'elsewhere']...",
                "hello({client: 'repeater', id: %s})", id);
         return c;
 }

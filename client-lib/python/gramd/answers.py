@@ -133,7 +133,7 @@ RESULTS: dict[str, Shape] = {
     "ping": anything,
     "open": map_of(
         {"session": positive, "backend": text, "dialect": text},
-        {"created": boolean, "fence": optional(natural), "lease": lease},
+        {"created": boolean, "fence": optional(natural), "lease": lease, "elsewhere": list_of(text)},
     ),
     "lease": lease,
     "info": mapping,

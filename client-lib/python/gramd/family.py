@@ -21,8 +21,9 @@ from . import datacentre, errors, settings, shared, stop
 from .cache import Cache, Entry
 from .installed import distribution
 from .records import USERNAME_MAX_AGE, Peer, text_fits
+from .request import with_reason
 from .rows import UnknownShape, read_peers, read_usernames
-from .session import OnLeave, OnLost, Session, with_reason
+from .session import OnLeave, OnLost, Session
 from .shared import SharedClient
 from .stop import within_limit
 from .stored import Stored

@@ -19,7 +19,10 @@ OWNER = "owner"
 PYROTGFORK = "pyrotgfork"
 """`open` takes the dialect `pyrotgfork`."""
 
-FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER, PYROTGFORK)
+ELSEWHERE = "elsewhere"
+"""The answer to an `open` that has created a session names the other backends that have one of its name."""
+
+FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER, PYROTGFORK, ELSEWHERE)
 """The features that this package understands."""
 
 

@@ -166,6 +166,20 @@ def weakly(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+def with_reason(callback: Optional[Callable[..., Any]]) -> Optional[Callable[..., Any]]:
+    """Wraps a callback that takes no argument, such as `event.set`, so that it can be called with the
+    reason."""
+    if callback is None:
+        return None
+    try:
+        inspect.signature(callback).bind(None)
+    except TypeError:
+        return lambda _reason: callback()
+    except ValueError:  # a builtin without a signature
+        pass
+    return callback
+
+
 _running: set[asyncio.Future[Any]] = set()
 """References to tasks: an event loop does not keep its tasks alive."""
 

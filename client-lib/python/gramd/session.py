@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import math
 from collections import deque
@@ -19,7 +18,18 @@ from .cache import Cache
 from .caller import Caller
 from .lease import Lease
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
-from .request import RETRY, TRANSIENT, Lane, Outcome, Request, ignore, is_transient, run_callback, weakly
+from .request import (
+    RETRY,
+    TRANSIENT,
+    Lane,
+    Outcome,
+    Request,
+    ignore,
+    is_transient,
+    run_callback,
+    weakly,
+    with_reason,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +45,6 @@ LAST_DELAY = 2.0
 REOPEN_WAIT = 2000
 """Milliseconds. A repeated exclusive `open` waits at least this long: the daemon may not yet have noticed the
 end of the lost connection, which held the session."""
-
-
-def with_reason(callback: Optional[OnLost]) -> Optional[OnLost]:
-    """Wraps a callback that takes no argument, such as `event.set`, so that it can be called with the
-    reason."""
-    if callback is None:
-        return None
-    try:
-        inspect.signature(callback).bind(None)
-    except TypeError:
-        return lambda _reason: callback()
-    except ValueError:  # a builtin without a signature
-        pass
-    return callback
 
 
 class Session:
@@ -70,6 +66,7 @@ class Session:
         self.on_changed: Optional[Callable[[dict[str, Any]], None]] = None
         self.cache: Optional[Cache] = (cache if isinstance(cache, Cache) else Cache()) if cache else None
         self.created = False
+        self.elsewhere: list[str] = []  # if it was created: other backends that have one of this name
         self.backend = self.dialect = ""
         self.version: Any = None
         self.fence = 0
@@ -160,7 +157,7 @@ class Session:
             ignore(self.client.call("close", handle, internal=True))
             return self
         self.handle = handle
-        self.created = bool(result.get("created"))
+        self.created, self.elsewhere = bool(result.get("created")), result.get("elsewhere") or []
         self.backend, self.dialect = result["backend"], result["dialect"]
         self.version, self.fence = result.get("version"), result.get("fence") or 0
         self.client.session_opened(self, handle)

@@ -96,12 +96,21 @@ class Stored:
             await release(client)
             raise
         try:
+            self._warn_of_twins(session)
             if self.session_string and (await session.get("auth_key"))[0] is None:
                 await self._import(session, self.session_string)
         except BaseException:
             await shared.close(client, session)
             raise
         return client, session
+
+    def _warn_of_twins(self, session: Session) -> None:
+        if session.elsewhere:
+            options = " or ".join(f'backend="{name}"' for name in session.elsewhere)
+            warn_once(
+                f"session {self.name} is new on {session.backend}, and there is one of that name on "
+                f"{' and '.join(session.elsewhere)}. If that was meant, give the storage {options}"
+            )
 
     async def _import(self, session: Session, text: str) -> None:
         """A refused string leaves no empty session, unless another client has it open already."""

@@ -22,8 +22,8 @@ from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from . import datacentre, errors, shared, stop
 from .records import Peer, State, text_fits
-from .request import run_callback
-from .session import OnLeave, OnLost, Session, with_reason
+from .request import run_callback, with_reason
+from .session import OnLeave, OnLost, Session
 from .shared import SharedClient
 from .stop import within_limit
 from .stored import Stored

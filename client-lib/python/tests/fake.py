@@ -38,6 +38,7 @@ class FakeGramd:
         self.lease: Optional[int] = None
         self.fence = 0
         self.open_lease: Optional[int] = None  # in the answer to `open`
+        self.twins: list[str] = []  # `elsewhere` in the answer to an `open` that creates
         self.draining = False  # each `open` is refused
         self.features = ["a feature", "another"]
         self.older = False  # as the first version: `hello` takes one key, handles exceed 2^20
@@ -190,6 +191,7 @@ class _Connection(asyncio.Protocol):
         self.opened += 1
         self.handles[handle], self.modes[handle] = name, options["mode"]
         dialect = options.get("dialect", "pyrogram")
+        twins = {"elsewhere": self.fake.twins} if created and self.fake.twins else {}
         opened = {
             "session": handle,
             "created": created,
@@ -197,7 +199,7 @@ class _Connection(asyncio.Protocol):
             "dialect": dialect,
         }
         leased = {"fence": self.fake.fence, "lease": self.fake.open_lease}
-        return {**opened, **leased, "version": 3, "a key of tomorrow": {}}
+        return {**opened, **leased, **twins, "version": 3, "a key of tomorrow": {}}
 
     def do_close(self, handle: int, session: Any) -> None:
         del self.handles[handle], self.modes[handle]

@@ -73,7 +73,7 @@ async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.Mon
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
-        known = ["leave", "lease", "id", "owner", "pyrotgfork"]
+        known = ["leave", "lease", "id", "owner", "pyrotgfork", "elsewhere"]
         assert hellos(fake) == [{"client": "bot", "features": known, "id": client._id}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
@@ -95,7 +95,11 @@ async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) ->
     fake.older = True
     async with fake, gramd.Client(fake.path, name="bot") as client:
         both = [
-            {"client": "bot", "features": ["leave", "lease", "id", "owner", "pyrotgfork"], "id": client._id},
+            {
+                "client": "bot",
+                "features": ["leave", "lease", "id", "owner", "pyrotgfork", "elsewhere"],
+                "id": client._id,
+            },
             {"client": "bot"},
         ]
         await client.ping()

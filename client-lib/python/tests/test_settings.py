@@ -120,6 +120,22 @@ async def test_two_directories_are_two_sessions(fake: FakeGramd) -> None:
     assert set(fake.sessions) == {"acc@srv-A", "acc@srv-B"}
 
 
+# ---- a session of this name on another backend ----
+
+
+async def test_a_session_elsewhere(fake: FakeGramd, caplog: pytest.LogCaptureFixture) -> None:
+    fake.twins = ["file", "mongo"]
+    async with fake, gramd.Client(fake.path) as client:
+        for _ in range(2):
+            it = storage(family.Storage, fake, backend="memory")
+            await it.open()
+            await it.close()
+        [said] = warnings(caplog)
+        assert "session acc is new on memory" in said and 'backend="file" or backend="mongo"' in said
+        assert (await client.open("acc")).elsewhere == []
+        assert (await client.open("new")).elsewhere == ["file", "mongo"]
+
+
 # ---- a file of the library ----
 
 
