@@ -32,7 +32,8 @@ START_TEST(hello_ignores_unknown_keys)
         expect(c, "...server: 'gramd'...",
                "hello({client: 'new', of_tomorrow: {a: [1, 'x']}, features: []})");
         expect(c, "...features: [...", "hello({features: ['of tomorrow', 'and later']})");
-        expect(c, "...features: ['leave', 'lease', 'id', 'owner', 'kv', 'pyrotgfork', 'elsewhere']...", "hello({})");
+        expect(c, "...features: ['leave', 'lease', 'id', 'owner', 'kv', 'pyrotgfork', 'elsewhere']...",
+               "hello({})");
         expect(c, "!bad_request", "hello({features: 'leave'})");
         ck_assert_ptr_nonnull(strstr(wire_error_message(c), "`features` must be an array of str"));
         expect(c, "!bad_request", "hello({features: [1]})");
