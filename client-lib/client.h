@@ -48,7 +48,7 @@ struct call {
         struct buffer bytes;
         size_t handle_at; /* offset of the handle's four bytes; 0: there is no handle */
         int64_t expect;   /* what the method's reader checks the answer against */
-        char *sought;     /* the username or phone number, if the session has a cache; owned */
+        char *sought;     /* what the method's reader or the cache needs of the parameters; owned */
         bool on;          /* watch, monitor */
         int64_t extra_ms; /* added to the timeout */
 };
@@ -217,6 +217,13 @@ struct open_result {
         struct gram_opened opened;
         int64_t handle;
         int64_t lease_ms; /* 0: not told, or no limit */
+};
+
+/* What a GRAM_EVENT_CHANGED points to. Programs know the size of the first part. */
+struct changed_result {
+        struct gram_changed changed;
+        const char *const *kv;
+        size_t n_kv;
 };
 
 /* Read a notification. The result is for gram_free(). NULL: malformed, or no memory. */

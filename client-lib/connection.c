@@ -194,10 +194,11 @@ static void say_hello(struct gram_client *client)
         if (!client->without_features) {
                 pack_id(client, &call.bytes);
                 pack_cstr(&call.bytes, "features");
-                pack_array(&call.bytes, leaves ? 4 : 3);
+                pack_array(&call.bytes, leaves ? 5 : 4);
                 pack_cstr(&call.bytes, "lease");
                 pack_cstr(&call.bytes, "id");
                 pack_cstr(&call.bytes, "owner");
+                pack_cstr(&call.bytes, "kv");
                 if (leaves)
                         pack_cstr(&call.bytes, "leave");
         }
@@ -353,7 +354,7 @@ void connection_fail(struct gram_client *client, int verdict, const char *format
 
 static void on_changed(struct gram_client *client, struct cursor *params)
 {
-        static const struct gram_changed all = { .all = true };
+        static const struct changed_result all = { .changed.all = true };
         struct gram_event event = { .type = GRAM_EVENT_CHANGED };
         struct gram_changed *changed;
         int64_t handle;
@@ -364,7 +365,7 @@ static void on_changed(struct gram_client *client, struct cursor *params)
         if (!event.session)
                 return;
         changed = changed_read(params);
-        event.changed = changed ? changed : &all; /* cannot be read: anything may have changed */
+        event.changed = changed ? changed : &all.changed; /* cannot be read: anything may have changed */
         if (event.session->cache)
                 cache_changed(event.session->cache, event.changed);
         client_event(client, &event);

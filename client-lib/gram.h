@@ -208,6 +208,20 @@ struct gram_states {
         struct gram_state *rows;
 };
 
+/* A key and its value in the key-value area. */
+struct gram_kv {
+        const char *key;   /* 1 to 255 bytes of UTF-8 */
+        size_t key_size;   /* to write: 0 means that of the text. Always set in answers */
+        const void *value; /* NULL: there is none. Of one without bytes it is not NULL */
+        size_t size;
+        int64_t ttl_s; /* to write: seconds until it expires; 0: it does not. Always 0 in answers */
+};
+
+struct gram_kvs {
+        size_t n;
+        struct gram_kv *rows;
+};
+
 /* ---- about the daemon and its sessions ---- */
 
 struct gram_hello {
@@ -224,6 +238,12 @@ struct gram_hello {
         const char *const *features; /* what the daemon understands beyond version 1 of the protocol */
         size_t n_features;           /* 0 also if the daemon is too old to tell */
 };
+
+/* Bytes that one value of a key-value area may have, and all its keys and values; 0: the daemon has no such
+ * areas.
+ */
+GRAM_API int64_t gram_hello_kv_max_value(const struct gram_hello *hello);
+GRAM_API int64_t gram_hello_kv_max(const struct gram_hello *hello);
 
 struct gram_info {
         const char *name;
@@ -339,6 +359,12 @@ struct gram_changed {
         size_t n_states;
 };
 
+/*
+ * The keys of the key-value area that were written, see gram_kv_set(); NULL: none, or this program may not
+ * know: only who has the right to write is told. For what a GRAM_EVENT_CHANGED points to, and nothing else.
+ */
+GRAM_API const char *const *gram_changed_kv(const struct gram_changed *changed, size_t *n);
+
 struct gram_monitored {
         double time; /* seconds since 1970 */
         const char *client;
@@ -449,6 +475,8 @@ struct gram_reply {
                 struct gram_peers *peers;
                 struct gram_usernames *usernames;
                 struct gram_states *states;
+                struct gram_kv *kv;
+                struct gram_kvs *kvs;
                 struct gram_stored_sessions *sessions;
                 struct gram_connected_clients *clients;
                 struct gram_stats *stats;
@@ -618,7 +646,8 @@ GRAM_API int gram_async_import_string(struct gram_session *session, const char *
 /* ---- peers and usernames ---- */
 
 enum {
-        GRAM_MAX_ROWS = 1000,        /* of one gram_get_peers(), gram_scan_…(), gram_sessions() */
+        GRAM_MAX_ROWS =
+                1000, /* of one gram_get_peers(), gram_scan_…(), gram_sessions(), gram_kv_get(), …_scan() */
         GRAM_MAX_AGE_DEFAULT_S = -1, /* the daemon's: 28800 */
 };
 
@@ -683,6 +712,47 @@ GRAM_API int gram_async_get_states(struct gram_session *session, const int64_t *
 GRAM_API int gram_remove_states(struct gram_session *session, const int64_t *ids, size_t n);
 GRAM_API int gram_async_remove_states(struct gram_session *session, const int64_t *ids, size_t n,
                                       gram_callback *callback, void *arg);
+
+/*
+ * ---- the key-value area: what else the session's clients keep ----
+ *
+ * It needs the right to write, also to read. GRAM_E_UNKNOWN_METHOD: the daemon is too old;
+ * GRAM_E_BAD_REQUEST: the backend has no such area. GRAM_E_TOO_LARGE: see gram_hello_kv_max_value(). Keys are
+ * ordered by their bytes.
+ */
+
+/* One row for each key, in the same order; `value` NULL: there is none. */
+GRAM_API int gram_kv_get(struct gram_session *session, const char *const *keys, size_t n,
+                         struct gram_kvs **kvs);
+GRAM_API int gram_async_kv_get(struct gram_session *session, const char *const *keys, size_t n,
+                               gram_callback *callback, void *arg); /* kvs */
+
+/* `value` NULL deletes. All or nothing (on MongoDB each key by itself). `n` may be 0: then nothing is sent.
+ */
+GRAM_API int gram_kv_set(struct gram_session *session, const struct gram_kv *rows, size_t n);
+GRAM_API int gram_async_kv_set(struct gram_session *session, const struct gram_kv *rows, size_t n,
+                               gram_callback *callback, void *arg);
+
+/*
+ * Writes `row` if the value of its key is these bytes; `expected` NULL: if there is none. `*done`: whether it
+ * did.
+ * `*now`, if it is not NULL: the row that stands now. A swap whose answer was lost is repeated, but done
+ * once.
+ */
+GRAM_API int gram_kv_swap(struct gram_session *session, const struct gram_kv *row, const void *expected,
+                          size_t expected_size, bool *done, struct gram_kv **now);
+GRAM_API int gram_async_kv_swap(struct gram_session *session, const struct gram_kv *row, const void *expected,
+                                size_t expected_size, gram_callback *callback,
+                                void *arg); /* kv; number 1: done */
+
+/*
+ * The keys that begin with `prefix` (NULL: all), ascending, after that of `after` (NULL: from the start): the
+ * last row of the page before. No rows: the end.
+ */
+GRAM_API int gram_kv_scan(struct gram_session *session, const char *prefix, const struct gram_kv *after,
+                          size_t limit, struct gram_kvs **kvs);
+GRAM_API int gram_async_kv_scan(struct gram_session *session, const char *prefix, const struct gram_kv *after,
+                                size_t limit, gram_callback *callback, void *arg); /* kvs */
 
 /* ---- the daemon; all but the first two are for administrators ---- */
 

@@ -4,6 +4,23 @@
 
 /* ---- hello; connection.c sends the client's own ---- */
 
+/* Programs know the size of the first part. */
+struct hello_result {
+        struct gram_hello hello;
+        int64_t kv_max_value;
+        int64_t kv_max;
+};
+
+GRAM_API int64_t gram_hello_kv_max_value(const struct gram_hello *hello)
+{
+        return ((const struct hello_result *)hello)->kv_max_value;
+}
+
+GRAM_API int64_t gram_hello_kv_max(const struct gram_hello *hello)
+{
+        return ((const struct hello_result *)hello)->kv_max;
+}
+
 static const struct key hello_keys[] = {
         { "server", KEY_TEXT, offsetof(struct gram_hello, server), 0 },
         { "version", KEY_TEXT, offsetof(struct gram_hello, version), 0 },
@@ -17,10 +34,12 @@ static const struct key hello_keys[] = {
         { "default_backend", KEY_TEXT, offsetof(struct gram_hello, default_backend), 0 },
         { "features", KEY_TEXTS, offsetof(struct gram_hello, features),
           offsetof(struct gram_hello, n_features) },
+        { "kv_max_value", KEY_INT, offsetof(struct hello_result, kv_max_value), 0 },
+        { "kv_max", KEY_INT, offsetof(struct hello_result, kv_max), 0 },
         KEYS_END,
 };
 
-RESULT(hello, read_map_result(cursor, reply, sizeof(struct gram_hello), hello_keys))
+RESULT(hello, read_map_result(cursor, reply, sizeof(struct hello_result), hello_keys))
 
 GRAM_API int gram_async_hello(struct gram_client *client, gram_callback *callback, void *arg)
 {

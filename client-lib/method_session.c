@@ -216,6 +216,14 @@ GRAM_API int gram_watch(struct gram_session *session, bool on)
         BLOCKING(session->client, gram_async_watch(session, on, waiter_done, &waiter));
 }
 
+GRAM_API const char *const *gram_changed_kv(const struct gram_changed *changed, size_t *n)
+{
+        const struct changed_result *result = (const struct changed_result *)changed;
+
+        *n = result->n_kv;
+        return result->kv;
+}
+
 static const struct key changed_keys[] = {
         { "peers", KEY_INTS, offsetof(struct gram_changed, peers), offsetof(struct gram_changed, n_peers) },
         { "usernames", KEY_TEXTS, offsetof(struct gram_changed, usernames),
@@ -226,12 +234,13 @@ static const struct key changed_keys[] = {
         { "states", KEY_INTS, offsetof(struct gram_changed, states),
           offsetof(struct gram_changed, n_states) },
         { "all", KEY_BOOL, offsetof(struct gram_changed, all), 0 },
+        { "kv", KEY_TEXTS, offsetof(struct changed_result, kv), offsetof(struct changed_result, n_kv) },
         KEYS_END,
 };
 
 struct gram_changed *changed_read(struct cursor *cursor)
 {
-        return notification_read(cursor, sizeof(struct gram_changed), changed_keys);
+        return notification_read(cursor, sizeof(struct changed_result), changed_keys);
 }
 
 GRAM_API int gram_async_cache_enable(struct gram_session *session, size_t max_bytes, gram_callback *callback,

@@ -257,8 +257,8 @@ static void text_fix(char *to, size_t size, const char *from)
 static void watched_again(void *arg, struct gram_reply *reply)
 {
         struct gram_session *session = arg;
-        const struct gram_changed all = { .all = true };
-        struct gram_event event = { .type = GRAM_EVENT_CHANGED, .session = session, .changed = &all };
+        const struct changed_result all = { .changed.all = true };
+        struct gram_event event = { .type = GRAM_EVENT_CHANGED, .session = session, .changed = &all.changed };
 
         if (reply->error)
                 session_end(session, reply->error, true);

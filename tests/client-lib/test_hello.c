@@ -5,7 +5,7 @@
 #include "../support/client.h"
 #include "../support/program.h"
 
-#define HELLO "hello({client: 'bot', features: ['lease', 'id', 'owner'], id: ...})"
+#define HELLO "hello({client: 'bot', features: ['lease', 'id', 'owner', 'kv'], id: ...})"
 #define HELLO_WITHOUT "hello({client: 'bot'})"
 #define ANSWER "server: 'gramd', version: '1', protocol: 1"
 

@@ -4,7 +4,7 @@
 #include "../support/client.h"
 #include "../support/program.h"
 
-#define HELLO "hello({client: 'bot', features: ['lease', 'id', 'owner', 'leave'], id: ...})"
+#define HELLO "hello({client: 'bot', features: ['lease', 'id', 'owner', 'kv', 'leave'], id: ...})"
 #define HELLO_ANSWER "{server: 'gramd', version: '1', protocol: 1, features: ['leave']}"
 
 static struct bot *leaver_open(void)
@@ -67,7 +67,7 @@ START_TEST(nobody_leaves_without_a_handler)
         gram_async_ping(client, NULL, NULL);
         puppet->pump = client;
         puppet_accept(puppet);
-        puppet_expect(puppet, "hello({client: 'bot', features: ['lease', 'id', 'owner'], id: ...})");
+        puppet_expect(puppet, "hello({client: 'bot', features: ['lease', 'id', 'owner', 'kv'], id: ...})");
         gram_client_free(client);
 }
 END_TEST

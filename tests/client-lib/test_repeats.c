@@ -32,7 +32,7 @@ static char *greet(struct bot *bot)
 
         puppet_accept(bot->puppet);
         id = puppet_expect(bot->puppet,
-                           "hello({client: 'bot', features: ['lease', 'id', 'owner'], id: ...})");
+                           "hello({client: 'bot', features: ['lease', 'id', 'owner', 'kv'], id: ...})");
         text = id_told(bot);
         puppet_answer(bot->puppet, id, "{server: 'gramd', version: '1', protocol: 1, features: ['id']}");
         return text;
@@ -214,11 +214,76 @@ START_TEST(also_after_the_death_of_the_daemon)
 }
 END_TEST
 
+static void on_swapped(void *arg, struct gram_reply *reply)
+{
+        *(int64_t *)arg = reply->error ? reply->error->code : reply->number;
+}
+
+/* A swap that was done is done, though its answer was lost and another value stands by now. */
+static void swap_once(bool killed)
+{
+        enum { UNKNOWN = 7, ROUNDS = 20 };
+        DAEMON d = daemon_start();
+        struct gram_client *client = test_client_new(&(struct gram_options){ .socket = d->socket });
+        struct gram_session *session;
+
+        ck_assert_int_eq(gram_open(client, "anna", NULL, &session), 0);
+        for (int round = 0; round < ROUNDS; round++) {
+                struct wire *b = wire_connect(d);
+                int t = wire_open(b, "'anna', {}");
+                int64_t outcome = UNKNOWN, refused = UNKNOWN;
+
+                expect(b, "nil", "kv_set(%d, [['lock', nil]])", t);
+                ck_assert_int_eq(gram_async_kv_swap(
+                                         session, &(struct gram_kv){ .key = "lock", .value = "A", .size = 1 },
+                                         NULL, 0, on_swapped, &outcome),
+                                 0);
+                ck_assert_int_eq(gram_async_kv_swap(
+                                         session, &(struct gram_kv){ .key = "lock", .value = "X", .size = 1 },
+                                         NULL, 0, on_swapped, &refused),
+                                 0);
+                gram_process(client);
+                while (strcmp(wire_call(b, "kv_get(%d, ['lock'])", t), "[h'41']") != 0)
+                        ;
+                expect(b, "[true, h'42']", "kv_swap(%d, 'lock', h'41', h'42')", t);
+                test_breaks_connections();
+                lose_answers(d, b);
+                if (killed) {
+                        wire_end(&b);
+                        daemon_kill(d);
+                        daemon_resume(d);
+                        b = wire_connect(d);
+                        t = wire_open(b, "'anna', {}");
+                }
+                while (outcome == UNKNOWN || refused == UNKNOWN)
+                        gram_process(client);
+                ck_assert_int_eq(outcome, 1);
+                ck_assert_int_eq(refused, 0);
+                expect(b, "[h'42']", "kv_get(%d, ['lock'])", t);
+                wire_end(&b);
+        }
+        gram_client_free(client);
+}
+
+START_TEST(a_repeated_swap_is_done_once)
+{
+        swap_once(false);
+}
+END_TEST
+
+START_TEST(a_repeated_swap_is_done_once_also_after_the_death_of_the_daemon)
+{
+        swap_once(true);
+}
+END_TEST
+
 int main(void)
 {
         return test_program("client-lib/repeats",
-                            (const TTest *const[]){ repeats_under_the_same_ids, each_client_has_another_id,
-                                                    takes_another_id_when_its_messages_ids_are_used_up,
-                                                    what_others_wrote_meanwhile_stays,
-                                                    also_after_the_death_of_the_daemon, NULL });
+                            (const TTest *const[]){
+                                    repeats_under_the_same_ids, each_client_has_another_id,
+                                    takes_another_id_when_its_messages_ids_are_used_up,
+                                    what_others_wrote_meanwhile_stays, also_after_the_death_of_the_daemon,
+                                    a_repeated_swap_is_done_once,
+                                    a_repeated_swap_is_done_once_also_after_the_death_of_the_daemon, NULL });
 }

@@ -22,6 +22,11 @@ def test_the_examples_without_a_library(daemon: Daemon, tmp_path: Path, code: st
     assert "username='someone'" in run(code, tmp_path)
 
 
+def test_the_example_of_keys_and_values(daemon: Daemon, tmp_path: Path) -> None:
+    [code] = examples("keys and values of your own")
+    assert run(code, tmp_path).splitlines()[-1] == "bot:state:7 b'asked'"
+
+
 def test_the_table_has_the_tested_versions() -> None:
     rows = re.findall(r"^\| (\w+) \| (\d\S+) \|", TABLE.read_text(), flags=re.M)
     pinned = [line.split()[1] for line in (HERE / "libraries.txt").read_text().splitlines() if line[0] != "#"]

@@ -112,7 +112,8 @@ void puppet_accept(struct puppet *puppet)
 void puppet_greet_as(struct puppet *puppet, const char *hello)
 {
         puppet_accept(puppet);
-        puppet_does(puppet, "hello({client: '...', features: ['lease', 'id', 'owner'], id: ...})", hello);
+        puppet_does(puppet, "hello({client: '...', features: ['lease', 'id', 'owner', 'kv'], id: ...})",
+                    hello);
 }
 
 void puppet_greet(struct puppet *puppet)

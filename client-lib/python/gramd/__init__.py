@@ -29,7 +29,7 @@ from .errors import (
     Unreachable,
     Untrusted,
 )
-from .records import Peer, State, Username
+from .records import KeyValue, Peer, State, Username
 from .session import Session
 from .sync import SyncClient, SyncSession
 
@@ -47,6 +47,7 @@ __all__ = [
     "Exists",
     "Expired",
     "Fenced",
+    "KeyValue",
     "NotFound",
     "OtherAccount",
     "Overloaded",

@@ -167,6 +167,7 @@ NOTIFICATIONS: dict[str, Shape] = {
                 "usernames": optional(list_of(text)),
                 "phones": optional(list_of(text)),
                 "fields": optional(list_of(text)),
+                "kv": optional(list_of(text)),
             },
         ),
     ),

@@ -16,13 +16,16 @@ ID = "id"
 OWNER = "owner"
 """`chown`; the answers to `info` and `sessions` have owners."""
 
+KV = "kv"
+"""Sessions have a key-value area; `changed` tells its keys."""
+
 PYROTGFORK = "pyrotgfork"
 """`open` takes the dialect `pyrotgfork`."""
 
 ELSEWHERE = "elsewhere"
 """The answer to an `open` that has created a session names the other backends that have one of its name."""
 
-FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER, PYROTGFORK, ELSEWHERE)
+FEATURES: tuple[str, ...] = (LEAVE, LEASE, ID, OWNER, KV, PYROTGFORK, ELSEWHERE)
 """The features that this package understands."""
 
 

@@ -16,5 +16,8 @@ ID_BYTES = 16
 REMEMBERED = 256
 """Writes of one client that a session remembers."""
 
+ROWS = 1000
+"""Of one list."""
+
 CLIENT_BYTES = 255
 """Length of the client's name in `hello`."""

@@ -40,6 +40,11 @@ class State(NamedTuple):
     seq: Optional[int]
 
 
+class KeyValue(NamedTuple):
+    key: str
+    value: bytes
+
+
 class Username(NamedTuple):
     username: str
     peer_id: int

@@ -16,6 +16,7 @@ from . import answers, errors
 from .boottime import Timers, boottime
 from .cache import Cache
 from .caller import Caller
+from .keyvalue import KeyValueArea
 from .lease import Lease
 from .records import FIELDS, USERNAME_MAX_AGE, Peer, State, Username
 from .request import (
@@ -47,7 +48,7 @@ REOPEN_WAIT = 2000
 end of the lost connection, which held the session."""
 
 
-class Session:
+class Session(KeyValueArea):
     """Made by `Client.open`. After the session has ended, every method raises the reason."""
 
     def __init__(
@@ -584,15 +585,3 @@ class Session:
 
     async def remove_states(self, ids: Iterable[int]) -> None:
         await self._call("remove_states", list(ids))
-
-    async def kv_get(self, keys: Iterable[str]) -> Any:
-        return await self._call("kv_get", list(keys))
-
-    async def kv_set(self, rows: Iterable[Sequence[Any]]) -> None:
-        await self._call("kv_set", list(rows))
-
-    async def kv_swap(self, key: str, expected: Any, value: Any, ttl: Optional[int] = None) -> Any:
-        return await self._call("kv_swap", key, expected, value, ttl)
-
-    async def kv_scan(self, prefix: str, after: Optional[str], limit: int) -> Any:
-        return await self._call("kv_scan", prefix, after, limit)

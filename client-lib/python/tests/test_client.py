@@ -73,7 +73,7 @@ async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.Mon
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
-        known = ["leave", "lease", "id", "owner", "pyrotgfork", "elsewhere"]
+        known = ["leave", "lease", "id", "owner", "kv", "pyrotgfork", "elsewhere"]
         assert hellos(fake) == [{"client": "bot", "features": known, "id": client._id}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
@@ -97,7 +97,7 @@ async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) ->
         both = [
             {
                 "client": "bot",
-                "features": ["leave", "lease", "id", "owner", "pyrotgfork", "elsewhere"],
+                "features": ["leave", "lease", "id", "owner", "kv", "pyrotgfork", "elsewhere"],
                 "id": client._id,
             },
             {"client": "bot"},
