@@ -19,20 +19,23 @@ async def authorise(app: Any) -> None:
     await app.storage.is_bot(False)
 
 
+def more() -> list[Any]:
+    """A peer that is to lose its name, and one with several names, which old libraries do not know of."""
+    peers = [raw.types.User(id=14, access_hash=140, first_name="F", username="Lost")]
+    if "usernames" in raw.types.User.__slots__:
+        names = [raw.types.Username(username=name, active=True) for name in ("First", "Second")]
+        peers.append(raw.types.User(id=13, access_hash=130, first_name="E", usernames=names))
+    return peers
+
+
 def renamed() -> list[Any]:
-    """Telegram sends some of the peers again. One has lost its name to another."""
+    """Telegram sends some of the peers again. One has another name, and another one its former name. (A name on two
+    peers of the same second has no defined owner.)"""
     return [
-        raw.types.User(id=6, access_hash=60, first_name="B", bot=True),
+        raw.types.User(id=14, access_hash=140, first_name="F"),
+        raw.types.User(id=6, access_hash=60, first_name="B", bot=True, username="OldBot"),
         raw.types.User(id=7, access_hash=71, first_name="C", username="TheBot", phone="4977"),
     ]
-
-
-def with_names() -> list[Any]:
-    """A peer with several names, which old libraries do not know of."""
-    if "usernames" not in raw.types.User.__slots__:
-        return []
-    names = [raw.types.Username(username=name, active=True) for name in ("First", "Second")]
-    return [raw.types.User(id=13, access_hash=130, first_name="E", usernames=names)]
 
 
 async def scenario(app: Any) -> list[Any]:
@@ -56,16 +59,16 @@ async def scenario(app: Any) -> list[Any]:
     await app.disconnect()
     await app.start()
     seen.append(await app.export_session_string())
-    seen.append(await app.fetch_peers(offline.met() + with_names()))
+    seen.append(await app.fetch_peers(offline.met() + more()))
     for what in (5, 6, 7, 13, -8, -1000000000009, -1000000000010, 777, "me", "self"):
         await look(what)
     for what in ("@Alice", "alice", "@TheBot", "NEWS", "+4955", "4955", "+49 777", "@Myself", "5", "-8"):
         await look(what)
     for what in (12345, -12345, -1000000012345, "+4900", "@nobody"):
         await look(what)
-    await look_up_stored("alice", "thebot", "news", "first", "second", "nobody")
+    await look_up_stored("alice", "thebot", "news", "lost", "first", "second", "nobody")
     await app.fetch_peers(renamed())
-    await look_up_stored("thebot")
+    await look_up_stored("thebot", "oldbot", "lost")
     await look(7)
     await app.stop()
     await app.start()
