@@ -25,6 +25,9 @@ struct ctl {
         const char *output; /* a file */
         const char *api_id;
         const char *wait; /* seconds */
+        const char *ttl;  /* seconds */
+        const char *expected;
+        const char *expected_file;
         bool json;
         bool force;
         bool overwrite;
@@ -50,6 +53,7 @@ int ctl_seal(struct ctl *ctl);
 int ctl_unseal(struct ctl *ctl);
 int ctl_rotate(struct ctl *ctl);
 int ctl_chown(struct ctl *ctl);
+int ctl_kv(struct ctl *ctl);
 int ctl_key(struct ctl *ctl); /* without a client */
 
 /* A command that changes the sessions that are named, or with an option all of some kind. */

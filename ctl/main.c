@@ -18,7 +18,7 @@
 #include "output.h"
 
 enum {
-        ALL = 511,
+        ALL = 1023,
         LIST = 1,
         SHOW = 2,
         EXPORT = 4,
@@ -28,6 +28,7 @@ enum {
         SEAL = 64,
         KEY = 128,
         CHOWN = 256,
+        KV = 512,
 };
 
 static const struct command {
@@ -53,6 +54,8 @@ static const struct command {
           "seal with the daemon's current key what a former one sealed" },
         { "chown", "OWNER NAME...", 1, INT_MAX, CHOWN, ctl_chown,
           "give these sessions to OWNER, which is user or user:group; `-` takes the owner away" },
+        { "kv", "VERB SESSION...", 2, INT_MAX, KV, ctl_kv,
+          "get, set, swap, scan or delete keys of the session's key-value area" },
         { "key", "new FILE", 2, 2, KEY, ctl_key,
           "put a new current key into a key file, and keep the former ones; `-` prints it" },
         { "drain", "", 0, 0, DRAIN, ctl_drain,
@@ -70,7 +73,7 @@ static const struct option_row {
           "the daemon's socket (else $GRAMD_SOCKET, $XDG_RUNTIME_DIR/gramd.sock, /run/gramd/gramd.sock)" },
         { "json", NULL, ALL, offsetof(struct ctl, json), "print JSON" },
         { "timeout", "SECONDS", ALL, offsetof(struct ctl, timeout), "how long to wait for an answer (30)" },
-        { "backend", "NAME", SHOW | EXPORT | IMPORT | SEAL | CHOWN, offsetof(struct ctl, backend),
+        { "backend", "NAME", SHOW | EXPORT | IMPORT | SEAL | CHOWN | KV, offsetof(struct ctl, backend),
           "where the session is stored: file, memory, mongo (the daemon's default)" },
         { "format", "NAME", EXPORT | IMPORT, offsetof(struct ctl, format),
           "format of the string (export: pyrogram; import: detected); gramctl(1) lists the formats" },
@@ -85,6 +88,11 @@ static const struct option_row {
         { "dialect", "NAME", IMPORT, offsetof(struct ctl, dialect),
           "layout of a new session: pyrogram, hydrogram, pyrofork, electrogram, kurigram, irenogram, "
           "pyrotgfork, telethon" },
+        { "ttl", "SECONDS", KV, offsetof(struct ctl, ttl), "set, swap: the value expires then" },
+        { "expected", "VALUE", KV, offsetof(struct ctl, expected),
+          "swap, delete: only if the key has this value; swap without it: if it has none" },
+        { "expected-file", "FILE", KV, offsetof(struct ctl, expected_file),
+          "the same, with the value in a file" },
         { "wait", "SECONDS", DRAIN, offsetof(struct ctl, wait),
           "how long to wait until the sessions are handed over (without end)" },
         { "no-wait", NULL, DRAIN, offsetof(struct ctl, no_wait), "start the drain and return" },

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 #include <time.h>
 
 /*
@@ -25,26 +26,37 @@ static int control_bytes(const char *text)
         return 0;
 }
 
-void print_text(FILE *file, const char *text)
+void print_bytes(FILE *file, const char *bytes, size_t size)
 {
-        while (*text) {
-                int n = control_bytes(text);
+        const char *end = bytes + size;
+
+        while (bytes < end) {
+                int n = control_bytes(bytes);
 
                 if (!n)
-                        fputc(*text++, file);
+                        fputc(*bytes++, file);
                 for (; n; n--)
-                        fprintf(file, "\\x%02x", (unsigned char)*text++);
+                        fprintf(file, "\\x%02x", (unsigned char)*bytes++);
         }
+}
+
+void print_text(FILE *file, const char *text)
+{
+        print_bytes(file, text, strlen(text));
 }
 
 void json_text(const char *text)
 {
-        if (!text) {
+        if (text)
+                json_bytes(text, strlen(text));
+        else
                 fputs("null", stdout);
-                return;
-        }
+}
+
+void json_bytes(const char *text, size_t size)
+{
         putchar('"');
-        for (; *text; text++) {
+        for (const char *end = text + size; text < end; text++) {
                 if (*text == '"' || *text == '\\')
                         printf("\\%c", *text);
                 else if ((unsigned char)*text < 0x20 || *text == 0x7f)

@@ -70,3 +70,21 @@ bool private_file_end(struct private_file *file, bool good, bool replaces)
         errno = failed;
         return named && sync_directory_of(file->path);
 }
+
+ssize_t read_all(int fd, char *to, size_t size)
+{
+        size_t len = 0;
+
+        while (len < size) {
+                ssize_t n = read(fd, to + len, size - len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -1;
+                if (n == 0)
+                        break;
+                len += (size_t)n;
+        }
+        return (ssize_t)len;
+}

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct private_file {
         const char *path;
@@ -20,7 +21,9 @@ bool private_file_begin(struct private_file *file, const char *path);
  */
 bool private_file_end(struct private_file *file, bool good, bool replaces);
 
-/* To any descriptor. Without stdio, whose buffer would keep a copy. */
+/* To and from any descriptor. Without stdio, whose buffer would keep a copy. */
 bool write_all(int fd, const void *bytes, size_t len);
+/* Until the end of the file or `size` bytes. Returns their number, or -1 and errno. */
+ssize_t read_all(int fd, char *to, size_t size);
 
 #endif

@@ -98,24 +98,6 @@ static ssize_t read_hidden(char *to, size_t size)
         return n;
 }
 
-static ssize_t read_all(int fd, char *to, size_t size)
-{
-        size_t len = 0;
-
-        while (len < size) {
-                ssize_t n = read(fd, to + len, size - len);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -1;
-                if (n == 0)
-                        break;
-                len += (size_t)n;
-        }
-        return (ssize_t)len;
-}
-
 /* Whether the path leads over a link of another user, who is not root. `*is_link`: the path itself is a link.
  */
 static bool has_foreign_link(const char *file, bool *is_link)

@@ -16,86 +16,8 @@
 #include "../support/client.h"
 #include "../support/command.h"
 #include "../support/daemon.h"
+#include "../support/gramctl.h"
 #include "../support/program.h"
-
-struct run {
-        int status;
-        char *out;
-        char *err;
-};
-
-#define RUN __attribute__((cleanup(run_deinit))) struct run
-
-static void run_deinit(struct run *run)
-{
-        free(run->out);
-        free(run->err);
-}
-
-static void child_exec(const char *program, const char *const *arguments)
-{
-        TEST_FREED char *path = test_format("%s/%s", getenv("BUILD"), program);
-        const char *argv[12] = { path };
-
-        for (int i = 0; arguments[i]; i++)
-                argv[i + 1] = arguments[i];
-        execv(path, (char **)(void *)argv);
-        _exit(127);
-}
-
-/* Runs a program with `input` on standard input. Both outputs are read from files. */
-static struct run run_program(const char *program, const char *input, const char *const *arguments)
-{
-        struct run run = { 0 };
-        pid_t pid;
-        int status;
-
-        test_write_file("in", input, strlen(input));
-        pid = fork();
-        if (pid == 0) {
-                dup2(open("in", O_RDONLY), STDIN_FILENO);
-                dup2(open("out", O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
-                dup2(open("err", O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
-                child_exec(program, arguments);
-        }
-        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-        ck_assert(WIFEXITED(status));
-        run.status = WEXITSTATUS(status);
-        run.out = test_read_file("out", NULL);
-        run.err = test_read_file("err", NULL);
-        test_remove("in");
-        test_remove("out");
-        test_remove("err");
-        return run;
-}
-
-#define gramctl(input, ...) run_program("gramctl", input, (const char *const[]){ __VA_ARGS__, NULL })
-
-#define expect_in(text, part) ck_assert_msg(strstr(text, part) != NULL, "no `%s` in: %s", part, text)
-#define expect_not_in(text, part) ck_assert_msg(strstr(text, part) == NULL, "`%s` in: %s", part, text)
-
-static void expect_done(const struct run *run)
-{
-        ck_assert_msg(run->status == 0, "exit %d: %s", run->status, run->err);
-        ck_assert_str_eq(run->err, "");
-}
-
-/* It printed one line, on stderr only. */
-static void expect_failed(const struct run *run, int status, const char *words)
-{
-        ck_assert_int_eq(run->status, status);
-        ck_assert_str_eq(run->out, "");
-        expect_in(run->err, words);
-        ck_assert_ptr_eq(strchr(run->err, '\n'), run->err + strlen(run->err) - 1);
-}
-
-static struct daemon *started(void)
-{
-        struct daemon *daemon = daemon_start();
-
-        setenv("GRAMD_SOCKET", daemon->socket, 1);
-        return daemon;
-}
 
 /* Stores a session with a key. Returns its string, for gram_free(). */
 static char *make_session(const char *name)
@@ -187,7 +109,7 @@ END_TEST
 
 START_TEST(pings)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         RUN text = gramctl("", "ping");
         RUN json = gramctl("", "--json", "ping");
 
@@ -203,7 +125,7 @@ END_TEST
 START_TEST(lists_all_sessions)
 {
         enum { N = 1100 };
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         RUN empty = gramctl("", "list", "--json");
         struct gram_client *client = test_client_new(NULL);
         int lines = 0;
@@ -242,7 +164,7 @@ END_TEST
 
 START_TEST(shows_a_session_without_its_key)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         RUN text = gramctl("", "show", "anna");
         RUN json = gramctl("", "--json", "show", "anna");
@@ -265,7 +187,7 @@ END_TEST
 
 START_TEST(names_who_holds_a_session)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         struct gram_client *client = test_client_new(
                 &(struct gram_options){ .client = "evil\x1b[31m\xc2\x9b\xe2\x80\xae\xe2\x81\xa6" });
         /* a terminal's own, and characters that change the direction of the text */
@@ -296,7 +218,7 @@ END_TEST
 
 START_TEST(prints_statistics)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         RUN text = gramctl("", "stats");
         RUN json = gramctl("", "stats", "--json");
 
@@ -311,7 +233,7 @@ END_TEST
 
 START_TEST(moves_a_session)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         TEST_FREED char *line = test_format("%s\n", string);
         TEST_FREED char *padded = test_format(" \n %s \r\n\n", string);
@@ -334,7 +256,7 @@ END_TEST
 
 START_TEST(imports_other_formats)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         RUN telethon = gramctl("", "export", "anna", "--format", "telethon", "--output", "string");
         RUN imported = gramctl("", "import", "berta", "string", "--api-id", "99", "--json");
@@ -352,7 +274,7 @@ END_TEST
 
 START_TEST(never_quotes_a_string_it_refuses)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         TEST_FREED char *damaged = test_format("%.300s", string);
         RUN refused = gramctl(damaged, "import", "carla");
@@ -376,7 +298,7 @@ END_TEST
 /* A user must not choose what root reads, nor have him wait. One's own links and pipes are in order. */
 START_TEST(reads_no_file_that_another_user_has_chosen)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
 
         test_write_file("string", string, strlen(string));
@@ -424,7 +346,7 @@ END_TEST
 
 START_TEST(keeps_another_key_unless_told)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         struct gram_client *client = test_client_new(NULL);
         struct gram_identity identity = { .fields = GRAM_AUTH_KEY };
@@ -447,7 +369,7 @@ END_TEST
 
 START_TEST(writes_a_file_that_only_its_owner_reads)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         RUN written = gramctl("", "export", "anna", "--output", "secret");
         RUN again = gramctl("", "export", "anna", "--output", "secret");
@@ -478,7 +400,7 @@ START_TEST(a_file_that_is_not_on_the_disk_is_not_written)
                 test_skipped("a sync that fails", "a program without a sanitizer");
                 return;
         }
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         TEST_FREED char *here = getcwd(NULL, 0);
         TEST_FREED char *preload = test_format("%s/failing.so", here);
@@ -529,7 +451,7 @@ static char *run_on_terminal(const char *prompt, const char *typed, const char *
 
 START_TEST(does_not_show_a_string_on_a_terminal)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         char *string = make_session("anna");
         TEST_FREED char *typed = test_format("%s\n", string);
         int refused, forced, hidden;
@@ -556,7 +478,7 @@ END_TEST
 
 START_TEST(examples_run)
 {
-        DAEMON daemon = started();
+        DAEMON daemon = gramctl_daemon();
         RUN blocking = run_program("examples/blocking", "", (const char *const[]){ "anna", NULL });
         RUN uv = run_program("examples/uv", "", (const char *const[]){ "anna", NULL });
         RUN shown = gramctl("", "show", "anna");
