@@ -136,8 +136,8 @@ class Storage:
         )
         self.name = self._stored.name
         self._cached = cache
-        self._on_lost = with_reason(on_lost)
-        self._on_leave = with_reason(on_leave)
+        self._on_lost: Optional[OnLost] = with_reason(on_lost)
+        self._on_leave: Optional[OnLeave] = with_reason(on_leave)
         self._client: Optional[SharedClient] = None
         self._session: Optional[Session] = None
         self._turns: Optional[tuple[asyncio.AbstractEventLoop, asyncio.Lock]] = None
