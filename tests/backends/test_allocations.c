@@ -83,111 +83,7 @@ static int apply(const struct change *changes, size_t n, enum durability durabil
         return at.backend->apply(at.session, changes, n, durability, keep_effect, NULL, &at.fault);
 }
 
-static int put_fields(void)
-{
-        static const uint8_t key[AUTH_KEY_BYTES] = { 1, 2, 3 };
-        struct change change = { .kind = CHANGE_IDENTITY, .n = 1 };
-        struct identity identity;
-        bool armed = memory_armed;
-        int error;
-
-        memory_armed = false;
-        identity_init(&identity);
-        identity_set_number(&identity, FIELD_USER_ID, 77);
-        identity_set_number(&identity, FIELD_API_ID, 6);
-        identity_set_number(&identity, FIELD_TAKEOUT_ID, 9);
-        identity_set_number(&identity, FIELD_DC_ID, 4);
-        identity_set_key(&identity, key);
-        ck_assert(identity_set_address(&identity, slice_of("149.154.167.91")));
-        memory_armed = armed;
-        change.fields = FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_API_ID) | FIELD_BIT(FIELD_TAKEOUT_ID) |
-                        FIELD_BIT(FIELD_DC_ID) | FIELD_BIT(FIELD_AUTH_KEY) | FIELD_BIT(FIELD_SERVER_ADDRESS);
-        change.identity = &identity;
-        error = apply(&change, 1, DURABLE_SYSTEM);
-        memory_armed = false;
-        identity_wipe(&identity);
-        memory_armed = armed;
-        return error;
-}
-
-static int put_peers(void)
-{
-        const struct peer peers[] = { storage_peer(1, 10, "user", "anna", "41", 5),
-                                      storage_peer(2, STORAGE_NIL, "bot", NULL, "42", 5),
-                                      storage_peer(0, 30, "channel", "zero", NULL, 5),
-                                      storage_peer(-1001, 40, "group", "group", NULL, 5) };
-
-        return apply(&(struct change){ .kind = CHANGE_PEERS, .peers = peers, .n = 4 }, 1, DURABLE_SYSTEM);
-}
-
-static int move_names(void)
-{
-        const struct peer peers[] = { storage_peer(1, STORAGE_NIL, "user", "other", NULL, 6),
-                                      storage_peer(2, 20, "user", "anna", "41", 6) };
-
-        return apply(&(struct change){ .kind = CHANGE_PEERS, .peers = peers, .n = 2 }, 1, DURABLE_DISK);
-}
-
-static int put_names(void)
-{
-        const struct slice ones[] = { slice_of("bella"), slice_of("clara"), slice_of("dora") };
-        const struct peer_names names = { .peer_id = 1, .names = ones, .n_names = 3, .last_update_on = 7 };
-
-        return apply(&(struct change){ .kind = CHANGE_NAMES, .names = &names, .n = 1 }, 1, DURABLE_SYSTEM);
-}
-
-static int take_names(void)
-{
-        const struct slice ones[] = { slice_of("bella"), slice_of("emma") };
-        const struct peer_names names[] = {
-                { .peer_id = 2, .names = ones, .n_names = 2, .last_update_on = 8 },
-                { .peer_id = 1, .names = ones + 1, .n_names = 0, .last_update_on = 8 },
-        };
-
-        return apply(&(struct change){ .kind = CHANGE_NAMES, .names = names, .n = 2 }, 1, DURABLE_SYSTEM);
-}
-
-static int put_states(void)
-{
-        const struct state states[] = { storage_state(1, 7, 8, 9, 10),
-                                        storage_state(2, 7, STORAGE_NIL, 9, STORAGE_NIL) };
-
-        return apply(&(struct change){ .kind = CHANGE_STATES, .states = states, .n = 2 }, 1, DURABLE_SYSTEM);
-}
-
-static int drop_state(void)
-{
-        const int64_t ids[] = { 1, 5 };
-
-        return apply(&(struct change){ .kind = CHANGE_STATES_GONE, .ids = ids, .n = 2 }, 1, DURABLE_SYSTEM);
-}
-
-static int put_several(void)
-{
-        static const uint8_t bytes[300] = { 1, 2, 3 };
-        const struct peer peer = storage_peer(3, 33, "user", "several", NULL, 9);
-        const struct state state = storage_state(3, 1, 2, 3, 4);
-        const struct row_time times[] = { { 1, 100 }, { 2, 100 } };
-        const struct change changes[] = {
-                { .kind = CHANGE_PEERS, .peers = &peer, .n = 1 },
-                { .kind = CHANGE_STATES, .states = &state, .n = 1 },
-                { .kind = CHANGE_PEER_TIMES, .times = times, .n = 2 },
-                { .kind = CHANGE_NAME_TIMES, .times = times, .n = 2 },
-                { .kind = CHANGE_REMEMBERED, .remembered = { (const char *)bytes, sizeof(bytes) }, .n = 1 },
-        };
-
-        return apply(changes, at.backend->remembers ? 5 : 4, DURABLE_DISK);
-}
-
-static const struct write {
-        const char *name;
-        int (*run)(void);
-} writes[] = {
-        { "fields", put_fields },          { "peers", put_peers },        { "names", put_names },
-        { "states", put_states },          { "moved names", move_names }, { "taken names", take_names },
-        { "a dropped state", drop_state }, { "several", put_several }
-};
-enum { WRITES = sizeof(writes) / sizeof(writes[0]) };
+#include "../support/some_writes.h"
 
 /* ---- reads ---- */
 
@@ -266,6 +162,28 @@ static int scan_names(struct text *text)
                                           &at.fault);
 }
 
+/* Its false would not be an error. */
+static bool add_value(void *arg, const struct kv_value *value)
+{
+        add(arg, "%.*s=%.*s %lld; ", SHOWN(value->key), SHOWN(value->value), (long long)value->expires_ms);
+        return true;
+}
+
+static int scan_values(struct text *text)
+{
+        const struct slice keys[] = { slice_of("c"), slice_of("none"), slice_of("d") };
+        int64_t due_ms = 0;
+        int error = at.backend->kv_scan(at.session, slice_of(""), (struct slice){ NULL, 0 }, add_value, text,
+                                        &at.fault);
+
+        if (!error)
+                error = at.backend->kv_get(at.session, keys, 3, add_value, text, &at.fault);
+        if (!error)
+                error = at.backend->kv_due(at.session, &due_ms, &at.fault);
+        add(text, "%lld; ", (long long)due_ms);
+        return error;
+}
+
 static int count(struct text *text)
 {
         struct counts counts;
@@ -281,7 +199,9 @@ static int list(struct text *text)
         return at.backend->list(at.env, (struct slice){ NULL, 0 }, add_stored, text, &at.fault);
 }
 
-static int (*const reads[])(struct text *text) = { find_some, scan_peers, scan_names, count, list };
+static int (*const reads[])(struct text *text) = {
+        find_some, scan_peers, scan_names, scan_values, count, list
+};
 enum { READS = sizeof(reads) / sizeof(reads[0]) };
 
 /* All that can be read of the open session. */
