@@ -203,7 +203,11 @@ enum { FREED_AT_ONCE_BYTES = 256 * 1024 };
 
 void op_free_memory(struct op *op, struct store *store)
 {
-        if (op->n_bytes > FREED_AT_ONCE_BYTES)
+        size_t bytes = op->n_bytes;
+
+        if (op->kind == OP_KV_GET || op->kind == OP_KV_SCAN)
+                bytes += op->kv.bytes.len;
+        if (bytes > FREED_AT_ONCE_BYTES)
                 store_discard(store, op, free_memory);
         else
                 free_memory(op);

@@ -107,6 +107,13 @@ def misuse(say: Speaker, session: int, strings: list[str]) -> None:
         say("get", session, [value])
         say("get", session, ["dc_id"] * 1100 + [value])
         say("get", session, value)
+        say("kv_set", session, [["k", value]])
+        say("kv_set", session, [[value, KEY]])
+        say("kv_set", session, [["k", KEY, value]])
+        say("kv_swap", session, "k", value, value, secret=True)
+        say("kv_swap", session, value, KEY, None, secret=True)
+        say("kv_get", session, [value], secret=True)
+        say("kv_scan", session, value, value, 10, secret=True)
         say("export_string", session, value)
         say("import_string", session, value)
         say("import_string", session, strings[0], value)
@@ -181,6 +188,10 @@ def denied(path: str, outputs: Outputs) -> None:
         ("get", ["auth_key"]),
         ("get", ["dc_id"] * 1100 + ["auth_key"]),
         ("set", {"auth_key": OTHER_KEY}),
+        ("kv_get", ["k"]),
+        ("kv_scan", "", None, 10),
+        ("kv_set", [["k", OTHER_KEY]]),
+        ("kv_swap", "k", None, OTHER_KEY),
         ("export_string", "pyrogram"),
         ("import_string", base64.b64encode(OTHER_KEY).decode()),
         ("delete",),
@@ -211,6 +222,8 @@ def by_wire(daemon: Daemon, outputs: Outputs) -> list[str]:
     say("open", f"/{CANARY}", {})
     say("get", session, list(LOGIN)[1:])
     assert say("get", session, ["auth_key"], secret=True) == [KEY]
+    say("kv_set", session, [["k", KEY]])
+    assert say("kv_get", session, ["k"], secret=True) == [KEY]
     strings = []
     for name in FORMATS:
         text = say("export_string", session, name, secret=True)
