@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "instance.h"
-#include "sealed.h"
+#include "kv.h"
 
 /* ---- peers ---- */
 
@@ -425,94 +425,6 @@ static int write_states(const struct mongo_batch *batch)
         return result ? result : mongo_writes_flush(&deletes);
 }
 
-/* ---- identity ---- */
-
-static int write_identity(const struct mongo_batch *batch, unsigned fields, const struct identity *identity,
-                          struct seal seal)
-{
-        struct backend_session *session = batch->session;
-        unsigned zeroes = FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT);
-        bool ends_fresh = session->fresh && (fields & zeroes);
-        MONGO_WRITES writes = { .batch = batch, .collection = "session" };
-        MONGO_BSON filter =
-                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
-        MONGO_BSON update = bson_new();
-        bson_t set;
-        int result = 0;
-
-        mongo_place_append_session(filter, &session->place);
-        bson_append_document_begin(update, "$set", -1, &set);
-        mongo_identity_append(&set, identity, ends_fresh ? fields | zeroes : fields);
-        if (ends_fresh)
-                BSON_APPEND_BOOL(&set, MONGO_FRESH, false);
-        if (fields & FIELD_BIT(FIELD_AUTH_KEY))
-                result = mongo_seal_append(session, &seal, identity, &set, batch->fault);
-        bson_append_document_end(update, &set);
-        if (!result)
-                result = mongo_writes_update(&writes, filter, update, true);
-        if (!result)
-                result = mongo_writes_flush(&writes);
-        if (!result && ends_fresh)
-                session->fresh = false;
-        if (!result)
-                session->seal = seal;
-        return result;
-}
-
-static int change_sealing(const struct mongo_batch *batch, enum sealing sealing,
-                          const struct identity *identity)
-{
-        struct seal seal = batch->session->seal;
-        int result = mongo_seal_change(batch->session, batch->client, sealing, &seal, batch->fault);
-
-        if (result == 1)
-                return 0;
-        return result ? result : write_identity(batch, FIELD_BIT(FIELD_AUTH_KEY), identity, seal);
-}
-
-int mongo_seal_at_open(struct backend_session *session, mongoc_client_t *client,
-                       const struct identity *identity, struct fault *fault)
-{
-        const struct mongo_batch batch = { .session = session, .client = client, .fault = fault };
-        enum sealing sealing;
-
-        if (!mongo_seal_is_due(session, session->seal_wanted, &sealing))
-                return 0;
-        if (sealing == SEALING_ANEW) /* a new login: the hosts are not asked, or nobody could use it */
-                return write_identity(&batch, FIELD_BIT(FIELD_AUTH_KEY), identity, session->seal);
-        return change_sealing(&batch, sealing, identity);
-}
-
-/* `null` is as good as a field that is missing. */
-static int write_user(const struct mongo_batch *batch, struct slice user)
-{
-        struct backend_session *session = batch->session;
-        MONGO_WRITES writes = { .batch = batch, .collection = "session" };
-        MONGO_BSON filter =
-                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
-        MONGO_BSON update = bson_new();
-        bson_t set;
-        int result;
-
-        mongo_place_append_session(filter, &session->place);
-        bson_append_document_begin(update, "$set", -1, &set);
-        mongo_append_text(&set, MONGO_USER, user);
-        bson_append_document_end(update, &set);
-        result = mongo_writes_update(&writes, filter, update, true);
-        return result ? result : mongo_writes_flush(&writes);
-}
-
-static int write_fields(const struct mongo_batch *batch, const struct change *change)
-{
-        if (change->kind == CHANGE_OWNER)
-                return write_user(batch, change->owner);
-        if (change->kind == CHANGE_SEALING)
-                return change_sealing(batch, change->sealing, change->identity);
-        if (change->kind != CHANGE_IDENTITY || !change->fields)
-                return 0;
-        return write_identity(batch, change->fields, change->identity, batch->session->seal);
-}
-
 /* ---- the batch ---- */
 
 static bool has(const struct mongo_batch *batch, enum change_kind one, enum change_kind other)
@@ -541,8 +453,11 @@ static int apply(const struct mongo_batch *batch)
                 result = mongo_write_names(batch, names);
         if (!result && has(batch, CHANGE_STATES, CHANGE_STATES_GONE))
                 result = write_states(batch);
+        if (!result &&
+            (has(batch, CHANGE_KV, CHANGE_KV_SWAP) || has(batch, CHANGE_KV_EXPIRED, CHANGE_KV_EXPIRED)))
+                result = mongo_kv_apply(batch);
         for (size_t i = 0; !result && i < batch->n; i++)
-                result = write_fields(batch, &batch->changes[i]);
+                result = mongo_write_fields(batch, &batch->changes[i]);
         mongo_free_names(names);
         return result;
 }

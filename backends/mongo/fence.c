@@ -188,7 +188,7 @@ static int64_t highest(struct backend_session *session, mongoc_client_t *client,
  */
 int64_t mongo_fence_of_rows(struct backend_session *session, mongoc_client_t *client)
 {
-        static const char *const names[] = { "peers", "usernames", "update_state" };
+        static const char *const names[] = { "peers", "usernames", "update_state", MONGO_KV };
         int64_t fence = 0;
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

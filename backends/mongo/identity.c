@@ -205,6 +205,11 @@ static int make_index(struct backend_session *session, mongoc_client_t *client, 
         return mongo_fault(session->env, session->name, &error, fault);
 }
 
+int mongo_make_kv_index(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        return make_index(session, client, MONGO_KV, "expires", fault);
+}
+
 int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, bool indexed,
                        struct fault *fault)
 {
@@ -220,6 +225,8 @@ int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client,
                 result = make_index(session, client, "usernames", "peer_id", fault);
         if (!result && shared)
                 result = make_index(session, client, "update_state", NULL, fault);
+        if (!result && shared)
+                result = mongo_make_kv_index(session, client, fault);
         if (!result && shared) /* for stray.c */
                 result = make_index(session, client, "session", MONGO_OWNER, fault);
         if (!result && shared)

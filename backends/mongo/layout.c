@@ -14,7 +14,13 @@
 
 #include "mongo.h"
 
-enum { DIGITS = 16, ID_MAX = MONGO_KEY_MAX + 1 + TEXT_MAX_BYTES };
+enum {
+        DIGITS = 16,
+        KEY_DIGITS_MAX = 2 * KV_KEY_MAX_BYTES,
+        ID_MAX = MONGO_KEY_MAX + 1 + KEY_DIGITS_MAX + 1,
+};
+
+static const char hex_digits[] = "0123456789abcdef";
 
 void mongo_place_init(struct mongo_place *place, enum mongo_layout layout, const char *prefix,
                       struct slice name)
@@ -156,23 +162,35 @@ void mongo_place_append_text(bson_t *document, const char *key, const struct mon
                 append_shared(document, key, place, '/', id);
 }
 
-struct slice mongo_place_read_text(const bson_iter_t *iter, const struct mongo_place *place)
+static struct slice read_id(const bson_iter_t *iter, const struct mongo_place *place, size_t max)
 {
         size_t len = strlen(place->key);
         struct slice text;
 
         if (place->layout == MONGO_OWN)
-                return mongo_read_text(iter, TEXT_MAX_BYTES);
+                return mongo_read_text(iter, max);
         text = mongo_read_text(iter, ID_MAX);
         if (!text.data || text.len <= len || memcmp(text.data, place->key, len) != 0 || text.data[len] != '/')
                 return SLICE_NONE;
         text = (struct slice){ text.data + len + 1, text.len - len - 1 };
-        return text.len <= TEXT_MAX_BYTES ? text : SLICE_NONE;
+        return text.len <= max ? text : SLICE_NONE;
+}
+
+struct slice mongo_place_read_text(const bson_iter_t *iter, const struct mongo_place *place)
+{
+        return read_id(iter, place, TEXT_MAX_BYTES);
+}
+
+/* -1: it is no digit. */
+static int digit_value(char digit)
+{
+        const char *found = memchr(hex_digits, digit, sizeof(hex_digits) - 1);
+
+        return found ? (int)(found - hex_digits) : -1;
 }
 
 bool mongo_place_read_number(const bson_iter_t *iter, const struct mongo_place *place, int64_t *id)
 {
-        static const char digits[] = "0123456789abcdef";
         struct slice text;
         uint64_t number = 0;
 
@@ -182,14 +200,59 @@ bool mongo_place_read_number(const bson_iter_t *iter, const struct mongo_place *
         if (text.len != DIGITS)
                 return false;
         for (size_t i = 0; i < DIGITS; i++) {
-                const char *digit = memchr(digits, text.data[i], DIGITS);
+                int digit = digit_value(text.data[i]);
 
-                if (!digit)
+                if (digit < 0)
                         return false;
-                number = number << 4 | (uint64_t)(digit - digits);
+                number = number << 4 | (uint64_t)digit;
         }
         *id = (int64_t)(number ^ (uint64_t)1 << 63);
         return true;
+}
+
+/* `end`: the end of all keys that begin with `id`. */
+static void append_key(bson_t *document, const char *key, const struct mongo_place *place, struct slice id,
+                       bool end)
+{
+        char text[KEY_DIGITS_MAX + 1];
+        size_t len = 0;
+
+        assert(id.len <= KV_KEY_MAX_BYTES);
+        for (size_t i = 0; i < id.len; i++) {
+                uint8_t byte = (uint8_t)id.data[i];
+
+                text[len++] = hex_digits[byte >> 4];
+                text[len++] = hex_digits[byte & 15];
+        }
+        if (end)
+                text[len++] = 'g'; /* after all digits */
+        if (place->layout == MONGO_OWN)
+                bson_append_utf8(document, key, -1, text, (int)len);
+        else
+                append_shared(document, key, place, '/', (struct slice){ text, len });
+}
+
+void mongo_place_append_key(bson_t *document, const char *key, const struct mongo_place *place,
+                            struct slice id)
+{
+        append_key(document, key, place, id, false);
+}
+
+struct slice mongo_place_read_key(const bson_iter_t *iter, const struct mongo_place *place,
+                                  char bytes[KV_KEY_MAX_BYTES])
+{
+        struct slice text = read_id(iter, place, KEY_DIGITS_MAX);
+
+        if (!text.data || text.len == 0 || text.len % 2)
+                return SLICE_NONE;
+        for (size_t i = 0; i < text.len; i += 2) {
+                int high = digit_value(text.data[i]), low = digit_value(text.data[i + 1]);
+
+                if (high < 0 || low < 0)
+                        return SLICE_NONE;
+                bytes[i / 2] = (char)(high << 4 | low);
+        }
+        return (struct slice){ bytes, text.len / 2 };
 }
 
 /* ---- rows ---- */
@@ -243,5 +306,18 @@ void mongo_place_append_from(bson_t *filter, const struct mongo_place *place, st
         bson_append_document_begin(filter, "_id", -1, &condition);
         mongo_place_append_text(&condition, "$gte", place, from);
         append_end(&condition, place);
+        bson_append_document_end(filter, &condition);
+}
+
+void mongo_place_append_keys(bson_t *filter, const struct mongo_place *place, struct slice prefix,
+                             struct slice after)
+{
+        bool is_after = after.data && slice_compare(after, prefix) >= 0;
+        bson_t condition;
+
+        mongo_place_append_common(filter, place);
+        bson_append_document_begin(filter, "_id", -1, &condition);
+        append_key(&condition, is_after ? "$gt" : "$gte", place, is_after ? after : prefix, false);
+        append_key(&condition, "$lt", place, prefix, true);
         bson_append_document_end(filter, &condition);
 }

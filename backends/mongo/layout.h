@@ -11,7 +11,9 @@
  *     a row     _id: ID, a number or a text              _id: "KEY/ID", session: KEY
  *
  * In the shared layout a number is written as 16 hexadecimal digits, so that the order of the texts is that
- * of the numbers. No prefix and no session's name has a `/`: so no id can be another session's.
+ * of the numbers. A key of the key-value area is written in hexadecimal digits in both layouts: so it may
+ * have any bytes, and the order of the texts is that of the bytes. No prefix and no session's name has a `/`:
+ * so no id can be another session's.
  */
 
 #include <mongoc/mongoc.h>
@@ -62,6 +64,12 @@ void mongo_place_append_text(bson_t *document, const char *key, const struct mon
 bool mongo_place_read_number(const bson_iter_t *iter, const struct mongo_place *place, int64_t *id);
 struct slice mongo_place_read_text(const bson_iter_t *iter, const struct mongo_place *place);
 
+/* The same for a key of the key-value area. Reading: `bytes` has the key if it is one. */
+void mongo_place_append_key(bson_t *document, const char *key, const struct mongo_place *place,
+                            struct slice id);
+struct slice mongo_place_read_key(const bson_iter_t *iter, const struct mongo_place *place,
+                                  char bytes[KV_KEY_MAX_BYTES]);
+
 /* ---- rows ---- */
 
 /* Appends what every row of the session has besides its `_id`: to a filter, or to a new row. */
@@ -73,5 +81,8 @@ void mongo_place_append_on_insert(bson_t *update, const struct mongo_place *plac
  * `_id`. `after` NULL, or `from` absent: all rows. */
 void mongo_place_append_after(bson_t *filter, const struct mongo_place *place, const int64_t *after);
 void mongo_place_append_from(bson_t *filter, const struct mongo_place *place, struct slice from);
+/* The same for keys that begin with `prefix` and come after `after` (absent: from the first). */
+void mongo_place_append_keys(bson_t *filter, const struct mongo_place *place, struct slice prefix,
+                             struct slice after);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "mongo.h"
+#include "kv.h"
 #include "sealed.h"
 
 /* ---- counts ---- */
@@ -61,10 +61,15 @@ static int add_share(struct backend_session *session, mongoc_client_t *client, c
 static int shared_bytes(struct backend_session *session, mongoc_client_t *client, struct counts *counts,
                         struct fault *fault)
 {
+        int64_t values;
         int result = add_share(session, client, "peers", counts->peers, &counts->bytes, fault);
 
         if (!result)
                 result = add_share(session, client, "usernames", counts->usernames, &counts->bytes, fault);
+        if (!result)
+                result = count_rows(session, client, MONGO_KV, &values, fault);
+        if (!result)
+                result = add_share(session, client, MONGO_KV, values, &counts->bytes, fault);
         return result;
 }
 
@@ -91,7 +96,9 @@ int mongo_count(struct backend_session *session, struct counts *counts, struct f
                 return BACKEND_E_UNAVAILABLE;
         counts->bytes = 0;
         mongo_seal_describe(session, counts->sealed);
-        result = count_rows(session, use.client, "peers", &counts->peers, fault);
+        result = mongo_kv_former(session, use.client, counts->sealed, fault);
+        if (!result)
+                result = count_rows(session, use.client, "peers", &counts->peers, fault);
         if (!result)
                 result = count_rows(session, use.client, "usernames", &counts->usernames, fault);
         if (result)

@@ -15,6 +15,7 @@
 #include "fence.h"
 #include "instance.h"
 #include "keys.h"
+#include "kv.h"
 #include "look.h"
 #include "release.h"
 #include "rival.h"
@@ -438,6 +439,9 @@ const struct backend backend_mongo = {
         .scan_peers = mongo_scan_peers,
         .scan_usernames = mongo_scan_usernames,
         .count = mongo_count,
+        .kv_get = mongo_kv_get,
+        .kv_scan = mongo_kv_scan,
+        .kv_due = mongo_kv_due,
         .apply = mongo_apply,
         .sync = mongo_sync,
         .list = mongo_list,

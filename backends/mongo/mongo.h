@@ -18,9 +18,12 @@
  *     identity.c   its identity fields, update states and indexes
  *     sealed.c     sealed auth keys
  *     keys.c       which host has which key
- *     apply.c      a batch of changes; names.c its usernames; writes.c its commands
+ *     apply.c      a batch of changes; names.c its usernames; fields.c its part in the session's document;
+ *                  writes.c its commands
  *     read.c       lookups and scans
- *     list.c       counts, and the list of stored sessions
+ *     kv.c         the key-value area: reading it; kv_plan.c what a batch makes of it; kv_write.c writing it,
+ * and its tombstones; kv_swaps.c swaps that may be repeated; kv_seal.c sealing its values list.c counts, and
+ * the list of stored sessions
  *
  * OWNERSHIP.md says why a session can have one owner only.
  */
@@ -48,7 +51,9 @@ enum {
 #define MONGO_USER "gramd_user"     /* whose session it is; not MONGO_OWNER, which is the host's instance */
 #define MONGO_SESSION_ID "gramd_id" /* random; it makes the session a sealed one */
 #define MONGO_SEALED "gramd_sealed"
-#define MONGO_KEYS "keys" /* of an instance's document */
+#define MONGO_KEYS "keys"               /* of an instance's document */
+#define MONGO_KV "gramd_kv"             /* the collection of the key-value area */
+#define MONGO_KV_MIXED "gramd_kv_mixed" /* of the session's document */
 #define MONGO_OWN_DATABASE "gramd"
 
 struct mongo_fences;
@@ -103,6 +108,19 @@ struct mongo_held {
         char born[25]; /* its MONGO_BORN; empty: it has none */
 };
 
+/* What is known of a session's key-value area. */
+struct mongo_kv {
+        bool is_known;
+        bool is_mixed;     /* its sealing is being changed, or that was interrupted: some values are sealed */
+        bool is_indexed;   /* this daemon has made sure of its index */
+        bool is_due_known; /* else `due_ms` is too early */
+        int64_t bytes;     /* of keys and values */
+        int64_t due_ms;    /* unix time: when the first value expires; INT64_MAX: none does */
+        /* of CLOCK_BOOTTIME: since when it is known; when the last tombstone was written or found; when the
+         * first may go, INT64_MAX: there is none */
+        int64_t since_ms, buried_ms, purge_ms;
+};
+
 /*
  *     NEW ──► OWNED ⟲ (confirmed, with a new fence)
  *      │        │
@@ -133,7 +151,8 @@ struct backend_session {
         int64_t lent_until_ms; /* of CLOCK_BOOTTIME: clients of the former start may rely on leases until then
                                 */
         bool expect_new;       /* the last batch had mostly new peers: expect the same of the next */
-        bool fresh;            /* user_id and is_bot are 0 because they have not been set: identity.c */
+        struct mongo_kv kv;
+        bool fresh; /* user_id and is_bot are 0 because they have not been set: identity.c */
 };
 
 #define MONGO_BSON __attribute__((cleanup(mongo_bson_free))) bson_t *
@@ -211,7 +230,7 @@ void mongo_append_held(bson_t *filter, const struct mongo_held *held);
  */
 int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
 
-/* ---- identity.c ---- */
+/* ---- identity.c, fields.c ---- */
 
 /* MONGO_USER: `text` is empty if there is none. */
 void mongo_user_of(const bson_t *document, char text[OWNER_TEXT_BYTES]);
@@ -228,6 +247,8 @@ int mongo_read_states(struct backend_session *session, mongoc_client_t *client, 
  * exist. */
 int mongo_make_indexes(struct backend_session *session, mongoc_client_t *client, bool indexed,
                        struct fault *fault);
+/* Of values that expire. The collection may not exist yet. */
+int mongo_make_kv_index(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
 
 /* ---- apply.c, writes.c, names.c ---- */
 
@@ -274,6 +295,8 @@ int mongo_apply_names(const struct mongo_batch *batch, void **plan); /* reads, a
 int mongo_write_names(const struct mongo_batch *batch, void *plan);
 void mongo_free_names(void *plan);
 
+int mongo_write_fields(const struct mongo_batch *batch, const struct change *change);
+
 /* ---- read.c ---- */
 
 /*
@@ -286,6 +309,10 @@ typedef bool (*mongo_found_fn)(void *arg, const bson_t *document);
 int mongo_find_in(struct backend_session *session, mongoc_client_t *client, const char *collection,
                   const char *key, mongo_append_fn append, const void *values, size_t n, mongo_found_fn found,
                   void *arg, struct fault *fault);
+
+/* Reads a cursor to its end, and destroys it. */
+int mongo_read_cursor(struct backend_session *session, mongoc_cursor_t *cursor, mongo_found_fn found,
+                      void *arg, struct fault *fault);
 
 int mongo_find(struct backend_session *session, const struct lookup *lookups, size_t n, match_fn found,
                void *arg, struct fault *fault);

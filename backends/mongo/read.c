@@ -8,8 +8,8 @@
 
 /* ---- by $in ---- */
 
-static int read_cursor(struct backend_session *session, mongoc_cursor_t *cursor, mongo_found_fn found,
-                       void *arg, struct fault *fault)
+int mongo_read_cursor(struct backend_session *session, mongoc_cursor_t *cursor, mongo_found_fn found,
+                      void *arg, struct fault *fault)
 {
         const bson_t *document;
         bson_error_t error;
@@ -49,8 +49,9 @@ int mongo_find_in(struct backend_session *session, mongoc_client_t *client, cons
                 }
                 bson_append_array_end(&condition, &array);
                 bson_append_document_end(filter, &condition);
-                result = read_cursor(session, mongoc_collection_find_with_opts(all, filter, options, NULL),
-                                     found, arg, fault);
+                result = mongo_read_cursor(session,
+                                           mongoc_collection_find_with_opts(all, filter, options, NULL),
+                                           found, arg, fault);
         }
         return result;
 }
@@ -374,8 +375,8 @@ int mongo_scan_peers(struct backend_session *session, const int64_t *after, size
                 return 0;
         filter = bson_new();
         mongo_place_append_after(filter, &session->place, after);
-        return read_cursor(session, scan(use.client, &session->place, "peers", filter, limit), on_scanned,
-                           &scanned, fault);
+        return mongo_read_cursor(session, scan(use.client, &session->place, "peers", filter, limit),
+                                 on_scanned, &scanned, fault);
 }
 
 struct name_scan {
@@ -421,6 +422,6 @@ int mongo_scan_usernames(struct backend_session *session, struct slice after, in
         filter = bson_new();
         mongo_place_append_from(filter, &session->place, after);
         /* One more: the first may be `after` itself, which is skipped. */
-        return read_cursor(session, scan(use.client, &session->place, "usernames", filter, limit + 1),
-                           on_scanned_name, &scanned, fault);
+        return mongo_read_cursor(session, scan(use.client, &session->place, "usernames", filter, limit + 1),
+                                 on_scanned_name, &scanned, fault);
 }

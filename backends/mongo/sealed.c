@@ -6,7 +6,7 @@
 
 static const char field_name[] = "auth_key";
 
-static struct seal_terms terms_of(const struct backend_session *session, struct fault *fault)
+struct seal_terms mongo_seal_terms(const struct backend_session *session, struct fault *fault)
 {
         return (struct seal_terms){
                 .keyring = session->env->config->keyring,
@@ -66,7 +66,7 @@ static int refuse(const struct backend_session *session, const char *why, struct
 int mongo_seal_check(const struct backend_session *session, const struct mongo_seal *held, bool wanted,
                      struct fault *fault)
 {
-        const struct seal_terms terms = terms_of(session, fault);
+        const struct seal_terms terms = mongo_seal_terms(session, fault);
         const struct seal *seal = &held->seal;
         int error = 0;
 
@@ -82,7 +82,7 @@ int mongo_seal_check(const struct backend_session *session, const struct mongo_s
 int mongo_seal_read(struct backend_session *session, const bson_t *document, struct identity *identity,
                     struct fault *fault)
 {
-        const struct seal_terms terms = terms_of(session, fault);
+        const struct seal_terms terms = mongo_seal_terms(session, fault);
         struct mongo_seal held = mongo_seal_of(document);
         int error = 0;
 
@@ -96,7 +96,7 @@ int mongo_seal_read(struct backend_session *session, const bson_t *document, str
 
 void mongo_seal_describe(const struct backend_session *session, char text[KEY_ID_TEXT_BYTES])
 {
-        const struct seal_terms terms = terms_of(session, NULL);
+        const struct seal_terms terms = mongo_seal_terms(session, NULL);
 
         seal_describe(&terms, &session->seal, text);
 }
@@ -121,7 +121,7 @@ void mongo_seal_append_new(const struct backend_env *env, bson_t *document)
 int mongo_seal_append(const struct backend_session *session, struct seal *seal,
                       const struct identity *identity, bson_t *set, struct fault *fault)
 {
-        const struct seal_terms terms = terms_of(session, fault);
+        const struct seal_terms terms = mongo_seal_terms(session, fault);
         uint8_t sealed[SEALED_KEY_BYTES];
         bool has_key = identity_has(identity, FIELD_AUTH_KEY);
         int error = seal->on ? seal_close(&terms, seal, identity, sealed) : 0;
@@ -142,7 +142,7 @@ int mongo_seal_append(const struct backend_session *session, struct seal *seal,
 
 bool mongo_seal_is_due(const struct backend_session *session, bool wanted, enum sealing *sealing)
 {
-        const struct seal_terms terms = terms_of(session, NULL);
+        const struct seal_terms terms = mongo_seal_terms(session, NULL);
 
         *sealing = session->seal.on ? SEALING_ANEW : SEALING_ON;
         return seal_is_to_begin(&terms, &session->seal, wanted);
@@ -151,7 +151,7 @@ bool mongo_seal_is_due(const struct backend_session *session, bool wanted, enum 
 int mongo_seal_change(struct backend_session *session, mongoc_client_t *client, enum sealing sealing,
                       struct seal *seal, struct fault *fault)
 {
-        const struct seal_terms terms = terms_of(session, fault);
+        const struct seal_terms terms = mongo_seal_terms(session, fault);
         int error = seal_check_change(&terms, seal, sealing);
 
         if (error)
@@ -165,4 +165,12 @@ int mongo_seal_change(struct backend_session *session, mongoc_client_t *client, 
                 session_id_new(seal->id);
         }
         return mongo_keys_check(session, client, fault);
+}
+
+bool mongo_seal_can_seal(const struct backend_session *session)
+{
+        struct fault ignored;
+        const struct seal_terms terms = mongo_seal_terms(session, &ignored);
+
+        return session->seal.on && seal_check_current(&terms) == 0;
 }

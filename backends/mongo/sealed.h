@@ -8,6 +8,9 @@
 
 #include "mongo.h"
 
+/* What ../seal.h needs to know of a session. */
+struct seal_terms mongo_seal_terms(const struct backend_session *session, struct fault *fault);
+
 /* What the document says, without opening anything. */
 struct mongo_seal mongo_seal_of(const bson_t *document);
 
@@ -32,6 +35,9 @@ int mongo_seal_append(const struct backend_session *session, struct seal *seal,
 
 /* Does something have to be sealed when the session is opened? Then `sealing` says how. */
 bool mongo_seal_is_due(const struct backend_session *session, bool wanted, enum sealing *sealing);
+
+/* Of a sealed session: is there a key to seal with? */
+bool mongo_seal_can_seal(const struct backend_session *session);
 
 /* As `counts` has it. */
 void mongo_seal_describe(const struct backend_session *session, char text[KEY_ID_TEXT_BYTES]);

@@ -124,6 +124,8 @@ static int begin(struct backend_session *session, mongoc_client_t *client, const
                 mongo_user_of(document, opened->owner);
                 memcpy(session->owner, term->id, sizeof(session->owner));
                 session->fence = session->tried_fence;
+                session->kv.is_known = false; /* writes with the former fence may have landed since */
+                session->kv.is_mixed = mongo_number_of(document, MONGO_KV_MIXED, 0) != 0;
                 atomic_store(&session->epoch, term->epoch);
                 enter_phase(session, MONGO_OWNED);
                 session->tried_owner[0] = '\0';
@@ -505,6 +507,8 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
                 result = remove_all(session, use.client, "usernames", fault);
         if (!result)
                 result = remove_all(session, use.client, "update_state", fault);
+        if (!result)
+                result = remove_all(session, use.client, MONGO_KV, fault);
         if (!result)
                 result = mongo_fence_forget_taken(session, use.client, fault);
         if (result)
