@@ -98,7 +98,7 @@ async def _identify(storage: Any, content: Content) -> None:
             await getattr(storage, name)(value)
 
 
-async def _meet(storage: Any, peers: list[Peer]) -> None:
+async def meet(storage: Any, peers: list[Peer]) -> None:
     """As the library's Client calls its storage."""
     rows: list[tuple[Any, ...]] = []
     for peer in peers:
@@ -133,7 +133,7 @@ async def _write_family(path: Path, content: Content) -> None:
     storage = own_storage(path.stem, path.parent)
     await storage.open()
     await _identify(storage, content)
-    await _meet(storage, content.peers)
+    await meet(storage, content.peers)
     await _put_states(storage, content.states)
     await storage.save()
     await storage.close()

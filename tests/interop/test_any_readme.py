@@ -1,5 +1,5 @@
-"""Runs the example of this library, of a fork that of the library that it is like, as it is written in the package's
-README. Telegram's side is replaced."""
+"""Runs what the READMEs tell the author of a bot with this library to write, as it is written there: for a fork, what
+they tell of the library that it is like."""
 
 from __future__ import annotations
 
@@ -10,38 +10,33 @@ import pytest
 
 from daemon import Daemon
 from own import MODEL, MODULE, TELETHON
-from readme import examples, run
+from readme import OFFLINE, attached, examples, run
 
-HERE = Path(__file__).parent
-
-OFFLINE = """
-import sys
-sys.path.insert(0, {here!r})
-import offline_telethon, telethon
-offline_telethon.patch()
-telethon.TelegramClient.run_until_disconnected = telethon.TelegramClient.disconnect
-""" if TELETHON else """
-import importlib, sys
-sys.path.insert(0, {here!r})
-import offline
-offline.patch()
-async def at_once():
-    pass
-importlib.import_module(f"{{offline.lib.__name__}}.methods.utilities.run").idle = at_once
-"""  # fmt: skip
+pytestmark = pytest.mark.skipif(
+    MODULE not in ("pyrogram", "hydrogram", "telethon"), reason="has an import name of its own"
+)
 
 
-@pytest.mark.skipif(MODULE not in ("pyrogram", "hydrogram", "telethon"), reason="has an import name of its own")
-def test_the_example_of_this_library(daemon: Daemon, tmp_path: Path) -> None:
-    [code] = examples(MODEL)
-    assert len([line for line in code.splitlines() if line]) == 5
+def run_logged_in(code: str, directory: Path) -> None:
+    """Runs a bot whose session is logged in, and looks at what it has stored."""
     with gramd.SyncClient() as client:
         with client.open("my_account", dialect=MODEL) as session:
-            session.set(
-                api_id=12345, dc_id=2, test_mode=False, auth_key=bytes(range(256)), user_id=777, is_bot=False
-            )
-        run(OFFLINE.format(here=str(HERE)) + code, tmp_path)
+            session.set(api_id=12345, dc_id=2, test_mode=False, auth_key=bytes(range(256)), user_id=777, is_bot=False)
+        run(OFFLINE + code, directory)
         with client.open("my_account", create=False) as session:
             assert session.get_peer_by_id(777).access_hash == 7770
             assert session.get("date")[0] > 0
-    assert not list(tmp_path.glob("*.session"))
+    assert not list(directory.glob("*.session"))
+
+
+def test_the_example_of_this_library(daemon: Daemon, tmp_path: Path) -> None:
+    [code] = examples(MODEL)
+    assert len([line for line in code.splitlines() if line]) == 5
+    run_logged_in(code, tmp_path)
+
+
+def test_the_line_of_this_library(daemon: Daemon, tmp_path: Path) -> None:
+    [row] = [row for row in attached() if row.library == MODEL]
+    ours = "client.start()\nclient.run_until_disconnected()" if TELETHON else "app.run()"
+    imports = f"from {MODULE} import {'TelegramClient' if TELETHON else 'Client'}\n{row.imports}"
+    run_logged_in(f"{imports}\napi_id, api_hash = 12345, '0' * 32\n{row.line}\n{ours}\n", tmp_path)

@@ -3,7 +3,6 @@ README."""
 
 from __future__ import annotations
 
-import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,10 +10,7 @@ import pytest
 
 from conftest import LIBRARY
 from daemon import Daemon
-from readme import TREE, examples, run
-
-HERE = Path(__file__).parent
-TABLE = TREE / "README.md"
+from readme import HERE, attached, examples, run
 
 
 @pytest.mark.parametrize("code", examples("without a library"))
@@ -28,7 +24,9 @@ def test_the_example_of_keys_and_values(daemon: Daemon, tmp_path: Path) -> None:
 
 
 def test_the_table_has_the_tested_versions() -> None:
-    rows = re.findall(r"^\| (\w+) \| (\d\S+) \|", TABLE.read_text(), flags=re.M)
+    rows = [f"{row.library}=={row.version}" for row in attached()]
     pinned = [line.split()[1] for line in (HERE / "libraries.txt").read_text().splitlines() if line[0] != "#"]
-    assert [f"{library.lower()}=={number}" for library, number in rows] == pinned
+    forks = [line.split()[1] for line in (HERE / "forks.txt").read_text().splitlines() if line[0] != "#"]
+    assert rows[: len(pinned)] == pinned
+    assert set(rows[len(pinned) :]) <= set(forks)
     assert f"{LIBRARY}=={version(LIBRARY)}" in pinned

@@ -130,9 +130,20 @@ class Storage:
         server_uid: Optional[int] = None,
         workdir: Union[str, os.PathLike[str], None] = None,
         linger: Optional[int] = None,
+        remove_peers: bool = True,
     ) -> None:
         self._stored = Stored(
-            name, workdir, socket, backend, mode, wait, session_string, timeout, server_uid, linger
+            name,
+            workdir,
+            socket,
+            backend,
+            mode,
+            wait,
+            session_string,
+            timeout,
+            server_uid,
+            linger,
+            remove_peers,
         )
         self.name = self._stored.name
         self._cached = cache
@@ -218,7 +229,7 @@ class Storage:
         """Libraries call this after `close`."""
         async with self._turn():
             if self._here() and self._session is not None:
-                await self._session.delete()
+                await self._session.delete(remove_peers=self._stored.remove_peers)
                 await self._close()
             else:
                 await self._close()

@@ -57,6 +57,7 @@ class Stored:
     timeout: float
     server_uid: Optional[int]
     linger: Optional[int]
+    remove_peers: bool
 
     def __post_init__(self) -> None:
         if self.name.endswith(SUFFIX):
@@ -161,7 +162,7 @@ class Stored:
                 return False
             raise
         try:
-            await session.delete()
+            await session.delete(remove_peers=self.remove_peers)
         except errors.NotFound:
             return False
         finally:

@@ -87,11 +87,22 @@ class TelethonSession:
         server_uid: Optional[int] = None,
         workdir: Union[str, os.PathLike[str], None] = None,
         linger: Optional[int] = None,
+        remove_peers: bool = True,
     ) -> None:
         super().__init__()
         self._tmp_auth_key: Any = None  # older releases have no such attribute
         self._stored = Stored(
-            name, workdir, socket, backend, mode, wait, session_string, timeout, server_uid, linger
+            name,
+            workdir,
+            socket,
+            backend,
+            mode,
+            wait,
+            session_string,
+            timeout,
+            server_uid,
+            linger,
+            remove_peers,
         )
         self.name = self._stored.name
         self.save_entities = True

@@ -201,6 +201,17 @@ async def test_delete_before_and_after_close(fake: FakeGramd) -> None:
         assert not fake.sessions
 
 
+async def test_delete_keeps_peers_if_told(fake: FakeGramd) -> None:
+    async with fake:
+        it = storage(family.Storage, fake, remove_peers=False)
+        await it.open()
+        await it.delete()
+        await it.open()
+        await it.close()
+        await it.delete()
+        assert [args for method, args in fake.seen if method == "delete"] == [[{"remove_peers": False}]] * 2
+
+
 async def test_a_session_string_is_for_a_new_session(fake: FakeGramd) -> None:
     async with fake:
         for text in ("first", "second"):
