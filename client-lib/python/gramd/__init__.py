@@ -29,6 +29,7 @@ from .errors import (
     Unreachable,
     Untrusted,
 )
+from .gate import Gate
 from .records import KeyValue, Peer, State, Username
 from .session import Session
 from .sync import SyncClient, SyncSession
@@ -47,6 +48,7 @@ __all__ = [
     "Exists",
     "Expired",
     "Fenced",
+    "Gate",
     "KeyValue",
     "NotFound",
     "OtherAccount",

@@ -65,6 +65,7 @@ class Session(KeyValueArea):
         self.name = name
         self.timeout = timeout
         self.on_changed: Optional[Callable[[dict[str, Any]], None]] = None
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []  # as `on_changed`, for this package
         self.cache: Optional[Cache] = (cache if isinstance(cache, Cache) else Cache()) if cache else None
         self.created = False
         self.elsewhere: list[str] = []  # if it was created: other backends that have one of this name
@@ -205,8 +206,7 @@ class Session(KeyValueArea):
             return
         error = future.exception()
         if error is None:
-            if self.on_changed is not None:
-                run_callback(self.on_changed, {"all": True})
+            self._tell({"all": True})
         elif isinstance(error, TRANSIENT):
             self.loop.call_later(RETRY, weakly(self.reopen))
         elif isinstance(error, errors.Error) and self.handle is None:  # else an earlier `open` has succeeded
@@ -331,8 +331,12 @@ class Session(KeyValueArea):
     def changed(self, what: dict[str, Any]) -> None:
         if self.cache is not None:
             self.cache.changed(what)
-        if self.on_changed is not None:
-            run_callback(self.on_changed, what)
+        self._tell(what)
+
+    def _tell(self, what: dict[str, Any]) -> None:
+        for told in (self.on_changed, *self.listeners):
+            if told is not None:
+                run_callback(told, what)
 
     # ---- requests ----
 
