@@ -25,7 +25,7 @@ static const char *take_features(struct cursor *value, struct client *client)
 {
         uint32_t count;
         struct slice feature;
-        bool leaves = false, takes_lease = false, takes_owner = false, takes_kv = false;
+        bool leaves = false, takes_lease = false, takes_owner = false;
         bool takes_elsewhere = false;
 
         if (!cursor_array(value, &count))
@@ -36,13 +36,11 @@ static const char *take_features(struct cursor *value, struct client *client)
                 leaves = leaves || slice_is(feature, "leave");
                 takes_lease = takes_lease || slice_is(feature, "lease");
                 takes_owner = takes_owner || slice_is(feature, "owner");
-                takes_kv = takes_kv || slice_is(feature, "kv");
                 takes_elsewhere = takes_elsewhere || slice_is(feature, "elsewhere");
         }
         client->leaves = leaves;
         client->takes_lease = takes_lease;
         client->takes_owner = takes_owner;
-        client->takes_kv = takes_kv;
         client->takes_elsewhere = takes_elsewhere;
         return NULL;
 }

@@ -55,7 +55,6 @@ struct client {
         bool takes_lease;     /* the feature `lease`: the answer to its `open` has the lease */
         bool takes_elsewhere; /* the feature `elsewhere`: if that has made a session, also its twins */
         bool takes_owner;     /* the feature `owner`: answers to its `info` and `sessions` have owners */
-        bool takes_kv;        /* the feature `kv`: `changed` names keys of the key-value area */
         bool is_owed_changes; /* one of its handles is; watch.c's */
         bool is_owed_leave;   /* the same; drain.c's */
 };

@@ -14,9 +14,10 @@ static size_t told(const struct changed *changed)
                changed->n_kv;
 }
 
+/* Values may be keys of accounts: who may only read is not told of them either. */
 static bool sees_kv(const struct handle *handle)
 {
-        return handle->client->takes_kv && handle->rights & RIGHT_WRITE;
+        return handle->rights & RIGHT_WRITE;
 }
 
 static void pack_texts(struct buffer *out, const char *key, const struct slice *texts, size_t n)
@@ -55,10 +56,11 @@ static void pack_kv(struct buffer *out, const struct changed *changed)
 static void tell(struct handle *handle, const struct changed *changed)
 {
         struct buffer *out = connection_out(&handle->client->connection);
+        bool has_kv = changed->n_kv > 0 && sees_kv(handle);
 
         message_begin_notification(out, "changed", 2);
         pack_int(out, handle->number);
-        pack_map(out, sees_kv(handle) ? 7 : 6);
+        pack_map(out, has_kv ? 7 : 6);
         pack_cstr(out, "peers");
         pack_array(out, (uint32_t)changed->n_peers);
         for (size_t i = 0; i < changed->n_peers; i++)
@@ -67,7 +69,7 @@ static void tell(struct handle *handle, const struct changed *changed)
         pack_texts(out, "phones", changed->phones, changed->n_phones);
         pack_fields(out, changed->fields);
         pack_states(out, changed);
-        if (sees_kv(handle))
+        if (has_kv)
                 pack_kv(out, changed);
         pack_cstr(out, "all");
         pack_bool(out, changed->all);
