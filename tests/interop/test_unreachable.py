@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from conftest import LIBRARY, python
-from test_readme import examples
+from readme import examples
 
 # The user's Ctrl-C comes while the event loop waits. Telethon waits for the package's own thread.
 INTERRUPT = """
