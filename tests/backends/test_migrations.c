@@ -247,10 +247,21 @@ FILE_TEST(the_own_username_without_a_column_is_kept_in_a_lifted_file)
         storage_expect(storage_by_username(&at, "seven"), "7 7 user seven nil 1");
 }
 
+static bool is_one(void *arg, const struct kv_value *value)
+{
+        *(bool *)arg = slice_is(value->key, "key") && slice_is(value->value, "value");
+        return true;
+}
+
 /* No step of the migration, from the first version to the last, meets a table of gramd's. */
 FILE_TEST(a_file_full_of_gramds_tables_is_lifted_all_the_way)
 {
+        const struct kv_row row = { .key = slice_of("key"), .value = slice_of("value") };
+        const struct change change = { .kind = CHANGE_KV, .kv = &row, .n = 1 };
+        bool kept = false;
+
         open_kind("pyrogram-1");
+        ck_assert_int_eq(storage_apply(&at, &change, 1), 0);
         storage_put_peer(&at, storage_peer(7, 7, "0", "seven", "+1", 1));
         storage_put_names(&at, 7, "alias", 5);
         storage_put_state(&at, storage_state(5, NIL, 1, 1, 1));
@@ -274,10 +285,13 @@ FILE_TEST(a_file_full_of_gramds_tables_is_lifted_all_the_way)
         ck_assert_int_eq(at.opened.identity.number[FIELD_API_ID], 5);
         ck_assert_int_eq(at.opened.identity.number[FIELD_TAKEOUT_ID], 6);
         ck_assert_str_eq(at.opened.identity.server_address, "10.0.0.1");
+        ck_assert_int_eq(at.backend->kv_get(at.session, &row.key, 1, is_one, &kept, &at.fault), 0);
+        ck_assert(kept);
         storage_close(&at);
-        storage_expect(
-                sql_text(PATH, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'gramd_*'"),
-                "'gramd_fields'");
+        storage_expect(sql_text(PATH,
+                                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'gramd_*'"
+                                " ORDER BY name"),
+                       "'gramd_fields'; 'gramd_kv'");
 }
 
 /* ---- Telethon ---- */
