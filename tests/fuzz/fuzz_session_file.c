@@ -76,6 +76,15 @@ static bool ignore_username(void *arg, struct slice username, int64_t peer_id, c
         return true;
 }
 
+/* No more than what gramd itself would have written. */
+static bool check_value(void *arg, const struct kv_value *value)
+{
+        (void)arg;
+        require(value->key.len >= 1 && value->key.len <= KV_KEY_MAX_BYTES && slice_is_utf8(value->key));
+        require(value->value.data && value->value.len <= KV_VALUE_MAX_BYTES);
+        return true;
+}
+
 static bool ignore_effect(void *arg, const struct effect *effect)
 {
         (void)arg;
@@ -88,12 +97,17 @@ static void read_all(struct backend_session *session)
         const struct lookup lookups[] = { { .kind = LOOKUP_ID, .id = 7 },
                                           { .kind = LOOKUP_USERNAME, .text = slice_of("anna") },
                                           { .kind = LOOKUP_PHONE, .text = slice_of("79001") } };
+        const struct slice key = slice_of("key");
         struct counts counts;
         struct fault fault;
+        int64_t due_ms;
 
         backend_file.find(session, lookups, 3, ignore_match, NULL, &fault);
         backend_file.scan_peers(session, NULL, 1000, ignore_peer, NULL, &fault);
         backend_file.scan_usernames(session, SLICE_NONE, 0, 1000, ignore_username, NULL, &fault);
+        backend_file.kv_scan(session, slice_of(""), SLICE_NONE, check_value, NULL, &fault);
+        backend_file.kv_get(session, &key, 1, check_value, NULL, &fault);
+        backend_file.kv_due(session, &due_ms, &fault);
         backend_file.count(session, &counts, &fault);
 }
 
@@ -103,11 +117,15 @@ static void change_all(struct backend_session *session, struct identity *identit
         const struct slice name = slice_of("berta");
         const struct peer_names names = { 7, &name, 1, 2 };
         const struct state state = { 0, 1u << STATE_PTS, { 5 } };
+        const struct kv_row row = { .key = slice_of("key"), .value = slice_of("value"), .ttl_s = 5 };
+        const struct kv_swap swap = { .row = row, .expected = slice_of("value") };
         const struct change changes[] = {
                 { .kind = CHANGE_IDENTITY, .fields = FIELD_BIT(FIELD_USER_ID), .identity = identity },
                 { .kind = CHANGE_PEERS, .peers = &peer, .n = 1 },
                 { .kind = CHANGE_NAMES, .names = &names, .n = 1 },
                 { .kind = CHANGE_STATES, .states = &state, .n = 1 },
+                { .kind = CHANGE_KV, .kv = &row, .n = 1 },
+                { .kind = CHANGE_KV_SWAP, .swap = &swap, .n = 1 },
                 { .kind = CHANGE_REMEMBERED, .remembered = slice_of("remembered"), .n = 1 },
         };
         struct fault fault;
