@@ -1,4 +1,6 @@
-/* Sealed sessions on MongoDB, in both layouts: documents, keys of several hosts, and Pyrofork beside gramd.
+/*
+ * Sealed sessions on MongoDB, in both layouts: documents, values of the key-value area, keys of several
+ * hosts, and Pyrofork beside gramd.
  */
 
 #include <stdlib.h>
@@ -6,6 +8,7 @@
 
 #include "../support/command.h"
 #include "../support/mongo_hosts.h"
+#include "../support/mongo_proxy.h"
 #include "../support/program.h"
 
 #define KEY "h'6b'*256"
@@ -263,10 +266,170 @@ SEALED_TEST(a_host_that_starts_without_the_key_stops_a_rotation)
         test_remove("old");
 }
 
+/* ---- the key-value area ---- */
+
+enum { VALUES = 60 }; /* more than are converted at once */
+
+static void set_values(struct wire *c, int s)
+{
+        TEST_FREED char *rows = test_format("%s", "");
+
+        for (int i = 0; i < VALUES; i++) {
+                char *longer = test_format("%s['k%02d', h'6b6b6b6b%02x'], ", rows, i, i);
+
+                free(rows);
+                rows = longer;
+        }
+        expect(c, "nil", "kv_set(%d, [%s])", s, rows);
+}
+
+static void has_values(struct wire *c, int s)
+{
+        expect(c, "[h'6b6b6b6b00', h'6b6b6b6b3b', nil]", "kv_get(%d, ['k00', 'k59', 'k60'])", s);
+        expect(c, "[['k58', h'6b6b6b6b3a'], ['k59', h'6b6b6b6b3b']]", "kv_scan(%d, 'k', 'k57', 1000)", s);
+}
+
+/* How many values the server has in the clear, how many are sealed, and with how many keys; are they mixed?
+ */
+static void stores(const struct mongo_server *server, const char *session, const char *expected)
+{
+        TEST_FREED char *text = mongo_python(
+                server,
+                "c, f = document(names[0])\n"
+                "kv = list(c.database['gramd_kv'].find({} if f['_id'] == 0 else {'session': names[0]}))\n"
+                "clear = sum(d.get('value', b'').startswith(b'kkkk') for d in kv)\n"
+                "print(clear, sum('sealed' in d for d in kv), len({d.get('sealed_by') for d in kv} - "
+                "{None}),\n"
+                "      bool(c.find_one(f).get('gramd_kv_mixed')))\n",
+                session, NULL);
+
+        ck_assert_str_eq(text, expected);
+}
+
+/* The text after `sealed: ` in the answer to `info`. */
+static char *sealed_with(struct wire *c, int s)
+{
+        const char *at = strstr(wire_call(c, "info(%d)", s), "sealed: ");
+
+        ck_assert_ptr_nonnull(at);
+        return strndup(at + strlen("sealed: '"), 16);
+}
+
+SEALED_TEST(values_are_sealed_with_the_session)
+{
+        TEST_FREED char *config = keys("key");
+        DAEMON d = START("", NULL);
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'%s', {}", session);
+
+        set_values(c, s);
+        stores(server, session, "60 0 0 False\n");
+        daemon_reload(d, config);
+        expect(c, "nil", "seal(%d)", s);
+        stores(server, session, "0 60 1 False\n");
+        has_values(c, s);
+        expect(c, "[true, h'01']", "kv_swap(%d, 'k00', h'6b6b6b6b00', h'01')", s);
+        expect(c, "[false, h'01']", "kv_swap(%d, 'k00', h'02', h'03')", s);
+        expect(c, "[true, h'6b6b6b6b00']", "kv_swap(%d, 'k00', h'01', h'6b6b6b6b00')", s);
+
+        TEST_FREED char *former = sealed_with(c, s);
+        TEST_FREED char *fresh = keys("key");
+
+        daemon_reload(d, fresh);
+        has_values(c, s);
+        expect(c, "nil", "kv_set(%d, [['k59', h'6b6b6b6b3b']])", s);
+        stores(server, session, "0 60 2 False\n");
+        TEST_FREED char *still = sealed_with(c, s);
+        ck_assert_str_eq(still, former);
+        expect(c, "nil", "rotate(%d)", s);
+        stores(server, session, "0 60 1 False\n");
+        TEST_FREED char *now = sealed_with(c, s);
+        ck_assert_str_ne(now, former);
+        has_values(c, s);
+        expect(c, "nil", "close(%d)", s);
+        s = wire_open(c, "'%s', {}", session);
+        has_values(c, s);
+        expect(c, "nil", "unseal(%d)", s);
+        stores(server, session, "60 0 0 False\n");
+        has_values(c, s);
+}
+
+SEALED_TEST(a_value_that_was_copied_or_planted_is_refused)
+{
+        TEST_FREED char *config = keys("key");
+        DAEMON d = START(config, NULL);
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'%s', {}", session);
+
+        expect(c, "nil", "kv_set(%d, [['a', h'01'], ['b', h'02'], ['c', h'03']])", s);
+        free(mongo_python(
+                server,
+                "c, f = document(names[0])\n"
+                "kv = c.database['gramd_kv']\n"
+                "id = '' if f['_id'] == 0 else names[0] + '/'\n"
+                "copy = kv.find_one({'_id': id + '61'})['sealed']\n"
+                "kv.update_one({'_id': id + '62'}, {'$set': {'sealed': copy}})\n"
+                "kv.update_one({'_id': id + '63'}, {'$set': {'value': b'3'}, '$unset': {'sealed': ''}})\n",
+                session, NULL));
+        expect(c, "[h'01']", "kv_get(%d, ['a'])", s);
+        expect(c, "!corrupt", "kv_get(%d, ['b'])", s);
+        expect(c, "!corrupt", "kv_get(%d, ['c'])", s);
+        expect(c, "!corrupt", "kv_swap(%d, 'b', h'02', h'03')", s);
+        expect(c, "!corrupt", "kv_scan(%d, '', nil, 10)", s);
+        expect(c, "nil", "kv_set(%d, [['b', h'04'], ['c', h'05']])", s);
+        expect(c, "[h'01', h'04', h'05']", "kv_get(%d, ['a', 'b', 'c'])", s);
+}
+
+/* The daemon is killed in the middle. The next open seals what is in the clear, whatever was under way. */
+SEALED_TEST(a_change_that_was_interrupted_goes_on)
+{
+        static const char *const requests[] = { "seal", "unseal" };
+        TEST_FREED char *config = keys("key");
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *uri = NULL;
+        int s;
+
+        if (!mongo_server_is_ours(server, "an interrupted change"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = mongo_proxy_uri(proxy, NULL);
+        DAEMON d = daemon_start(.flags = { "--backend", "mongo", "--mongo", uri, "--mongo-layout", layout });
+        {
+                CLIENT c = wire_connect(d);
+
+                s = wire_open(c, "'%s', {}", session);
+                set_values(c, s);
+        }
+        daemon_reload(d, config);
+        for (int i = 0; i < 2; i++) {
+                CLIENT c = wire_connect(d);
+
+                s = wire_open(c, "'%s', {}", session);
+                mongo_proxy_hold_at(proxy, i ? "kkkk" : "sealed_by");
+                wire_send(c, "%s(%d)", requests[i], s);
+                mongo_proxy_await(proxy);
+                daemon_kill(d);
+                mongo_proxy_let_go(proxy);
+                daemon_resume(d);
+                CLIENT again = wire_connect(d);
+
+                s = wire_open(again, "'%s', {wait: 60000}", session);
+                stores(server, session, "0 60 1 False\n");
+                has_values(again, s);
+        }
+        CLIENT c = wire_connect(d);
+
+        s = wire_open(c, "'%s', {}", session);
+        expect(c, "nil", "unseal(%d)", s);
+        stores(server, session, "60 0 0 False\n");
+        has_values(c, s);
+}
+
 int main(void)
 {
         Suite *suite = suite_create("sealed on mongo");
         TCase *tcase = tcase_create("sealed");
+        TCase *values = tcase_create("values");
         SRunner *runner = srunner_create(suite);
         int failed;
 
@@ -278,6 +441,11 @@ int main(void)
         tcase_add_loop_test(tcase, a_plain_session_is_sealed_and_unsealed, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_host_without_the_key_stops_a_rotation, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_host_that_starts_without_the_key_stops_a_rotation, 0, 2 * MONGO_KINDS);
+        suite_add_tcase(suite, values);
+        tcase_set_timeout(values, TEST_TIMEOUT_S);
+        tcase_add_loop_test(values, values_are_sealed_with_the_session, 0, 2 * MONGO_KINDS);
+        tcase_add_loop_test(values, a_value_that_was_copied_or_planted_is_refused, 0, 2 * MONGO_KINDS);
+        tcase_add_loop_test(values, a_change_that_was_interrupted_goes_on, 0, 2 * MONGO_KINDS);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
         srunner_free(runner);
