@@ -199,6 +199,20 @@ KV_TEST(tombstones_go)
 
 /* ---- repeated swaps ---- */
 
+/* What was answered again is the owner's own: no late write of the former one replaces it. */
+static void expect_fences(const struct mongo_server *server, const char *session)
+{
+        TEST_FREED char *text = mongo_python(
+                server,
+                "c, f = document(names[0])\n"
+                "kv = c.database['gramd_kv'].find({} if f['_id'] == 0 else {'session': names[0]})\n"
+                "fence = c.find_one(f)['gramd_fence']\n"
+                "print(sum(d['gramd_fence'] == fence for d in kv))\n",
+                session, NULL);
+
+        ck_assert_str_eq(text, "2\n");
+}
+
 KV_TEST(a_swap_is_known_on_another_host)
 {
         DAEMON a = HOST_IN(server->uri, TERM);
@@ -231,6 +245,7 @@ KV_TEST(a_swap_is_known_on_another_host)
         write_as(c, MSGID + 3, "[true, h'aa']", "kv_swap", s, ", 'lock', nil, h'aa'");
         write_as(c, MSGID + 4, "[true, nil]", "kv_swap", s, ", 'lock', h'aa', nil");
         expect(c, "[h'04', nil]", "kv_get(%d, ['n', 'lock'])", s);
+        expect_fences(server, session);
         /* a plain write keeps what is known of swaps */
         expect(c, "nil", "kv_set(%d, [['n', h'10']])", s);
         daemon_kill(b);
