@@ -26,7 +26,6 @@ static const char *take_features(struct cursor *value, struct client *client)
         uint32_t count;
         struct slice feature;
         bool leaves = false, takes_lease = false, takes_owner = false;
-        bool takes_elsewhere = false;
 
         if (!cursor_array(value, &count))
                 return "an array of str";
@@ -36,12 +35,10 @@ static const char *take_features(struct cursor *value, struct client *client)
                 leaves = leaves || slice_is(feature, "leave");
                 takes_lease = takes_lease || slice_is(feature, "lease");
                 takes_owner = takes_owner || slice_is(feature, "owner");
-                takes_elsewhere = takes_elsewhere || slice_is(feature, "elsewhere");
         }
         client->leaves = leaves;
         client->takes_lease = takes_lease;
         client->takes_owner = takes_owner;
-        client->takes_elsewhere = takes_elsewhere;
         return NULL;
 }
 

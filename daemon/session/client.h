@@ -53,7 +53,6 @@ struct client {
         struct caller caller; /* as whom it repeats writes */
         bool leaves;          /* it has announced the feature `leave` */
         bool takes_lease;     /* the feature `lease`: the answer to its `open` has the lease */
-        bool takes_elsewhere; /* the feature `elsewhere`: if that has made a session, also its twins */
         bool takes_owner;     /* the feature `owner`: answers to its `info` and `sessions` have owners */
         bool is_owed_changes; /* one of its handles is; watch.c's */
         bool is_owed_leave;   /* the same; drain.c's */

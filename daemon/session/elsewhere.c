@@ -11,7 +11,7 @@
 #include "../../proto/message.h"
 #include "../config/config.h"
 
-enum { LOOK_MS = 500 };
+enum { LOOK_MS = 200 };
 
 struct look {
         struct job job;
@@ -154,13 +154,18 @@ static bool may_open(const struct session *session, const struct credentials *cr
                RIGHT_READ;
 }
 
-void elsewhere_pack(const struct session *session, const struct credentials *credentials, struct buffer *out)
+uint32_t elsewhere_count(const struct session *session, const struct credentials *credentials)
 {
         uint32_t n = 0;
 
         for (size_t i = 0; i < session->n_twins; i++)
                 n += may_open(session, credentials, &session->twins[i]);
-        pack_array(out, n);
+        return n;
+}
+
+void elsewhere_pack(const struct session *session, const struct credentials *credentials, struct buffer *out)
+{
+        pack_array(out, elsewhere_count(session, credentials));
         for (size_t i = 0; i < session->n_twins; i++)
                 if (may_open(session, credentials, &session->twins[i]))
                         pack_cstr(out, session->twins[i].backend);

@@ -15,7 +15,9 @@
 void elsewhere_start(struct session *session);
 bool elsewhere_is_over(const struct session *session);
 
-/* Appends the names of the backends as an array. */
+/* On how many other backends this client may open a session of this name. */
+uint32_t elsewhere_count(const struct session *session, const struct credentials *credentials);
+/* Appends their names as an array. */
 void elsewhere_pack(const struct session *session, const struct credentials *credentials, struct buffer *out);
 
 #endif

@@ -330,9 +330,10 @@ void answer_open(struct request *request, const struct handle *handle, bool crea
 {
         const struct session *session = handle->session;
         struct buffer *out = answer_begin(request);
-        bool tells_elsewhere = created && handle->client->takes_elsewhere;
+        const struct credentials *credentials = &handle->client->credentials;
+        bool is_elsewhere = created && elsewhere_count(session, credentials) > 0;
 
-        pack_map(out, 6u + handle->client->takes_lease + tells_elsewhere);
+        pack_map(out, 6u + handle->client->takes_lease + is_elsewhere);
         pack_cstr(out, "session");
         pack_int(out, handle->number);
         pack_cstr(out, "created");
@@ -352,9 +353,9 @@ void answer_open(struct request *request, const struct handle *handle, bool crea
                 else
                         pack_int(out, lease_ms);
         }
-        if (tells_elsewhere) {
+        if (is_elsewhere) {
                 pack_cstr(out, "elsewhere");
-                elsewhere_pack(session, &handle->client->credentials, out);
+                elsewhere_pack(session, credentials, out);
         }
         answer_end(request);
 }

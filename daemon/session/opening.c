@@ -354,11 +354,6 @@ static void log_load(const struct session *session)
                       asker(session, who), session->dialect, session->version);
 }
 
-static bool takes_elsewhere(const struct opening *opening)
-{
-        return opening->client && opening->client->takes_elsewhere;
-}
-
 static void on_loaded(struct session *session, int error, const struct fault *fault)
 {
         if (error) {
@@ -367,8 +362,7 @@ static void on_loaded(struct session *session, int error, const struct fault *fa
         }
         openings_renew_rights(session);
         log_load(session);
-        if (session->created_untold && !link_empty(&session->openings) &&
-            takes_elsewhere(opening_of(session->openings.next)))
+        if (session->created_untold && !link_empty(&session->openings))
                 elsewhere_start(session);
         openings_grant(session);
 }
