@@ -319,7 +319,7 @@ class Caller:
         request = self._requests.pop(identifier, None)
         if request is None:
             if error is not None:
-                log.warning("gramd: %s", errors.from_wire(error))
+                self._on_refusal(errors.from_wire(error))
             return
         session, future = request.session, request.future
         if session is not None:
@@ -423,6 +423,13 @@ class Caller:
         self._tell(trouble)
         self._fail_all(trouble)
 
+    def _on_refusal(self, error: errors.Error) -> None:
+        """The daemon ends the connection in a moment."""
+        if self._answered:
+            log.warning("gramd: %s", error)
+        else:
+            self._tell(errors.Unreachable(unreachable.refused(self._socket, error)))
+
     def _on_answer(self) -> None:
         """It is a daemon that works."""
         self._answered = True
@@ -491,7 +498,7 @@ class Caller:
         if connection is not self._connection:
             return
         self._connection = None
-        self._answered = False
+        answered, self._answered = self._answered, False
         self.features = frozenset()
         self._handles.clear()
         for session in list(self._sessions):
@@ -513,7 +520,7 @@ class Caller:
                 request.session.unsent.append(request)
             elif request.body_again is not None:
                 request.body = request.body_again
-        if connection.invalid and not self._closed:
+        if not self._closed and (connection.invalid or not answered):
             self._connect_later()
         else:
             self._connect()

@@ -30,6 +30,8 @@ async def check_account(session: Session, clients: Sequence[Any]) -> None:
     stored = (await session.get("user_id"))[0]
     if stored is None or bots == {stored}:
         return
+    if (await session.get("auth_key"))[0] is None:  # the library logs in, and writes its `user_id`
+        return
     other = max(bots - {stored})
     raise errors.OtherAccount(
         f"session {session.name} is logged in as {stored}, and the bot token is for {other}. Give each bot a "

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Optional
 
-from . import paths
+from . import errors, paths
 from .paths import SocketPath
 
 HELLO_WAIT = 2.0
@@ -36,6 +36,15 @@ def why(socket: SocketPath, error: Optional[OSError]) -> str:
         reason = f"{error.strerror}: {_who_may(socket.path)}"
     else:
         reason = str(error)
+    return _text(socket, reason)
+
+
+def refused(socket: SocketPath, error: errors.Error) -> str:
+    """The daemon has refused the connection."""
+    return _text(socket, str(error))
+
+
+def _text(socket: SocketPath, reason: str) -> str:
     return f"cannot reach gramd at {socket.path} ({socket.origin}): {reason}"
 
 

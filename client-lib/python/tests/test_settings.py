@@ -79,6 +79,17 @@ async def test_a_bot_may_log_in(fake: FakeGramd) -> None:
         assert app.is_connected
 
 
+async def test_a_session_without_a_key_is_nobodys(fake: FakeGramd) -> None:
+    log_in(fake, "acc", 111)
+    fake.sessions["acc"]["fields"]["auth_key"] = None
+    async with fake:
+        it = storage(family.Storage, fake)
+        app = app_with(it, bot_token="222:AAA")
+        await it.open()
+        await it.close()
+        assert app.is_connected
+
+
 async def test_the_client_of_another_storage_does_not_count(fake: FakeGramd) -> None:
     log_in(fake, "acc", 111)
     async with fake:

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 from fake import SILENT, FakeGramd, Refusal
 from library import storage
 
 import gramd
-from gramd import family, paths, unreachable
+from gramd import caller, family, paths, unreachable
 from gramd.caller import Caller
 
 USER, GROUP = pwd.getpwnam("daemon"), grp.getgrnam("adm")
@@ -152,6 +153,31 @@ async def test_a_daemon_that_has_answered_hello(
         with pytest.raises(gramd.TimedOut) as caught:
             await client.ping()
         assert type(caught.value) is gramd.TimedOut and not lines(caplog)
+
+
+@pytest.mark.parametrize(
+    "refusal", [b"", msgpack.packb([1, 0, ["overloaded", "too many connections", None], None])]
+)
+async def test_who_ends_each_connection_is_not_asked_again_at_once(
+    fake: FakeGramd, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, refusal: bytes
+) -> None:
+    monkeypatch.setattr(caller, "FIRST_DELAY", NEVER)
+    accepted = []
+
+    def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        writer.write(refusal)
+        writer.close()
+
+    server = await asyncio.start_unix_server(end, fake.path)
+    async with server, gramd.Client(fake.path, timeout=NEVER) as client:
+        asking = asyncio.ensure_future(client.ping())
+        await until(lambda: client._retry is not None or len(accepted) > 1)
+        with pytest.raises(gramd.Unreachable) as caught:
+            await client.call("ping", None, timeout=0.01)
+        assert len(accepted) == 1 and fake.path in str(caught.value)
+        assert not refusal or (lines(caplog) == [str(caught.value)] and "too many" in str(caught.value))
+        asking.cancel()
 
 
 # ---- no right to connect ----
