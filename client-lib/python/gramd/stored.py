@@ -140,8 +140,10 @@ class Stored:
                 )
 
     def _file_in(self, directory: Union[str, os.PathLike[str], None]) -> Optional[str]:
-        path = None if directory is None else os.path.join(os.path.abspath(directory), self.file)
-        return path if path is not None and os.path.isfile(path) else None
+        path = None if directory is None else os.path.join(directory, self.file)
+        if path is None or not os.path.isfile(path):  # the current directory may have been deleted
+            return None
+        return os.path.abspath(path)
 
     async def delete(self) -> bool:
         """False if there was no session. Opens the session to delete it: libraries call this after

@@ -191,6 +191,20 @@ async def test_no_file(fake: FakeGramd, tmp_path: Path, caplog: pytest.LogCaptur
     assert not warnings(caplog) and app.is_connected
 
 
+async def test_the_current_directory_was_deleted(
+    fake: FakeGramd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    async with fake:
+        it = storage(family.Storage, fake)
+        app = app_with(it, workdir=Path())
+        await it.open()
+        await it.close()
+    assert not warnings(caplog) and app.is_connected
+
+
 # ---- parameters without effect ----
 
 
