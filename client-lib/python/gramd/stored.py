@@ -60,7 +60,10 @@ class Stored:
     remove_peers: bool
 
     def __post_init__(self) -> None:
+        self.former: Optional[str] = None  # the name that the first version of this package stored
         if self.name.endswith(SUFFIX):
+            if self.workdir is None:
+                self.former = self.name
             self.name = self.name[: -len(SUFFIX)]
         self.file = self.name + SUFFIX  # in which the library would keep it
         if self.workdir is not None:
@@ -81,15 +84,12 @@ class Stored:
                     await client.call("ping", None, timeout=self.timeout)
                 if PYROTGFORK not in client.features:
                     dialect = "pyrogram"  # the library's migrations make it its own
-            session = await client.open(
-                self.name,
-                backend=self.backend,
+            session = await self._open_found(
+                client,
                 mode=self.mode,
-                wait=self.wait,
                 dialect=dialect,
                 linger=self.linger,
                 cache=cache,
-                timeout=self.timeout,
                 on_lost=on_lost,
                 on_leave=on_leave,
             )
@@ -104,6 +104,17 @@ class Stored:
             await shared.close(client, session)
             raise
         return client, session
+
+    async def _open_found(self, client: SharedClient, create: bool = True, **options: Any) -> Session:
+        """A session that was stored with the suffix in its name keeps that, if there is none without it."""
+        options.update(backend=self.backend, wait=self.wait, timeout=self.timeout)
+        if self.former is not None:
+            for name in (self.name, self.former):
+                with contextlib.suppress(errors.NotFound, errors.Denied, errors.TooLarge):
+                    session = await client.open(name, create=False, **options)
+                    self.name, self.former = name, None
+                    return session
+        return await client.open(self.name, create=create, **options)
 
     def _warn_of_twins(self, session: Session) -> None:
         if session.elsewhere:
@@ -150,14 +161,8 @@ class Stored:
         `close`."""
         client = acquire(self.socket, self.server_uid)
         try:
-            session = await client.open(
-                self.name,
-                backend=self.backend,
-                create=False,
-                wait=self.wait,
-                timeout=self.timeout,
-                on_leave=lambda: None,  # it is closed in a moment anyway
-            )
+            # It is closed in a moment anyway.
+            session = await self._open_found(client, create=False, on_leave=lambda: None)
         except BaseException as error:
             await release(client)
             if isinstance(error, errors.NotFound):

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import pytest
 from fake import FIELDS, FakeGramd, Refusal
-from library import App, storage
+from library import LIBRARY, App, storage
 
 import gramd
 from gramd import family
@@ -129,6 +129,24 @@ async def test_two_directories_are_two_sessions(fake: FakeGramd) -> None:
             await it.open()
             await it.close()
     assert set(fake.sessions) == {"acc@srv-A", "acc@srv-B"}
+
+
+async def test_a_session_that_was_stored_with_the_suffix_keeps_it(fake: FakeGramd) -> None:
+    made = type("GramdStorage", (family.Storage,), {"library": LIBRARY})
+    log_in(fake, "old.session", 1)
+    log_in(fake, "both.session", 2)
+    log_in(fake, "both", 3)
+    async with fake:
+        found = {}
+        for name in ("old", "both", "new"):
+            it = made(f"{name}.session", socket=fake.path)
+            for _ in range(2):
+                await it.open()
+                found[name] = await it.user_id()
+                await it.close()
+        assert found == {"old": 1, "both": 3, "new": None}
+        await made("old.session", socket=fake.path).delete()
+    assert set(fake.sessions) == {"both.session", "both", "new"}
 
 
 # ---- a session of this name on another backend ----
