@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-import multiprocessing
-import time
-from pathlib import Path
 from typing import Any
 
 import gramd
 import pytest
-from gramd.gate import flood_seconds
+from gramd.flood import asked, flood_seconds
 
 from conftest import LIBRARY
 from daemon import Daemon
-
-PROCESSES, CALLS, EVERY = 50, 4, 20
-"""Each process makes so many calls that succeed. The server refuses one in EVERY."""
 
 LONG = 1000
 """Seconds. The waits are ended by the test, when all processes wait."""
@@ -33,104 +25,6 @@ def flood(seconds: int) -> Exception:
     import library
 
     return library.lib.errors.FloodWait(seconds)
-
-
-class Server:
-    """Refuses some calls, and counts those that were made during a wait that was known: their process has asked
-    the ledger after another one had noted the wait in it. Ends the waits when every process waits or has
-    ended."""
-
-    def __init__(self, gate: gramd.Gate) -> None:
-        self.gate = gate
-        self.calls = self.refusals = self.done = self.violations = self.ended = 0
-        self.waits: list[list[float]] = []  # noted at, forgotten at
-        self.waiting: set[asyncio.StreamReader] = set()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            message = json.loads(line)
-            if "noted" in message:
-                self.waits.append([message["noted"], math.inf])
-            elif "waits" in message:
-                self.waiting.add(reader)
-                await self.forget_if_all_wait()
-            else:
-                refused = self.call(message["asked"])
-                writer.write(json.dumps(refused).encode() + b"\n")
-        self.ended += 1
-        self.waiting.discard(reader)
-        writer.close()
-        await self.forget_if_all_wait()
-
-    def call(self, asked: float) -> bool:
-        self.calls += 1
-        self.violations += any(noted <= asked < forgotten for noted, forgotten in self.waits)
-        refused = self.calls % EVERY == 1
-        self.refusals += refused
-        self.done += not refused
-        return refused
-
-    async def forget_if_all_wait(self) -> None:
-        if len(self.waiting) + self.ended < PROCESSES:
-            return
-        self.waiting.clear()
-        now = time.monotonic()
-        self.waits = [[noted, min(forgotten, now)] for noted, forgotten in self.waits]
-        await self.gate.forget("messages.sendMessage", 7)
-
-
-async def process(telegram: str) -> None:
-    reader, writer = await asyncio.open_unix_connection(telegram)
-
-    def tell(**message: float) -> None:
-        writer.write(json.dumps(message).encode() + b"\n")
-
-    async with gramd.Client() as client, await client.open("a") as session:
-        gate, asked = gramd.Gate(session), 0.0
-        kv_get = session.kv_get
-
-        async def seen(keys: Any) -> Any:
-            nonlocal asked
-            asked = time.monotonic()
-            values = await kv_get(keys)
-            if len(keys) > 1 and any(values):
-                tell(waits=True)
-            return values
-
-        session.kv_get = seen  # type: ignore[method-assign]
-        left = CALLS
-        while left:
-            try:
-                async with gate.wait("messages.sendMessage", 7):
-                    tell(asked=asked)
-                    if json.loads(await reader.readline()):
-                        raise flood(LONG)
-                left -= 1
-            except type(flood(LONG)):
-                tell(noted=time.monotonic())
-    writer.close()
-    await writer.wait_closed()
-
-
-async def test_nobody_asks_during_a_known_wait(daemon: Daemon, tmp_path: Path) -> None:
-    path = str(tmp_path / "telegram")
-    fork = multiprocessing.get_context("fork")
-    children = [fork.Process(target=child, args=(path,)) for _ in range(PROCESSES)]
-    async with gramd.Client() as client, await client.open("a") as session:
-        server = Server(gramd.Gate(session))
-        async with await asyncio.start_unix_server(server.serve, path, backlog=PROCESSES):
-            for each in children:
-                each.start()
-            for each in children:
-                await asyncio.to_thread(each.join, 100)
-    assert [each.exitcode for each in children] == [0] * PROCESSES
-    assert server.violations == 0
-    assert server.done == PROCESSES * CALLS and server.refusals > PROCESSES * CALLS // EVERY
-
-
-def child(path: str) -> None:
-    asyncio.events._set_running_loop(None)  # the parent's
-    asyncio.run(process(path))
 
 
 async def test_a_wait_is_known_after_a_restart(daemon: Daemon) -> None:
@@ -170,3 +64,73 @@ async def test_a_chat_waits_alone(daemon: Daemon) -> None:
 def test_flood_errors_are_known() -> None:
     assert flood_seconds(flood(17)) == 17
     assert flood_seconds(ValueError(17)) is None
+
+
+class Sender:
+    """Takes the place of the library's connection: refuses what `floods` says, one after the other."""
+
+    def __init__(self, *floods: int) -> None:
+        self.floods = list(floods)
+        self.calls = 0
+
+    def send(self, request: Any, ordered: bool = False) -> Any:
+        self.calls += 1
+        answer = asyncio.get_running_loop().create_future()
+        if self.floods:
+            answer.set_exception(flood(self.floods.pop(0)))
+        else:
+            answer.set_result(True)
+        return answer
+
+    async def invoke(self, query: Any, retries: int, timeout: float, sleep_threshold: float, *_: Any, **__: Any) -> Any:
+        assert sleep_threshold == 0  # or it would sleep, and nobody else would know
+        return await self.send(query)
+
+
+async def nothing(*_: Any) -> bool:
+    return False
+
+
+def client_with(sender: Sender) -> tuple[Any, Any]:
+    """A Client whose requests go there, and a request of a message to the channel 5."""
+    if LIBRARY == "telethon":
+        import telethon
+        from telethon.tl.functions.messages import SendMessageRequest
+        from telethon.tl.types import InputPeerChannel
+
+        app = telethon.TelegramClient(telethon.sessions.MemorySession(), 1, "0" * 32)
+        app._sender = sender
+        return app, SendMessageRequest(InputPeerChannel(5, 1), "hello", random_id=1)
+    import library
+
+    types, functions = library.raw.types, library.raw.functions
+    app = library.client("unused", in_memory=True)
+    app.is_connected, app.session, app.fetch_peers = True, sender, nothing
+    peer = types.InputPeerChannel(channel_id=5, access_hash=1)
+    return app, functions.messages.SendMessage(peer=peer, message="hello", random_id=1)
+
+
+async def test_each_request_of_a_guarded_client_passes(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        sender = Sender(1, LONG)
+        app, request = client_with(sender)
+        assert asked(request) == ("messages.sendMessage", -1000000000005)
+        gramd.Gate(session).guard(app)
+        call = app if LIBRARY == "telethon" else app.invoke
+        with pytest.raises(type(flood(LONG))):  # a short wait is waited for, and then comes a long one
+            await call(request)
+        assert sender.calls == 2
+        [noted] = await session.kv_get(["gate:messages.sendMessage"])
+        assert noted is not None and noted.endswith(b" 1000")
+        waiting = asyncio.ensure_future(call(request))
+        async with gramd.Client() as another, await another.open("a") as other:
+            gate = gramd.Gate(other)
+            await gate.note(LONG, "messages.sendMessage", -1000000000005)
+            await gate.forget("messages.sendMessage")
+            await gate.passed("messages.sendMessage", 1)
+            assert sender.calls == 2 and not waiting.done()
+            await gate.forget("messages.sendMessage", -1000000000005)
+            if LIBRARY == "telethon":
+                app._flood_waited_requests.clear()  # it remembers the long one, too
+            assert await waiting
+        assert sender.calls == 3

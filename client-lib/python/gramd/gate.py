@@ -7,39 +7,14 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Optional, Union
 
 from . import errors
+from .flood import asked, flood_seconds, is_slow_mode
 from .session import Session
 
 log = logging.getLogger(__name__)
-
-FLOODS = {
-    "FloodWait",  # Pyrogram and its forks
-    "FloodPremiumWait",
-    "FloodTestPhoneWait",
-    "SlowmodeWait",
-    "TwoFaConfirmWait",
-    "TakeoutInitDelay",
-    "FloodWaitError",  # Telethon and its forks
-    "FloodPremiumWaitError",
-    "FloodTestPhoneWaitError",
-    "SlowModeWaitError",
-    "TakeoutInitDelayError",
-}
-"""Classes of errors that name seconds to wait, or base classes of these."""
-
-
-def flood_seconds(error: BaseException) -> Optional[int]:
-    """The seconds to wait, if it is a library's flood error."""
-    if not any(kind.__name__ in FLOODS for kind in type(error).__mro__):
-        return None
-    for attribute in ("seconds", "value", "x"):
-        seconds = getattr(error, attribute, None)
-        if isinstance(seconds, (int, str)) and str(seconds).isdigit():
-            return int(seconds)
-    return None
 
 
 class Gate:
@@ -63,12 +38,7 @@ class Gate:
         try:
             yield
         except Exception as error:
-            seconds = flood_seconds(error)
-            if seconds is not None:
-                try:
-                    await self.note(seconds, method, chat)
-                except errors.Error as failure:
-                    log.warning("the flood wait of %s is not noted: %s", method, failure)
+            await self._note_error(error, method, chat)
             raise
 
     async def passed(self, method: str, chat: Union[int, str, None] = None) -> None:
@@ -103,6 +73,54 @@ class Gate:
     async def forget(self, method: str, chat: Union[int, str, None] = None) -> None:
         """Ends a wait early."""
         await self._session.kv_set([[self._keys(method, chat)[-1], None]])
+
+    def guard(self, client: Any) -> None:
+        """From now on each request of a library's Client passes this gate, where it also sleeps through the
+        waits through which the library slept by itself (`sleep_threshold`). A wait is noted for all chats, a
+        slow mode for its chat."""
+        if hasattr(client, "flood_sleep_threshold"):  # Telethon's
+            call, threshold = client._call, client.flood_sleep_threshold
+            client.flood_sleep_threshold = 0
+
+            async def guarded(sender: Any, request: Any, *rest: Any, **named: Any) -> Any:
+                return await self._repeat(lambda: call(sender, request, *rest, **named), request, threshold)
+
+            client._call = guarded
+        else:
+            invoke, own_threshold = client.invoke, client.sleep_threshold
+
+            async def guarded_invoke(
+                query: Any, *rest: Any, sleep_threshold: Optional[float] = None, **named: Any
+            ) -> Any:
+                threshold = own_threshold if sleep_threshold is None else sleep_threshold
+                return await self._repeat(
+                    lambda: invoke(query, *rest, sleep_threshold=0, **named), query, threshold
+                )
+
+            client.invoke = guarded_invoke
+
+    async def _repeat(self, call: Callable[[], Awaitable[Any]], request: Any, threshold: float) -> Any:
+        method, chat = asked(request)
+        while True:
+            await self.passed(method, chat)
+            try:
+                return await call()
+            except Exception as error:
+                seconds = flood_seconds(error)
+                if seconds is None:
+                    raise
+                await self._note_error(error, method, chat if is_slow_mode(error) else None)
+                if seconds > threshold >= 0:
+                    raise
+
+    async def _note_error(self, error: BaseException, method: str, chat: Union[int, str, None]) -> None:
+        seconds = flood_seconds(error)
+        if seconds is None:
+            return
+        try:
+            await self.note(seconds, method, chat)
+        except errors.Error as failure:
+            log.warning("the flood wait of %s is not noted: %s", method, failure)
 
     def _keys(self, method: str, chat: Union[int, str, None]) -> list[str]:
         keys = [self._prefix + method]

@@ -1,0 +1,64 @@
+"""What the client libraries tell of flood waits and requests: by names and attributes. None is imported."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+FLOODS = {
+    "FloodWait",  # Pyrogram and its forks
+    "FloodPremiumWait",
+    "FloodTestPhoneWait",
+    "SlowmodeWait",
+    "TwoFaConfirmWait",
+    "TakeoutInitDelay",
+    "FloodWaitError",  # Telethon and its forks
+    "FloodPremiumWaitError",
+    "FloodTestPhoneWaitError",
+    "SlowModeWaitError",
+    "TakeoutInitDelayError",
+}
+"""Classes of errors that name seconds to wait, or base classes of these."""
+
+
+def flood_seconds(error: BaseException) -> Optional[int]:
+    """The seconds to wait, if it is a library's flood error."""
+    if not any(kind.__name__ in FLOODS for kind in type(error).__mro__):
+        return None
+    for attribute in ("seconds", "value", "x"):
+        seconds = getattr(error, attribute, None)
+        if isinstance(seconds, (int, str)) and str(seconds).isdigit():
+            return int(seconds)
+    return None
+
+
+def is_slow_mode(error: BaseException) -> bool:
+    """It is about one chat; other waits are about the account."""
+    return "slowmode" in type(error).__name__.lower()
+
+
+CHANNEL_MARK = -1000000000000
+
+
+def asked(request: Any) -> tuple[str, Optional[int]]:
+    """The method of a raw request, as Telegram names it, and the marked id of the chat that it is for."""
+    if isinstance(request, (list, tuple)):
+        request = request[0]
+    while type(request).__name__.startswith("InvokeWith"):
+        request = request.query
+    kind = type(request)
+    path = getattr(kind, "QUALNAME", None) or f"{kind.__module__}.{kind.__name__}"
+    *space, name = path.partition("functions.")[2].split(".")
+    if name.endswith("Request"):  # Telethon's
+        name = name[: -len("Request")]
+    method = ".".join([*space, name[:1].lower() + name[1:]])
+    return method, _marked(getattr(request, "peer", None) or getattr(request, "channel", None))
+
+
+def _marked(peer: Any) -> Optional[int]:
+    if isinstance(user := getattr(peer, "user_id", None), int):
+        return user
+    if isinstance(group := getattr(peer, "chat_id", None), int):
+        return -group
+    if isinstance(channel := getattr(peer, "channel_id", None), int):
+        return CHANNEL_MARK - channel
+    return None

@@ -1,0 +1,120 @@
+"""Fifty processes on a session, and a server that refuses: nobody asks during a wait that is known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import gramd
+from telethon.errors import FloodWaitError
+
+from daemon import Daemon
+
+PROCESSES, CALLS, EVERY = 50, 4, 20
+"""Each process makes so many calls that succeed. The server refuses one in EVERY."""
+
+LONG = 1000
+"""Seconds. The waits are ended by the test, when all processes wait."""
+
+
+class Server:
+    """Refuses some calls, and counts those that were made during a wait that was known: their process has asked
+    the ledger after another one had noted the wait in it. Ends the waits when every process waits or has
+    ended."""
+
+    def __init__(self, gate: gramd.Gate) -> None:
+        self.gate = gate
+        self.calls = self.refusals = self.done = self.violations = self.ended = 0
+        self.waits: list[list[float]] = []  # noted at, forgotten at
+        self.waiting: set[asyncio.StreamReader] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            message = json.loads(line)
+            if "noted" in message:
+                self.waits.append([message["noted"], math.inf])
+            elif "waits" in message:
+                self.waiting.add(reader)
+                await self.forget_if_all_wait()
+            else:
+                refused = self.call(message["asked"])
+                writer.write(json.dumps(refused).encode() + b"\n")
+        self.ended += 1
+        self.waiting.discard(reader)
+        writer.close()
+        await self.forget_if_all_wait()
+
+    def call(self, asked: float) -> bool:
+        self.calls += 1
+        self.violations += any(noted <= asked < forgotten for noted, forgotten in self.waits)
+        refused = self.calls % EVERY == 1
+        self.refusals += refused
+        self.done += not refused
+        return refused
+
+    async def forget_if_all_wait(self) -> None:
+        if len(self.waiting) + self.ended < PROCESSES:
+            return
+        self.waiting.clear()
+        now = time.monotonic()
+        self.waits = [[noted, min(forgotten, now)] for noted, forgotten in self.waits]
+        await self.gate.forget("messages.sendMessage", 7)
+
+
+async def process(telegram: str) -> None:
+    reader, writer = await asyncio.open_unix_connection(telegram)
+
+    def tell(**message: float) -> None:
+        writer.write(json.dumps(message).encode() + b"\n")
+
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, asked = gramd.Gate(session), 0.0
+        kv_get = session.kv_get
+
+        async def seen(keys: Any) -> Any:
+            nonlocal asked
+            asked = time.monotonic()
+            values = await kv_get(keys)
+            if len(keys) > 1 and any(values):
+                tell(waits=True)
+            return values
+
+        session.kv_get = seen  # type: ignore[method-assign]
+        left = CALLS
+        while left:
+            try:
+                async with gate.wait("messages.sendMessage", 7):
+                    tell(asked=asked)
+                    if json.loads(await reader.readline()):
+                        raise FloodWaitError(request=None, capture=LONG)
+                left -= 1
+            except FloodWaitError:
+                tell(noted=time.monotonic())
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_nobody_asks_during_a_known_wait(daemon: Daemon, tmp_path: Path) -> None:
+    path = str(tmp_path / "telegram")
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=child, args=(path,)) for _ in range(PROCESSES)]
+    async with gramd.Client() as client, await client.open("a") as session:
+        server = Server(gramd.Gate(session))
+        async with await asyncio.start_unix_server(server.serve, path, backlog=PROCESSES):
+            for each in children:
+                each.start()
+            for each in children:
+                await asyncio.to_thread(each.join, 100)
+    assert [each.exitcode for each in children] == [0] * PROCESSES
+    assert server.violations == 0
+    assert server.done == PROCESSES * CALLS and server.refusals > PROCESSES * CALLS // EVERY
+
+
+def child(path: str) -> None:
+    asyncio.events._set_running_loop(None)  # the parent's
+    asyncio.run(process(path))
