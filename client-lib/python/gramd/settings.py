@@ -47,8 +47,11 @@ def warn_of_ignored(stored: Stored, session: Session, clients: Sequence[Any]) ->
             ("in_memory", session.backend == "memory", 'backend="memory"'),
             ("mongodb", session.backend == "mongo", 'backend="mongo"'),
         ):
-            if getattr(client, parameter, None) and not is_given:
+            if not getattr(client, parameter, None):
+                continue
+            if not is_given:
                 warn_once(
                     f"session {stored.name}: the Client's `{parameter}` has no effect beside a storage of "
                     f"gramd; give the storage `{instead}`"
                 )
+            break  # the libraries, too, use the first; some set `in_memory` where there is a string

@@ -230,6 +230,7 @@ async def test_the_current_directory_was_deleted(
     ("given", "instead"),
     [
         ({"session_string": "secret"}, {"session_string": "secret"}),
+        ({"session_string": "secret", "in_memory": True}, {"session_string": "secret"}),
         ({"in_memory": True}, {"backend": "memory", "linger": 600}),
         ({"mongodb": {"connection": 1}}, {"backend": "mongo"}),
     ],
@@ -244,7 +245,7 @@ async def test_a_parameter_without_effect(
             await it.open()
             await it.close()
         [said] = warnings(caplog)
-        [parameter], [option, *_] = given, instead
+        [parameter, *_], [option, *_] = given, instead
         assert f"`{parameter}`" in said and f"`{option}=" in said and "secret" not in said
         it = app.storage = storage(family.Storage, fake, **instead)
         warn_once.cache_clear()
