@@ -28,7 +28,7 @@ async def check_account(session: Session, clients: Sequence[Any]) -> None:
     if not bots:
         return
     stored = (await session.get("user_id"))[0]
-    if stored is None or bots == {stored}:
+    if not stored or bots == {stored}:
         return
     if (await session.get("auth_key"))[0] is None:  # the library logs in, and writes its `user_id`
         return
@@ -36,7 +36,8 @@ async def check_account(session: Session, clients: Sequence[Any]) -> None:
     raise errors.OtherAccount(
         f"session {session.name} is logged in as {stored}, and the bot token is for {other}. Give each bot a "
         f"session of its own: another name, or the storage's parameter `workdir`. If {other} shall have this "
-        f'one, delete it first: gramd.SyncClient().open("{session.name}").delete()'
+        f"one, delete it first: gramd.SyncClient({session.client.socket!r}).open({session.name!r}, "
+        f"backend={session.backend!r}).delete()"
     )
 
 

@@ -58,6 +58,22 @@ async def test_the_token_of_another_bot_is_refused(fake: FakeGramd, cache: bool)
         await it.close()
 
 
+async def test_what_the_refusal_advises_works(fake: FakeGramd) -> None:
+    made = type("GramdStorage", (family.Storage,), {"library": LIBRARY})
+    it = made("acc", socket=fake.path, backend="memory", workdir="/srv/a-b")
+    log_in(fake, it.name, 111)
+    log_in(fake, "acc@srv-a-b", 111)  # what the name is, read as a text with escapes
+    app = app_with(it, bot_token="222:AAA")
+    with fake.elsewhere():
+        with pytest.raises(gramd.OtherAccount) as caught:
+            await it.open()
+        advice = str(caught.value).partition("delete it first: ")[2]
+        eval(advice)
+        assert fake.seen[-1][0] == "delete"
+        assert [params[1]["backend"] for method, params in fake.seen if method == "open"] == ["memory"] * 2
+    assert list(fake.sessions) == ["acc@srv-a-b"] and app.is_connected
+
+
 @pytest.mark.parametrize("token", [None, "", "no token", "1111", b"222:AAA"])
 async def test_no_token_is_compared(fake: FakeGramd, token: Any) -> None:
     log_in(fake, "acc", 111)
@@ -69,8 +85,9 @@ async def test_no_token_is_compared(fake: FakeGramd, token: Any) -> None:
         assert app.is_connected
 
 
-async def test_a_bot_may_log_in(fake: FakeGramd) -> None:
-    log_in(fake, "acc", None)
+@pytest.mark.parametrize("stored", [None, 0])
+async def test_a_bot_may_log_in(fake: FakeGramd, stored: Optional[int]) -> None:
+    log_in(fake, "acc", stored)
     async with fake:
         it = storage(family.Storage, fake)
         app = app_with(it, bot_token="222:AAA")
