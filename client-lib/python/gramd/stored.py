@@ -146,9 +146,15 @@ class Stored:
             if (await session.get("auth_key"))[0] is None:
                 warn_once(
                     f"session {self.name} is new, and {path} is not used. To keep its login, stop the bot, "
-                    "export the session string from it with the library, and store that with "
-                    f"`gramctl import {shlex.quote(self.name)}`"
+                    f"export the session string from it with the library, and {self._import_with(session)}"
                 )
+
+    def _import_with(self, session: Session) -> str:
+        if session.backend == "memory":  # what gramctl stores there ends with it
+            return "give the storage that as `session_string`"
+        options = [("--socket", self.socket), ("--backend", self.backend)]
+        given = [f"{option}={value}" for option, value in options if value is not None]
+        return f"store that with `{shlex.join(['gramctl', *given, 'import', self.name])}`"
 
     def _file_in(self, directory: Union[str, os.PathLike[str], None]) -> Optional[str]:
         path = None if directory is None else os.path.join(directory, self.file)

@@ -196,7 +196,7 @@ async def test_a_file_beside_a_new_session(
             await it.open()
             await it.close()
         [said] = warnings(caplog)
-        assert str(tmp_path / "acc.session") in said and "gramctl import acc" in said
+        assert str(tmp_path / "acc.session") in said and f"`gramctl --socket={fake.path} import acc`" in said
         warn_once.cache_clear()
         fake.sessions["acc"]["fields"]["auth_key"] = bytes(256)
         await it.open()
@@ -213,7 +213,23 @@ async def test_a_file_in_the_storages_directory(
         await it.open()
         await it.close()
     [said] = warnings(caplog)
-    assert f"gramctl import {shlex.quote(it.name)}" in said
+    assert f" import {shlex.quote(it.name)}`" in said
+
+
+@pytest.mark.parametrize(
+    ("backend", "advice"), [("mongo", " --backend=mongo import acc`"), ("memory", "`session_string`")]
+)
+async def test_a_file_beside_a_new_session_on_a_backend(
+    fake: FakeGramd, tmp_path: Path, caplog: pytest.LogCaptureFixture, backend: str, advice: str
+) -> None:
+    (tmp_path / "acc.session").touch()
+    async with fake:
+        it = storage(family.Storage, fake, backend=backend)
+        app = app_with(it, workdir=tmp_path)
+        await it.open()
+        await it.close()
+    [said] = warnings(caplog)
+    assert advice in said and ("gramctl" in said) == (backend == "mongo") and app.is_connected
 
 
 async def test_no_file(fake: FakeGramd, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
