@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +17,20 @@ PROJECT = TREE / "README.md"
 PACKAGE = TREE / "client-lib" / "python" / "README.md"
 
 
+def section(document: Path, heading: str) -> str:
+    sections = re.split(r"^#+ ", document.read_text(), flags=re.M)
+    [text] = [each for each in sections if each.split("\n", 1)[0].lower() == heading]
+    return text
+
+
 def examples(heading: str) -> list[str]:
-    """The Python code blocks under a heading."""
-    section = re.split(r"^#+ ", PACKAGE.read_text(), flags=re.M)
-    [text] = [each for each in section if each.split("\n", 1)[0].lower() == heading]
-    return re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
+    """The Python code blocks under a heading of the package's README."""
+    return re.findall(r"^```python\n(.*?)^```", section(PACKAGE, heading), flags=re.M | re.S)
+
+
+def commands(heading: str) -> list[str]:
+    """The blocks of commands under a heading of the project's README."""
+    return [textwrap.dedent(block) for block in re.findall(r"(?:^ {4}.*\n)+", section(PROJECT, heading), flags=re.M)]
 
 
 class Attached(NamedTuple):
