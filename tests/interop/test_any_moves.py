@@ -143,27 +143,27 @@ def test_a_file(daemon: Daemon, bot: Path, what: str) -> None:
     command = move.command.replace("sudo install -m 600 -o gramd -g gramd", "install -m 600")
     command = command.replace("/var/lib/gramd", str(daemon.data))
     copy = f"import subprocess\nsubprocess.run(['sh', '-c', {command!r}], check=True)"
-    assert run(script(move.before, LOG_IN, copy, move.after, LOOK), bot) == "True 50\n"
+    assert run(script(move.before, LOG_IN, copy, move.after, LOOK), bot).endswith("True 50\n")
     with gramd.SyncClient() as client:
         assert len(client.sessions()) == 1
 
 
 def test_in_memory(daemon: Daemon, bot: Path) -> None:
     move = MOVES[MEMORY]
-    assert run(script(move.before, LOG_IN, move.after, LOG_IN, LOOK), bot) == "False None\n"
+    assert run(script(move.before, LOG_IN, move.after, LOG_IN, LOOK), bot).endswith("False None\n")
     assert not list(daemon.data.glob("*.session"))
 
 
 def test_a_session_string(daemon: Daemon, bot: Path) -> None:
     file, move = MOVES[FILES[0]], MOVES[STRING]
-    assert run(script(file.before, LOG_IN, move.before, LOG_IN, move.after, LOOK), bot) == "True None\n"
+    assert run(script(file.before, LOG_IN, move.before, LOG_IN, move.after, LOOK), bot).endswith("True None\n")
     with gramd.SyncClient() as client, client.open("my_account", create=False) as session:
         assert session.info()["backend"] == "file"
 
 
 def test_a_storage_of_its_own(daemon: Daemon, bot: Path) -> None:
     move = MOVES[OWN]
-    assert run(script(move.before, LOG_IN, move.after, LOOK), bot) == "True None\n"
+    assert run(script(move.before, LOG_IN, move.after, LOOK), bot).endswith("True None\n")
 
 
 def test_every_row_is_run() -> None:
@@ -198,7 +198,7 @@ def test_mongodb(tmp_path: Path, bot: Path, monkeypatch: pytest.MonkeyPatch) -> 
             timeout=60,
             check=False,
         )
-        assert done.stdout == "True 50\n", done.stderr
+        assert done.stdout.endswith("True 50\n"), done.stderr
         with gramd.SyncClient() as client, client.open(name, backend="mongo", create=False) as session:
             session.delete()
         running.stop()
