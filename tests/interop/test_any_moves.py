@@ -150,7 +150,7 @@ def test_a_file(daemon: Daemon, bot: Path, what: str) -> None:
 
 def test_in_memory(daemon: Daemon, bot: Path) -> None:
     move = MOVES[MEMORY]
-    assert run(script(move.before, LOG_IN, move.after, LOG_IN, LOOK), bot).endswith("False None\n")
+    assert run(script(move.before, LOG_IN, move.after, LOOK), bot).endswith("False None\n")
     assert not list(daemon.data.glob("*.session"))
 
 
