@@ -104,7 +104,8 @@ static void round_trip(struct choices choices)
         for (unsigned i = 0; i < edits; i++)
                 edited[places[2 * i] % sealed_len] ^= places[2 * i + 1];
         if (memcmp(edited, sealed, sealed_len) != 0)
-                require(keyring_open(world.keyring, here, slice_of("auth_key"), edited, sealed_len, value, len) != 0);
+                require(keyring_open(world.keyring, here, slice_of("auth_key"), edited, sealed_len, value,
+                                     len) != 0);
 }
 
 /* ---- files ---- */
