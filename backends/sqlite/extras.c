@@ -12,6 +12,18 @@
 
 /* ---- gramd_ tables ---- */
 
+/* A key-value area that cannot be written would fail whole transactions, with the writes of others. */
+static int check_kv(struct backend_session *session, struct fault *fault)
+{
+        SQLITE_STATEMENT probe = NULL;
+
+        if (!sqlite_has_extra(session, EXTRA_KV))
+                return 0;
+        return sqlite_prepare(session, &probe, fault,
+                              "INSERT INTO gramd_kv (key, value, expires) VALUES (?1, ?2, ?3)"
+                              " ON CONFLICT (key) DO NOTHING");
+}
+
 int sqlite_find_extras(struct backend_session *session, struct fault *fault)
 {
         int error = 0;
@@ -30,7 +42,7 @@ int sqlite_find_extras(struct backend_session *session, struct fault *fault)
                                        extra_tables[i].name);
                 session->extras |= 1u << i;
         }
-        return error;
+        return error ? error : check_kv(session, fault);
 }
 
 /* Migrating a file from version 1, a library deletes all peers: drop_orphans() then deletes their names. */

@@ -334,6 +334,27 @@ START_TEST(files_of_all_dialects_keep_it)
 }
 END_TEST
 
+START_TEST(an_area_that_cannot_be_written_is_refused)
+{
+        static const char *const tables[] = {
+                "CREATE TABLE gramd_kv (key, value, expires)",
+                "CREATE TABLE gramd_kv (key UNIQUE, value, expires AS (1))",
+                "CREATE VIEW gramd_kv AS SELECT 1 AS key, 1 AS value, 1 AS expires",
+        };
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+        CLIENT c = wire_connect(d);
+
+        for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+                TEST_FREED char *name = test_format("foreign%zu", i);
+                TEST_FREED char *path = daemon_path(d, name);
+
+                session_file_make(session_file("pyrogram-3"), path);
+                sql(path, "%s", tables[i]);
+                expect(c, "!corrupt", "open('%s', {})", name);
+        }
+}
+END_TEST
+
 START_TEST(deletion_takes_it_along)
 {
         DAEMON d = daemon_start();
@@ -476,6 +497,7 @@ int main(void)
                 a_swap_writes_what_was_expected,
                 a_counter_of_swaps_is_right,
                 files_of_all_dialects_keep_it,
+                an_area_that_cannot_be_written_is_refused,
                 deletion_takes_it_along,
                 who_may_only_read_is_denied_all_of_it,
                 watchers_that_may_write_are_told_of_keys,
