@@ -118,6 +118,7 @@ enum {
         LIMIT_CLIENT_BYTES = 255, /* of the name in `hello` */
         LIMIT_ID_BYTES = 16,      /* of the id in `hello`; exactly */
         LIMIT_REMEMBERED = 256,   /* writes of one id that a session remembers */
+        LIMIT_ROWS = 1000,        /* of one answer of a scan; keys of one kv_get */
 };
 
 #endif

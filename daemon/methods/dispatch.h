@@ -12,7 +12,7 @@
 
 enum {
         CALL_PARAMS_MAX = 4,
-        LIST_MAX = 1000,             /* of what is answered at once; of what the loop works off in one go */
+        LIST_MAX = LIMIT_ROWS,       /* of what is answered at once; of what the loop works off in one go */
         LONG_FRAME_BYTES = 16 * 1024 /* a longer one may take the loop a millisecond to read */
 };
 

@@ -43,7 +43,7 @@ def table_of_limits() -> dict[str, int]:
 
 
 def public(kind: type) -> set[str]:
-    return {name for name, each in vars(kind).items() if inspect.iscoroutinefunction(each) and name[0] != "_"}
+    return {name for name, each in inspect.getmembers(kind, inspect.iscoroutinefunction) if name[0] != "_"}
 
 
 def test_methods() -> None:

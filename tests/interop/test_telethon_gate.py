@@ -31,17 +31,20 @@ class Server:
         self.gate = gate
         self.calls = self.refusals = self.done = self.violations = self.ended = 0
         self.waits: list[list[float]] = []  # noted at, forgotten at
+        self.forgotten = -math.inf  # when the last one was: what was noted before may be forgotten, too
         self.waiting: set[asyncio.StreamReader] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             message = json.loads(line)
             if "noted" in message:
-                self.waits.append([message["noted"], math.inf])
+                if message["noted"] > self.forgotten:
+                    self.waits.append([message["noted"], math.inf])
             elif "waits" in message:
                 self.waiting.add(reader)
                 await self.forget_if_all_wait()
             else:
+                self.waiting.discard(reader)  # it said so just before the last wait was forgotten
                 refused = self.call(message["asked"])
                 writer.write(json.dumps(refused).encode() + b"\n")
         self.ended += 1
@@ -62,8 +65,9 @@ class Server:
             return
         self.waiting.clear()
         now = time.monotonic()
-        self.waits = [[noted, min(forgotten, now)] for noted, forgotten in self.waits]
         await self.gate.forget("messages.sendMessage", 7)
+        self.waits = [[noted, min(forgotten, now)] for noted, forgotten in self.waits]
+        self.forgotten = time.monotonic()
 
 
 async def process(telegram: str) -> None:
