@@ -24,8 +24,8 @@ LONG = 1000
 
 class Server:
     """Refuses some calls, and counts those that were made during a wait that was known: their process has asked
-    the ledger after another one had noted the wait in it. Ends the waits when every process waits or has
-    ended."""
+    the ledger after another one had noted the wait in it, and had the answer before the wait was forgotten. Ends
+    the waits when every process waits or has ended."""
 
     def __init__(self, gate: gramd.Gate) -> None:
         self.gate = gate
@@ -45,16 +45,16 @@ class Server:
                 await self.forget_if_all_wait()
             else:
                 self.waiting.discard(reader)  # it said so just before the last wait was forgotten
-                refused = self.call(message["asked"])
+                refused = self.call(message["asked"], message["answered"])
                 writer.write(json.dumps(refused).encode() + b"\n")
         self.ended += 1
         self.waiting.discard(reader)
         writer.close()
         await self.forget_if_all_wait()
 
-    def call(self, asked: float) -> bool:
+    def call(self, asked: float, answered: float) -> bool:
         self.calls += 1
-        self.violations += any(noted <= asked < forgotten for noted, forgotten in self.waits)
+        self.violations += any(noted <= asked and answered < forgotten for noted, forgotten in self.waits)
         refused = self.calls % EVERY == 1
         self.refusals += refused
         self.done += not refused
@@ -64,9 +64,9 @@ class Server:
         if len(self.waiting) + self.ended < PROCESSES:
             return
         self.waiting.clear()
-        now = time.monotonic()
-        await self.gate.forget("messages.sendMessage", 7)
+        now, self.forgotten = time.monotonic(), math.inf
         self.waits = [[noted, min(forgotten, now)] for noted, forgotten in self.waits]
+        await self.gate.forget("messages.sendMessage", 7)
         self.forgotten = time.monotonic()
 
 
@@ -77,13 +77,14 @@ async def process(telegram: str) -> None:
         writer.write(json.dumps(message).encode() + b"\n")
 
     async with gramd.Client() as client, await client.open("a") as session:
-        gate, asked = gramd.Gate(session), 0.0
+        gate, asked, answered = gramd.Gate(session), 0.0, 0.0
         kv_get = session.kv_get
 
         async def seen(keys: Any) -> Any:
-            nonlocal asked
+            nonlocal asked, answered
             asked = time.monotonic()
             values = await kv_get(keys)
+            answered = time.monotonic()
             if len(keys) > 1 and any(values):
                 tell(waits=True)
             return values
@@ -93,7 +94,7 @@ async def process(telegram: str) -> None:
         while left:
             try:
                 async with gate.wait("messages.sendMessage", 7):
-                    tell(asked=asked)
+                    tell(asked=asked, answered=answered)
                     if json.loads(await reader.readline()):
                         raise FloodWaitError(request=None, capture=LONG)
                 left -= 1
