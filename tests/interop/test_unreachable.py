@@ -13,6 +13,8 @@ from readme import examples
 INTERRUPT = """
 import asyncio, logging, os, signal
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests' shell may ignore it
+
 class Interrupt(logging.Handler):
     def emit(self, record):
         print(record.getMessage(), flush=True)

@@ -234,6 +234,7 @@ static const struct {
         { "LIMIT_CLIENT_BYTES", LIMIT_CLIENT_BYTES, "`client`, at most ", " bytes, names the client", 1 },
         { "LIMIT_ID_BYTES", LIMIT_ID_BYTES, "`id` has ", " bytes", 1 },
         { "LIMIT_REMEMBERED", LIMIT_REMEMBERED, "remembers the last ", " writes of each `id`", 1 },
+        { "LIMIT_ROWS", LIMIT_ROWS, "in that order; at most ", " keys. See", 1 },
 };
 _Static_assert(LIMIT_HANDLE == 1 << 20, "the text writes it as a power");
 
@@ -277,6 +278,7 @@ START_TEST(limits_are_the_same)
                 { "at most 255 bytes, names the client", "at most 256 bytes, names the client" },
                 { "`id` has 16 bytes", "`id` has 15 bytes" },
                 { "remembers the last 256 writes", "remembers the last 255 writes" },
+                { "at most 1000 keys", "at most 1001 keys" },
                 { "| open sessions of one connection |", "| more | 1 (`max_more`) | x |\n| open sessions |" },
         };
         TEST_FREED char *text = source_file("PROTOCOL.md");

@@ -305,6 +305,8 @@ import gramd
 from gramd import family
 from library import storage
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests' shell may ignore it
+
 class Path:
     path = sys.argv[1]
 
