@@ -231,7 +231,7 @@ CONTRACT_TEST(the_area_is_bounded)
 {
         TEST_FREED char *value = malloc(KV_VALUE_MAX_BYTES + 1);
         TEST_FREED char *refused = test_format("refused %d", BACKEND_E_TOO_LARGE);
-        char key[8];
+        char key[16];
         int n = STORAGE_KV_MAX / (KV_VALUE_MAX_BYTES + 2);
 
         if (!has_area())
