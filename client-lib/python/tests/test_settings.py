@@ -85,20 +85,10 @@ async def test_no_token_is_compared(fake: FakeGramd, token: Any) -> None:
         assert app.is_connected
 
 
-@pytest.mark.parametrize("stored", [None, 0])
-async def test_a_bot_may_log_in(fake: FakeGramd, stored: Optional[int]) -> None:
-    log_in(fake, "acc", stored)
-    async with fake:
-        it = storage(family.Storage, fake)
-        app = app_with(it, bot_token="222:AAA")
-        await it.open()
-        await it.close()
-        assert app.is_connected
-
-
-async def test_a_session_without_a_key_is_nobodys(fake: FakeGramd) -> None:
-    log_in(fake, "acc", 111)
-    fake.sessions["acc"]["fields"]["auth_key"] = None
+@pytest.mark.parametrize(("user_id", "auth_key"), [(None, bytes(256)), (0, bytes(256)), (111, None)])
+async def test_a_bot_may_log_in(fake: FakeGramd, user_id: Optional[int], auth_key: Optional[bytes]) -> None:
+    log_in(fake, "acc", user_id)
+    fake.sessions["acc"]["fields"]["auth_key"] = auth_key
     async with fake:
         it = storage(family.Storage, fake)
         app = app_with(it, bot_token="222:AAA")
