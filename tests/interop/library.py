@@ -47,4 +47,6 @@ def client_with(storage: Any, **parameters: Any) -> Any:
         app = client(storage.name, **parameters)
         app.storage = storage
         return app
-    return client(storage.name, **{PARAMETER[MODEL]: storage}, **parameters)
+    app = client(storage.name, **{PARAMETER[MODEL]: storage}, **parameters)
+    assert app.storage is storage
+    return app

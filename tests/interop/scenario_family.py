@@ -89,10 +89,7 @@ async def on_own(name: str, workdir: Path) -> list[Any]:
 
 
 async def on_gramd(name: str, workdir: Path, **options: Any) -> list[Any]:
-    storage = GramdStorage(name, **options)
-    app = library.client_with(storage, workdir=workdir)
-    assert app.storage is storage
-    return await scenario(app)
+    return await scenario(library.client_with(GramdStorage(name, **options), workdir=workdir))
 
 
 KEYS = ["id 5", "id -8", "id -1000000000009", "name alice", "name news", "phone 4955", "user_id", "auth_key"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import gramd
 import pytest
@@ -12,21 +11,14 @@ from gramd import stop
 import library
 import offline
 from daemon import Daemon
-from library import NAME, GramdStorage, lib, ours, raw
+from library import NAME, GramdStorage, client_with, lib, ours, raw
 from scenario_family import authorise
 
 offline.patch()
 
 
-def given(storage: Any, **parameters: Any) -> Any:
-    """A Client with the storage, given as the README shows."""
-    app = library.client_with(storage, **parameters)
-    assert app.storage is storage
-    return app
-
-
 async def test_logging_out_removes_the_session(daemon: Daemon) -> None:
-    app = given(GramdStorage("acc"))
+    app = client_with(GramdStorage("acc"))
     await app.connect()
     await authorise(app)
     await app.disconnect()
@@ -40,7 +32,7 @@ async def test_logging_out_removes_the_session(daemon: Daemon) -> None:
 
 
 async def test_a_start_that_fails_and_a_second_one(daemon: Daemon) -> None:
-    app = given(GramdStorage("acc", mode="exclusive"))
+    app = client_with(GramdStorage("acc", mode="exclusive"))
     offline.FAULTS.append(OSError("no network"))
     with pytest.raises(OSError, match="no network"):
         await app.connect()
@@ -52,7 +44,7 @@ async def test_a_start_that_fails_and_a_second_one(daemon: Daemon) -> None:
 
 
 async def test_losing_the_session_stops_the_client(daemon: Daemon) -> None:
-    app, other = given(GramdStorage("acc")), given(GramdStorage("other"))
+    app, other = client_with(GramdStorage("acc")), client_with(GramdStorage("other"))
     for each in (app, other):
         await each.connect()
         await authorise(each)
@@ -74,7 +66,7 @@ async def test_a_client_that_does_not_stop_loses_its_connections(
     async def cut_off() -> None:
         cut.set()
 
-    app = given(GramdStorage("acc"))
+    app = client_with(GramdStorage("acc"))
     await app.connect()
     await authorise(app)
     await app.initialize()
@@ -111,7 +103,7 @@ async def test_attach(daemon: Daemon) -> None:
 
 
 async def test_an_update_is_stored(daemon: Daemon) -> None:
-    app = given(GramdStorage("acc"))
+    app = client_with(GramdStorage("acc"))
     await app.connect()
     await authorise(app)
     await app.initialize()

@@ -1,11 +1,10 @@
-"""What the application has given to the real Client, and its storage must know: the token of another bot, parameters
-that have no effect, a directory with the library's own file."""
+"""What the storage finds in the settings of the real Client: the token of another bot, parameters that have no effect, a
+directory with the library's own file."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import gramd
 import pytest
@@ -13,15 +12,9 @@ import pytest
 import library
 import offline
 from daemon import Daemon
-from library import NAME, GramdStorage, lib, ours, own_storage
+from library import NAME, GramdStorage, client_with, lib, ours, own_storage
 
 offline.patch()
-
-
-def given(storage: Any, **parameters: Any) -> Any:
-    app = library.client_with(storage, **parameters)
-    assert app.storage is storage
-    return app
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -35,13 +28,13 @@ async def log_in(name: str, user_id: int) -> None:
 
 async def test_two_bots_do_not_share_an_account(daemon: Daemon, tmp_path: Path) -> None:
     await log_in("bot", offline.ME)
-    first = given(GramdStorage("bot"), workdir=tmp_path, bot_token=f"{offline.ME}:AAA")
-    second = given(GramdStorage("bot"), workdir=tmp_path / "B", bot_token="888:BBB")
+    first = client_with(GramdStorage("bot"), workdir=tmp_path, bot_token=f"{offline.ME}:AAA")
+    second = client_with(GramdStorage("bot"), workdir=tmp_path / "B", bot_token="888:BBB")
     await first.connect()
     with pytest.raises(gramd.OtherAccount, match=rf"{offline.ME}.*888"):
         await second.connect()
     await first.disconnect()
-    apart = given(GramdStorage("bot", workdir=tmp_path / "B"), workdir=tmp_path / "B", bot_token="888:BBB")
+    apart = client_with(GramdStorage("bot", workdir=tmp_path / "B"), workdir=tmp_path / "B", bot_token="888:BBB")
     assert not await apart.connect()  # a session of its own, which is not logged in
     await apart.disconnect()
 
@@ -52,7 +45,7 @@ async def test_a_file_of_the_library_beside_a_new_session(
     own = own_storage("bot", tmp_path)
     await own.open()
     await own.close()
-    app = given(GramdStorage("bot.session"), workdir=tmp_path)
+    app = client_with(GramdStorage("bot.session"), workdir=tmp_path)
     await app.connect()
     await app.disconnect()
     [said] = warnings(caplog)
@@ -64,7 +57,7 @@ IGNORES_THE_STORAGE = NAME in ("hydrogram", "irenogram", "kurigram")
 
 @pytest.mark.skipif(IGNORES_THE_STORAGE, reason="with these parameters the library ignores the storage")
 async def test_parameters_without_effect(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:
-    app = given(GramdStorage("quiet"), in_memory=True)
+    app = client_with(GramdStorage("quiet"), in_memory=True)
     await app.connect()
     await app.disconnect()
     [said] = warnings(caplog)
@@ -72,7 +65,7 @@ async def test_parameters_without_effect(daemon: Daemon, caplog: pytest.LogCaptu
     await log_in("full", 5)
     async with gramd.Client() as client, await client.open("full") as session:
         text = await session.export_string()
-    app = given(GramdStorage("strung"), session_string=text)
+    app = client_with(GramdStorage("strung"), session_string=text)
     assert not await app.connect()
     await app.disconnect()
     assert "`session_string`" in warnings(caplog)[-1] and text not in warnings(caplog)[-1]
@@ -100,7 +93,7 @@ async def test_attach_in_memory(daemon: Daemon, caplog: pytest.LogCaptureFixture
 
 async def test_a_session_on_another_backend(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:
     await log_in("twin", offline.ME)
-    app = given(GramdStorage("twin", backend="memory"))
+    app = client_with(GramdStorage("twin", backend="memory"))
     assert not await app.connect()
     await app.disconnect()
     [said] = warnings(caplog)
@@ -108,7 +101,7 @@ async def test_a_session_on_another_backend(daemon: Daemon, caplog: pytest.LogCa
 
 
 async def test_a_refused_session_string_leaves_no_session(daemon: Daemon) -> None:
-    app = given(GramdStorage("new", session_string="no session string"))
+    app = client_with(GramdStorage("new", session_string="no session string"))
     with pytest.raises(gramd.BadRequest):
         await app.connect()
     async with gramd.Client() as client:

@@ -1,5 +1,5 @@
-"""What the application has given to the library's Client and its storage must know: the bot's token, and
-parameters that have no effect beside a storage of gramd."""
+"""What a storage looks for in the settings of the library's Client: the bot's token, and parameters that have
+no effect beside a storage of gramd."""
 
 from __future__ import annotations
 
