@@ -17,10 +17,10 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, Optional, Union
 
-from . import datacentre, errors, settings, shared, stop
+from . import datacentre, errors, limits, settings, shared, stop
 from .cache import Cache, Entry
 from .installed import distribution
-from .records import USERNAME_MAX_AGE, Peer, text_fits
+from .records import CHANNEL_MARK, USERNAME_MAX_AGE, Peer, text_fits
 from .request import with_reason
 from .rows import UnknownShape, read_peers, read_usernames
 from .session import OnLeave, OnLost, Session
@@ -34,8 +34,6 @@ NUMBER = re.compile(r"-?[0-9]+")
 ROWS_AT_ONCE = 5000
 LOOK = 0.02
 """Seconds between two looks at a client that is connecting."""
-
-BARE_CHANNEL = -1000000000000
 
 
 class Library(NamedTuple):
@@ -302,16 +300,16 @@ class Storage:
             raise self._refused("update_usernames", unknown) from None
         unsure = [peer_id for peer_id in flat if peer_id > 0 and peer_id not in self._peers]
         for peer_id in await self._bare_channels(unsure):
-            names.setdefault(BARE_CHANNEL - peer_id, []).extend(names.pop(peer_id))
+            names.setdefault(CHANNEL_MARK - peer_id, []).extend(names.pop(peer_id))
         await self._write_usernames(names)
 
     async def _bare_channels(self, ids: list[int]) -> list[int]:
         """Those of the ids that are channels' without the mark, as Electrogram and some releases of Pyrofork
         pass them."""
         bare = []
-        for start in range(0, len(ids), 500):
-            part = ids[start : start + 500]
-            found = await self._opened().get_peers(part + [BARE_CHANNEL - peer_id for peer_id in part])
+        for start in range(0, len(ids), limits.ROWS // 2):
+            part = ids[start : start + limits.ROWS // 2]
+            found = await self._opened().get_peers(part + [CHANNEL_MARK - peer_id for peer_id in part])
             bare += [
                 peer_id
                 for peer_id, itself, channel in zip(part, found, found[len(part) :])

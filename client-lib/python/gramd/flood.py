@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from .records import CHANNEL_MARK
+
 FLOODS = {
     "FloodWait",  # Pyrogram and its forks
     "FloodPremiumWait",
@@ -34,9 +36,6 @@ def flood_seconds(error: BaseException) -> Optional[int]:
 def is_slow_mode(error: BaseException) -> bool:
     """It is about one chat; other waits are about the account."""
     return "slowmode" in type(error).__name__.lower()
-
-
-CHANNEL_MARK = -1000000000000
 
 
 def asked(request: Any) -> tuple[str, Optional[int]]:

@@ -17,7 +17,7 @@ REMEMBERED = 256
 """Writes of one client that a session remembers."""
 
 ROWS = 1000
-"""Of one list."""
+"""Of one answer of a scan; ids of one `get_peers`, keys of one `kv_get`."""
 
 CLIENT_BYTES = 255
 """Length of the client's name in `hello`."""

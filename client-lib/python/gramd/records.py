@@ -17,6 +17,9 @@ FIELDS = (
     "takeout_id",
 )
 
+CHANNEL_MARK = -1000000000000
+"""The marked id of a channel is this minus the channel's own id."""
+
 USERNAME_MAX_AGE = 28800
 """Seconds. The client libraries ask Telegram again about a username that is older."""
 

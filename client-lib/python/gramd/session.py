@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Optional, Union, cast
 
-from . import answers, errors
+from . import answers, errors, limits
 from .boottime import Timers, boottime
 from .cache import Cache
 from .caller import Caller
@@ -561,12 +561,12 @@ class Session(KeyValueArea):
 
         return cast("list[Optional[Peer]]", await self._call("get_peers", peer_ids, on_result=learn))
 
-    async def scan_peers(self, after: Optional[int] = None, limit: int = 1000) -> list[Peer]:
+    async def scan_peers(self, after: Optional[int] = None, limit: int = limits.ROWS) -> list[Peer]:
         """Peers with ids greater than `after`, ascending. An empty list is the end."""
         return [Peer(*row) for row in await self._call("scan_peers", after, limit)]
 
     async def scan_usernames(
-        self, after: Optional[tuple[str, int]] = None, limit: int = 1000
+        self, after: Optional[tuple[str, int]] = None, limit: int = limits.ROWS
     ) -> list[Username]:
         rows = await self._call("scan_usernames", None if after is None else list(after), limit)
         return [Username(*row) for row in rows]

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from . import datacentre, errors, shared, stop
-from .records import Peer, State, text_fits
+from .records import CHANNEL_MARK, Peer, State, text_fits
 from .request import run_callback, with_reason
 from .session import OnLeave, OnLost, Session
 from .shared import SharedClient
@@ -34,9 +34,8 @@ __all__ = ["GramdSession", "session_class"]  # noqa: F822 - see `__getattr__`
 
 log = logging.getLogger(__name__)
 
-CHANNEL_MARK = -1000000000000
 CHANNEL_ID_MAX = 9999999999
-"""Telethon marks a channel's id by subtracting it from CHANNEL_MARK. A greater id is marked already."""
+"""Of a channel without its mark. Telethon takes a greater id for a marked one."""
 
 OWN_USER = 0
 """Telethon stores the id of its own user as the access hash of a peer with this id. Here it is the session's
