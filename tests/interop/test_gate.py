@@ -49,6 +49,24 @@ async def test_a_wait_is_known_after_a_restart(daemon: Daemon) -> None:
         await passing
 
 
+async def test_a_failed_watch_is_repeated(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gramd.Client() as client, await client.open("a") as session, gramd.Client() as another:
+        gate, watch = gramd.Gate(session), session.watch
+
+        async def fail() -> None:
+            monkeypatch.setattr(session, "watch", watch)
+            raise gramd.TimedOut("watch")
+
+        monkeypatch.setattr(session, "watch", fail)
+        with pytest.raises(gramd.TimedOut):
+            await gate.passed("messages.sendMessage")
+        await gate.note(LONG, "messages.sendMessage")
+        passing = asyncio.ensure_future(gate.passed("messages.sendMessage"))
+        await gate.passed("messages.getHistory")
+        await gramd.Gate(await another.open("a")).forget("messages.sendMessage")
+        await passing
+
+
 async def test_a_chat_waits_alone(daemon: Daemon) -> None:
     async with gramd.Client() as client, await client.open("a") as session:
         gate = gramd.Gate(session)

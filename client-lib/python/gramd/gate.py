@@ -44,8 +44,8 @@ class Gate:
     async def passed(self, method: str, chat: Union[int, str, None] = None) -> None:
         """Returns when no wait is known. The daemon is asked each time: a notification may be on its way."""
         if not self._watched:
-            self._watched = True
             await self._session.watch()
+            self._watched = True
         keys = self._keys(method, chat)
         woken = asyncio.Event()
         self._sleeping[woken] = keys
@@ -75,9 +75,9 @@ class Gate:
         await self._session.kv_set([[self._keys(method, chat)[-1], None]])
 
     def guard(self, client: Any) -> None:
-        """From now on each request of a library's Client passes this gate, where it also sleeps through the
-        waits through which the library slept by itself (`sleep_threshold`). A wait is noted for all chats, a
-        slow mode for its chat."""
+        """From now on each request of a library's Client goes through this gate. The gate also sleeps through
+        the waits through which the library slept by itself (`sleep_threshold`). A wait is noted for all
+        chats, a slow mode for its chat."""
         if hasattr(client, "flood_sleep_threshold"):  # Telethon's
             call, threshold = client._call, client.flood_sleep_threshold
             client.flood_sleep_threshold = 0
