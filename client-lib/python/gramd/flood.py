@@ -1,4 +1,4 @@
-"""What the client libraries tell of flood waits and requests: by names and attributes. None is imported."""
+"""Flood waits and requests of the client libraries, known by names and attributes. No library is imported."""
 
 from __future__ import annotations
 

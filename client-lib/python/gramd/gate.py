@@ -1,4 +1,4 @@
-"""A ledger of flood waits in the key-value area of a session: what one process has met, all know."""
+"""A ledger of flood waits in the key-value area of a session: all its processes know what one has met."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The storage for a package of Pyrogram's family.
 
-Most forks are imported by the name `pyrogram`, some by a name of their own. Which library a package is like,
-the version of its session files and the parameters of its Client tell.
+Most forks are imported by the name `pyrogram`, some by a name of their own. The version of its session files
+and the parameters of its Client tell which library a package is like.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VARIANTS: dict[str, tuple[type[family.Storage], frozenset[str]]] = {
     "irenogram": (family.IrenogramStorage, MORE_CHANNELS),
     "kurigram": (family.KurigramStorage, MORE_CHANNELS | {"community"}),
 }
-"""The libraries, and of the forks the one that they are like."""
+"""By library. A fork has the variant of the library that it is like."""
 
 
 def _file_version(import_name: str) -> Optional[int]:

@@ -1,5 +1,5 @@
-"""The rows that libraries pass to their storages, told by their shape: an unknown fork passes those of the
-library that it comes from.
+"""The rows that libraries pass to their storages. Their shape tells what they mean: an unknown fork passes
+the rows of the library that it comes from.
 
 `update_peers` gets rows of one of these shapes:
 
