@@ -188,12 +188,17 @@ int sqlite_kv_scan(struct backend_session *session, struct slice prefix, struct 
 
 int sqlite_kv_due(struct backend_session *session, int64_t *due_ms, struct fault *fault)
 {
+        sqlite3_stmt *row = NULL;
         int error = sqlite_enter(session, fault);
+        int rc;
 
         *due_ms = INT64_MAX;
-        if (error || !sqlite_has_extra(session, EXTRA_KV))
+        if (!error && sqlite_has_extra(session, EXTRA_KV))
+                error = sqlite_statement(session, STATEMENT_KV_DUE, &row, fault);
+        if (error || !row)
                 return error;
-        return sqlite_number(session, due_ms, fault,
-                             "SELECT expires FROM gramd_kv WHERE typeof(expires) = 'integer'"
-                             " AND expires IS NOT NULL ORDER BY expires LIMIT 1");
+        rc = sqlite3_step(row);
+        if (rc == SQLITE_ROW)
+                *due_ms = sqlite3_column_int64(row, 0);
+        return sqlite_done(session, row, rc, fault);
 }

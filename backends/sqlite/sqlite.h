@@ -123,6 +123,7 @@ enum statement {
         STATEMENT_KV_BYTES,
         STATEMENT_KV_PUT,
         STATEMENT_KV_DELETE,
+        STATEMENT_KV_DUE,
         STATEMENT_COUNT,
 };
 

@@ -62,6 +62,8 @@ static const char *const templates[STATEMENT_COUNT] = {
                 "INSERT INTO gramd_kv (key, value, expires) VALUES (?1, ?2, ?3) ON CONFLICT (key)"
                 " DO UPDATE SET value = excluded.value, expires = excluded.expires",
         [STATEMENT_KV_DELETE] = "DELETE FROM gramd_kv WHERE key = ?1",
+        [STATEMENT_KV_DUE] = "SELECT expires FROM gramd_kv WHERE typeof(expires) = 'integer'"
+                             " AND expires IS NOT NULL ORDER BY expires LIMIT 1",
 };
 
 /* ---- words ---- */
