@@ -9,7 +9,7 @@
 
 #include "methods.h"
 
-enum { TTL_MAX_S = INT32_MAX, VALUE_BYTES = KV_VALUE_MAX_BYTES + 8, PAGE_BYTES = 1 << 20 };
+enum { TTL_MAX_S = INT32_MAX, VALUE_BYTES = KV_VALUE_MAX_BYTES + 8 };
 
 #define WRONG_KEY "a key is a str of 1 to 255 bytes"
 #define WRONG_TTL "ttl must be 1 to 2147483647 seconds, or nil"
@@ -58,12 +58,16 @@ static bool has_failed(struct op *op)
         return op->kv.error;
 }
 
+/* A value that is there. An empty one may have no memory. */
+static void pack_value(struct buffer *out, const struct buffer *bytes, size_t at, size_t len)
+{
+        pack_bin(out, len > 0 ? (struct slice){ (const char *)bytes->data + at, len } : slice_of(""));
+}
+
 static void pack_place(struct buffer *out, const struct op *op, const struct kv_place *place)
 {
         if (place->is_there)
-                pack_bin(out, place->len > 0 ? (struct slice){ (const char *)op->kv.bytes.data + place->at,
-                                                               place->len }
-                                             : slice_of(""));
+                pack_value(out, &op->kv.bytes, place->at, place->len);
         else
                 pack_nil(out);
 }
@@ -147,7 +151,7 @@ void method_kv_scan(struct call *call)
                 refuse(call, WIRE_BAD_REQUEST, WRONG_KEY);
                 return;
         }
-        op = call_defer(call, OP_KV_SCAN, 0, answer_bytes(call, (size_t)limit->integer, PAGE_BYTES));
+        op = call_defer(call, OP_KV_SCAN, 0, answer_bytes(call, (size_t)limit->integer, KV_PAGE_BYTES));
         if (!op)
                 return;
         op->kv.prefix = op_slice(op, call->frame, prefix->text);
@@ -323,13 +327,11 @@ static void answer_swap(struct op *op, const struct found *found)
         else if (!outcome->is_there)
                 pack_nil(out);
         else
-                pack_bin(out, outcome->stands.len > 0 ? (struct slice){ (const char *)outcome->stands.data,
-                                                                        outcome->stands.len }
-                                                      : slice_of(""));
+                pack_value(out, &outcome->stands, 0, outcome->stands.len);
         answer_end(&op->request);
 }
 
-/* As what a backend without a memory for repetitions knows it again. */
+/* A backend that does not `remember` recognises a repetition by these. */
 static void set_caller(struct kv_swap *swap, const struct op *op)
 {
         swap->has_caller = op->caller.known;

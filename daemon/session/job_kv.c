@@ -33,8 +33,7 @@ void session_job_expire(struct session_job *job)
 
 /* ---- reads ---- */
 
-/* What is said about a page's first row, which fits in no smaller message. */
-enum { PAGE_BYTES = 1 << 20, ROW_HEAD_BYTES = 16 };
+enum { ROW_HEAD_BYTES = 16 }; /* at most, beside key and value */
 
 struct reader {
         struct session_job *job;
@@ -66,7 +65,7 @@ static bool on_row(void *arg, const struct kv_value *value)
         struct reader *reader = arg;
         struct op *op = reader->op;
         struct buffer *bytes = &op->kv.bytes;
-        size_t page = bytes->limit < PAGE_BYTES ? bytes->limit : PAGE_BYTES;
+        size_t page = bytes->limit < KV_PAGE_BYTES ? bytes->limit : KV_PAGE_BYTES;
 
         if (is_expired(reader, value))
                 return false;

@@ -54,10 +54,10 @@ static void end_op(size_t *left, size_t rows)
 static void answer_read(struct session_job *job, struct op *op, struct found *found)
 {
         if (op->kind == OP_FIND) {
-                cache_count_for(job->task.session->cache, op->lane->uid);
                 size_t end = op->first_match + op->find.n_lookups;
                 size_t *match = &job->n_settled;
 
+                cache_count_for(job->task.session->cache, op->lane->uid);
                 found->matches = job->matches ? &job->matches[*match] : NULL;
                 for (; *match < job->n_found && job->matches[*match].lookup < end; ++*match, found->n++)
                         job->matches[*match].lookup -= op->first_match;

@@ -56,6 +56,9 @@ struct found {
         struct counts counts;
 };
 
+/* Of packed rows in an answer of kv_scan; but its first row is there, however long it is. */
+enum { KV_PAGE_BYTES = 1 << 20 };
+
 /* What a job found of one key; in the op's buffer. */
 struct kv_place {
         bool is_there;

@@ -160,14 +160,14 @@ const char *session_describe(const struct session *session, char text[SESSION_TE
         return text;
 }
 
-/* ---- states ---- */
-
-#define TO(state) (1u << SESSION_##state)
-
 const char *session_ending_text(const struct session *session)
 {
         return session->ending.text ? session->ending.text : "the session has ended";
 }
+
+/* ---- states ---- */
+
+#define TO(state) (1u << SESSION_##state)
 
 static const unsigned may_follow[SESSION_STATES] = {
         [SESSION_CLOSED] = TO(LOADING),           [SESSION_LOADING] = TO(OPEN) | TO(CLOSED),

@@ -133,15 +133,19 @@ void unsynced_end(struct session *session)
 
 /* ---- after each job ---- */
 
+/* Of a batch: the disk has failed. */
+static bool is_of_disk(const struct session_job *job, int error)
+{
+        return error == BACKEND_E_UNSYNCED || (error == BACKEND_E_UNAVAILABLE && !job->backend->confirm);
+}
+
 static const struct fault *sync_failure(const struct session_job *job)
 {
         if (job->sync_error == BACKEND_E_UNSYNCED)
                 return &job->sync_fault;
-        if (job->write_error == BACKEND_E_UNSYNCED ||
-            (job->write_error == BACKEND_E_UNAVAILABLE && !job->backend->confirm))
+        if (is_of_disk(job, job->write_error))
                 return &job->write_fault;
-        if (job->expires && (job->expire_error == BACKEND_E_UNSYNCED ||
-                             (job->expire_error == BACKEND_E_UNAVAILABLE && !job->backend->confirm)))
+        if (job->expires && is_of_disk(job, job->expire_error))
                 return &job->expire_fault;
         return NULL;
 }
