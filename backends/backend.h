@@ -167,7 +167,7 @@ struct kv_row {
 struct kv_swap {
         struct kv_row row;
         struct slice expected;
-        /* As what it may be repeated; without an id it is not. For a backend that does not `remember`. */
+        /* A backend that does not `remember` knows a repetition by these. A caller without an id has none. */
         bool has_caller;
         uint8_t caller[KV_CALLER_BYTES];
         uint32_t msgid;
@@ -262,8 +262,10 @@ struct effect {
                 EFFECT_KV_SWAP,    /* one for each CHANGE_KV_SWAP that is not refused */
                 EFFECT_KV_REFUSED, /* this change did nothing; the others of the batch count */
         } kind;
-        /* The name or number. EFFECT_KV_SWAP, not done: the value that stands, absent: none.
-         * EFFECT_KV_REFUSED: why, for people */
+        /*
+         * The name or number. EFFECT_KV_SWAP, not done: the value that stands; absent: none.
+         * EFFECT_KV_REFUSED: why, for people.
+         */
         struct slice text;
         int64_t peer_id; /* EFFECT_OWNER */
         bool done;       /* EFFECT_KV_SWAP: the row was written */

@@ -73,8 +73,7 @@ enum seal_error {
 
 void session_id_new(uint8_t session[SESSION_ID_BYTES]);
 
-/* `field`: at most FIELD_NAME_MAX bytes. `sealed` has room for len + SEALED_EXTRA_BYTES. 0 or SEAL_E_NO_KEY.
- */
+/* `sealed` has room for len + SEALED_EXTRA_BYTES, `field` at most FIELD_NAME_MAX. 0 or SEAL_E_NO_KEY. */
 int keyring_seal(struct keyring *keyring, const uint8_t session[SESSION_ID_BYTES], struct slice field,
                  const uint8_t *value, size_t len, uint8_t *sealed);
 /* Opens a value that is `len` bytes when it is open. After an error `value` is undefined, without key

@@ -82,8 +82,7 @@ bool part_tl_key_write(struct writing *writing, const struct part *part)
         return true;
 }
 
-/* ---- MTKruto: the data centre's number as text, followed by `-test` on the test servers; key; account ----
- */
+/* ---- MTKruto: the data centre's number as text, on the test servers with `-test`; key; account ---- */
 
 static const char mtkruto_test[] = "-test";
 
@@ -125,8 +124,7 @@ bool part_mtkruto_dc_write(struct writing *writing, const struct part *part)
         return true;
 }
 
-/* Strings from before March 2024 end with the key. Those are read; no later version of MTKruto can read them.
- */
+/* Strings from before March 2024 end with the key. They are read here, but not by later MTKruto versions. */
 bool part_mtkruto_account_read(struct reading *reading, const struct part *part)
 {
         uint64_t api_id, is_bot, user_id;

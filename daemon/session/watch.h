@@ -29,9 +29,9 @@ struct changed {
 enum { WATCH_LISTED = 4096 }; /* more than this in one change: `all` */
 
 /*
- * Tells every watching handle but the writer's. Of the key-value area only those are told that may read it.
- * That one may be closed by now. Each call goes on where the last one since watch_begin() has ended, and
- * takes from `left` for each handle that it looks at. True: all have been told.
+ * Tells every watching handle but the writer's, which may be closed by now. Keys of the key-value area are
+ * told only to those that may read it. Each call goes on where the last one since watch_begin() has ended,
+ * and takes from `left` for each handle that it looks at. True: all have been told.
  */
 void watch_begin(struct session *session);
 bool watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,

@@ -1,5 +1,4 @@
-/* The feature `elsewhere`: an `open` that makes a session names the other backends that have one of its name.
- */
+/* The feature `elsewhere`: an `open` that makes a session names other backends that have one of its name. */
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>

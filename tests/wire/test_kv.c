@@ -450,7 +450,7 @@ START_TEST(a_change_of_very_many_keys_says_all)
 }
 END_TEST
 
-/* A read that follows a write of the same client sees it; and what a monitor shows has no values. */
+/* A read that follows a write of the same client sees it. */
 START_TEST(requests_take_effect_in_order)
 {
         DAEMON d = daemon_start();

@@ -118,7 +118,6 @@ END_TEST
 
 enum { MOST_BYTES = 1 << 30 };
 
-/* What cannot be deleted is not answered either; what has not expired is. */
 static void let_files_grow(const struct daemon *d, rlim_t bytes)
 {
         const struct rlimit limit = { bytes, MOST_BYTES };
@@ -126,6 +125,7 @@ static void let_files_grow(const struct daemon *d, rlim_t bytes)
         ck_assert_int_eq(prlimit(d->pid, RLIMIT_FSIZE, &limit, NULL), 0);
 }
 
+/* What cannot be deleted is not answered either; what has not expired is. */
 START_TEST(a_failing_disk_shows_nothing_that_expired)
 {
         static const char *const policies[] = { "", "fsync = always\n" };

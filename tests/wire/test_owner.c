@@ -255,8 +255,7 @@ START_TEST(a_former_owner_changes_nothing)
 }
 END_TEST
 
-/* Two changes of one client that arrive together: each counts, also for those that the second lets in again.
- */
+/* Two changes that arrive together: each counts, also for those whom the second one lets in again. */
 START_TEST(each_change_has_its_effect)
 {
         if (!can_be_others())
