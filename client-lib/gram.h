@@ -562,8 +562,9 @@ GRAM_API int gram_save(struct gram_session *session);
 GRAM_API int gram_async_save(struct gram_session *session, gram_callback *callback, void *arg);
 
 /*
- * Seals the stored auth key with the daemon's current key; stores it in the clear again; seals it with the
- * current key if it was sealed with a former one. Where nothing is to be done, they do nothing.
+ * Seals the stored auth key and the values of the key-value area with the daemon's current key; stores them
+ * in the clear again; seals with the current key what a former one sealed. Where nothing is to be done, they
+ * do nothing.
  */
 GRAM_API int gram_seal(struct gram_session *session);
 GRAM_API int gram_async_seal(struct gram_session *session, gram_callback *callback, void *arg);

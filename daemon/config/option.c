@@ -122,9 +122,10 @@ static const struct own_option {
             "longer than TimeoutStopSec of the unit: systemd is told.",
             NULL),
         IN("encryption", key_file, true, "key-file", OPTION_PATH, { NULL }, 1, PATH_MAX_BYTES,
-           "The file with the keys that seal auth keys, as `gramctl key new` makes it. It belongs to root "
-           "or the daemon's user, nobody else may read it, and it is outside the data directory. Default: "
-           "the systemd credential gramd.key, where there is one. SIGHUP reads it again.",
+           "The file with the keys that seal auth keys and values, as `gramctl key new` makes it. It "
+           "belongs to root or the daemon's user, nobody else may read it, and it is outside the data "
+           "directory. Default: the systemd credential gramd.key, where there is one. SIGHUP reads it "
+           "again.",
            NULL),
         IN("encryption", require_sealed, false, "require-sealed", OPTION_SWITCH, { .number = 0 }, 0, 0,
            "Refuse stored sessions that are not sealed.", NULL),

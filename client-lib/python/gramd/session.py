@@ -391,15 +391,15 @@ class Session(KeyValueArea):
             self.finish(errors.NotFound(f"session {self.name} was deleted"))
 
     async def seal(self) -> None:
-        """Seals the stored auth key with the daemon's current key."""
+        """Seals the stored auth key and the values of the key-value area with the daemon's current key."""
         await self._call("seal")
 
     async def unseal(self) -> None:
-        """Stores the auth key in the clear again."""
+        """Stores both in the clear again."""
         await self._call("unseal")
 
     async def rotate(self) -> None:
-        """Seals the stored auth key with the daemon's current key, if it is sealed with a former one."""
+        """Seals with the daemon's current key what a former one sealed."""
         await self._call("rotate")
 
     async def chown(self, owner: Optional[str]) -> None:
