@@ -12,21 +12,19 @@ import functools
 import gc
 import inspect
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, Optional, Union
 
 from . import datacentre, errors, limits, settings, shared, stop
+from .adapter import Adapter
 from .cache import Cache, Entry
 from .installed import distribution
 from .records import CHANNEL_MARK, USERNAME_MAX_AGE, Peer, text_fits
-from .request import with_reason
 from .rows import UnknownShape, read_peers, read_usernames
-from .session import OnLeave, OnLost, Session
+from .session import Session
 from .shared import SharedClient
 from .stop import within_limit
-from .stored import Stored
 
 log = logging.getLogger(__name__)
 
@@ -107,46 +105,12 @@ def accessor(
     return access
 
 
-class Storage:
-    """`name` is the session's. The README describes the other parameters."""
+class Storage(Adapter):
+    """Keeps the session in gramd. `packages` combines this class with the package's own base class."""
 
     library: ClassVar[Library]
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        socket: Optional[Union[str, os.PathLike[str]]] = None,
-        backend: Optional[str] = None,
-        mode: str = "shared",
-        wait: float = 0,
-        session_string: Optional[str] = None,
-        cache: bool = True,
-        timeout: float = 30,
-        on_lost: Optional[OnLost] = None,
-        on_leave: Optional[OnLeave] = None,
-        server_uid: Optional[int] = None,
-        workdir: Union[str, os.PathLike[str], None] = None,
-        linger: Optional[int] = None,
-        remove_peers: bool = True,
-    ) -> None:
-        self._stored = Stored(
-            name,
-            workdir,
-            socket,
-            backend,
-            mode,
-            wait,
-            session_string,
-            timeout,
-            server_uid,
-            linger,
-            remove_peers,
-        )
-        self.name = self._stored.name
-        self._cached = cache
-        self._on_lost: Optional[OnLost] = with_reason(on_lost)
-        self._on_leave: Optional[OnLeave] = with_reason(on_leave)
+    def _begin(self) -> None:
         self._client: Optional[SharedClient] = None
         self._session: Optional[Session] = None
         self._turns: Optional[tuple[asyncio.AbstractEventLoop, asyncio.Lock]] = None

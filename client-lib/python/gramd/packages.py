@@ -59,8 +59,7 @@ def which(client: type, storage: ModuleType, version: Optional[int]) -> str:
 
 @functools.cache
 def storage_class(import_name: str) -> Any:
-    """The class of storages for the package with this import name. Its parameters are those of
-    `family.Storage`."""
+    """The class of storages for the package with this import name. Its parameters are those of `Adapter`."""
     package, storage, utils, raw = (
         importlib.import_module(f"{import_name}{part}") for part in ("", ".storage", ".utils", ".raw")
     )

@@ -18,15 +18,15 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
+from typing import Any, ClassVar, NamedTuple, Optional, TypeVar
 
 from . import datacentre, errors, shared, stop
+from .adapter import Adapter
 from .records import CHANNEL_MARK, Peer, State, text_fits
-from .request import run_callback, with_reason
-from .session import OnLeave, OnLost, Session
+from .request import run_callback
+from .session import Session
 from .shared import SharedClient
 from .stop import within_limit
-from .stored import Stored
 from .sync import run, wait
 from .unsaved import Unsaved
 
@@ -64,50 +64,16 @@ class Opened(NamedTuple):
         return run(self.unsaved.after_writes(method, *args))
 
 
-class TelethonSession:
+class TelethonSession(Adapter):
     """Keeps the session in gramd. Opened at the first use, also after `close`. `session_class` combines this
     class with the package's own `MemorySession`."""
 
     library: ClassVar[Package]
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        socket: Optional[Union[str, os.PathLike[str]]] = None,
-        backend: Optional[str] = None,
-        mode: str = "shared",
-        wait: float = 0,
-        session_string: Optional[str] = None,
-        cache: bool = True,
-        timeout: float = 30,
-        on_lost: Optional[OnLost] = None,
-        on_leave: Optional[OnLeave] = None,
-        server_uid: Optional[int] = None,
-        workdir: Union[str, os.PathLike[str], None] = None,
-        linger: Optional[int] = None,
-        remove_peers: bool = True,
-    ) -> None:
-        super().__init__()
+    def _begin(self) -> None:
+        self.library.memory_session.__init__(self)
         self._tmp_auth_key: Any = None  # older releases have no such attribute
-        self._stored = Stored(
-            name,
-            workdir,
-            socket,
-            backend,
-            mode,
-            wait,
-            session_string,
-            timeout,
-            server_uid,
-            linger,
-            remove_peers,
-        )
-        self.name = self._stored.name
         self.save_entities = True
-        self._cached = cache
-        self._on_lost = with_reason(on_lost)
-        self._on_leave = with_reason(on_leave)
         self._lock = threading.Lock()
         self._opened: Optional[Opened] = None
 
@@ -502,8 +468,7 @@ def _type(entity: Any, peer_id: int) -> str:
 
 @functools.cache
 def session_class(import_name: str) -> Any:
-    """The class of sessions for the package with this import name. Its parameters are those of
-    `TelethonSession`."""
+    """The class of sessions for the package with this import name. Its parameters are those of `Adapter`."""
     package, crypto, sessions, types, utils = (
         importlib.import_module(f"{import_name}{part}")
         for part in ("", ".crypto", ".sessions", ".tl.types", ".utils")
