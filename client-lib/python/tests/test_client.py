@@ -13,6 +13,8 @@ from gramd.request import RETRY
 from gramd.session import REOPEN_WAIT
 
 ROW = [1, 10, "user", "someone", "4912345"]
+KNOWN = ["leave", "lease", "id", "owner", "kv", "pyrotgfork", "elsewhere"]
+"""The features of the package."""
 
 
 async def until(condition: Any) -> None:
@@ -73,8 +75,7 @@ async def test_hello_exchanges_features(fake: FakeGramd, monkeypatch: pytest.Mon
     async with fake, gramd.Client(fake.path, name="bot") as client:
         assert client.features == frozenset()
         await client.ping()
-        known = ["leave", "lease", "id", "owner", "kv", "pyrotgfork", "elsewhere"]
-        assert hellos(fake) == [{"client": "bot", "features": known, "id": client._id}]
+        assert hellos(fake) == [{"client": "bot", "features": KNOWN, "id": client._id}]
         assert client.features == {"a feature", "another"}
         assert (await client.hello())["features"] == ["a feature", "another"]
         await client.open("a")  # the answers have unknown keys
@@ -95,11 +96,7 @@ async def test_hello_is_repeated_without_features_if_refused(fake: FakeGramd) ->
     fake.older = True
     async with fake, gramd.Client(fake.path, name="bot") as client:
         both = [
-            {
-                "client": "bot",
-                "features": ["leave", "lease", "id", "owner", "kv", "pyrotgfork", "elsewhere"],
-                "id": client._id,
-            },
+            {"client": "bot", "features": KNOWN, "id": client._id},
             {"client": "bot"},
         ]
         await client.ping()

@@ -64,8 +64,8 @@ async def test_the_session_stays_open_until_the_application_closes_it(fake: Fake
 async def test_the_client_says_that_it_can_leave(fake: FakeGramd) -> None:
     async with fake, gramd.Client(fake.path) as client:
         await client.ping()
-        told = [params[0]["features"] for method, params in fake.seen if method == "hello"]
-        assert told == [["leave", "lease", "id", "owner", "kv", "pyrotgfork", "elsewhere"]]
+        [told] = [params[0]["features"] for method, params in fake.seen if method == "hello"]
+        assert "leave" in told
 
 
 async def test_on_leave_may_be_an_event(fake: FakeGramd) -> None:
