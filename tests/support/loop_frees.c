@@ -2,12 +2,9 @@
 
 #include "loop_frees.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "command.h"
+#include "preload.h"
 #include "program.h"
 
 static const char library[] =
@@ -50,14 +47,7 @@ static const char library[] =
 
 void loop_frees_count(void)
 {
-        TEST_FREED char *path = NULL;
-        char directory[4096];
-
-        ck_assert_ptr_nonnull(getcwd(directory, sizeof(directory)));
-        test_write_file("freed.c", library, strlen(library));
-        free(command("%s -shared -fPIC -O1 -o freed.so freed.c -ldl", getenv("CC") ? getenv("CC") : "cc"));
-        path = test_format("%s/freed.so", directory);
-        setenv("LD_PRELOAD", path, 1);
+        preload_begin("freed", library);
 }
 
 size_t loop_frees_most(const struct daemon *daemon)
@@ -71,5 +61,5 @@ size_t loop_frees_most(const struct daemon *daemon)
 
 void loop_frees_end(void)
 {
-        unsetenv("LD_PRELOAD");
+        preload_end();
 }

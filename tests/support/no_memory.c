@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "preload.h"
 #include "program.h"
 
 static const char library[] =
@@ -57,25 +58,12 @@ static const char library[] =
         "void *calloc(size_t n, size_t m) { return fails(CALLER) ? 0 : __libc_calloc(n, m); }\n"
         "void *realloc(void *p, size_t n) { return fails(CALLER) ? 0 : __libc_realloc(p, n); }\n";
 
-static void preload(void)
-{
-        TEST_FREED char *path = NULL;
-        char directory[4096];
-
-        ck_assert_ptr_nonnull(getcwd(directory, sizeof(directory)));
-        test_write_file("failing.c", library, strlen(library));
-        free(command("%s -shared -fPIC -O1 -o failing.so failing.c -ldl",
-                     getenv("CC") ? getenv("CC") : "cc"));
-        path = test_format("%s/failing.so", directory);
-        setenv("LD_PRELOAD", path, 1);
-}
-
 void no_memory_every(unsigned nth)
 {
         TEST_FREED char *number = test_format("%u", nth);
 
         setenv("FAIL_EVERY", number, 1);
-        preload();
+        preload_begin("failing", library);
 }
 
 void no_memory_in(const char *function, unsigned times)
@@ -90,7 +78,7 @@ void no_memory_in(const char *function, unsigned times)
         setenv("FAIL_FROM", from, 1);
         setenv("FAIL_SIZE", size, 1);
         setenv("FAIL_TIMES", number, 1);
-        preload();
+        preload_begin("failing", library);
 }
 
 void no_memory_now(const struct daemon *daemon, bool failing)
@@ -105,9 +93,9 @@ void no_memory_now(const struct daemon *daemon, bool failing)
 
 void no_memory_end(void)
 {
-        static const char *const names[] = { "LD_PRELOAD", "FAIL_EVERY", "FAIL_FROM", "FAIL_SIZE",
-                                             "FAIL_TIMES" };
+        static const char *const names[] = { "FAIL_EVERY", "FAIL_FROM", "FAIL_SIZE", "FAIL_TIMES" };
 
+        preload_end();
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
                 unsetenv(names[i]);
 }

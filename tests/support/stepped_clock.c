@@ -1,13 +1,12 @@
-/* The library is compiled when it is needed: it must not be a part of the test's own program. */
+/* The library replaces clock_gettime and time. */
 
 #include "stepped_clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "command.h"
+#include "preload.h"
 #include "program.h"
 
 static const char library[] = "#define _GNU_SOURCE\n"
@@ -46,20 +45,13 @@ static const char library[] = "#define _GNU_SOURCE\n"
 
 void stepped_clock_begin(void)
 {
-        TEST_FREED char *path = NULL;
-        char directory[4096];
-
-        ck_assert_ptr_nonnull(getcwd(directory, sizeof(directory)));
-        test_write_file("stepped.c", library, strlen(library));
-        free(command("%s -shared -fPIC -O1 -o stepped.so stepped.c", getenv("CC") ? getenv("CC") : "cc"));
-        path = test_format("%s/stepped.so", directory);
-        setenv("LD_PRELOAD", path, 1);
+        preload_begin("stepped", library);
         setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1); /* its library need not be the first */
 }
 
 void stepped_clock_end(void)
 {
-        unsetenv("LD_PRELOAD");
+        preload_end();
         unsetenv("ASAN_OPTIONS");
 }
 
