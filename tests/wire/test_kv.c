@@ -23,6 +23,21 @@ static int open_on(struct wire *c, const char *backend)
         return wire_open(c, "'anna', {backend: '%s'}", backend);
 }
 
+enum { TOGETHER = 4 };
+
+/* Requests and their answers. They arrive at once, so writes in a row are in one transaction. */
+static void expect_together(struct daemon *d, struct wire *c, int s, const char *const pairs[TOGETHER][2])
+{
+        uint32_t ids[TOGETHER];
+
+        daemon_freeze(d);
+        for (int i = 0; i < TOGETHER; i++)
+                ids[i] = wire_send(c, pairs[i][0], s);
+        daemon_thaw(d);
+        for (int i = 0; i < TOGETHER; i++)
+                expect_text(wire_answer(c, ids[i]), pairs[i][1]);
+}
+
 START_TEST(values_are_set_read_and_deleted)
 {
         DAEMON d = daemon_start();
@@ -221,17 +236,16 @@ START_TEST(a_refused_write_leaves_the_others_of_its_transaction)
         DAEMON d = daemon_start(.config = "kv-max = 1K\n");
         CLIENT c = wire_connect(d);
         int s = open_on(c, "file");
-        uint32_t ids[4];
 
-        ids[0] = wire_send(c, "kv_set(%d, [['a', h'01']])", s);
-        ids[1] = wire_send(c, "kv_set(%d, [['b', h'02'*2000]])", s);
-        ids[2] = wire_send(c, "kv_swap(%d, 'c', nil, h'03'*1100)", s);
-        ids[3] = wire_send(c, "kv_swap(%d, 'a', h'01', h'04')", s);
-        expect_text(wire_answer(c, ids[0]), "nil");
-        expect_text(wire_answer(c, ids[1]), "!too_large");
+        expect_together(d, c, s,
+                        (const char *const[TOGETHER][2]){
+                                { "kv_set(%d, [['a', h'01']])", "nil" },
+                                { "kv_set(%d, [['b', h'02'*2000]])", "!too_large" },
+                                { "kv_swap(%d, 'c', nil, h'03'*1100)", "!too_large" },
+                                { "kv_swap(%d, 'a', h'01', h'04')", "[true, h'04']" },
+                        });
+        expect(c, "!too_large", "kv_set(%d, [['b', h'02'*2000]])", s);
         ck_assert_ptr_nonnull(strstr(wire_error_message(c), "kv-max"));
-        expect_text(wire_answer(c, ids[2]), "!too_large");
-        expect_text(wire_answer(c, ids[3]), "[true, h'04']");
         expect(c, "[['a', h'04']]", "kv_scan(%d, '', nil, 9)", s);
 }
 END_TEST
@@ -456,16 +470,14 @@ START_TEST(requests_take_effect_in_order)
         DAEMON d = daemon_start();
         CLIENT c = wire_connect(d);
         int s = open_on(c, "file");
-        uint32_t ids[4];
 
-        ids[0] = wire_send(c, "kv_set(%d, [['k', h'01']])", s);
-        ids[1] = wire_send(c, "kv_get(%d, ['k'])", s);
-        ids[2] = wire_send(c, "kv_swap(%d, 'k', h'01', h'02')", s);
-        ids[3] = wire_send(c, "kv_scan(%d, '', nil, 5)", s);
-        expect_text(wire_answer(c, ids[0]), "nil");
-        expect_text(wire_answer(c, ids[1]), "[h'01']");
-        expect_text(wire_answer(c, ids[2]), "[true, h'02']");
-        expect_text(wire_answer(c, ids[3]), "[['k', h'02']]");
+        expect_together(d, c, s,
+                        (const char *const[TOGETHER][2]){
+                                { "kv_set(%d, [['k', h'01']])", "nil" },
+                                { "kv_get(%d, ['k'])", "[h'01']" },
+                                { "kv_swap(%d, 'k', h'01', h'02')", "[true, h'02']" },
+                                { "kv_scan(%d, '', nil, 5)", "[['k', h'02']]" },
+                        });
 }
 END_TEST
 
