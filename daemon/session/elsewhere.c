@@ -5,6 +5,7 @@
 
 #include "elsewhere.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ static bool note(void *arg, const char *owner)
         struct look *look = arg;
 
         look->is_stored = true;
-        strncpy(look->twin.owner.text, owner, sizeof(look->twin.owner.text) - 1);
+        snprintf(look->twin.owner.text, sizeof(look->twin.owner.text), "%s", owner);
         return false;
 }
 
