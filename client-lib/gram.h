@@ -647,8 +647,8 @@ GRAM_API int gram_async_import_string(struct gram_session *session, const char *
 /* ---- peers and usernames ---- */
 
 enum {
-        GRAM_MAX_ROWS =
-                1000, /* of one gram_get_peers(), gram_scan_…(), gram_sessions(), gram_kv_get(), …_scan() */
+        /* of one gram_get_peers(), gram_scan_…(), gram_sessions(), gram_kv_get(), gram_kv_scan() */
+        GRAM_MAX_ROWS = 1000,
         GRAM_MAX_AGE_DEFAULT_S = -1, /* the daemon's: 28800 */
 };
 
@@ -714,30 +714,31 @@ GRAM_API int gram_remove_states(struct gram_session *session, const int64_t *ids
 GRAM_API int gram_async_remove_states(struct gram_session *session, const int64_t *ids, size_t n,
                                       gram_callback *callback, void *arg);
 
+/* ---- the key-value area: what else the session's clients keep ---- */
+
 /*
- * ---- the key-value area: what else the session's clients keep ----
- *
  * It needs the right to write, also to read. GRAM_E_UNKNOWN_METHOD: the daemon is too old;
  * GRAM_E_BAD_REQUEST: the backend has no such area. GRAM_E_TOO_LARGE: see gram_hello_kv_max_value(). Keys are
  * ordered by their bytes.
  */
 
-/* One row for each key, in the same order; `value` NULL: there is none. */
+/*
+ * One row for each key, in the same order; `value` NULL: there is none. A key with a NUL inside cannot be
+ * given: gram_kv_scan() finds it.
+ */
 GRAM_API int gram_kv_get(struct gram_session *session, const char *const *keys, size_t n,
                          struct gram_kvs **kvs);
 GRAM_API int gram_async_kv_get(struct gram_session *session, const char *const *keys, size_t n,
                                gram_callback *callback, void *arg); /* kvs */
 
-/* `value` NULL deletes. All or nothing (on MongoDB each key by itself). `n` may be 0: then nothing is sent.
- */
+/* `value` NULL deletes. All or nothing (on MongoDB each key by itself). `n` may be 0: nothing is sent. */
 GRAM_API int gram_kv_set(struct gram_session *session, const struct gram_kv *rows, size_t n);
 GRAM_API int gram_async_kv_set(struct gram_session *session, const struct gram_kv *rows, size_t n,
                                gram_callback *callback, void *arg);
 
 /*
  * Writes `row` if the value of its key is these bytes; `expected` NULL: if there is none. `*done`: whether it
- * did.
- * `*now`, if it is not NULL: the row that stands now. A swap whose answer was lost is repeated, but done
+ * did. `now` may be NULL; `*now`: the row that stands now. A swap whose answer was lost is repeated, but done
  * once.
  */
 GRAM_API int gram_kv_swap(struct gram_session *session, const struct gram_kv *row, const void *expected,

@@ -10,8 +10,8 @@
  *     size         bytes of key and value
  *     expires      unix milliseconds; missing: never
  *     swaps        the last swaps that were done: kv_swaps.c
- *     gone         instead of value, size and expires: it is a tombstone since that time, of the
- * CLOCK_BOOTTIME of its writer
+ *     gone         instead of value, size and expires: it is a tombstone since then, by the CLOCK_BOOTTIME
+ *                  of its writer
  *
  * A tombstone is what a deletion leaves. Without it, an insert that a former owner has sent and that lands
  * late would bring the value back. It has been long enough after two terms: OWNERSHIP.md.

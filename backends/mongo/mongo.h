@@ -21,9 +21,10 @@
  *     apply.c      a batch of changes; names.c its usernames; fields.c its part in the session's document;
  *                  writes.c its commands
  *     read.c       lookups and scans
- *     kv.c         the key-value area: reading it; kv_plan.c what a batch makes of it; kv_write.c writing it,
- * and its tombstones; kv_swaps.c swaps that may be repeated; kv_seal.c sealing its values list.c counts, and
- * the list of stored sessions
+ *     kv.c         the key-value area: reading it
+ *     kv_plan.c    what a batch makes of it; kv_write.c writing it, and its tombstones; kv_swaps.c swaps that
+ *                  may be repeated; kv_seal.c sealing its values
+ *     list.c       counts, and the list of stored sessions
  *
  * OWNERSHIP.md says why a session can have one owner only.
  */
