@@ -156,6 +156,23 @@ static void lose_answers(const struct daemon *d, const struct wire *other)
         ck_abort_msg("the library has no connection");
 }
 
+/*
+ * The library's answers are lost, and the daemon dies if `killed`. Returns the handle of `*other`, which is
+ * connected again then.
+ */
+static int lose(struct daemon *d, struct wire **other, int handle, bool killed)
+{
+        test_breaks_connections();
+        lose_answers(d, *other);
+        if (!killed)
+                return handle;
+        wire_end(other);
+        daemon_kill(d);
+        daemon_resume(d);
+        *other = wire_connect(d);
+        return wire_open(*other, "'anna', {}");
+}
+
 static void on_reply(void *arg, struct gram_reply *reply)
 {
         *(int *)arg = reply->error ? reply->error->code : 0;
@@ -184,15 +201,7 @@ static void overtake(bool killed)
                         ;
                 expect(b, "nil", "set(%d, {user_id: %d})", t, 2 * round + 2);
                 expect(b, newer, "get(%d, ['user_id'])", t);
-                test_breaks_connections();
-                lose_answers(d, b);
-                if (killed) {
-                        wire_end(&b);
-                        daemon_kill(d);
-                        daemon_resume(d);
-                        b = wire_connect(d);
-                        t = wire_open(b, "'anna', {}");
-                }
+                t = lose(d, &b, t, killed);
                 while (outcome == UNKNOWN)
                         gram_process(client);
                 ck_assert_int_eq(outcome, 0);
@@ -223,6 +232,8 @@ static void on_swapped(void *arg, struct gram_reply *reply)
 static void swap_once(bool killed)
 {
         enum { UNKNOWN = 7, ROUNDS = 20 };
+        const struct gram_kv first = { .key = "lock", .value = "A", .size = 1 };
+        const struct gram_kv later = { .key = "lock", .value = "X", .size = 1 };
         DAEMON d = daemon_start();
         struct gram_client *client = test_client_new(&(struct gram_options){ .socket = d->socket });
         struct gram_session *session;
@@ -234,27 +245,13 @@ static void swap_once(bool killed)
                 int64_t outcome = UNKNOWN, refused = UNKNOWN;
 
                 expect(b, "nil", "kv_set(%d, [['lock', nil]])", t);
-                ck_assert_int_eq(gram_async_kv_swap(
-                                         session, &(struct gram_kv){ .key = "lock", .value = "A", .size = 1 },
-                                         NULL, 0, on_swapped, &outcome),
-                                 0);
-                ck_assert_int_eq(gram_async_kv_swap(
-                                         session, &(struct gram_kv){ .key = "lock", .value = "X", .size = 1 },
-                                         NULL, 0, on_swapped, &refused),
-                                 0);
+                ck_assert_int_eq(gram_async_kv_swap(session, &first, NULL, 0, on_swapped, &outcome), 0);
+                ck_assert_int_eq(gram_async_kv_swap(session, &later, NULL, 0, on_swapped, &refused), 0);
                 gram_process(client);
                 while (strcmp(wire_call(b, "kv_get(%d, ['lock'])", t), "[h'41']") != 0)
                         ;
                 expect(b, "[true, h'42']", "kv_swap(%d, 'lock', h'41', h'42')", t);
-                test_breaks_connections();
-                lose_answers(d, b);
-                if (killed) {
-                        wire_end(&b);
-                        daemon_kill(d);
-                        daemon_resume(d);
-                        b = wire_connect(d);
-                        t = wire_open(b, "'anna', {}");
-                }
+                t = lose(d, &b, t, killed);
                 while (outcome == UNKNOWN || refused == UNKNOWN)
                         gram_process(client);
                 ck_assert_int_eq(outcome, 1);
