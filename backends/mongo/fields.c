@@ -4,42 +4,8 @@
 #include "kv.h"
 #include "sealed.h"
 
-/* ---- identity ---- */
-
-static int write_identity(const struct mongo_batch *batch, unsigned fields, const struct identity *identity,
-                          struct seal seal)
-{
-        struct backend_session *session = batch->session;
-        unsigned zeroes = FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT);
-        bool ends_fresh = session->fresh && (fields & zeroes);
-        MONGO_WRITES writes = { .batch = batch, .collection = "session" };
-        MONGO_BSON filter =
-                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
-        MONGO_BSON update = bson_new();
-        bson_t set;
-        int result = 0;
-
-        mongo_place_append_session(filter, &session->place);
-        bson_append_document_begin(update, "$set", -1, &set);
-        mongo_identity_append(&set, identity, ends_fresh ? fields | zeroes : fields);
-        if (ends_fresh)
-                BSON_APPEND_BOOL(&set, MONGO_FRESH, false);
-        if (fields & FIELD_BIT(FIELD_AUTH_KEY))
-                result = mongo_seal_append(session, &seal, identity, &set, batch->fault);
-        bson_append_document_end(update, &set);
-        if (!result)
-                result = mongo_writes_update(&writes, filter, update, true);
-        if (!result)
-                result = mongo_writes_flush(&writes);
-        if (!result && ends_fresh)
-                session->fresh = false;
-        if (!result)
-                session->seal = seal;
-        return result;
-}
-
-/* Writes one field of the session's document. */
-static int write_field(const struct mongo_batch *batch, const bson_t *field)
+/* Writes these fields of the session's document. */
+static int write_set(const struct mongo_batch *batch, const bson_t *set)
 {
         struct backend_session *session = batch->session;
         MONGO_WRITES writes = { .batch = batch, .collection = "session" };
@@ -49,16 +15,41 @@ static int write_field(const struct mongo_batch *batch, const bson_t *field)
         int result;
 
         mongo_place_append_session(filter, &session->place);
-        BSON_APPEND_DOCUMENT(update, "$set", field);
+        BSON_APPEND_DOCUMENT(update, "$set", set);
         result = mongo_writes_update(&writes, filter, update, true);
         return result ? result : mongo_writes_flush(&writes);
+}
+
+/* ---- identity ---- */
+
+static int write_identity(const struct mongo_batch *batch, unsigned fields, const struct identity *identity,
+                          struct seal seal)
+{
+        struct backend_session *session = batch->session;
+        unsigned zeroes = FIELD_BIT(FIELD_USER_ID) | FIELD_BIT(FIELD_IS_BOT);
+        bool ends_fresh = session->fresh && (fields & zeroes);
+        MONGO_BSON set = bson_new();
+        int result = 0;
+
+        mongo_identity_append(set, identity, ends_fresh ? fields | zeroes : fields);
+        if (ends_fresh)
+                BSON_APPEND_BOOL(set, MONGO_FRESH, false);
+        if (fields & FIELD_BIT(FIELD_AUTH_KEY))
+                result = mongo_seal_append(session, &seal, identity, set, batch->fault);
+        if (!result)
+                result = write_set(batch, set);
+        if (!result && ends_fresh)
+                session->fresh = false;
+        if (!result)
+                session->seal = seal;
+        return result;
 }
 
 /* From now on values of the key-value area may be sealed or not, or all are alike again. */
 static int write_mixed(const struct mongo_batch *batch, bool mixed)
 {
         MONGO_BSON field = BCON_NEW(MONGO_KV_MIXED, BCON_BOOL(mixed));
-        int result = batch->session->kv.is_mixed == mixed ? 0 : write_field(batch, field);
+        int result = batch->session->kv.is_mixed == mixed ? 0 : write_set(batch, field);
 
         if (!result)
                 batch->session->kv.is_mixed = mixed;
@@ -89,7 +80,6 @@ static int change_sealing(const struct mongo_batch *batch, enum sealing sealing,
 {
         struct seal seal = batch->session->seal;
         int result = mongo_seal_change(batch->session, batch->client, sealing, &seal, batch->fault);
-
         bool key_too = result == 0;
 
         if (result == 1 && seal.on) /* the auth key needs no change; values may */
@@ -123,7 +113,7 @@ static int write_user(const struct mongo_batch *batch, struct slice user)
         MONGO_BSON field = bson_new();
 
         mongo_append_text(field, MONGO_USER, user);
-        return write_field(batch, field);
+        return write_set(batch, field);
 }
 
 int mongo_write_fields(const struct mongo_batch *batch, const struct change *change)

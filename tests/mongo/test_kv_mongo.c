@@ -407,21 +407,8 @@ int main(void)
                 a_swap_is_known_on_another_host,
                 a_counter_of_many_clients_is_right,
                 keys_may_have_any_bytes,
+                NULL,
         };
-        Suite *suite = suite_create("kv_mongo");
-        SRunner *runner;
-        int failed;
 
-        for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-                TCase *tcase = tcase_create(tests[i]->name);
-
-                tcase_set_timeout(tcase, TEST_TIMEOUT_S);
-                tcase_add_loop_test(tcase, tests[i], 0, 2 * MONGO_KINDS);
-                suite_add_tcase(suite, tcase);
-        }
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        failed = srunner_ntests_failed(runner);
-        srunner_free(runner);
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        return test_program_repeated("kv_mongo", tests, 2 * MONGO_KINDS);
 }
