@@ -110,7 +110,7 @@ static bool on_counted(void *arg, const bson_t *document)
         return true;
 }
 
-int mongo_kv_know(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+static int learn(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
 {
         MONGO_COLLECTION collection = mongo_place_collection(client, &session->place, MONGO_KV);
         MONGO_BSON filter = bson_new();
@@ -121,8 +121,6 @@ int mongo_kv_know(struct backend_session *session, mongoc_client_t *client, stru
         struct counting counting = { session, kv };
         int result;
 
-        if (kv->is_known)
-                return 0;
         kv->bytes = 0;
         kv->due_ms = INT64_MAX;
         kv->is_due_known = true;
@@ -134,6 +132,11 @@ int mongo_kv_know(struct backend_session *session, mongoc_client_t *client, stru
                                    on_counted, &counting, fault);
         kv->is_known = !result;
         return result;
+}
+
+int mongo_kv_know(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
+{
+        return session->kv.is_known ? 0 : learn(session, client, fault);
 }
 
 /* ---- kv_due ---- */

@@ -153,7 +153,7 @@ static bson_t *expired(const struct backend_session *session, int64_t now_ms)
         return filter;
 }
 
-int mongo_kv_expire(const struct mongo_batch *batch, int64_t now_ms)
+static int expire(const struct mongo_batch *batch, int64_t now_ms)
 {
         struct backend_session *session = batch->session;
         MONGO_COLLECTION collection = mongo_place_collection(batch->client, &session->place, MONGO_KV);
@@ -166,8 +166,6 @@ int mongo_kv_expire(const struct mongo_batch *batch, int64_t now_ms)
         bson_error_t error;
         int result;
 
-        if (session->kv.due_ms > now_ms)
-                return 0;
         result = mongo_read_cursor(session,
                                    mongoc_collection_find_with_opts(collection, filter, options, NULL),
                                    on_expired, &bytes, batch->fault);
@@ -184,6 +182,11 @@ int mongo_kv_expire(const struct mongo_batch *batch, int64_t now_ms)
         session->kv.is_due_known = false;
         mongo_kv_buried(session);
         return 0;
+}
+
+int mongo_kv_expire(const struct mongo_batch *batch, int64_t now_ms)
+{
+        return batch->session->kv.due_ms > now_ms ? 0 : expire(batch, now_ms);
 }
 
 /* ---- tombstones ---- */
