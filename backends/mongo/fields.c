@@ -64,6 +64,8 @@ static int change_with_values(const struct mongo_batch *batch, enum sealing seal
         int result = mongo_kv_know(batch->session, batch->client, batch->fault);
         bool has_values = kv->bytes > 0 || kv->is_mixed;
 
+        if (!result && kv->is_mixed) /* a change was interrupted; its last command may still land */
+                result = mongo_kv_take(batch);
         if (!result && has_values && sealing != SEALING_ANEW)
                 result = write_mixed(batch, true);
         if (!result && has_values && sealing == SEALING_OFF)

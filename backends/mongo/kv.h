@@ -109,6 +109,8 @@ void mongo_kv_purge(struct backend_session *session, mongoc_client_t *client);
 
 /* Seals all values, opens them, or seals anew those that a former key has sealed. */
 int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing);
+/* Gives all values the session's fence: a former owner's conversion that lands late matches none of them. */
+int mongo_kv_take(const struct mongo_batch *batch);
 /* The id of a former key that has sealed a value, as text; `text` stays if there is none. */
 int mongo_kv_former(struct backend_session *session, mongoc_client_t *client, char text[KEY_ID_TEXT_BYTES],
                     struct fault *fault);

@@ -84,6 +84,22 @@ static bson_t *those(const struct backend_session *session, enum sealing sealing
         return filter;
 }
 
+int mongo_kv_take(const struct mongo_batch *batch)
+{
+        struct backend_session *session = batch->session;
+        MONGO_COLLECTION collection = mongo_place_collection(batch->client, &session->place, MONGO_KV);
+        MONGO_BSON filter = bson_new();
+        MONGO_BSON update = BCON_NEW("$set", "{", MONGO_FENCE, BCON_INT64(session->fence), "}");
+        bson_error_t error;
+
+        mongo_place_append_common(filter, &session->place);
+        BCON_APPEND(filter, MONGO_FENCE, "{", "$lt", BCON_INT64(session->fence), "}");
+        BSON_APPEND_NULL(filter, "gone"); /* the time of a tombstone goes by the clock of its writer */
+        if (mongoc_collection_update_many(collection, filter, update, NULL, NULL, &error))
+                return 0;
+        return mongo_fault(session->env, session->name, &error, batch->fault);
+}
+
 /* Those that were converted are not found again. */
 int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
 {
