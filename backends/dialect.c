@@ -135,40 +135,38 @@ const struct library libraries[] = {
  * has written since, and its column counts. Columns have no type, so that SQLite converts nothing.
  */
 const struct extra_table extra_tables[EXTRA_COUNT] = {
-        [EXTRA_FIELDS] = { "gramd_fields", "field, value, was",
+        [EXTRA_FIELDS] = { "gramd_fields", "gramd_fields",
                            "CREATE TABLE gramd_fields (field TEXT PRIMARY KEY, value, was) WITHOUT ROWID" },
         /* `kept`: 1 << enum peer_part for each part that is kept here. */
-        [EXTRA_PEERS] = { "gramd_peers",
-                          "id, kept, access_hash, type, username, phone_number, was_access_hash, was_type,"
-                          " was_username, was_phone_number",
+        [EXTRA_PEERS] = { "gramd_peers", "gramd_peers_username",
                           "CREATE TABLE gramd_peers (id INTEGER PRIMARY KEY, kept INTEGER NOT NULL,"
                           " access_hash, type, username, phone_number,"
                           " was_access_hash, was_type, was_username, was_phone_number);"
                           "CREATE INDEX gramd_peers_username ON gramd_peers (username)"
                           " WHERE username IS NOT NULL" },
-        [EXTRA_NAMES] = { "gramd_usernames", "username, peer_id, last_update_on",
+        [EXTRA_NAMES] = { "gramd_usernames", "gramd_usernames_peer_id",
                           "CREATE TABLE gramd_usernames (username TEXT NOT NULL, peer_id INTEGER NOT NULL,"
                           " last_update_on INTEGER NOT NULL, PRIMARY KEY (username, peer_id)) WITHOUT ROWID;"
                           "CREATE INDEX gramd_usernames_peer_id ON gramd_usernames (peer_id)" },
-        [EXTRA_STATES] = { "gramd_update_state", "id, pts, qts, date, seq",
+        [EXTRA_STATES] = { "gramd_update_state", "gramd_update_state",
                            "CREATE TABLE gramd_update_state (id INTEGER PRIMARY KEY, pts INTEGER,"
                            " qts INTEGER, date INTEGER, seq INTEGER)" },
         /* The same columns as Telethon's entities. */
-        [EXTRA_ZERO] = { "gramd_entity_0", "id, hash, username, phone, date",
+        [EXTRA_ZERO] = { "gramd_entity_0", "gramd_entity_0",
                          "CREATE TABLE gramd_entity_0 (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL,"
                          " username TEXT, phone INTEGER, date INTEGER)" },
         /* `parts`: 1 << enum state_part for each part that is nil, while the library's column says 0. */
-        [EXTRA_NILS] = { "gramd_update_state_nil", "id, parts",
+        [EXTRA_NILS] = { "gramd_update_state_nil", "gramd_update_state_nil",
                          "CREATE TABLE gramd_update_state_nil (id INTEGER PRIMARY KEY,"
                          " parts INTEGER NOT NULL)" },
         /* `place`: the number modulo how many are kept. `at`: unix seconds. */
-        [EXTRA_REMEMBERED] = { "gramd_remembered", "place, number, at, writes",
+        [EXTRA_REMEMBERED] = { "gramd_remembered", "gramd_remembered",
                                "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY,"
                                " number INTEGER NOT NULL, at INTEGER NOT NULL, writes BLOB NOT NULL)" },
-        [EXTRA_SEALED] = { "gramd_sealed", "field, value",
+        [EXTRA_SEALED] = { "gramd_sealed", "gramd_sealed",
                            "CREATE TABLE gramd_sealed (field TEXT PRIMARY KEY, value) WITHOUT ROWID" },
         /* With rowids: a search in an index would read whole values. `expires`: unix milliseconds. */
-        [EXTRA_KV] = { "gramd_kv", "key, value, expires",
+        [EXTRA_KV] = { "gramd_kv", "gramd_kv_expires",
                        "CREATE TABLE gramd_kv (key BLOB NOT NULL UNIQUE, value BLOB NOT NULL,"
                        " expires INTEGER);"
                        "CREATE INDEX gramd_kv_expires ON gramd_kv (expires) WHERE expires IS NOT NULL" },

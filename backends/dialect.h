@@ -78,7 +78,8 @@ enum extra {
 
 struct extra_table {
         const char *name;
-        const char *columns; /* a table of this name without one of these is not gramd's */
+        const char *index; /* its index; or its own name, if it has none */
+        /* As gramd makes it. What is there under these names and is not exactly that is not gramd's. */
         const char *ddl;
 };
 

@@ -12,16 +12,27 @@
 
 /* ---- gramd_ tables ---- */
 
-/* A key-value area that cannot be written would fail whole transactions, with the writes of others. */
-static int check_kv(struct backend_session *session, struct fault *fault)
+/*
+ * A table that differs from gramd's, or an index, may refuse any write, and with it all writes of a
+ * transaction. So only what gramd has made is used; a file with something else under such a name is refused.
+ */
+static int find_extra(struct backend_session *session, enum extra extra, struct fault *fault)
 {
-        SQLITE_STATEMENT probe = NULL;
+        const struct extra_table *table = &extra_tables[extra];
+        int64_t found = 0; /* 1: something else, 2: gramd's */
+        int error = sqlite_number(session, &found, fault,
+                                  "SELECT 1 + (group_concat(sql, ';') = %Q) FROM"
+                                  " (SELECT sql FROM sqlite_schema WHERE sql NOT NULL"
+                                  " AND (name COLLATE NOCASE IN (%Q, %Q) OR tbl_name COLLATE NOCASE = %Q)"
+                                  " ORDER BY type DESC)",
+                                  table->ddl, table->name, table->index, table->name);
 
-        if (!sqlite_has_extra(session, EXTRA_KV))
-                return 0;
-        return sqlite_prepare(session, &probe, fault,
-                              "INSERT INTO gramd_kv (key, value, expires) VALUES (?1, ?2, ?3)"
-                              " ON CONFLICT (key) DO NOTHING");
+        if (!error && found == 1)
+                return fault_set(fault, BACKEND_E_CORRUPT,
+                                 "session '%s': its file has a table or an index %s that is not gramd's",
+                                 session->name, table->name);
+        session->extras |= found ? 1u << extra : 0;
+        return error;
 }
 
 int sqlite_find_extras(struct backend_session *session, struct fault *fault)
@@ -29,20 +40,9 @@ int sqlite_find_extras(struct backend_session *session, struct fault *fault)
         int error = 0;
 
         session->extras = 0;
-        for (int i = 0; !error && i < EXTRA_COUNT; i++) {
-                SQLITE_STATEMENT probe = NULL;
-                int64_t there = 0;
-
-                error = sqlite_number(session, &there, fault, "SELECT 1 FROM sqlite_schema WHERE name = %Q",
-                                      extra_tables[i].name);
-                if (error || !there)
-                        continue;
-                /* Fails if something else has this name. */
-                error = sqlite_prepare(session, &probe, fault, "SELECT %s FROM %s", extra_tables[i].columns,
-                                       extra_tables[i].name);
-                session->extras |= 1u << i;
-        }
-        return error ? error : check_kv(session, fault);
+        for (int i = 0; !error && i < EXTRA_COUNT; i++)
+                error = find_extra(session, (enum extra)i, fault);
+        return error;
 }
 
 /* Migrating a file from version 1, a library deletes all peers: drop_orphans() then deletes their names. */

@@ -260,6 +260,8 @@ static int error_of(int rc)
         case SQLITE_NOTADB:
         case SQLITE_FORMAT:
         case SQLITE_AUTH:
+        case SQLITE_CONSTRAINT:
+        case SQLITE_TOOBIG:
         case SQLITE_MISMATCH: return BACKEND_E_CORRUPT;
         default: return BACKEND_E_STORAGE;
         }

@@ -131,11 +131,12 @@ static void word_is_peer(const struct backend_session *session, sqlite3_str *out
 
 static void word_from(const struct backend_session *session, sqlite3_str *out)
 {
+        static const char columns[] = "id, hash, username, phone, date";
+
         if (sqlite_has_extra(session, EXTRA_ZERO))
                 sqlite3_str_appendf(
                         out, "(SELECT %s FROM %s WHERE id <> 0 UNION ALL SELECT %s FROM gramd_entity_0) p",
-                        extra_tables[EXTRA_ZERO].columns, session->peers.table,
-                        extra_tables[EXTRA_ZERO].columns);
+                        columns, session->peers.table, columns);
         else
                 sqlite3_str_appendf(out, "%s p", session->peers.table);
         if (sqlite_has_extra(session, EXTRA_PEERS))

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../support/program.h"
+#include "../support/repeater.h"
 #include "../support/session_file.h"
 #include "../support/wire.h"
 
@@ -348,12 +349,28 @@ START_TEST(files_of_all_dialects_keep_it)
 }
 END_TEST
 
-START_TEST(an_area_that_cannot_be_written_is_refused)
+#define TABLE_WITH(more)                                                                                     \
+        "CREATE TABLE gramd_kv (key BLOB NOT NULL UNIQUE, value BLOB NOT NULL, expires INTEGER" more
+
+/* It could refuse writes, and with them all others of a transaction. */
+START_TEST(an_area_that_gramd_has_not_made_is_refused)
 {
         static const char *const tables[] = {
                 "CREATE TABLE gramd_kv (key, value, expires)",
                 "CREATE TABLE gramd_kv (key UNIQUE, value, expires AS (1))",
                 "CREATE VIEW gramd_kv AS SELECT 1 AS key, 1 AS value, 1 AS expires",
+                TABLE_WITH(")"), /* without its index */
+                TABLE_WITH(", CHECK (0))"),
+                TABLE_WITH(", more AS (value) STORED UNIQUE)"),
+                TABLE_WITH(", more NOT NULL)"),
+                "CREATE TABLE gramd_kv (key INTEGER NOT NULL UNIQUE, value TEXT NOT NULL, expires ANY) "
+                "STRICT",
+                "CREATE TABLE GRAMD_KV (key)",
+                "CREATE INDEX gramd_kv ON peers (id)",
+                "CREATE INDEX gramd_kv_expires ON peers (id)",
+                "CREATE UNIQUE INDEX other ON gramd_kv (length(value))",
+                "CREATE TRIGGER other BEFORE INSERT ON gramd_kv BEGIN SELECT RAISE(ABORT, 'no'); END",
+                "CREATE TABLE gramd_peers (id INTEGER PRIMARY KEY, kept CHECK (0))",
         };
         DAEMON d = daemon_start(.config = "idle-close = 0\n");
         CLIENT c = wire_connect(d);
@@ -361,10 +378,15 @@ START_TEST(an_area_that_cannot_be_written_is_refused)
         for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
                 TEST_FREED char *name = test_format("foreign%zu", i);
                 TEST_FREED char *path = daemon_path(d, name);
+                int s = wire_open(c, "'%s', {}", name);
 
-                session_file_make(session_file("pyrogram-3"), path);
+                if (strstr(tables[i], "ON gramd_kv"))
+                        expect(c, "nil", "kv_set(%d, [['k', h'01']])", s);
+                expect(c, "nil", "close(%d)", s);
+                await_closed(c);
                 sql(path, "%s", tables[i]);
                 expect(c, "!corrupt", "open('%s', {})", name);
+                ck_assert_ptr_nonnull(strstr(wire_error_message(c), "that is not gramd"));
         }
 }
 END_TEST
@@ -509,7 +531,7 @@ int main(void)
                 a_swap_writes_what_was_expected,
                 a_counter_of_swaps_is_right,
                 files_of_all_dialects_keep_it,
-                an_area_that_cannot_be_written_is_refused,
+                an_area_that_gramd_has_not_made_is_refused,
                 deletion_takes_it_along,
                 who_may_only_read_is_denied_all_of_it,
                 watchers_that_may_write_are_told_of_keys,

@@ -237,28 +237,28 @@ START_TEST(a_file_with_any_times_is_closed_in_order)
 }
 END_TEST
 
-/*
- * Tables of that name which gramd has not made. A session whose file is of no use is refused, and stays as it
- * is.
- */
+#define OF_GRAMD                                                                                             \
+        "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number INTEGER NOT NULL,"                 \
+        " at INTEGER NOT NULL, writes BLOB NOT NULL)"
+
+/* Tables that gramd has not made: with nonsense in them, or of another form. The latter are refused. */
 START_TEST(other_tables_of_that_name)
 {
         static const struct {
                 const char *ddl;
                 bool opens;
         } tables[] = {
-                { "CREATE TABLE gramd_remembered (place, number, at, writes)", true },
-                { "CREATE TABLE gramd_remembered (place, number, at, writes, more)", true },
-                { "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number, at, writes) WITHOUT "
-                  "ROWID",
+                { OF_GRAMD
+                  "; INSERT INTO gramd_remembered VALUES (1, 1, strftime('%s', 'now'), zeroblob(2000000))",
                   true },
-                { "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number, at, writes);"
-                  "INSERT INTO gramd_remembered VALUES (1, 1, strftime('%s', 'now'), zeroblob(2000000))",
-                  true },
-                { "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number, at, writes);"
-                  "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+                { OF_GRAMD
+                  "; WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
                   "INSERT INTO gramd_remembered SELECT i, i, strftime('%s', 'now'), randomblob(2000) FROM n",
                   true },
+                { "CREATE TABLE gramd_remembered (place, number, at, writes)", false },
+                { "CREATE TABLE gramd_remembered (place INTEGER PRIMARY KEY, number, at, writes) WITHOUT "
+                  "ROWID",
+                  false },
                 { "CREATE TABLE gramd_remembered (place, number, at)", false },
                 { "CREATE VIEW gramd_remembered AS SELECT 1 AS place, 1 AS number, 1 AS at, x'00' AS writes",
                   false },
