@@ -60,6 +60,8 @@ struct fault {
 
 /* Fills the fault and returns `error`, so that it can be returned at once. */
 int fault_set(struct fault *fault, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Of a value of the key-value area: `why` follows "the value of its key 'KEY'". */
+int fault_set_value(struct fault *fault, int error, const char *session, struct slice key, const char *why);
 
 struct backend_env;     /* one running backend: the backend's own */
 struct backend_session; /* one open session: the backend's own */
@@ -158,7 +160,7 @@ enum { KV_CALLER_BYTES = 20 }; /* the uid, 4 bytes little-endian, and the id of 
 
 /* One key to be written. */
 struct kv_row {
-        struct slice key;   /* 1 to KV_KEY_MAX_BYTES; any bytes */
+        struct slice key;   /* 1 to KV_KEY_MAX_BYTES of UTF-8 */
         struct slice value; /* absent: the key is deleted. Else 0 to KV_VALUE_MAX_BYTES */
         int64_t ttl_s;      /* it expires so long after the change's `now_ms`; 0: never */
 };
@@ -379,7 +381,8 @@ struct backend {
          *
          * kv_get: the stored values of these keys, in any order. kv_scan: those whose key begins with
          * `prefix`, and comes after `after` (absent: from the start), ascending by bytes. Both also report
-         * what has expired. kv_due: when the first value expires; INT64_MAX: none does.
+         * what has expired. A value that is damaged, or cannot be opened, ends them: after a kv_scan that has
+         * failed, what was reported counts. kv_due: when the first value expires; INT64_MAX: none does.
          */
         int (*kv_get)(struct backend_session *session, const struct slice *keys, size_t n, kv_fn found,
                       void *arg, struct fault *fault);

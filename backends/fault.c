@@ -34,3 +34,9 @@ int fault_set(struct fault *fault, int error, const char *format, ...)
                 drop_half_character(fault->text);
         return error;
 }
+
+int fault_set_value(struct fault *fault, int error, const char *session, struct slice key, const char *why)
+{
+        return fault_set(fault, error, "session '%s': the value of its key '%.*s' %s", session, (int)key.len,
+                         key.data, why);
+}

@@ -3,9 +3,10 @@
 #include "seal.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { KV_FIELD_MAX = 3 + KV_KEY_MAX_BYTES };
+enum { KV_FIELD_MAX = 3 + KV_KEY_MAX_BYTES, WHY_BYTES = 128 };
 
 _Static_assert((int)KV_FIELD_MAX <= (int)FIELD_NAME_MAX, "a value can be bound to any key");
 
@@ -64,16 +65,23 @@ int seal_check_change(const struct seal_terms *terms, const struct seal *seal, e
         return 1;
 }
 
-int seal_check_key(const struct seal_terms *terms, const uint8_t id[KEY_ID_BYTES])
+/* What is said of something that is sealed with this key. */
+static void say_missing(const uint8_t id[KEY_ID_BYTES], char why[WHY_BYTES])
 {
         char text[KEY_ID_TEXT_BYTES];
 
+        key_id_text(id, text);
+        snprintf(why, WHY_BYTES, "is sealed with key %s, which this daemon does not have", text);
+}
+
+int seal_check_key(const struct seal_terms *terms, const uint8_t id[KEY_ID_BYTES])
+{
+        char why[WHY_BYTES];
+
         if (keyring_has(terms->keyring, id))
                 return 0;
-        key_id_text(id, text);
-        return fault_set(terms->fault, BACKEND_E_STORAGE,
-                         "session '%s': it is sealed with key %s, which this daemon does not have",
-                         terms->session, text);
+        say_missing(id, why);
+        return fault_set(terms->fault, BACKEND_E_STORAGE, "session '%s': it %s", terms->session, why);
 }
 
 int seal_open(const struct seal_terms *terms, struct seal *seal, struct slice sealed,
@@ -142,21 +150,21 @@ int seal_open_kv(const struct seal_terms *terms, const struct seal *seal, struct
                  struct slice sealed, uint8_t *opened, struct slice *value)
 {
         const uint8_t *bytes = (const uint8_t *)sealed.data;
-        char field[KV_FIELD_MAX];
+        char field[KV_FIELD_MAX], why[WHY_BYTES] = "was changed, or is another key's or session's";
         uint8_t id[KEY_ID_BYTES];
         size_t len = sealed.len - SEALED_EXTRA_BYTES;
         int error;
 
         if (!sealed_key_id(bytes, sealed.len, id))
-                return refuse(terms, BACKEND_E_CORRUPT, "a value of its key-value area is not sealed");
+                return fault_set_value(terms->fault, BACKEND_E_CORRUPT, terms->session, key, "is not sealed");
         error = keyring_open(terms->keyring, seal->id, kv_field(key, field), bytes, sealed.len, opened, len);
-        if (error == SEAL_E_NO_KEY)
-                return seal_check_key(terms, id);
-        if (error)
-                return refuse(terms, BACKEND_E_CORRUPT,
-                              "a value of its key-value area was changed, or is another key's or session's");
         *value = (struct slice){ (const char *)opened, len };
-        return 0;
+        if (!error)
+                return 0;
+        if (error == SEAL_E_NO_KEY)
+                say_missing(id, why);
+        return fault_set_value(terms->fault, error == SEAL_E_NO_KEY ? BACKEND_E_STORAGE : BACKEND_E_CORRUPT,
+                               terms->session, key, why);
 }
 
 int seal_close_kv(const struct seal_terms *terms, const struct seal *seal, struct slice key,

@@ -718,8 +718,9 @@ GRAM_API int gram_async_remove_states(struct gram_session *session, const int64_
 
 /*
  * It needs the right to write, also to read. GRAM_E_UNKNOWN_METHOD: the daemon is too old;
- * GRAM_E_BAD_REQUEST: the backend has no such area. GRAM_E_TOO_LARGE: see gram_hello_kv_max_value(). Keys are
- * ordered by their bytes.
+ * GRAM_E_BAD_REQUEST: the backend has no such area. GRAM_E_TOO_LARGE: see gram_hello_kv_max_value().
+ * GRAM_E_CORRUPT: the message names a key whose value is damaged; gram_kv_set() replaces or deletes it. Keys
+ * are ordered by their bytes.
  */
 
 /*

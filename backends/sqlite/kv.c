@@ -1,7 +1,7 @@
 /*
  * Reading the key-value area: the table gramd_kv. Keys are blobs, so that they compare by bytes. The values
- * of a sealed session are sealed, each bound to the session and to its key. Rows that gramd would not have
- * written are skipped.
+ * of a sealed session are sealed, each bound to the session and to its key. A row whose key gramd would not
+ * have written is skipped; a value is damaged then.
  */
 
 #include <sodium.h>
@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "sqlite.h"
+
+_Static_assert(KV_KEY_MAX_BYTES == 255, "SQLITE_KV_ROW says so");
 
 struct seal_terms sqlite_kv_terms(const struct backend_session *session, struct fault *fault)
 {
@@ -50,41 +52,50 @@ struct slice sqlite_blob(sqlite3_stmt *row, int at, size_t least, size_t most)
         return bytes.len > 0 ? bytes : slice_of("");
 }
 
-/*
- * Reads the columns key, value, expires. `value->key` is absent if the row cannot be served. A sealed value
- * is opened into `scratch`.
- */
-static int read_row(struct backend_session *session, sqlite3_stmt *row, uint8_t *scratch,
+static bool begins_with(struct slice key, struct slice prefix)
+{
+        return key.len >= prefix.len && memcmp(key.data, prefix.data, prefix.len) == 0;
+}
+
+enum { ROW_NONE = 1, ROW_BEYOND = 2 }; /* it has no key; its key does not begin with the prefix */
+
+/* Reads the columns key, value, expires. A sealed value is opened into `scratch`. */
+static int read_row(struct backend_session *session, sqlite3_stmt *row, struct slice prefix, uint8_t *scratch,
                     struct kv_value *value, struct fault *fault)
 {
         const struct seal_terms terms = sqlite_kv_terms(session, fault);
-        size_t overhead = sqlite_kv_overhead(session);
-        struct slice stored = sqlite_blob(row, 1, 0, KV_VALUE_MAX_BYTES + overhead);
+        struct slice stored = sqlite_blob(row, 1, 0, SQLITE_SCRATCH_BYTES);
         struct slice key = sqlite_blob(row, 0, 1, KV_KEY_MAX_BYTES);
-        int error = 0;
 
         if (sqlite3_errcode(session->db) == SQLITE_NOMEM)
                 return sqlite_fault_memory(session, fault);
-        if (!sqlite_integer(row, 2, &value->expires_ms))
-                value->expires_ms = INT64_MAX;
-        value->key = SLICE_NONE;
-        if (!stored.data || !key.data || !slice_is_utf8(key))
-                return 0;
-        value->value = stored;
-        if (session->seal.on)
-                error = seal_open_kv(&terms, &session->seal, key, stored, scratch, &value->value);
+        if (!begins_with(key, prefix))
+                return ROW_BEYOND;
+        if (!slice_is_utf8(key))
+                return ROW_NONE;
+        if (!stored.data)
+                return fault_set_value(fault, BACKEND_E_CORRUPT, session->name, key, "is damaged");
         value->key = key;
-        return error;
+        value->value = stored;
+        value->expires_ms =
+                sqlite3_column_type(row, 2) == SQLITE_INTEGER ? sqlite3_column_int64(row, 2) : INT64_MAX;
+        return session->seal.on ? seal_open_kv(&terms, &session->seal, key, stored, scratch, &value->value)
+                                : 0;
 }
 
-/* After the last row of a statement. `wrong`: of that row; its fault stays. */
-static int end_rows(struct backend_session *session, sqlite3_stmt *rows, int rc, int wrong,
-                    struct fault *fault)
+int sqlite_kv_done(struct backend_session *session, sqlite3_stmt *rows, int rc, int wrong,
+                   struct fault *fault)
 {
         struct fault ignored;
-        int error = sqlite_done(session, rows, rc, wrong ? &ignored : fault);
+        int error = sqlite_done(session, rows, rc, wrong < 0 ? &ignored : fault);
 
-        return wrong ? wrong : error;
+        return wrong < 0 ? wrong : error;
+}
+
+static void bind_search(const struct backend_session *session, sqlite3_stmt *statement, struct slice key)
+{
+        sqlite_bind_bytes(statement, 1, key);
+        sqlite3_bind_int64(statement, 2, KV_VALUE_MAX_BYTES + (int64_t)sqlite_kv_overhead(session));
 }
 
 /* ---- one key ---- */
@@ -100,15 +111,15 @@ int sqlite_kv_find(struct backend_session *session, struct slice key, struct kv_
 
         if (error)
                 return error;
-        sqlite_bind_bytes(row, 1, key);
+        bind_search(session, row, key);
         rc = sqlite3_step(row);
         if (rc == SQLITE_ROW) {
-                wrong = read_row(session, row, search->scratch, &value, fault);
-                search->is_unreadable = wrong;
-                if (!wrong && value.key.data)
+                wrong = read_row(session, row, key, search->scratch, &value, fault);
+                search->is_unreadable = wrong < 0;
+                if (!wrong)
                         search->enough = !search->found(search->arg, &value);
         }
-        return end_rows(session, row, rc, wrong, fault);
+        return sqlite_kv_done(session, row, rc, wrong, fault);
 }
 
 int sqlite_kv_get(struct backend_session *session, const struct slice *keys, size_t n, kv_fn found, void *arg,
@@ -141,11 +152,6 @@ static struct slice first_key(struct slice prefix, struct slice after, char byte
         return (struct slice){ bytes, from.len + is_after };
 }
 
-static bool begins_with(struct slice key, struct slice prefix)
-{
-        return key.len >= prefix.len && memcmp(key.data, prefix.data, prefix.len) == 0;
-}
-
 static int report(struct backend_session *session, sqlite3_stmt *rows, struct slice prefix,
                   const struct kv_search *search, struct fault *fault)
 {
@@ -153,15 +159,14 @@ static int report(struct backend_session *session, sqlite3_stmt *rows, struct sl
 
         while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
                 struct kv_value value = { 0 };
-                int wrong = read_row(session, rows, search->scratch, &value, fault);
+                int wrong = read_row(session, rows, prefix, search->scratch, &value, fault);
 
-                if (wrong)
-                        return end_rows(session, rows, rc, wrong, fault);
-                if (value.key.data &&
-                    (!begins_with(value.key, prefix) || !search->found(search->arg, &value)))
+                if (wrong < 0)
+                        return sqlite_kv_done(session, rows, rc, wrong, fault);
+                if (wrong == ROW_BEYOND || (!wrong && !search->found(search->arg, &value)))
                         break;
         }
-        return end_rows(session, rows, rc, 0, fault);
+        return sqlite_kv_done(session, rows, rc, 0, fault);
 }
 
 int sqlite_kv_scan(struct backend_session *session, struct slice prefix, struct slice after, kv_fn found,
@@ -182,7 +187,7 @@ int sqlite_kv_scan(struct backend_session *session, struct slice prefix, struct 
         if (error)
                 return error;
         search.scratch = scratch;
-        sqlite_bind_bytes(rows, 1, first_key(prefix, after, first));
+        bind_search(session, rows, first_key(prefix, after, first));
         return report(session, rows, prefix, &search, fault);
 }
 

@@ -7,13 +7,12 @@
 
 /* ---- how much there is ---- */
 
-#define BYTES "coalesce(sum(length(key) + length(value) - %d), 0)"
+#define BYTES "SELECT coalesce(sum(" SQLITE_KV_BYTES " - %d), 0) FROM gramd_kv WHERE " SQLITE_KV_ROW
 
 static int know_bytes(struct backend_session *session, struct fault *fault)
 {
         int error = session->kv_is_counted ? 0
-                                           : sqlite_number(session, &session->kv_bytes, fault,
-                                                           "SELECT " BYTES " FROM gramd_kv",
+                                           : sqlite_number(session, &session->kv_bytes, fault, BYTES,
                                                            (int)sqlite_kv_overhead(session));
 
         session->kv_is_counted = !error;
@@ -28,11 +27,11 @@ int sqlite_expire_kv(struct backend_session *session, int64_t now_ms, struct fau
         if (!sqlite_has_extra(session, EXTRA_KV))
                 return 0;
         if (session->kv_is_counted)
-                error = sqlite_number(session, &gone, fault,
-                                      "SELECT " BYTES " FROM gramd_kv WHERE expires <= %lld",
+                error = sqlite_number(session, &gone, fault, BYTES " AND " SQLITE_KV_DUE("%lld"),
                                       (int)sqlite_kv_overhead(session), (long long)now_ms);
         if (!error)
-                error = sqlite_exec(session, fault, "DELETE FROM gramd_kv WHERE expires <= %lld",
+                error = sqlite_exec(session, fault,
+                                    "DELETE FROM gramd_kv WHERE " SQLITE_KV_ROW " AND " SQLITE_KV_DUE("%lld"),
                                     (long long)now_ms);
         session->kv_bytes -= gone;
         return error;
@@ -121,6 +120,14 @@ static int put(struct backend_session *session, const struct kv_row *row, int64_
         return sqlite_run(session, statement, fault);
 }
 
+static bool has_values(const struct kv_row *rows, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                if (rows[i].value.data)
+                        return true;
+        return false;
+}
+
 /* `*stored`: false if the change is refused, which has been told. */
 static int put_all(struct backend_session *session, const struct kv_row *rows, size_t n, int64_t now_ms,
                    const struct effects *effects, bool *stored, struct fault *fault)
@@ -130,7 +137,7 @@ static int put_all(struct backend_session *session, const struct kv_row *rows, s
         int error = sqlite_need_extra(session, EXTRA_KV, fault);
 
         *stored = false;
-        if (!error && session->seal.on) {
+        if (!error && session->seal.on && has_values(rows, n)) {
                 const struct seal_terms terms = sqlite_kv_terms(session, &why);
 
                 if (seal_check_current(&terms))
@@ -153,11 +160,9 @@ static int put_all(struct backend_session *session, const struct kv_row *rows, s
 int sqlite_put_kv(struct backend_session *session, const struct change *change, const struct effects *effects,
                   struct fault *fault)
 {
-        bool needed = sqlite_has_extra(session, EXTRA_KV);
+        bool needed = sqlite_has_extra(session, EXTRA_KV) || has_values(change->kv, change->n);
         bool stored;
 
-        for (size_t i = 0; !needed && i < change->n; i++)
-                needed = change->kv[i].value.data;
         return needed ? put_all(session, change->kv, change->n, change->now_ms, effects, &stored, fault) : 0;
 }
 
@@ -243,25 +248,28 @@ struct stored_row {
 static int next_row(struct backend_session *session, sqlite3_stmt *rows, struct stored_row *row, bool *there,
                     struct fault *fault)
 {
-        struct slice key = SLICE_NONE, value = SLICE_NONE;
+        struct slice key, value;
+        int wrong = 0;
         int rc;
 
         sqlite3_bind_blob64(rows, 1, row->key, row->key_len, SQLITE_STATIC);
         rc = sqlite3_step(rows);
         *there = rc == SQLITE_ROW;
-        if (*there) {
-                key = sqlite_blob(rows, 0, 1, KV_KEY_MAX_BYTES);
-                value = sqlite_blob(rows, 1, 0, SQLITE_SCRATCH_BYTES);
-        }
-        if (*there && (!key.data || !value.data))
-                rc = SQLITE_NOMEM;
-        if (*there && rc == SQLITE_ROW) {
+        if (!*there)
+                return sqlite_kv_done(session, rows, rc, 0, fault);
+        key = sqlite_blob(rows, 0, 1, KV_KEY_MAX_BYTES);
+        value = sqlite_blob(rows, 1, 0, SQLITE_SCRATCH_BYTES);
+        if (sqlite3_errcode(session->db) == SQLITE_NOMEM) {
+                wrong = sqlite_fault_memory(session, fault);
+        } else if (!value.data) {
+                wrong = fault_set_value(fault, BACKEND_E_CORRUPT, session->name, key, "is damaged");
+        } else {
                 memcpy(row->key, key.data, key.len);
                 row->key_len = key.len;
                 memcpy(row->value, value.data, value.len);
                 row->value_len = value.len;
         }
-        return sqlite_done(session, rows, rc, fault);
+        return sqlite_kv_done(session, rows, rc, wrong, fault);
 }
 
 /* Opens or seals one stored value. `*as`: what is to be stored; absent: it stays. */
@@ -289,12 +297,12 @@ static int convert(struct backend_session *session, enum sealing sealing, struct
 static int prepare(struct backend_session *session, enum sealing sealing, sqlite3_stmt **rows,
                    sqlite3_stmt **update, struct fault *fault)
 {
-        int error = sqlite_prepare(session, rows, fault,
-                                   "SELECT key, value FROM gramd_kv WHERE key > ?1 AND typeof(key) = 'blob'"
-                                   " AND length(key) <= %d AND typeof(value) = 'blob' AND length(value) <= %d"
-                                   " ORDER BY key LIMIT 1",
-                                   KV_KEY_MAX_BYTES,
-                                   KV_VALUE_MAX_BYTES + (sealing == SEALING_ON ? 0 : SEALED_EXTRA_BYTES));
+        int error =
+                sqlite_prepare(session, rows, fault,
+                               "SELECT key, iif(" SQLITE_KV_VALUE("%d") ", value, NULL) FROM gramd_kv"
+                                                                        " WHERE key > ?1 AND " SQLITE_KV_ROW
+                                                                        " ORDER BY key LIMIT 1",
+                               KV_VALUE_MAX_BYTES + (sealing == SEALING_ON ? 0 : SEALED_EXTRA_BYTES));
 
         return error ? error
                      : sqlite_prepare(session, update, fault,

@@ -254,6 +254,8 @@ int sqlite_check_sealed(struct backend_session *session, bool wanted, struct fau
         return seal_check(&terms, &session->seal, wanted);
 }
 
+#define IS_FORMER "iif(" SQLITE_KV_VALUE("%d") ", substr(value, 2, %d) <> x'%s', false)"
+
 /* The id of a former key that a value of the key-value area is sealed with: `text` stays if there is none. */
 static int find_former(struct backend_session *session, char text[KEY_ID_TEXT_BYTES], struct fault *fault)
 {
@@ -268,9 +270,8 @@ static int find_former(struct backend_session *session, char text[KEY_ID_TEXT_BY
                 return 0;
         key_id_text(current, hex);
         error = sqlite_prepare(session, &row, fault,
-                               "SELECT substr(value, 2, %d) FROM gramd_kv WHERE substr(value, 2, %d) <> x'%s'"
-                               " LIMIT 1",
-                               KEY_ID_BYTES, KEY_ID_BYTES, hex);
+                               "SELECT substr(value, 2, %d) FROM gramd_kv WHERE " IS_FORMER " LIMIT 1",
+                               KEY_ID_BYTES, (int)SQLITE_SCRATCH_BYTES, KEY_ID_BYTES, hex);
         if (error)
                 return error;
         rc = sqlite3_step(row);

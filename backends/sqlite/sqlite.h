@@ -510,6 +510,16 @@ int sqlite_replace_names(struct backend_session *session, const struct peer_name
 
 /* ---- kv.c ---- */
 
+/*
+ * What gramd writes, in SQL: a row, a value, a time that has come. Other cells are not read: they may be too
+ * large for SQLite's limit. A row with another key is none.
+ */
+#define SQLITE_KV_ROW "typeof(key) = 'blob' AND length(key) BETWEEN 1 AND 255"
+#define SQLITE_KV_VALUE(most) "typeof(value) = 'blob' AND length(value) <= " most
+#define SQLITE_KV_DUE(now) "typeof(expires) = 'integer' AND expires <= " now
+/* Bytes of key and value as they are stored. */
+#define SQLITE_KV_BYTES "length(key) + iif(typeof(value) = 'blob', length(value), 0)"
+
 /* Where a value is sealed or opened. It is wiped when its scope ends. */
 enum { SQLITE_SCRATCH_BYTES = KV_VALUE_MAX_BYTES + SEALED_EXTRA_BYTES };
 int sqlite_scratch_new(const struct backend_session *session, uint8_t **scratch, struct fault *fault);
@@ -522,7 +532,7 @@ struct kv_search {
         size_t number;
         uint8_t *scratch;
         bool enough;        /* `found` has said so */
-        bool is_unreadable; /* the value is there, but it does not open */
+        bool is_unreadable; /* the value is there, but is damaged or does not open */
 };
 
 /* One key, also inside a transaction; the table exists. */
@@ -540,6 +550,9 @@ static inline size_t sqlite_kv_overhead(const struct backend_session *session)
 {
         return session->seal.on ? SEALED_EXTRA_BYTES : 0;
 }
+/* As sqlite_done(). `wrong`: what reading the last row returned; if that is an error, its fault stays. */
+int sqlite_kv_done(struct backend_session *session, sqlite3_stmt *rows, int rc, int wrong,
+                   struct fault *fault);
 void sqlite_bind_bytes(sqlite3_stmt *statement, int at, struct slice bytes);
 /* A blob of `least` to `most` bytes. Any other value reads as absent. */
 struct slice sqlite_blob(sqlite3_stmt *row, int at, size_t least, size_t most);

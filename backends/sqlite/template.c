@@ -7,6 +7,9 @@
 
 #include "sqlite.h"
 
+/* ?2: the most bytes of a value. A longer one, or one of another type, is NULL. */
+#define KV_CELLS "SELECT key, iif(" SQLITE_KV_VALUE("?2") ", value, NULL), expires FROM gramd_kv"
+
 static const char *const templates[STATEMENT_COUNT] = {
         [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
         [STATEMENT_COMMIT] = "COMMIT",
@@ -55,9 +58,9 @@ static const char *const templates[STATEMENT_COUNT] = {
         [STATEMENT_REMEMBER] = "INSERT OR REPLACE INTO gramd_remembered (place, number, at, writes)"
                                " VALUES (?1, ?2, ?3, ?4)",
 
-        [STATEMENT_KV_GET] = "SELECT key, value, expires FROM gramd_kv WHERE key = ?1",
-        [STATEMENT_KV_SCAN] = "SELECT key, value, expires FROM gramd_kv WHERE key >= ?1 ORDER BY key",
-        [STATEMENT_KV_BYTES] = "SELECT length(key) + length(value) FROM gramd_kv WHERE key = ?1",
+        [STATEMENT_KV_GET] = KV_CELLS " WHERE key = ?1",
+        [STATEMENT_KV_SCAN] = KV_CELLS " WHERE key >= ?1 AND " SQLITE_KV_ROW " ORDER BY key",
+        [STATEMENT_KV_BYTES] = "SELECT " SQLITE_KV_BYTES " FROM gramd_kv WHERE key = ?1",
         [STATEMENT_KV_PUT] =
                 "INSERT INTO gramd_kv (key, value, expires) VALUES (?1, ?2, ?3) ON CONFLICT (key)"
                 " DO UPDATE SET value = excluded.value, expires = excluded.expires",

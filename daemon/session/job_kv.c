@@ -83,14 +83,14 @@ static int judge(const struct reader *reader, int error, struct fault *fault)
         const struct session_job *job = reader->job;
         const struct buffer *bytes = &reader->op->kv.bytes;
 
-        if (error)
-                return error;
         if (bytes->full)
                 return fault_set(fault, BACKEND_E_TOO_LARGE, "the answer would be larger than max-message");
         if (bytes->failed)
                 return fault_set(fault, BACKEND_E_STORAGE, "the daemon is out of memory for this request");
-        if (!reader->met_expired)
-                return 0;
+        if (reader->op->kind == OP_KV_SCAN && reader->op->kv.n > 0)
+                return 0; /* the next page begins with what could not be read */
+        if (error || !reader->met_expired)
+                return error;
         return fault_set(fault, job->expire_error ? job->expire_error : BACKEND_E_STORAGE,
                          "a value has expired, and could not be deleted: %s", job->expire_fault.text);
 }
