@@ -16,6 +16,8 @@ FAULTS: list[Exception] = []
 session = importlib.import_module(f"{lib.__name__}.session")
 session_module = importlib.import_module(f"{lib.__name__}.session.session")
 auth_module = importlib.import_module(f"{lib.__name__}.session.auth")
+REAL = {name: getattr(session_module.Session, name) for name in ("start", "stop", "restart", "invoke")}
+"""What `patch` replaces."""
 
 
 def me() -> Any:

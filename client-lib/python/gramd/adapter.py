@@ -30,6 +30,7 @@ class Adapter:
         workdir: Union[str, os.PathLike[str], None] = None,
         linger: Optional[int] = None,
         remove_peers: bool = True,
+        dc_keys: bool = True,
     ) -> None:
         self._stored = Stored(
             name,
@@ -46,6 +47,7 @@ class Adapter:
         )
         self.name = self._stored.name
         self._cached = cache
+        self._dc_keys = dc_keys
         self._on_lost: Optional[OnLost] = with_reason(on_lost)
         self._on_leave: Optional[OnLeave] = with_reason(on_leave)
         self._begin()

@@ -19,6 +19,9 @@ from typing import Any, ClassVar, NamedTuple, Optional, Union
 from . import datacentre, errors, limits, settings, shared, stop
 from .adapter import Adapter
 from .cache import Cache, Entry
+from .dc_keys import DataCentreKeys
+from .family_keys import DataCentres
+from .features import KV
 from .installed import distribution
 from .records import CHANNEL_MARK, USERNAME_MAX_AGE, Peer, text_fits
 from .rows import UnknownShape, read_peers, read_usernames
@@ -120,6 +123,7 @@ class Storage(Adapter):
         self._cache: Optional[Cache] = None
         self._fields: dict[str, Any] = {}
         self._peers: dict[int, Entry] = {}
+        self.data_centres: Optional[DataCentres] = None
 
     def _opened(self) -> Session:
         if self._session is None:
@@ -150,6 +154,8 @@ class Storage(Adapter):
         )
         if cache is not None:
             self._cache, self._fields, self._peers = cache, cache.fields, cache.peers.young
+        if self._dc_keys and KV in self._client.features:
+            self.data_centres = DataCentres(self, DataCentreKeys(self._session))
         try:
             await self._check_clients(self._session)
         except BaseException:

@@ -12,7 +12,7 @@ import inspect
 from types import ModuleType
 from typing import Any, Optional
 
-from . import family
+from . import family, family_keys
 
 CHANNELS = frozenset({"channel", "supergroup"})
 MORE_CHANNELS = CHANNELS | {"direct", "forum"}
@@ -68,6 +68,7 @@ def storage_class(import_name: str) -> Any:
     variant, channel_types = VARIANTS[name]
     base = getattr(storage, "BaseStorage", None) or storage.Storage
     types = raw.types
+    family_keys.step_in(import_name)
 
     class GramdStorage(variant, base):  # type: ignore[misc, valid-type]
         """Keeps the session in gramd."""

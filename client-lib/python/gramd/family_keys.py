@@ -1,0 +1,267 @@
+"""Keys of other data centres, for Pyrogram and its forks.
+
+For what is at another data centre these libraries make a key (`Auth(client, dc, …).create()`), start a
+`Session` with it, ask for `auth.ExportAuthorization` on the client's own session, and send the answer as
+`auth.ImportAuthorization` on the new one. Each fork does so in functions of its own, some for each file, but
+always in these steps. So gramd steps in at `create` and at the session's `send`, of clients whose storage is
+gramd's:
+
+- `create` answers with the key that is kept, or that this process has made already.
+- An export right after the start of a session there is not sent. The import that follows exports if the key
+  is not authorised yet, and then keeps the key.
+- A key that the server refuses is forgotten, and another takes its place when the library connects again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import importlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Optional
+from weakref import WeakKeyDictionary
+
+from .dc_keys import DataCentreKeys
+from .request import ignore
+
+log = logging.getLogger(__name__)
+
+STARTS = {"Ping", "InitConnection"}
+"""The requests of a session's start."""
+
+REFUSALS = {
+    "AUTH_KEY_DUPLICATED",
+    "AUTH_KEY_INVALID",
+    "AUTH_KEY_PERM_EMPTY",
+    "AUTH_KEY_UNREGISTERED",
+    "SESSION_EXPIRED",
+    "SESSION_REVOKED",
+}
+UNKNOWN_KEY = (-404).to_bytes(4, "little", signed=True)
+"""What the server sends instead of an answer when it does not know the key."""
+
+AGAIN = 60.0
+"""Seconds for which a new key is not replaced: whatever is wrong, a third one does not mend it."""
+
+
+class Exported(NamedTuple):
+    """In place of an exported authorisation; a real one has bytes."""
+
+    id: int = 0
+    bytes: bytes = b""
+
+
+class Key:
+    """The key of one data centre."""
+
+    def __init__(self, dc_id: int, test_mode: bool) -> None:
+        self.dc_id = dc_id
+        self.test_mode = test_mode
+        self.value = b""
+        self.make: Optional[Callable[[], Awaitable[bytes]]] = None
+        self.made = -math.inf
+        self.authorised = False
+        self.replaced = False  # under sessions that the library takes for authorised
+        self.making = asyncio.Lock()
+        self.authorising = asyncio.Lock()
+
+
+class DataCentres:
+    """The keys that the clients of a storage use, from its opening to its closing."""
+
+    def __init__(self, storage: Any, kept: DataCentreKeys) -> None:
+        self._storage = storage
+        self._kept = kept
+        self._keys: dict[tuple[int, bool], Key] = {}
+        self._started: WeakKeyDictionary[asyncio.Task[Any], Key] = WeakKeyDictionary()
+        self._connections: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
+
+    async def create(self, auth: Any, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        if not await self._storage.user_id() or auth.dc_id == await self._storage.dc_id():
+            self._keys.clear()  # a login begins
+            return await make()
+        where = auth.dc_id, bool(auth.test_mode)
+        key = self._keys.setdefault(where, Key(*where))
+        async with key.making:
+            if not key.value:
+                key.make = make
+                await self._find_or_make(key)
+        return key.value
+
+    async def _find_or_make(self, key: Key) -> None:
+        assert key.make is not None
+        refused = key.value
+        kept = await self._kept.get(key.dc_id, key.test_mode)
+        if kept is not None and kept != refused:
+            key.value, key.authorised = kept, True
+        else:
+            value = await key.make()
+            key.value, key.authorised, key.made = value, False, time.monotonic()
+
+    async def send(self, session: Any, send: Callable[..., Any], data: Any, *rest: Any, **named: Any) -> Any:
+        """In place of the session's own `send`."""
+        task = asyncio.current_task()
+        assert task is not None
+        started = self._started.pop(task, None)
+        request = _bare(data)
+        name = type(request).__name__
+        key = None
+        if session is not session.client.session:
+            key = self._keys.get((session.dc_id, bool(session.test_mode)))
+        if key is None:
+            if name == "ExportAuthorization" and started is not None and started.dc_id == request.dc_id:
+                return Exported()
+            return await send(data, *rest, **named)
+        used = self._connected(session, key)
+        if name == "ImportAuthorization" and not request.bytes:
+            return await self._authorise(session, key)
+        try:
+            answer = await send(data, *rest, **named)
+            if name == "ImportAuthorization":
+                await self._authorised(key, used)
+            elif name == "InitConnection" and key.replaced:
+                await self._authorise_again(session, key)
+        except Exception as error:
+            if not key.authorised or getattr(error, "ID", None) not in REFUSALS:
+                raise
+            if not await self._replace(key, used):
+                raise
+            if name not in STARTS and session.auth_key == used:
+                _use(session, key)
+                await session.restart()
+            raise ConnectionError("the server has refused the key: the library repeats") from error
+        finally:
+            if name in STARTS:
+                self._started[task] = key
+        return answer
+
+    # ---- authorisation ----
+
+    async def _authorise(self, session: Any, key: Key) -> None:
+        async with key.authorising:
+            if key.authorised:
+                return
+            functions = importlib.import_module(f"{self._storage.library.import_name}.raw.functions.auth")
+            exported = await session.client.invoke(functions.ExportAuthorization(dc_id=key.dc_id))
+            await session.send(functions.ImportAuthorization(id=exported.id, bytes=exported.bytes))
+
+    async def _authorised(self, key: Key, value: bytes) -> None:
+        if value == key.value:
+            key.authorised, key.replaced = True, False
+            await self._kept.keep(key.dc_id, value, key.test_mode)
+
+    async def _authorise_again(self, session: Any, key: Key) -> None:
+        """An error would let the library start the session over and over."""
+        try:
+            await self._authorise(session, key)
+        except Exception as error:
+            log.warning("data centre %d: the new key is not authorised: %s", key.dc_id, error)
+
+    # ---- refusals ----
+
+    async def _replace(self, key: Key, refused: bytes) -> bool:
+        """False if the refused key is too new. Sessions use the other one from their next connection on."""
+        async with key.making:
+            if key.value != refused:
+                return True
+            if time.monotonic() - key.made < AGAIN:
+                return False
+            log.warning("data centre %d: the server has refused the key, which is replaced", key.dc_id)
+            await self._kept.forget(key.dc_id, refused, key.test_mode)
+            await self._find_or_make(key)
+            key.replaced = not key.authorised
+            return True
+
+    def _connected(self, session: Any, key: Key) -> bytes:
+        """The key that the session uses on its connection, which may be new."""
+        connection = session.connection
+        if connection not in self._connections:
+            _use(session, key)
+            self._connections[connection] = session.auth_key
+            connection.recv = functools.partial(self._receive, connection.recv, key, session.auth_key)
+        return self._connections[connection]
+
+    async def _receive(self, receive: Callable[[], Awaitable[Any]], key: Key, used: bytes) -> Any:
+        """To the library a refused key looks like the end of the connection: it connects again."""
+        packet = await receive()
+        if packet != UNKNOWN_KEY:
+            return packet
+        replacing = asyncio.ensure_future(self._replace(key, used))
+        ignore(replacing)
+        try:
+            return None if await asyncio.shield(replacing) else packet  # some libraries cancel who receives
+        except Exception as error:
+            log.warning("data centre %d: no new key: %s", key.dc_id, error)
+            return None
+
+
+def _use(session: Any, key: Key) -> None:
+    if session.auth_key != key.value:
+        session.auth_key = key.value
+        session.auth_key_id = hashlib.sha1(key.value).digest()[-8:]
+
+
+def _bare(request: Any) -> Any:
+    while type(request).__name__.startswith("InvokeWith"):
+        request = request.query
+    return request
+
+
+# ---- the seam ----
+
+
+def step_in(import_name: str) -> None:
+    """From now on `Auth` and `Session` objects of the package are as described above. A package without these
+    classes makes its keys as ever."""
+    try:
+        auth = importlib.import_module(f"{import_name}.session.auth").Auth
+        session = importlib.import_module(f"{import_name}.session.session").Session
+    except (ImportError, AttributeError) as error:
+        log.debug("%s: keys of other data centres are not kept: %s", import_name, error)
+        return
+    _after_init(auth, _new_auth)
+    _after_init(session, _new_session)
+
+
+def _after_init(kind: Any, then: Callable[[Any, Any], None]) -> None:
+    init = kind.__init__
+
+    @functools.wraps(init)
+    def begin(self: Any, client: Any, *rest: Any, **named: Any) -> None:
+        init(self, client, *rest, **named)
+        if _of(client) is not None:
+            then(self, client)
+
+    kind.__init__ = begin
+
+
+def _of(client: Any) -> Optional[DataCentres]:
+    centres = getattr(getattr(client, "storage", None), "data_centres", None)
+    return centres if isinstance(centres, DataCentres) else None
+
+
+def _new_auth(auth: Any, client: Any) -> None:
+    make = auth.create
+
+    async def create() -> bytes:
+        centres = _of(client)
+        key: bytes = await (make() if centres is None else centres.create(auth, make))
+        return key
+
+    auth.create = create
+
+
+def _new_session(session: Any, client: Any) -> None:
+    own = session.send
+
+    async def send(data: Any, *rest: Any, **named: Any) -> Any:
+        centres = _of(client)
+        return await (
+            own(data, *rest, **named) if centres is None else centres.send(session, own, data, *rest, **named)
+        )
+
+    session.send = send

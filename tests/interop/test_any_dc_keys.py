@@ -1,0 +1,142 @@
+"""The key of another data centre is made once, and used at the next start and by a second client. With the real Client,
+from its Session down to the connection's bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gramd
+import pytest
+
+import own
+from daemon import Daemon
+
+if not own.TELETHON:
+    from gramd import family, family_keys
+
+    import library
+    import offline
+    from library import GramdStorage, lib, raw
+    from offline_telegram import Telegram
+
+
+@pytest.fixture
+def telegram(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return Telegram(monkeypatch)
+
+
+@contextlib.asynccontextmanager
+async def running(telegram: Any, **options: Any) -> AsyncIterator[Any]:
+    """A Client that is logged in."""
+    app = library.client_with(GramdStorage("acc", **options))
+    telegram.serve(app)
+    await app.connect()
+    await app.storage.user_id(offline.ME)
+    telegram.authorised.add(await app.storage.auth_key())
+    await app.storage.is_bot(False)
+    await app.initialize()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+async def download(app: Any, dc_id: int) -> None:
+    kind = lib.file_id.FileType.DOCUMENT
+    file = lib.file_id.FileId(file_type=kind, dc_id=dc_id, media_id=1, access_hash=2, file_reference=b"r")
+    assert [part async for part in app.get_file(file)] == [b"file"]
+
+
+if not own.TELETHON:
+
+    async def test_a_second_start_makes_no_key(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app:
+            for dc_id in (2, 4, 4, 5):
+                await download(app, dc_id)
+            assert telegram.counts() == {"keys": [2, 4, 5], "exports": 2}
+            async with running(telegram) as other:
+                await download(other, 4)
+                await download(other, 5)
+        for cache in (True, False):
+            async with running(telegram, cache=cache) as app:
+                for dc_id in (2, 4, 5):
+                    await download(app, dc_id)
+        assert telegram.counts() == {"keys": [2, 4, 5], "exports": 2}
+
+    async def test_a_key_that_the_server_has_forgotten(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app:
+            await download(app, 4)
+            await download(app, 5)
+        telegram.forget_keys(4)
+        for _ in range(2):
+            async with running(telegram) as app:
+                await download(app, 4)
+                await download(app, 5)
+        assert telegram.counts() == {"keys": [2, 4, 5, 4], "exports": 3}
+
+    async def test_files_at_once_share_a_key(daemon: Daemon, telegram: Telegram) -> None:
+        for refused in (False, True):
+            async with running(telegram) as app:
+                app.get_file_semaphore = asyncio.Semaphore(3)
+                await asyncio.gather(*(download(app, 4) for _ in range(3)))
+            assert telegram.counts() == {"keys": [2, 4] + [4] * refused, "exports": 1 + refused}
+            telegram.forget_keys(4)
+
+    @pytest.mark.parametrize("error", ["AUTH_KEY_UNREGISTERED", "SESSION_REVOKED"])
+    async def test_a_key_that_the_server_refuses(daemon: Daemon, telegram: Telegram, error: str) -> None:
+        async with running(telegram) as app:
+            await download(app, 4)
+        for _ in range(2):
+            telegram.error = error
+            async with running(telegram) as app:
+                await download(app, 4)
+            async with running(telegram) as app:
+                await download(app, 4)
+        assert telegram.counts() == {"keys": [2, 4, 4, 4], "exports": 3}
+
+    @pytest.mark.parametrize("unknown", [True, False])
+    async def test_a_key_that_is_refused_while_it_is_used(
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, unknown: bool
+    ) -> None:
+        monkeypatch.setattr(family_keys, "AGAIN", 0)
+        async with running(telegram) as app, running(telegram) as other:
+            await download(app, 4)
+            await download(other, 4)
+            if unknown:
+                telegram.forget_keys(4)
+            else:
+                telegram.authorised.clear()
+            await download(app, 4)
+            await download(other, 4)
+            assert telegram.counts() == {"keys": [2, 4, 4], "exports": 2}
+
+    @pytest.mark.parametrize("without", ["the option", "the feature"])
+    async def test_nothing_is_kept(
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, without: str
+    ) -> None:
+        if without == "the feature":
+            monkeypatch.setattr(family, "KV", "missing")
+        for _ in range(2):
+            async with running(telegram, dc_keys=without != "the option") as app:
+                await download(app, 4)
+        assert telegram.counts()["keys"] == [2, 4, 4]
+        async with gramd.Client() as client, await client.open("acc") as session:
+            assert await session.kv_scan() == []
+
+    async def test_a_new_login_has_new_keys(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app:
+            await download(app, 4)
+            await app.storage.user_id(1)
+        async with running(telegram) as app:
+            await app.storage.user_id(1)
+            await download(app, 4)
+        assert telegram.counts() == {"keys": [2, 4, 4], "exports": 2}
+
+    async def test_the_applications_own_export_is_sent(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app:
+            await download(app, 4)
+            exported = await app.invoke(raw.functions.auth.ExportAuthorization(dc_id=4))
+            assert exported.bytes and telegram.exports == 2
