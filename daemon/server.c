@@ -379,7 +379,7 @@ static int start_backends(struct server *server)
         const struct config *config = server->config;
         struct store_threads threads = { .workers = (unsigned)config->workers,
                                          .gated = SESSIONS_NAMES_MAX,
-                                         .aside = SESSIONS_READS_MAX };
+                                         .aside = SESSIONS_READS_MAX + SESSIONS_LOOKS_MAX };
         char why[600];
         int error;
 

@@ -163,6 +163,7 @@ void sessions_init(struct sessions *sessions)
         link_init(&sessions->woken);
         link_init(&sessions->turns);
         store_gate(&sessions->reads, SESSIONS_READS_MAX, true);
+        store_gate(&sessions->looks, SESSIONS_LOOKS_MAX, true);
         store_gate(&sessions->names, SESSIONS_NAMES_MAX, false);
         link_init(&sessions->held);
         link_init(&sessions->unseen);

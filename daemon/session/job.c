@@ -95,6 +95,7 @@ bool session_job_add_read(struct session_job *job, struct op *op)
                 }
         }
         job->has_kv |= op->kind == OP_KV_GET || op->kind == OP_KV_SCAN;
+        job->looks |= op->kind == OP_LOOK;
         move_op(job, op, &job->reads);
         return true;
 }
@@ -217,6 +218,7 @@ bool session_job_submit(struct session_job *job)
         job->task.writes = job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync ||
                            job->tidy || job->delete ||
                            (job->has_kv && job->durability == DURABLE_DISK); /* it may delete what expired */
+        job->task.looks = job->looks && !job->task.writes;
         job->task.settle = session_job_settle;
         job->task.deletes = job->delete;
         session_start_task(session, &job->task, session_job_run, session_job_finish, job->since_ms);

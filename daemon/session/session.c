@@ -324,6 +324,8 @@ static struct gate *gate_of(const struct session *session, const struct session_
                 return &storage->opens;
         if (storage->opens.aside && (session->state == SESSION_CLOSING || task->deletes))
                 return &storage->opens;
+        if (task->looks)
+                return &session->sessions->looks;
         return task->writes && storage->writes.max ? &storage->writes : &storage->jobs;
 }
 

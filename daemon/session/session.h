@@ -151,7 +151,7 @@ struct session {
         struct timer deadline; /* of the job under way */
 };
 
-enum { SESSIONS_READS_MAX = 1, SESSIONS_NAMES_MAX = 1 };
+enum { SESSIONS_READS_MAX = 1, SESSIONS_LOOKS_MAX = 2, SESSIONS_NAMES_MAX = 1 };
 
 /* All sessions that are not CLOSED, or that an opening waits for. */
 struct sessions {
@@ -172,6 +172,7 @@ struct sessions {
         struct link woken;                   /* sessions for sessions_advance() */
         struct link turns;                   /* sessions that go on in a later turn of the loop */
         struct gate reads;                   /* reading.c's: long lists, SESSIONS_READS_MAX at a time */
+        struct gate looks;                   /* tasks that look at much */
         struct gate names;       /* names of users and groups: looking them up may take long. Of clients, too:
                                     naming.c */
         struct link held;        /* those that others hold: held.c */
@@ -238,6 +239,7 @@ struct session_task {
         struct backend_session *stored;
         bool writes; /* it may wait for the disk: reads of other sessions are not to wait behind it */
         bool deletes;
+        bool looks; /* at much, and writes nothing: its thread is not to take the loop's processor */
         /*
          * NULL, or: works off a slice of the outcome while the session is still busy. True: nothing is left;
          * `finish` is called. Else it is called again in a later turn.

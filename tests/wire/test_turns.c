@@ -2,9 +2,11 @@
  * Nobody holds the loop: a client that sends very many requests at once, or a very long one, is served in
  * turns. Another client's request, sent later, is answered before.
  */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "../support/loop_frees.h"
@@ -415,6 +417,58 @@ START_TEST(the_loop_does_not_free_what_long_lists_took)
 }
 END_TEST
 
+/* Processor time of the daemon's threads that have stepped aside, and of the others but the loop. */
+static void workers_time(pid_t pid, long *aside, long *others)
+{
+        char path[64];
+        struct dirent *entry;
+        DIR *tasks;
+
+        *aside = *others = 0;
+        snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+        tasks = opendir(path);
+        ck_assert_ptr_nonnull(tasks);
+        while ((entry = readdir(tasks))) {
+                long user, kernel, nice, tid = atol(entry->d_name);
+                char line[512];
+                FILE *stat;
+
+                if (tid == 0 || tid == pid)
+                        continue;
+                snprintf(path, sizeof(path), "/proc/%d/task/%ld/stat", (int)pid, tid);
+                stat = fopen(path, "re");
+                ck_assert_ptr_nonnull(stat);
+                ck_assert_ptr_nonnull(fgets(line, sizeof(line), stat));
+                fclose(stat);
+                ck_assert_int_eq(
+                        sscanf(strrchr(line, ')'),
+                               ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld %*d %*d %*d %ld", &user,
+                               &kernel, &nice),
+                        3);
+                *(nice > getpriority(PRIO_PROCESS, (id_t)pid) ? aside : others) += user + kernel;
+        }
+        closedir(tasks);
+}
+
+/* Else, with few processors, the loop waits for one while workers look for a single user. */
+START_TEST(who_looks_at_much_steps_aside)
+{
+        enum { ENOUGH = 20 }; /* ticks */
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\nclient-memory = 4G\n");
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        long aside[2], others[2];
+
+        fill_states(c, s);
+        workers_time(d->pid, &aside[0], &others[0]);
+        do {
+                expect(c, "[[0, 1, 2, 3, 4], ...]", "get_states(%d)", s);
+                workers_time(d->pid, &aside[1], &others[1]);
+        } while (aside[1] + others[1] < aside[0] + others[0] + ENOUGH);
+        ck_assert_int_gt(aside[1] - aside[0], others[1] - others[0]);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -427,6 +481,7 @@ int main(void)
                 many_connections_of_one_user_do_not_hold_the_loop,
                 the_longest_lists_do_not_hold_the_loop,
                 the_loop_does_not_free_what_long_lists_took,
+                who_looks_at_much_steps_aside,
                 NULL,
         };
 
