@@ -20,18 +20,18 @@ ME = 777
 
 
 def user(number: int, **more: Any) -> Any:
-    return types.User(number, access_hash=number * 10, first_name=f"u{number}", **more)
+    return types.User(number, access_hash=number * 10, **{"first_name": f"u{number}", **more})
 
 
-def channel(number: int, **more: Any) -> Any:
+def channel(number: int, title: str = "c", **more: Any) -> Any:
     return types.Channel(
-        number, title="c", photo=types.ChatPhotoEmpty(), date=None, access_hash=number * 10, **more
+        number, title=title, photo=types.ChatPhotoEmpty(), date=None, access_hash=number * 10, **more
     )
 
 
-def chat(number: int) -> Any:
+def chat(number: int, title: str = "g") -> Any:
     return types.Chat(
-        number, title="g", photo=types.ChatPhotoEmpty(), participants_count=1, date=None, version=1
+        number, title=title, photo=types.ChatPhotoEmpty(), participants_count=1, date=None, version=1
     )
 
 

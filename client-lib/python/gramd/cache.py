@@ -330,6 +330,7 @@ class Cache:
         for field in what.get("fields") or ():
             self.fields.pop(field, None)
             keys.append("." + field)
+        keys += what.get("kv") or ()  # for whoever keeps such values
         self.touch(keys)
         if what.get("usernames"):  # the notification does not say which peers had or have them
             self._usernames.clear()

@@ -2,7 +2,7 @@
 
 Telethon calls its session from synchronous code, so this one uses the blocking client. Writes are on disk
 after `save` (see `unsaved`). Inherited from Telethon's `MemorySession`: extracting entities from what
-Telegram sends, and the cache of sent files.
+Telegram sends.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .session import Session
 from .shared import SharedClient
 from .stop import within_limit
 from .sync import run, wait
+from .telethon_kept import Kept, file_key, file_row
 from .unsaved import Unsaved
 
 __all__ = ["GramdSession", "session_class"]  # noqa: F822 - see `__getattr__`
@@ -50,6 +51,7 @@ class Package(NamedTuple):
     client: type[Any]
     auth_key: type[Any]
     memory_session: type[Any]
+    sent_file_type: Any
     types: Any
     utils: Any
 
@@ -57,6 +59,7 @@ class Package(NamedTuple):
 class Opened(NamedTuple):
     client: SharedClient
     session: Session
+    kept: Kept
     unsaved: Unsaved
 
     def ask(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -88,7 +91,8 @@ class TelethonSession(Adapter):
                     client, session = run(
                         self._stored.open("telethon", self._cached, self._lost, self._leave)
                     )
-                    opened = self._opened = Opened(client, session, Unsaved(session))
+                    kept = Kept(session)
+                    opened = self._opened = Opened(client, session, kept, Unsaved(session, kept))
                     run(self._stored.look_for_file(session, os.curdir))
         return opened
 
@@ -227,13 +231,15 @@ class TelethonSession(Adapter):
     # ---- entities ----
 
     def _entity_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
-        """The same as Telethon's own method, but faster for the usual kinds: each update has dozens of
-        them."""
+        """A row of a peer, and the display name. The same as Telethon's own method finds, but faster for the
+        usual kinds: each update has dozens of them."""
         kind, types = type(entity), self.library.types
         if kind is types.User:
             peer_id, phone = entity.id, entity.phone
+            first, last = entity.first_name, entity.last_name
+            shown = f"{first} {last}" if first and last else first or last
         elif kind is types.Channel and 0 < entity.id <= CHANNEL_ID_MAX:
-            peer_id, phone = CHANNEL_MARK - entity.id, None
+            peer_id, phone, shown = CHANNEL_MARK - entity.id, None, entity.title
         else:
             return self._any_to_row(entity)
         if entity.access_hash is None or entity.min:
@@ -245,27 +251,30 @@ class TelethonSession(Adapter):
             _type(entity, peer_id),
             name.lower() if name else None,
             None if phone is None else str(phone),
-        )
+        ), shown or ""
 
     def _any_to_row(self, entity: Any) -> Optional[tuple[Any, ...]]:
         row = super()._entity_to_row(entity)  # type: ignore[misc]
         if row is None:
             return None
-        peer_id, access_hash, username, phone, _ = row
-        return peer_id, access_hash, _type(entity, peer_id), username, None if phone is None else str(phone)
+        peer_id, access_hash, username, phone, shown = row
+        phone = None if phone is None else str(phone)
+        return (peer_id, access_hash, _type(entity, peer_id), username, phone), shown or ""
 
     def process_entities(self, tlo: Any) -> None:
         if not self.save_entities:
             return
-        rows = []
-        for row in self._entities_to_rows(tlo):  # type: ignore[attr-defined]
-            if row[0] == OWN_USER:
-                self._set(user_id=row[1])
+        peers, names = [], []
+        for peer, name in self._entities_to_rows(tlo):  # type: ignore[attr-defined]
+            if peer[0] == OWN_USER:
+                self._set(user_id=peer[1])
             else:
-                rows.append(row)
-        if rows:
+                peers.append(peer)
+                names.append((peer[0], name))
+        if peers:
             unsaved = self._open().unsaved
-            if not unsaved.put_peers(rows):
+            has_room = unsaved.put_peers(peers)
+            if not unsaved.put_names(names) or not has_room:
                 wait(unsaved.stored)
 
     def get_entity_rows_by_phone(self, phone: str) -> Optional[tuple[int, int]]:
@@ -284,9 +293,10 @@ class TelethonSession(Adapter):
             return entry.peer.id, entry.peer.access_hash or 0
         return _look_up(opened, opened.session.get_peer_by_username, username, 0)
 
-    def get_entity_rows_by_name(self, name: str) -> None:
-        """Display names are not stored."""
-        return None
+    def get_entity_rows_by_name(self, name: str) -> Optional[tuple[int, int]]:
+        opened = self._open()
+        peer = opened.ask(opened.kept.find, name) if opened.kept.usable else None
+        return None if peer is None else (peer.id, peer.access_hash or 0)
 
     def get_entity_rows_by_id(self, id: int, exact: bool = True) -> Optional[tuple[int, int]]:
         if id == OWN_USER:
@@ -311,6 +321,31 @@ class TelethonSession(Adapter):
             if peer is not None:
                 return peer.id, peer.access_hash or 0
         return None
+
+    # ---- sent files; without a key-value area `MemorySession` has them ----
+
+    def cache_file(self, md5_digest: bytes, file_size: int, instance: Any) -> None:
+        types = self.library.types
+        if not isinstance(instance, (types.InputDocument, types.InputPhoto)):
+            raise TypeError(f"Cannot cache {type(instance)} instance")
+        opened, key = self._open(), self._file_key(md5_digest, file_size, type(instance))
+        if key is None:
+            super().cache_file(md5_digest, file_size, instance)  # type: ignore[misc]
+        else:
+            fields = ("id", "access_hash", "file_reference")  # older releases lack the last one
+            values = [getattr(instance, field) for field in fields if hasattr(instance, field)]
+            opened.unsaved.put_file(file_row(key, values))
+
+    def get_file(self, md5_digest: bytes, file_size: int, cls: Any) -> Any:
+        opened, key = self._open(), self._file_key(md5_digest, file_size, cls)
+        if key is None:
+            return super().get_file(md5_digest, file_size, cls)  # type: ignore[misc]
+        file = opened.ask(opened.kept.file, key)
+        return None if file is None else cls(*file)
+
+    def _file_key(self, md5_digest: bytes, file_size: int, cls: Any) -> Optional[str]:
+        kind = self.library.sent_file_type.from_type(cls).value
+        return file_key(kind, file_size, md5_digest) if self._open().kept.usable else None
 
     # ---- the session was lost, or is to be left: these run in the background thread ----
 
@@ -469,14 +504,21 @@ def _type(entity: Any, peer_id: int) -> str:
 @functools.cache
 def session_class(import_name: str) -> Any:
     """The class of sessions for the package with this import name. Its parameters are those of `Adapter`."""
-    package, crypto, sessions, types, utils = (
+    package, crypto, sessions, memory, types, utils = (
         importlib.import_module(f"{import_name}{part}")
-        for part in ("", ".crypto", ".sessions", ".tl.types", ".utils")
+        for part in ("", ".crypto", ".sessions", ".sessions.memory", ".tl.types", ".utils")
     )
 
     class GramdSession(TelethonSession, sessions.MemorySession):  # type: ignore[misc, name-defined]
         __doc__ = TelethonSession.__doc__
-        library = Package(package.TelegramClient, crypto.AuthKey, sessions.MemorySession, types, utils)
+        library = Package(
+            package.TelegramClient,
+            crypto.AuthKey,
+            sessions.MemorySession,
+            memory._SentFileType,
+            types,
+            utils,
+        )
 
     return GramdSession
 

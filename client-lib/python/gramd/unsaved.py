@@ -17,21 +17,23 @@ from typing import Any, Callable, Optional, TypeVar
 from . import errors
 from .request import TRANSIENT, Outcome
 from .session import Session
+from .telethon_kept import Kept, Name
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Row = Sequence[Any]
-Table = dict[int, Row]
+Table = dict[Any, Row]
 
 ROWS_AT_ONCE = 5000
 """Rows in one request. A caller that adds rows while so many are unsent must wait."""
 
 
 class _Rows:
-    """Rows by id: of two rows with one id, the last counts."""
+    """Rows by their first element: of two with the same one, the last counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, send: Callable[..., Any]) -> None:
+        self.send = send
         self.unsent: Table = {}
         self.sent: Table = {}  # unanswered
 
@@ -45,14 +47,18 @@ class _Rows:
 
 
 class Unsaved:
-    """Peers and states of one session."""
+    """Peers and states of one session, their display names, and sent files."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, kept: Kept) -> None:
         self._session = session
+        self._kept = kept
         self._loop = session.client.loop
         self._lock = threading.Lock()
-        self._peers = _Rows()
-        self._states = _Rows()
+        self._peers = _Rows(session.send_peers)
+        self._states = _Rows(session.send_states)
+        self._names = _Rows(kept.send_names)
+        self._files = _Rows(kept.send_files)
+        self._tables = (self._peers, self._states, self._names, self._files)
         self._scheduled = False  # _send_soon will run
         self._postponed = False  # rows are to be sent when the answers have come
         self._unanswered = 0
@@ -82,6 +88,27 @@ class Unsaved:
         self._check()
         with self._lock:
             self._states.unsent[row[0]] = row
+            self._schedule()
+
+    def put_names(self, rows: Sequence[Name]) -> bool:
+        """As `put_peers`."""
+        self._check()
+        kept, names = self._kept, self._names.unsent
+        if not kept.usable:
+            return True
+        with self._lock:
+            new = kept.to_send(rows)
+            if names:  # unsent names are newer
+                new += [row for row in rows if row[0] in names]
+            if new:
+                names.update((row[0], row) for row in new)
+                self._schedule()
+        return len(names) < ROWS_AT_ONCE
+
+    def put_file(self, row: Row) -> None:
+        self._check()
+        with self._lock:
+            self._files.unsent[row[0]] = row
             self._schedule()
 
     def peer(self, peer_id: int) -> Optional[Row]:
@@ -132,16 +159,16 @@ class Unsaved:
         session = self._session
         with session.client.together():
             with self._lock:
-                self._send_rows(session.send_peers, self._peers)
-                self._send_rows(session.send_states, self._states)
+                for rows in self._tables:
+                    self._send_rows(rows)
             if save:
                 self._call(session.send_save)
 
-    def _send_rows(self, send: Callable[..., Any], rows: _Rows) -> None:
+    def _send_rows(self, rows: _Rows) -> None:
         unsent = list(rows.unsent.values())
         rows.sent.update(rows.unsent)
         for start in range(0, len(unsent), ROWS_AT_ONCE):
-            self._call(send, unsent[start : start + ROWS_AT_ONCE], of=rows)
+            self._call(rows.send, unsent[start : start + ROWS_AT_ONCE], of=rows)
         rows.unsent.clear()  # only now: `send` has removed the rows from the cache
 
     def _call(self, send: Callable[..., Any], *rows: Sequence[Row], of: Optional[_Rows] = None) -> None:
@@ -168,8 +195,8 @@ class Unsaved:
 
     def _answer_waiting(self) -> None:
         """Every request is answered."""
-        self._peers.sent.clear()  # they are in the cache now
-        self._states.sent.clear()
+        for rows in self._tables:
+            rows.sent.clear()  # peers are in the cache now
         waiting, self._waiting = self._waiting, []
         if waiting:
             error, self._error = self._error, None

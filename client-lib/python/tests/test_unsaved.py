@@ -28,7 +28,7 @@ class Puppet:
     def send_peers(self, rows: Any, outcome: Outcome) -> None:
         self.asked.append((rows, outcome))
 
-    send_states = send_peers
+    send_states = send_names = send_files = send_peers
 
     def send_save(self, outcome: Outcome) -> None:
         self.asked.append(("save", outcome))
@@ -46,7 +46,7 @@ def saving(unsaved: Unsaved) -> Outcome:
 @pytest.mark.parametrize("put", ["put_peers", "put_state"])
 async def test_a_failed_write_does_not_replace_a_newer_one(put: str) -> None:
     session = Puppet()
-    unsaved = Unsaved(session)  # type: ignore[arg-type]
+    unsaved = Unsaved(session, session)  # type: ignore[arg-type]
 
     def write(row: Any) -> None:
         getattr(unsaved, put)([row] if put == "put_peers" else row)
@@ -67,7 +67,7 @@ async def test_a_failed_write_does_not_replace_a_newer_one(put: str) -> None:
 
 async def test_save_repeats_failed_writes() -> None:
     session = Puppet()
-    unsaved = Unsaved(session)  # type: ignore[arg-type]
+    unsaved = Unsaved(session, session)  # type: ignore[arg-type]
     unsaved.put_peers([OLD])
     await asyncio.sleep(0)
     [(_, outcome)] = session.take()
@@ -82,7 +82,7 @@ async def test_save_repeats_failed_writes() -> None:
 
 async def test_save_reports_refused_writes_once() -> None:
     session = Puppet()
-    unsaved = Unsaved(session)  # type: ignore[arg-type]
+    unsaved = Unsaved(session, session)  # type: ignore[arg-type]
     unsaved.put_peers([OLD])
     await asyncio.sleep(0)
     [(_, outcome)] = session.take()
