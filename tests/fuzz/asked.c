@@ -31,6 +31,12 @@ static const enum method_number known[] = {
         METHOD_SEAL,
         METHOD_UNSEAL,
         METHOD_ROTATE,
+        METHOD_KV_SET,
+        METHOD_KV_SET,
+        METHOD_KV_SWAP,
+        METHOD_KV_SWAP,
+        METHOD_KV_GET,
+        METHOD_KV_SCAN,
 };
 
 bool asked_writes(const struct asked *asked)
@@ -108,11 +114,11 @@ static void choose_import(struct choices *choices, struct asked *asked)
         asked->key = value ? value : 1;
 }
 
-void asked_choose(struct choices *choices, int64_t now, struct asked *asked)
+void asked_choose(struct choices *choices, int64_t now_ms, struct asked *asked)
 {
         uint8_t what;
 
-        *asked = (struct asked){ .now = now };
+        *asked = (struct asked){ .now = now_ms / 1000, .now_ms = now_ms };
         asked->method = known[choose(choices, sizeof(known) / sizeof(known[0]))];
         what = choose_byte(choices);
         asked->n = what % (ROWS_MAX + 1);
@@ -133,6 +139,10 @@ void asked_choose(struct choices *choices, int64_t now, struct asked *asked)
         case METHOD_SEAL:
         case METHOD_UNSEAL:
         case METHOD_ROTATE: break;
+        case METHOD_KV_GET:
+        case METHOD_KV_SET:
+        case METHOD_KV_SWAP:
+        case METHOD_KV_SCAN: asked_choose_kv(choices, asked); break;
         default: choose_rows(choices, asked);
         }
         if (asked->n == 0 && (asked->method == METHOD_SCAN_PEERS || asked->method == METHOD_GET_PEER_BY_ID))
@@ -215,6 +225,10 @@ static void pack_import(const struct asked *asked, struct buffer *out)
 void asked_pack(const struct asked *asked, int64_t handle, struct buffer *out)
 {
         switch (asked->method) {
+        case METHOD_KV_GET:
+        case METHOD_KV_SET:
+        case METHOD_KV_SWAP:
+        case METHOD_KV_SCAN: asked_pack_kv(asked, handle, out); return;
         case METHOD_SAVE:
         case METHOD_INFO:
         case METHOD_SEAL:

@@ -1,8 +1,8 @@
 /*
  * Several clients on two sessions of the whole daemon, which is killed and started again. The input is a list
  * of steps: a client asks something, the loop turns, a job runs or comes back, a handle is opened or closed,
- * a connection is lost, the daemon is killed, now, in the middle of a transaction, or while it makes or
- * deletes a session. Unanswered requests are then repeated or not.
+ * time passes, the clock is set back, a connection is lost, the daemon is killed, now, in the middle of a
+ * transaction, or while it makes or deletes a session. Unanswered requests are then repeated or not.
  *
  * All answers, and what the sessions have at last, must be explained by some order of the requests
  * (history.h). A handle that watches hears of what others have changed.
@@ -30,10 +30,15 @@ enum {
 static void step_pass(struct choices *choices)
 {
         static const int64_t times[] = { 100, 1000, 6000, 61000 };
+        const uint8_t how = choose_byte(choices);
+        const int64_t ms = times[how % 4];
 
         for (unsigned i = 0; i < SESSIONS; i++)
                 finish_burst(i);
-        clock_pass_ms(times[choose(choices, 4)]);
+        if (how & 128)
+                clock_set_back_ms(ms);
+        else
+                clock_pass_ms(ms);
         settle();
         check_waiting();
 }
@@ -58,7 +63,12 @@ static void step(struct choices *choices)
                 if (jobs_back())
                         inside_job_finish(what / 16 % jobs_back());
                 break;
-        case 11: finish_burst(who % SESSIONS); break;
+        case 11:
+                if (what & 16)
+                        step_read_only(who % SESSIONS);
+                else
+                        finish_burst(who % SESSIONS);
+                break;
         case 12: step_open(choices, c, h); break;
         case 13:
                 if (what & 16)
@@ -94,19 +104,26 @@ static void begin(struct choices *choices)
         play.keys = 1;
         inside_keys(play.keys);
         inside_cache(which & 64 ? SMALL_CACHE : LARGE_CACHE);
+        play.has_reader = !(which & 128);
+        if (play.has_reader)
+                inside_let_read(USER + READER);
+        else
+                inside_let_nobody_read();
         inside_start();
         for (unsigned s = 0; s < SESSIONS; s++) {
                 play.sessions[s].name[0] = (char)('a' + s);
                 play.sessions[s].backend = s && which & 32 ? "memory" : "file";
                 play.sessions[s].dialect = dialects[(s ? which / 8 : which) % 5];
         }
-        for (unsigned c = 0; c <= OBSERVER; c++) {
+        for (unsigned c = 0; c <= READER; c++) {
                 memset(play.clients[c].id, 'A' + (int)c, LIMIT_ID_BYTES);
                 play.clients[c].next_id = FIRST_ID;
                 play.clients[c].uid = which & 128 && c && c < OBSERVER ? USER + c : geteuid();
                 play.clients[c].lane = ++play.lanes;
-                connect_client(c);
+                if (c <= OBSERVER)
+                        connect_client(c);
         }
+        play.clients[READER].uid = USER + READER;
         for (unsigned c = 0; c < 2; c++) /* another user is denied */
                 for (unsigned s = 0; s < SESSIONS; s++) {
                         struct choices how = { (const uint8_t[]){ (uint8_t)(4 | (c ? 16 : 0) | s) }, NULL };

@@ -17,6 +17,7 @@ struct event {
         struct asked asked;
         struct model seen; /* EVENT_SEEN: all that the session has */
         bool killed;       /* before that: times may be lost */
+        bool repeated;
         unsigned lane;
         unsigned sent, answered; /* moments; `answered` 0: it was not */
         unsigned dead;           /* from this moment on it cannot take effect any more; 0: it can */

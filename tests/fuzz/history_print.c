@@ -5,6 +5,8 @@
 
 #include "history.h"
 
+enum { SHOWN_BYTES = 400 }; /* of an answer */
+
 static void print_model(const struct model *model)
 {
         if (!model->stored)
@@ -35,6 +37,10 @@ static void print_model(const struct model *model)
                 if (model->fields & FIELD_BIT(field))
                         fprintf(stderr, " %s=%" PRId64, field_infos[field].name,
                                 field == FIELD_AUTH_KEY ? model->key : model->number[field]);
+        for (unsigned i = 0; i < AREA_KEYS; i++)
+                if (model->area[i].value)
+                        fprintf(stderr, " key%u=value%u(until %" PRId64 ", sealed by %u)", i,
+                                model->area[i].value, model->area[i].expires_ms, model->area[i].sealed_by);
         fprintf(stderr, "\n");
 }
 
@@ -50,8 +56,12 @@ static void print_rows(const struct asked *asked)
                                 fprintf(stderr, " name%u", asked->names[i].names[k]);
                 if (asked->method == METHOD_UPDATE_STATES)
                         fprintf(stderr, " parts %x", asked->states[i].present);
+                if (asked->method == METHOD_KV_SET || asked->method == METHOD_KV_SWAP)
+                        fprintf(stderr, " value %u ttl %u", asked->values[i].value, asked->values[i].ttl);
                 fprintf(stderr, "]");
         }
+        if (asked->method == METHOD_KV_SWAP)
+                fprintf(stderr, " expected %u", asked->expected);
         if (asked->method == METHOD_SET)
                 fprintf(stderr, " fields %x nil %x value %u", asked->fields, asked->nil, asked->key);
 }
@@ -73,11 +83,11 @@ void history_print(const struct history *history)
                         continue;
                 }
                 fprintf(stderr,
-                        " lane %u %s all %d keep %d name %u place %u limit %" PRId64 " age %" PRId64
+                        " lane %u %s%s all %d keep %d name %u place %u limit %" PRId64 " age %" PRId64
                         " now %" PRId64,
-                        event->lane, methods[event->asked.method].name, event->asked.all, event->asked.keep,
-                        event->asked.name, event->asked.name_place, event->asked.limit, event->asked.max_age,
-                        event->asked.now);
+                        event->lane, methods[event->asked.method].name, event->repeated ? " (repeated)" : "",
+                        event->asked.all, event->asked.keep, event->asked.name, event->asked.name_place,
+                        event->asked.limit, event->asked.max_age, event->asked.now_ms);
                 print_rows(&event->asked);
                 fprintf(stderr, " ->%s",
                         !event->answered           ? " none"
@@ -85,7 +95,7 @@ void history_print(const struct history *history)
                                                    : " error ");
                 if (event->answered && event->error != NO_ERROR)
                         fprintf(stderr, "%s", wire_error_names[event->error]);
-                for (size_t k = 0; k < event->result.len; k++)
+                for (size_t k = 0; k < event->result.len && k < SHOWN_BYTES; k++)
                         fprintf(stderr, " %02x", event->result.data[k]);
                 fprintf(stderr, "\n");
         }

@@ -138,9 +138,8 @@ unsigned inside_key_number(struct slice id)
 
 void inside_init(void)
 {
-        static char *argv[] = { "gramd",  "--config",      "/dev/null",  "--socket",  inside.socket,
-                                "--data", inside.data,     "--key-file", inside.keys, "--fsync",
-                                "always", "--max-message", "65536",      NULL };
+        static char *argv[] = { "gramd",     "--config",   "/dev/null", "--socket", inside.socket, "--data",
+                                inside.data, "--key-file", inside.keys, "--fsync",  "always",      NULL };
         enum config_action action;
         struct config_error error;
 
@@ -157,6 +156,8 @@ void inside_init(void)
                 fprintf(stderr, "%s\n", error.text);
                 abort();
         }
+        inside.config.max_message_bytes = INSIDE_MESSAGE_MAX;
+        inside.config.kv_max_bytes = INSIDE_KV_MAX;
         log_init(&inside.log, LOG_DEBUG, false);
         inside.log.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
         require(inside.log.fd >= 0);
@@ -270,7 +271,7 @@ void inside_settle(void)
                 any |= uv_backend_timeout(server_loop(inside.server)) == 0;
                 waits = !any && is_unread();
                 if (waits)
-                        clock_pass_ms(1); /* for memory: the daemon looks again after a while */
+                        clock_tick(); /* for memory: the daemon looks again after a while */
                 quiet = any || waits ? 0 : quiet + 1;
                 require(turns < TURNS_MAX);
         }
@@ -304,6 +305,21 @@ void inside_cache(size_t bytes)
 {
         assert(!inside.server);
         inside.config.cache_bytes = bytes;
+}
+
+void inside_let_nobody_read(void)
+{
+        assert(!inside.server);
+        access_deinit(&inside.config.access);
+}
+
+void inside_let_read(uid_t uid)
+{
+        char who[32], why[128];
+
+        inside_let_nobody_read();
+        snprintf(who, sizeof(who), "user %u", (unsigned)uid);
+        require(access_add(&inside.config.access, who, "read on *", why, sizeof(why)));
 }
 
 void inside_start(void)

@@ -13,7 +13,13 @@
 #include "../../proto/frame.h"
 #include "../../proto/message.h"
 
-enum { ENDS_MAX = 8, KEYS_MAX = 4 };
+enum {
+        ENDS_MAX = 8,
+        KEYS_MAX = 4,
+        /* The options max-message and kv-max: there is room for one of the largest values, not for two. */
+        INSIDE_MESSAGE_MAX = 2 * 65536,
+        INSIDE_KV_MAX = 65536 + 300,
+};
 
 /* A client's end of a connection. */
 struct end {
@@ -34,6 +40,9 @@ void inside_when_running(void (*hook)(bool runs));
 void inside_sync_always(bool always);
 /* The option cache. The daemon does not run. */
 void inside_cache(size_t bytes);
+/* The only rule of [access]: this user may read every session; or there is none. The daemon does not run. */
+void inside_let_read(uid_t uid);
+void inside_let_nobody_read(void);
 /* The daemon has the first `n` of KEYS_MAX keys; the last of them is the current one. It does not run. */
 void inside_keys(unsigned n);
 unsigned inside_key_number(struct slice id); /* from 1 */

@@ -188,6 +188,8 @@ static int seal(struct model *model, enum method_number method)
                 model->sealed_by = 0;
         else if (model->key && (begins || method == METHOD_ROTATE))
                 model->sealed_by = model->current;
+        if (!model->sealed || begins || method == METHOD_ROTATE)
+                model_seal_area(model, model->sealed ? model->current : 0);
         return NO_ERROR;
 }
 
@@ -357,6 +359,10 @@ int model_step(struct model *model, const struct asked *asked, struct buffer *re
         case METHOD_SEAL:
         case METHOD_UNSEAL:
         case METHOD_ROTATE: error = seal(model, asked->method); break;
+        case METHOD_KV_GET:
+        case METHOD_KV_SET:
+        case METHOD_KV_SWAP:
+        case METHOD_KV_SCAN: return model_step_kv(model, asked, result, changed);
         default: return NO_ERROR; /* info: model_is_info() */
         }
         if (error == NO_ERROR)

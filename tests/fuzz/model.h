@@ -11,14 +11,24 @@
 #include "../../proto/records.h"
 #include "fuzz.h"
 
-enum { PEERS = 8, NAMES = 6, PHONES = 4, TYPES = 3, STATES = 4, ROWS_MAX = 3, NO_ERROR = -1 };
+enum {
+        PEERS = 8,
+        NAMES = 6,
+        PHONES = 4,
+        TYPES = 3,
+        STATES = 4,
+        AREA_KEYS = 6, /* of the key-value area */
+        ROWS_MAX = 3,
+        NO_ERROR = -1
+};
 
 /* Ascending. */
 extern const int64_t model_ids[PEERS];
 extern const int64_t model_state_ids[STATES];
 extern const char *const model_phones[PHONES];
 extern const char *const model_types[TYPES];
-struct slice model_name(unsigned number); /* ascending, byte by byte */
+struct slice model_name(unsigned number); /* ascending, byte by byte, and so is: */
+struct slice model_key(unsigned number);
 
 /*
  * `floor`: when the row was last changed. A repetition changes only the time, and that may be lost when the
@@ -52,6 +62,11 @@ struct model {
         unsigned fields;
         int64_t number[FIELD_COUNT];
         uint8_t key; /* all of its bytes are this one */
+        struct model_value {
+                uint8_t value;      /* 0: none, else its number */
+                unsigned sealed_by; /* as above */
+                int64_t expires_ms;
+        } area[AREA_KEYS];
 };
 
 /* The fields that requests set. */
@@ -61,7 +76,7 @@ bool model_is_bool(enum field field);
 
 /* What is changed, as watchers hear it: bits. */
 struct changed {
-        unsigned peers, states, fields;
+        unsigned peers, states, fields, area;
         bool all;
 };
 
@@ -76,19 +91,23 @@ struct asked {
                         uint8_t names[2];
                 } names[ROWS_MAX];
                 struct state states[ROWS_MAX];
+                struct {
+                        uint8_t value, ttl; /* their numbers */
+                } values[ROWS_MAX];
         };
-        uint8_t places[ROWS_MAX]; /* in model_ids, or model_state_ids */
+        uint8_t places[ROWS_MAX]; /* in model_ids, or model_state_ids; or the number of a key */
         bool from_start, keep, all;
         uint8_t name, name_place;
         int64_t limit, max_age;
         unsigned fields, nil;
         int64_t number[FIELD_COUNT];
         uint8_t key;
-        int64_t now;
+        uint8_t expected; /* the number of a value */
+        int64_t now, now_ms;
 };
 
 /* Chooses a request, and packs its parameters. */
-void asked_choose(struct choices *choices, int64_t now, struct asked *asked);
+void asked_choose(struct choices *choices, int64_t now_ms, struct asked *asked);
 void asked_pack(const struct asked *asked, int64_t handle, struct buffer *out);
 bool asked_writes(const struct asked *asked);
 
@@ -103,8 +122,25 @@ bool model_is_imported(const struct changed *changed, struct slice result);
 void asked_text(const struct asked *asked, struct buffer *text);
 void model_text(const struct model *model, struct buffer *text);
 
-enum { MODEL_ANSWERS = 5 };
-/* Reads what the daemon has, of answers to get, scan_peers, scan_usernames, get_states, info. */
+/* ---- model_kv.c: the key-value area ---- */
+
+void asked_choose_kv(struct choices *choices, struct asked *asked);
+void asked_pack_kv(const struct asked *asked, int64_t handle, struct buffer *out);
+/* Of a request that is refused before it has its turn, or NO_ERROR. */
+int asked_error(const struct asked *asked);
+int model_step_kv(struct model *model, const struct asked *asked, struct buffer *result,
+                  struct changed *changed);
+/* What a repeated swap that was not done is answered. */
+void model_swap_not_done(const struct model *model, const struct asked *asked, struct buffer *result);
+void model_expire(struct model *model, int64_t now_ms);
+/* All values get this key of the daemon, or with 0 none. */
+void model_seal_area(struct model *model, unsigned by);
+void model_read_area(struct model *model, struct cursor cursor);
+
+/* ---- model_read.c ---- */
+
+enum { MODEL_ANSWERS = 6 };
+/* Reads what the daemon has, of answers to get, scan_peers, scan_usernames, get_states, kv_scan, info. */
 void model_read(struct model *model, const struct slice answers[MODEL_ANSWERS]);
 void model_ask(int64_t handle, unsigned number, struct buffer *out); /* the request for answer `number` */
 /*

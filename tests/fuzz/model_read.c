@@ -32,12 +32,23 @@ static unsigned read_key_number(struct cursor *cursor)
         return inside_key_number(id);
 }
 
-/* What `info` says of sealing: the number of the daemon's key, 0: nothing. */
-static unsigned is_sealed_by(const struct model *model)
+/*
+ * Whether `info` may say so: `key` is the number of a key of the daemon, 0: nothing. A former key that a
+ * value is sealed with goes before.
+ */
+static bool may_be_sealed_by(const struct model *model, unsigned key)
 {
+        bool has_former = false;
+
         if (!model->sealed)
-                return 0;
-        return model->sealed_by ? model->sealed_by : model->current;
+                return key == 0;
+        for (unsigned i = 0; i < AREA_KEYS; i++)
+                if (model->area[i].value && model->area[i].sealed_by != model->current) {
+                        has_former = true;
+                        if (model->area[i].sealed_by == key)
+                                return true;
+                }
+        return !has_former && key == (model->sealed_by ? model->sealed_by : model->current);
 }
 
 bool model_is_imported(const struct changed *changed, struct slice result)
@@ -92,32 +103,40 @@ bool model_is_info(const struct model *model, struct slice result)
                         cursor_skip(&cursor, NULL);
                 }
         }
-        return found == 3 && sealed_by == is_sealed_by(model);
+        return found == 3 && may_be_sealed_by(model, sealed_by);
 }
 
 /* ---- what is there ---- */
 
 void model_ask(int64_t handle, unsigned number, struct buffer *out)
 {
-        static const char *const names[] = { "get", "scan_peers", "scan_usernames", "get_states", "info" };
+        static const struct {
+                const char *name;
+                uint32_t n_params;
+        } asked[MODEL_ANSWERS] = { { "get", 2 },        { "scan_peers", 3 }, { "scan_usernames", 3 },
+                                   { "get_states", 2 }, { "kv_scan", 4 },    { "info", 1 } };
 
         pack_array(out, 4);
         pack_int(out, MESSAGE_REQUEST);
         pack_int(out, number);
-        pack_cstr(out, names[number]);
-        pack_array(out, number == 4 ? 1 : number == 0 || number == 3 ? 2 : 3);
+        pack_cstr(out, asked[number].name);
+        pack_array(out, asked[number].n_params);
         pack_int(out, handle);
-        if (number == 4)
-                return;
-        if (number == 0) {
+        switch (number) {
+        case 0:
                 pack_array(out, MODEL_FIELDS);
                 for (unsigned i = 0; i < MODEL_FIELDS; i++)
                         pack_cstr(out, field_infos[model_fields[i]].name);
-                return;
-        }
-        pack_nil(out);
-        if (number < 3)
+                break;
+        case 3: pack_nil(out); break;
+        case 4: pack_cstr(out, ""); /* fall through */
+        case 1:
+        case 2:
+                pack_nil(out);
                 pack_int(out, 1000);
+                break;
+        default: break; /* info */
+        }
 }
 
 static void read_fields(struct model *model, struct cursor cursor)
@@ -232,7 +251,7 @@ static void read_sealing(struct model *model, struct cursor cursor)
 void model_read(struct model *model, const struct slice answers[MODEL_ANSWERS])
 {
         static void (*const readers[MODEL_ANSWERS])(struct model * model, struct cursor cursor) = {
-                read_fields, read_peers, read_names, read_states, read_sealing
+                read_fields, read_peers, read_names, read_states, model_read_area, read_sealing
         };
 
         model->stored = true;
@@ -294,10 +313,13 @@ bool model_agrees(struct model *model, const struct model *seen, bool killed)
                 if (model->has_state[i] != seen->has_state[i] ||
                     (model->has_state[i] && !state_equal(&model->states[i], &seen->states[i])))
                         return false;
+        for (unsigned i = 0; i < AREA_KEYS; i++)
+                if (model->area[i].value != seen->area[i].value)
+                        return false;
         for (unsigned i = 0; i < MODEL_FIELDS; i++)
                 if (model->number[model_fields[i]] != seen->number[model_fields[i]])
                         return false;
         return model->fields == seen->fields && model->key == seen->key &&
-               is_sealed_by(model) == seen->sealed_by && agree_peers(model, seen, killed) &&
+               may_be_sealed_by(model, seen->sealed_by) && agree_peers(model, seen, killed) &&
                agree_names(model, seen, killed);
 }

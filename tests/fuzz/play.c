@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clocks.h"
+
 struct play play;
 enum plant plant;
 
@@ -90,6 +92,23 @@ static unsigned read_fields(struct cursor *cursor)
         return bits;
 }
 
+static unsigned read_keys(struct cursor *cursor)
+{
+        unsigned bits = 0;
+        uint32_t n;
+
+        require(cursor_array(cursor, &n));
+        while (n--) {
+                struct slice name;
+
+                require(cursor_str(cursor, SIZE_MAX, &name));
+                for (unsigned key = 0; key < AREA_KEYS; key++)
+                        if (slice_equal(name, model_key(key)))
+                                bits |= 1u << key;
+        }
+        return bits;
+}
+
 static void hear_changed(struct changed *heard, struct cursor *cursor)
 {
         uint32_t pairs;
@@ -106,6 +125,8 @@ static void hear_changed(struct changed *heard, struct cursor *cursor)
                         heard->states |= read_ids(cursor, model_state_ids, STATES);
                 else if (slice_is(key, "fields"))
                         heard->fields |= read_fields(cursor);
+                else if (slice_is(key, "kv"))
+                        heard->area |= read_keys(cursor);
                 else if (!slice_is(key, "all"))
                         cursor_skip(cursor, NULL);
                 else if (cursor_bool(cursor, &all))
@@ -171,7 +192,7 @@ static void take_answer(unsigned number, const struct message *message)
 
 void take_all(void)
 {
-        for (unsigned i = 0; i <= OBSERVER; i++) {
+        for (unsigned i = 0; i <= READER; i++) {
                 struct message message;
 
                 while (play.clients[i].end && end_next(play.clients[i].end, &message))
@@ -238,6 +259,17 @@ int ask_handle(unsigned client, enum method_number method, int64_t handle)
         return error;
 }
 
+int ask_request(unsigned client, int64_t handle, const struct asked *asked)
+{
+        struct buffer params = { 0 };
+        int error;
+
+        asked_pack(asked, handle, &params);
+        error = ask(client, asked->method, &params);
+        buffer_deinit(&params);
+        return error;
+}
+
 int ask_chown(unsigned client, int64_t handle, uid_t owner)
 {
         struct buffer params = { 0 };
@@ -270,6 +302,13 @@ void connect_client(unsigned number)
         pack_bin(&params, (struct slice){ (char *)client->id, sizeof(client->id) });
         require(ask(number, METHOD_HELLO, &params) == NO_ERROR);
         buffer_deinit(&params);
+}
+
+void lose_connection(unsigned number)
+{
+        end_close(play.clients[number].end);
+        play.clients[number].end = NULL;
+        settle();
 }
 
 static void pack_open(const struct session *session, bool create, bool exclusive, int64_t wait_ms,
@@ -379,6 +418,7 @@ void observe(unsigned number, bool killed)
 
         event->kind = EVENT_SEEN;
         event->killed = killed;
+        event->asked.now_ms = clock_unix_ms();
         event->lane = ++play.lanes;
         event->seen.current = play.keys;
         if (!handle) {

@@ -17,8 +17,10 @@ enum {
         FIRST_ID = 16,                 /* below: what a session has */
         ID_OF_CONTROL = MODEL_ANSWERS, /* the answer's place */
         OBSERVER = CLIENTS,
+        READER, /* by a rule it may read, and not write */
         ANSWERS = ID_OF_CONTROL + 1,
-        WAIT_MS = 5000, /* of an open that waits */
+        WAIT_MS = 5000, /* of an open that waits, */
+        LATE_MS = 1000, /* about */
         USER = 70001,   /* the first of the uids that have no names */
         KILLED = -3,    /* as an error: the daemon was killed, and there is no answer */
 };
@@ -37,7 +39,7 @@ struct waiting {
         uint32_t id; /* 0: there is none */
         unsigned session, handle;
         bool create, exclusive;
-        int64_t until_s; /* then it is answered */
+        int64_t until_ms; /* then it is answered */
 };
 
 struct answer {
@@ -56,7 +58,7 @@ extern struct play {
                 bool owes; /* it has requests to repeat, before it sends others */
                 struct handle handles[HANDLES];
                 struct waiting waiting;
-        } clients[CLIENTS + 1];
+        } clients[READER + 1];
         struct session {
                 char name[2];
                 const char *dialect, *backend;
@@ -78,6 +80,7 @@ extern struct play {
         unsigned lanes;
         bool traced;   /* $PLAY_TRACE is set */
         unsigned keys; /* the daemon has: the last one is the current one */
+        bool has_reader;
 } play;
 
 extern enum plant { NO_PLANT, LOST, TWICE, STALE, UNHEARD } plant;
@@ -89,6 +92,7 @@ void take_all(void);
 
 /* Requests that are waited for: they return the error, or NO_ERROR. */
 int ask_handle(unsigned client, enum method_number method, int64_t handle);
+int ask_request(unsigned client, int64_t handle, const struct asked *asked);
 int ask_chown(unsigned client, int64_t handle, uid_t owner);
 int ask_open(unsigned client, const struct session *session, bool create, bool exclusive, int64_t *handle,
              bool *created);
@@ -97,6 +101,8 @@ void send_request(unsigned client, uint32_t id, enum method_number method, const
 void send_open(unsigned client, uint32_t id, const struct session *session, bool create, bool exclusive,
                int64_t wait_ms);
 void read_open(const struct buffer *result, int64_t *handle, bool *created);
+
+void lose_connection(unsigned client);
 
 /* Adds what the session has to its history. */
 void observe(unsigned number, bool killed);
@@ -118,6 +124,7 @@ void step_open(struct choices *choices, unsigned client, unsigned handle);
 void step_close(unsigned client, unsigned handle);
 void step_delete(struct choices *choices, unsigned client, unsigned handle, bool kills);
 void step_chown(unsigned client, unsigned handle, unsigned to);
+void step_read_only(unsigned session);
 void step_lose(unsigned client, bool repeats);
 void step_kill(struct choices *choices);
 /* `how`: bits of the clients that repeat their requests; 128: the daemon has a new key. */

@@ -7,9 +7,10 @@
 
 static bool has_heard(const struct handle *handle, const struct changed *changed)
 {
-        return handle->heard.all || ((changed->peers & ~handle->heard.peers) == 0 &&
-                                     (changed->states & ~handle->heard.states) == 0 &&
-                                     (changed->fields & ~handle->heard.fields) == 0);
+        return handle->heard.all ||
+               ((changed->peers & ~handle->heard.peers) == 0 &&
+                (changed->states & ~handle->heard.states) == 0 &&
+                (changed->fields & ~handle->heard.fields) == 0 && (changed->area & ~handle->heard.area) == 0);
 }
 
 /* Each handle that watches has heard of what the other handles have changed. */
@@ -93,6 +94,7 @@ static void repeat(unsigned c)
                                 event->dead = ++session->history.now; /* its session is another client's */
                                 continue;
                         }
+                        event->repeated = true;
                         if (plant == TWICE)
                                 session->sent[i].id = play.clients[c].next_id++;
                         if (!asked_writes(&event->asked))
@@ -130,6 +132,6 @@ void step_ask(struct choices *choices, unsigned c, unsigned h)
         event = history_add(&session->history);
         event->lane = client->lane;
         session->sent[session->history.n - 1] = (struct sent){ c, h, client->next_id++ };
-        asked_choose(choices, clock_unix(), &event->asked);
+        asked_choose(choices, clock_unix_ms(), &event->asked);
         send_event(number, session->history.n - 1);
 }

@@ -17,6 +17,16 @@ static bool is_held(unsigned session, bool exclusive)
         return false;
 }
 
+/* A client has the session for itself, or waits for that. */
+static bool is_exclusive_wanted(unsigned session)
+{
+        for (unsigned c = 0; c < CLIENTS; c++)
+                if (play.clients[c].waiting.id && play.clients[c].waiting.session == session &&
+                    play.clients[c].waiting.exclusive)
+                        return true;
+        return is_held(session, false);
+}
+
 static bool has_handles(unsigned session)
 {
         return is_held(session, true);
@@ -99,7 +109,7 @@ void check_waiting(void)
 
                 if (waiting->id) {
                         require(is_held(waiting->session, waiting->exclusive));
-                        require(clock_unix() <= waiting->until_s);
+                        require(clock_passed_ms() <= waiting->until_ms);
                 }
         }
 }
@@ -114,7 +124,8 @@ void take_open(unsigned c, int error, const struct buffer *result)
 
         client->waiting = (struct waiting){ 0 };
         if (error == WIRE_BUSY) {
-                require(clock_unix() + 1 >= waiting.until_s && is_held(waiting.session, waiting.exclusive));
+                require(clock_passed_ms() + LATE_MS >= waiting.until_ms &&
+                        is_held(waiting.session, waiting.exclusive));
                 return;
         }
         if (error == WIRE_DENIED) {
@@ -161,7 +172,7 @@ void step_open(struct choices *choices, unsigned c, unsigned h)
                                                     .handle = h,
                                                     .create = create,
                                                     .exclusive = exclusive,
-                                                    .until_s = clock_unix() + WAIT_MS / 1000 + 1 };
+                                                    .until_ms = clock_passed_ms() + WAIT_MS + LATE_MS };
                 send_open(c, client->waiting.id, session, create, exclusive, WAIT_MS);
                 return;
         }
@@ -265,6 +276,33 @@ void step_chown(unsigned c, unsigned h, unsigned to)
         check_waiting();
 }
 
+/* Whoever may only read may not use the key-value area at all. */
+void step_read_only(unsigned number)
+{
+        static const enum method_number denied[] = { METHOD_KV_GET, METHOD_KV_SET, METHOD_KV_SWAP,
+                                                     METHOD_KV_SCAN };
+        const struct session *session = &play.sessions[number];
+        int64_t handle = 0;
+        bool created;
+        int error;
+
+        if (!play.has_reader)
+                return;
+        finish_burst(number);
+        connect_client(READER);
+        error = ask_open(READER, session, false, false, &handle, &created);
+        if (!session->history.begin.stored)
+                require(error == WIRE_NOT_FOUND);
+        else if (error != WIRE_BUSY || !is_exclusive_wanted(number))
+                require(error == NO_ERROR);
+        for (unsigned i = 0; handle && i < sizeof(denied) / sizeof(denied[0]); i++) {
+                const struct asked asked = { .method = denied[i], .n = 1, .limit = 1 };
+
+                require(ask_request(READER, handle, &asked) == WIRE_DENIED);
+        }
+        lose_connection(READER);
+}
+
 /* ---- losses ---- */
 
 /* The client's connection is lost. Its unanswered requests will be repeated, or cannot happen any more. */
@@ -363,9 +401,7 @@ void step_lose(unsigned c, bool repeats)
         repeats = repeats && has_room();
         take_all();
         take_handles(c, had);
-        end_close(play.clients[c].end);
-        play.clients[c].end = NULL;
-        settle();
+        lose_connection(c);
         lose(c, repeats);
         for (unsigned s = 0; s < SESSIONS; s++)
                 if (in_memory(&play.sessions[s]) && !has_handles(s))
