@@ -20,6 +20,9 @@ from library import lib, raw
 aes, mtproto = (importlib.import_module(f"{lib.__name__}.crypto.{part}") for part in ("aes", "mtproto"))
 core = importlib.import_module(f"{lib.__name__}.raw.core")
 
+OWN_DC = 2
+"""The data centre of a new login."""
+
 SHORT = 0.5
 """Seconds after which the library repeats what a server did not answer."""
 
@@ -32,7 +35,7 @@ class Telegram:
     def __init__(self, put: pytest.MonkeyPatch) -> None:
         self.keys: dict[int, dict[bytes, bytes]] = {}  # of each data centre, by their ids
         self.authorised: set[bytes] = set()
-        self.error = ""  # the answer to the next part of a file
+        self.refusals: dict[str, Any] = {}  # the answer to the next request of a name
         self.made: list[int] = []  # the data centres of new keys
         self.exports = 0
         self._last = 0
@@ -81,6 +84,9 @@ class Telegram:
         while hasattr(request, "query"):
             request = request.query
         name = type(request).__name__
+        if name in self.refusals and dc_id != OWN_DC:
+            code, text = self.refusals.pop(name)
+            return raw.types.RpcError(error_code=code, error_message=text)
         if name == "ExportAuthorization":
             self.exports += 1
             return raw.types.auth.ExportedAuthorization(id=offline.ME, bytes=b"for %d" % request.dc_id)
@@ -90,9 +96,8 @@ class Telegram:
             self.authorised.add(key)
             return raw.types.auth.Authorization(user=raw.types.UserEmpty(id=offline.ME))
         if name == "GetFile":
-            if self.error or key not in self.authorised:
-                error, self.error = self.error or "AUTH_KEY_UNREGISTERED", ""
-                return raw.types.RpcError(error_code=401, error_message=error)
+            if key not in self.authorised:
+                return raw.types.RpcError(error_code=401, error_message="AUTH_KEY_UNREGISTERED")
             return raw.types.upload.File(type=raw.types.storage.FileJpeg(), mtime=0, bytes=b"file")
         return raw.types.UserEmpty(id=offline.ME)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import gramd
@@ -85,12 +86,21 @@ if not own.TELETHON:
             assert telegram.counts() == {"keys": [2, 4] + [4] * refused, "exports": 1 + refused}
             telegram.forget_keys(4)
 
-    @pytest.mark.parametrize("error", ["AUTH_KEY_UNREGISTERED", "SESSION_REVOKED"])
-    async def test_a_key_that_the_server_refuses(daemon: Daemon, telegram: Telegram, error: str) -> None:
+    @pytest.mark.parametrize(
+        ("request_name", "code", "error"),
+        [
+            ("GetFile", 401, "AUTH_KEY_UNREGISTERED"),
+            ("GetFile", 401, "SESSION_REVOKED"),
+            ("GetConfig", 406, "AUTH_KEY_DUPLICATED"),
+        ],
+    )
+    async def test_a_key_that_the_server_refuses(
+        daemon: Daemon, telegram: Telegram, request_name: str, code: int, error: str
+    ) -> None:
         async with running(telegram) as app:
             await download(app, 4)
         for _ in range(2):
-            telegram.error = error
+            telegram.refusals[request_name] = code, error
             async with running(telegram) as app:
                 await download(app, 4)
             async with running(telegram) as app:
@@ -109,7 +119,8 @@ if not own.TELETHON:
                 telegram.forget_keys(4)
             else:
                 telegram.authorised.clear()
-            await download(app, 4)
+            app.get_file_semaphore = asyncio.Semaphore(3)
+            await asyncio.gather(*(download(app, 4) for _ in range(3)))
             await download(other, 4)
             assert telegram.counts() == {"keys": [2, 4, 4], "exports": 2}
 
@@ -134,6 +145,29 @@ if not own.TELETHON:
             await app.storage.user_id(1)
             await download(app, 4)
         assert telegram.counts() == {"keys": [2, 4, 4], "exports": 2}
+
+    async def test_a_new_key_that_is_refused_stays(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app:
+            await download(app, 4)
+            telegram.refusals["GetFile"] = 401, "SESSION_REVOKED"
+            with pytest.raises((AssertionError, lib.errors.Unauthorized)):  # some libraries only log the error
+                await download(app, 4)
+            await download(app, 4)
+        assert telegram.counts() == {"keys": [2, 4], "exports": 1}
+
+    async def test_a_key_that_nobody_authorises_is_not_kept(daemon: Daemon, telegram: Telegram) -> None:
+        """That of a content delivery network. But the process makes it only once."""
+
+        async def make() -> bytes:
+            await asyncio.sleep(0)
+            return telegram.new_key(203)
+
+        auth = SimpleNamespace(dc_id=203, test_mode=False)
+        async with running(telegram) as app:
+            keys = await asyncio.gather(*(app.storage.data_centres.create(auth, make) for _ in range(2)))
+            assert keys[0] == keys[1] and telegram.counts() == {"keys": [2, 203], "exports": 0}
+            async with gramd.Client() as client, await client.open("acc") as session:
+                assert await session.kv_scan() == []
 
     async def test_the_applications_own_export_is_sent(daemon: Daemon, telegram: Telegram) -> None:
         async with running(telegram) as app:

@@ -65,7 +65,7 @@ class Key:
         self.make: Optional[Callable[[], Awaitable[bytes]]] = None
         self.made = -math.inf
         self.authorised = False
-        self.replaced = False  # under sessions that the library takes for authorised
+        self.replaced = False  # and not authorised yet; the library may believe that it is
         self.making = asyncio.Lock()
         self.authorising = asyncio.Lock()
 
@@ -121,14 +121,13 @@ class DataCentres:
             return await self._authorise(session, key)
         try:
             answer = await send(data, *rest, **named)
-            if name == "ImportAuthorization":
-                await self._authorised(key, used)
-            elif name == "InitConnection" and key.replaced:
-                await self._authorise_again(session, key)
         except Exception as error:
-            if not key.authorised or getattr(error, "ID", None) not in REFUSALS:
+            if name == "ImportAuthorization" or getattr(error, "ID", None) not in REFUSALS:
                 raise
-            if not await self._replace(key, used):
+            if key.replaced and name not in STARTS and used == key.value:
+                await self._authorise(session, key)
+                return await send(data, *rest, **named)
+            if (not key.authorised and used == key.value) or not await self._replace(key, used):
                 raise
             if name not in STARTS and session.auth_key == used:
                 _use(session, key)
@@ -137,6 +136,8 @@ class DataCentres:
         finally:
             if name in STARTS:
                 self._started[task] = key
+        if name == "ImportAuthorization":
+            await self._authorised(key, used)
         return answer
 
     # ---- authorisation ----
@@ -146,20 +147,14 @@ class DataCentres:
             if key.authorised:
                 return
             functions = importlib.import_module(f"{self._storage.library.import_name}.raw.functions.auth")
-            exported = await session.client.invoke(functions.ExportAuthorization(dc_id=key.dc_id))
+            export = functions.ExportAuthorization(dc_id=key.dc_id)
+            exported = await session.client.invoke(export, retries=1)  # the library repeats the whole
             await session.send(functions.ImportAuthorization(id=exported.id, bytes=exported.bytes))
 
     async def _authorised(self, key: Key, value: bytes) -> None:
         if value == key.value:
             key.authorised, key.replaced = True, False
             await self._kept.keep(key.dc_id, value, key.test_mode)
-
-    async def _authorise_again(self, session: Any, key: Key) -> None:
-        """An error would let the library start the session over and over."""
-        try:
-            await self._authorise(session, key)
-        except Exception as error:
-            log.warning("data centre %d: the new key is not authorised: %s", key.dc_id, error)
 
     # ---- refusals ----
 
