@@ -33,7 +33,7 @@ void session_job_expire(struct session_job *job)
 
 /* ---- reads ---- */
 
-enum { ROW_HEAD_BYTES = 16 }; /* at most, beside key and value */
+enum { HEAD_BYTES = 24 }; /* at most: of a row, beside key and value, and of the answer */
 
 struct reader {
         struct session_job *job;
@@ -69,7 +69,7 @@ static bool on_row(void *arg, const struct kv_value *value)
 
         if (is_expired(reader, value))
                 return false;
-        if (op->kv.n > 0 && bytes->len + value->key.len + value->value.len + ROW_HEAD_BYTES > page)
+        if (op->kv.n > 0 && bytes->len + value->key.len + value->value.len + HEAD_BYTES > page)
                 return false;
         pack_array(bytes, 2);
         pack_str(bytes, value->key);

@@ -199,6 +199,32 @@ START_TEST(pages_fit_in_messages)
 }
 END_TEST
 
+/* With the last row the answer would be larger by one byte. */
+START_TEST(a_page_has_room_for_its_answer)
+{
+        enum { ROWS = 16, KEY_BYTES = 32, VALUE_BYTES = 4000, LAST_BYTES = 4918, LONG_ID = 1 << 16 };
+        DAEMON d = daemon_start(.config = "max-message = 64K\n");
+        CLIENT c = wire_connect(d);
+        int s = open_on(c, "file");
+        const char *page;
+        uint8_t *bytes;
+        size_t len;
+        int rows = 0;
+
+        for (int i = 0; i < ROWS; i++)
+                expect(c, "nil", "kv_set(%d, [['%0*d', h'00'*%d]])", s, KEY_BYTES, i,
+                       i + 1 < ROWS ? VALUE_BYTES : LAST_BYTES);
+        bytes = wire_pack(LONG_ID, &len, "kv_scan(%d, '', nil, 1000)", s);
+        wire_raw(c, bytes, len);
+        free(bytes);
+        page = wire_answer(c, LONG_ID);
+        ck_assert_int_ne(*page, '!');
+        for (const char *at = page; (at = strstr(at, "['0")); at++)
+                rows++;
+        ck_assert_int_eq(rows, ROWS - 1);
+}
+END_TEST
+
 START_TEST(values_and_areas_are_bounded)
 {
         DAEMON d = daemon_start(.config = "kv-max = 128K\n");
@@ -526,6 +552,7 @@ int main(void)
                 a_wrong_row_of_a_long_list_changes_nothing,
                 scans_are_in_the_order_of_bytes,
                 pages_fit_in_messages,
+                a_page_has_room_for_its_answer,
                 values_and_areas_are_bounded,
                 a_refused_write_leaves_the_others_of_its_transaction,
                 a_swap_writes_what_was_expected,
