@@ -252,7 +252,8 @@ struct slice mongo_place_read_key(const bson_iter_t *iter, const struct mongo_pl
                         return SLICE_NONE;
                 bytes[i / 2] = (char)(high << 4 | low);
         }
-        return (struct slice){ bytes, text.len / 2 };
+        text = (struct slice){ bytes, text.len / 2 };
+        return slice_is_utf8(text) ? text : SLICE_NONE;
 }
 
 /* ---- rows ---- */

@@ -8,9 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/mongo_layouts.h"
 #include "../support/mongo_proxy.h"
-#include "../support/mongo_server.h"
-#include "../support/program.h"
 #include "../support/repeater.h"
 #include "../support/stepped_clock.h"
 #include "../support/storage.h"
@@ -18,23 +17,6 @@
 #define TERM "1.2"
 #define LATE "h'6c617465636f6d6572'" /* the text "latecomer" */
 #define OTHER_ID "h'ff0102030405060708090a0b0c0d0e0f'"
-
-/* Each test runs over both servers and both layouts. */
-#define KV_TEST(name)                                                                                        \
-        static void name##_on(const struct mongo_server *server, const char *layout, const char *session);   \
-        START_TEST(name)                                                                                     \
-        {                                                                                                    \
-                MONGO_SERVER server = mongo_server_start(.kind = (enum mongo_kind)(_i % MONGO_KINDS));       \
-                TEST_FREED char *session = mongo_name("kv");                                                 \
-                if (server && mongo_server_is_ours(server, "the key-value area"))                            \
-                        name##_on(server, _i / MONGO_KINDS ? "shared" : "own", session);                     \
-        }                                                                                                    \
-        END_TEST                                                                                             \
-        static void name##_on(const struct mongo_server *server, const char *layout, const char *session)
-
-#define HOST_IN(uri, term)                                                                                   \
-        daemon_start(.flags = { "--backend", "mongo", "--mongo", uri, "--mongo-term", term,                  \
-                                "--mongo-layout", layout })
 
 static int open_waiting(struct wire *c, const char *session)
 {
@@ -79,8 +61,8 @@ static void begin_late(struct late *late, const struct mongo_server *server, con
 
         late->proxy = mongo_proxy_new(server->port);
         late->uri = mongo_proxy_uri(late->proxy, "socketTimeoutMS=60000");
-        late->a = HOST_IN(late->uri, TERM);
-        late->b = HOST_IN(server->uri, TERM);
+        late->a = LAYOUT_HOST(late->uri, TERM);
+        late->b = LAYOUT_HOST(server->uri, TERM);
         late->ca = wire_connect(late->a);
         late->cb = wire_connect(late->b);
         greet(late->ca, ID);
@@ -93,6 +75,16 @@ static void begin_late(struct late *late, const struct mongo_server *server, con
         expect(late->cb, "[nil]", "kv_get(%d, ['lock'])", late->s);
 }
 
+static void free_late(struct late *late)
+{
+        wire_end(&late->ca);
+        wire_end(&late->cb);
+        daemon_end(&late->a);
+        daemon_end(&late->b);
+        mongo_proxy_end(&late->proxy);
+        free(late->uri);
+}
+
 /* The former owner's insert lands. Both hosts have to find what the successor has left. */
 static void end_late(struct late *late)
 {
@@ -102,15 +94,10 @@ static void end_late(struct late *late)
         expect(late->cb, "[nil]", "kv_get(%d, ['lock'])", late->s);
         expect(late->cb, "[]", "kv_scan(%d, '', nil, 10)", late->s);
         expect(late->cb, "[true, h'cc']", "kv_swap(%d, 'lock', nil, h'cc')", late->s);
-        wire_end(&late->ca);
-        wire_end(&late->cb);
-        daemon_end(&late->a);
-        daemon_end(&late->b);
-        mongo_proxy_end(&late->proxy);
-        free(late->uri);
+        free_late(late);
 }
 
-KV_TEST(a_late_insert_does_not_bring_a_lock_back)
+LAYOUT_TEST(a_late_insert_does_not_bring_a_lock_back)
 {
         struct late late;
 
@@ -121,7 +108,7 @@ KV_TEST(a_late_insert_does_not_bring_a_lock_back)
 }
 
 /* Also where there was nothing to delete. */
-KV_TEST(a_late_insert_does_not_bring_back_what_is_deleted)
+LAYOUT_TEST(a_late_insert_does_not_bring_back_what_is_deleted)
 {
         struct late late;
 
@@ -130,7 +117,7 @@ KV_TEST(a_late_insert_does_not_bring_back_what_is_deleted)
         end_late(&late);
 }
 
-KV_TEST(a_late_insert_does_not_bring_back_what_has_expired)
+LAYOUT_TEST(a_late_insert_does_not_bring_back_what_has_expired)
 {
         struct late late;
 
@@ -146,11 +133,38 @@ KV_TEST(a_late_insert_does_not_bring_back_what_has_expired)
         stepped_clock_end();
 }
 
+/* B's clock is behind: it does not see that the lease was over. */
+LAYOUT_TEST(what_a_former_owner_saw_expired_stays_gone)
+{
+        stepped_clock_begin();
+        DAEMON a = LAYOUT_HOST(server->uri, "3");
+        DAEMON b = LAYOUT_HOST(server->uri, "3");
+
+        {
+                CLIENT c = wire_connect(a);
+                int s = wire_open(c, "'%s', {}", session);
+
+                expect(c, "nil", "kv_set(%d, [['seen', h'01', 60], ['unseen', h'02', 7200]])", s);
+                stepped_clock_set(a, 3600000);
+                expect(c, "[nil]", "kv_get(%d, ['seen'])", s);
+        }
+        daemon_kill(a);
+        stepped_clock_set(b, -3600000);
+        CLIENT c = wire_connect(b);
+        int s = open_waiting(c, session);
+
+        expect(c, "[['unseen', h'02']]", "kv_scan(%d, '', nil, 10)", s);
+        expect(c, "[true, h'03']", "kv_swap(%d, 'seen', nil, h'03', 60)", s);
+        stepped_clock_set(b, 7200001);
+        expect(c, "[]", "kv_scan(%d, '', nil, 10)", s);
+        stepped_clock_end();
+}
+
 /* ---- tombstones ---- */
 
-KV_TEST(tombstones_stay_for_two_terms)
+LAYOUT_TEST(tombstones_stay_for_two_terms)
 {
-        DAEMON d = HOST_IN(server->uri, "3600");
+        DAEMON d = LAYOUT_HOST(server->uri, "3600");
         CLIENT c = wire_connect(d);
         int s = wire_open(c, "'%s', {}", session);
 
@@ -171,9 +185,9 @@ KV_TEST(tombstones_stay_for_two_terms)
 }
 
 /* The host's own ones, and those that a former owner has left. */
-KV_TEST(tombstones_go)
+LAYOUT_TEST(tombstones_go)
 {
-        DAEMON d = HOST_IN(server->uri, TERM);
+        DAEMON d = LAYOUT_HOST(server->uri, TERM);
         CLIENT c = wire_connect(d);
         int s = wire_open(c, "'%s', {}", session);
 
@@ -213,10 +227,10 @@ static void expect_fences(const struct mongo_server *server, const char *session
         ck_assert_str_eq(text, "2\n");
 }
 
-KV_TEST(a_swap_is_known_on_another_host)
+LAYOUT_TEST(a_swap_is_known_on_another_host)
 {
-        DAEMON a = HOST_IN(server->uri, TERM);
-        DAEMON b = HOST_IN(server->uri, TERM);
+        DAEMON a = LAYOUT_HOST(server->uri, TERM);
+        DAEMON b = LAYOUT_HOST(server->uri, TERM);
 
         {
                 CLIENT c = connect_as(a, ID);
@@ -255,6 +269,76 @@ KV_TEST(a_swap_is_known_on_another_host)
         s = open_waiting(again, session);
         write_as(again, MSGID + 1, "[true, h'02']", "kv_swap", s, ", 'n', h'01', h'02'");
         expect(again, "[h'10']", "kv_get(%d, ['n'])", s);
+}
+
+/* A's swap is under way when it loses the session, and the client repeats it on B. */
+LAYOUT_TEST(a_repeated_swap_counts_once_when_the_first_lands_later)
+{
+        struct late late;
+
+        begin_late(&late, server, layout, session);
+        greet(late.cb, ID);
+        write_as(late.cb, MSGID, "[true, " LATE "]", "kv_swap", late.s, ", 'lock', nil, " LATE);
+        expect(late.cb, "[true, h'bb']", "kv_swap(%d, 'lock', " LATE ", h'bb')", late.s);
+        expect(late.cb, "nil", "kv_set(%d, [['lock', nil]])", late.s);
+        mongo_proxy_let_go(late.proxy);
+        expect_text(wire_answer(late.ca, MSGID), "!fenced");
+        expect(late.cb, "[nil]", "kv_get(%d, ['lock'])", late.s);
+        write_as(late.cb, MSGID, "[true, " LATE "]", "kv_swap", late.s, ", 'lock', nil, " LATE);
+        expect(late.cb, "[nil]", "kv_get(%d, ['lock'])", late.s);
+        free_late(&late);
+}
+
+/* The first one lands before the repetition: that only gives the value B's fence. */
+LAYOUT_TEST(a_repeated_swap_counts_once_when_the_first_has_landed)
+{
+        struct late late;
+
+        begin_late(&late, server, layout, session);
+        mongo_proxy_let_go(late.proxy);
+        expect_text(wire_answer(late.ca, MSGID), "!fenced or !unavailable");
+        greet(late.cb, ID);
+        write_as(late.cb, MSGID, "[true, " LATE "]", "kv_swap", late.s, ", 'lock', nil, " LATE);
+        expect(late.cb, "[true, h'bb']", "kv_swap(%d, 'lock', " LATE ", h'bb')", late.s);
+        write_as(late.cb, MSGID, "[true, " LATE "]", "kv_swap", late.s, ", 'lock', nil, " LATE);
+        expect(late.cb, "[h'bb']", "kv_get(%d, ['lock'])", late.s);
+        free_late(&late);
+}
+
+/* It is done once or not at all, and whoever asks is told the same. */
+LAYOUT_TEST(a_swap_under_way_when_the_server_dies)
+{
+        MONGO_PROXY proxy = mongo_proxy_new(server->port);
+        TEST_FREED char *uri = mongo_proxy_uri(proxy, NULL);
+        DAEMON d = LAYOUT_HOST(uri, TERM);
+        struct wire *c = connect_as(d, ID);
+        int s = wire_open(c, "'%s', {}", session);
+        const char *answer;
+        bool done;
+
+        expect(c, "nil", "kv_set(%d, [['n', h'01']])", s);
+        mongo_proxy_hold_at(proxy, "latecomer");
+        send_as(c, MSGID, "kv_swap", s, ", 'n', h'01', " LATE);
+        mongo_proxy_await(proxy);
+        mongo_server_kill(server);
+        mongo_proxy_let_go(proxy);
+        mongo_server_resume(server);
+        answer = wire_answer(c, MSGID);
+        done = strncmp(answer, "[true", 5) == 0;
+        ck_assert_msg(done || strcmp(answer, "!unavailable") == 0, "%s", answer);
+        wire_end(&c);
+        daemon_kill(d);
+        daemon_resume(d);
+        c = connect_as(d, ID);
+        s = open_waiting(c, session);
+        answer = wire_call(c, "kv_get(%d, ['n'])", s);
+        ck_assert_msg(strcmp(answer, "[" LATE "]") == 0 || (!done && strcmp(answer, "[h'01']") == 0), "%s",
+                      answer);
+        write_as(c, MSGID, "[true, " LATE "]", "kv_swap", s, ", 'n', h'01', " LATE);
+        expect(c, "[true, h'01']", "kv_swap(%d, 'n', " LATE ", h'01')", s);
+        write_as(c, MSGID, "[true, " LATE "]", "kv_swap", s, ", 'n', h'01', " LATE);
+        expect(c, "[h'01']", "kv_get(%d, ['n'])", s);
+        wire_end(&c);
 }
 
 /* ---- a counter ---- */
@@ -317,10 +401,10 @@ static unsigned total(const struct counter *counters)
 }
 
 /* The owner is killed with swaps under way. They are repeated on the other host, and each counts once. */
-KV_TEST(a_counter_of_many_clients_is_right)
+LAYOUT_TEST(a_counter_of_many_clients_is_right)
 {
-        DAEMON a = HOST_IN(server->uri, TERM);
-        DAEMON b = HOST_IN(server->uri, TERM);
+        DAEMON a = LAYOUT_HOST(server->uri, TERM);
+        DAEMON b = LAYOUT_HOST(server->uri, TERM);
         struct counter counters[COUNTERS] = { { .msgid = 0 } };
 
         for (int i = 0; i < COUNTERS; i++)
@@ -361,12 +445,15 @@ static bool append(void *arg, const struct kv_value *value)
         return true;
 }
 
-/* Ascending by bytes, whatever the bytes are. */
-KV_TEST(keys_may_have_any_bytes)
+/* Ascending by bytes, whatever the characters are. */
+LAYOUT_TEST(keys_may_have_any_characters)
 {
         static const struct slice keys[] = {
-                { "\0", 1 },    { "\0\0", 2 }, { "\x01", 1 }, { "A", 1 },    { "A\0", 2 },
-                { "A\xff", 2 }, { "a", 1 },    { "\x80", 1 }, { "\xff", 1 }, { "\xff\xff", 2 },
+                { "\0", 1 },        { "\0\0", 2 },
+                { "\x01", 1 },      { "A", 1 },
+                { "A\0", 2 },       { "A\x7f", 2 },
+                { "A\xc3\xa9", 3 }, { "a", 1 },
+                { "\xc2\x80", 2 },  { "\xf4\x8f\xbf\xbf", 4 },
         };
         enum { N = sizeof(keys) / sizeof(keys[0]) };
         struct kv_row rows[N];
@@ -384,12 +471,12 @@ KV_TEST(keys_may_have_any_bytes)
         ck_assert_int_eq(storage.backend->kv_scan(storage.session, slice_of(""), SLICE_NONE, append, text,
                                                   &storage.fault),
                          0);
-        ck_assert_str_eq(text, "00 0000 01 41 4100 41ff 61 80 ff ffff ");
+        ck_assert_str_eq(text, "00 0000 01 41 4100 417f 41c3a9 61 c280 f48fbfbf ");
         text[0] = '\0';
         ck_assert_int_eq(storage.backend->kv_scan(storage.session, slice_of("A"), slice_of("A"), append, text,
                                                   &storage.fault),
                          0);
-        ck_assert_str_eq(text, "4100 41ff ");
+        ck_assert_str_eq(text, "4100 417f 41c3a9 ");
         text[0] = '\0';
         ck_assert_int_eq(storage.backend->kv_get(storage.session, keys, 2, append, text, &storage.fault), 0);
         ck_assert_uint_eq(strlen(text), strlen("00 0000 "));
@@ -402,13 +489,17 @@ int main(void)
                 a_late_insert_does_not_bring_a_lock_back,
                 a_late_insert_does_not_bring_back_what_is_deleted,
                 a_late_insert_does_not_bring_back_what_has_expired,
+                what_a_former_owner_saw_expired_stays_gone,
                 tombstones_stay_for_two_terms,
                 tombstones_go,
                 a_swap_is_known_on_another_host,
+                a_repeated_swap_counts_once_when_the_first_lands_later,
+                a_repeated_swap_counts_once_when_the_first_has_landed,
+                a_swap_under_way_when_the_server_dies,
                 a_counter_of_many_clients_is_right,
-                keys_may_have_any_bytes,
+                keys_may_have_any_characters,
                 NULL,
         };
 
-        return test_program_repeated("kv_mongo", tests, 2 * MONGO_KINDS);
+        return test_program_repeated("kv_mongo", tests, LAYOUT_RUNS);
 }
