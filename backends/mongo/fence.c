@@ -108,11 +108,20 @@ static int read_entry(struct backend_session *session, mongoc_client_t *client, 
 
 /* ---- fences ---- */
 
-static int64_t next_above(const struct entry *entry, int64_t above)
+static int next_above(const struct backend_session *session, const struct entry *entry, int64_t above,
+                      int64_t *fence, struct fault *fault)
 {
         int64_t highest = entry->fence > entry->taken ? entry->fence : entry->taken;
 
-        return (highest > above ? highest : above) + 1;
+        *fence = highest > above ? highest : above;
+        if (*fence < INT64_MAX) {
+                ++*fence;
+                return 0;
+        }
+        return fault_set(
+                fault, BACKEND_E_CORRUPT,
+                "session '%s': its fence, or that in gramd.fences, is one that no daemon has written",
+                session->name);
 }
 
 int mongo_fence_next(struct backend_session *session, mongoc_client_t *client, int64_t above, int64_t *fence,
@@ -121,8 +130,7 @@ int mongo_fence_next(struct backend_session *session, mongoc_client_t *client, i
         struct entry entry;
         int result = read_entry(session, client, &entry, fault);
 
-        *fence = next_above(&entry, above);
-        return result;
+        return result ? result : next_above(session, &entry, above, fence, fault);
 }
 
 static bool is_old(const struct mongo_seen *seen, const struct entry *entry)
@@ -137,7 +145,8 @@ int mongo_fence_take(struct backend_session *session, mongoc_client_t *client, c
         struct entry entry;
         int result = read_entry(session, client, &entry, fault);
 
-        *fence = next_above(&entry, seen->fence);
+        if (!result)
+                result = next_above(session, &entry, seen->fence, fence, fault);
         if (!result && is_old(seen, &entry))
                 left_ms = watch_ms - seen_for_ms(session->env->fences, session->place.key, seen, entry.taken);
         if (left_ms > watch_ms)

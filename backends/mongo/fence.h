@@ -34,6 +34,9 @@ int mongo_fence_take(struct backend_session *session, mongoc_client_t *client, c
 void mongo_fence_watch(struct backend_session *session, mongoc_client_t *client,
                        const struct mongo_seen *seen);
 
+/* No daemon comes to a fence like this: somebody else has written it into a row. */
+#define MONGO_FENCE_MAX (INT64_C(1) << 53)
+
 /* The highest fence of the session's rows, if it is above the session's own; else 0. */
 int64_t mongo_fence_of_rows(struct backend_session *session, mongoc_client_t *client);
 

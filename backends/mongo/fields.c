@@ -95,11 +95,17 @@ int mongo_seal_at_open(struct backend_session *session, mongoc_client_t *client,
                        const struct identity *identity, struct fault *fault)
 {
         const struct mongo_batch batch = { .session = session, .client = client, .fault = fault };
+        const struct backend_config *config = session->env->config;
         enum sealing sealing;
         int result = 0;
 
         if (session->kv.is_mixed && mongo_seal_can_seal(session)) /* a change was interrupted */
                 result = change_with_values(&batch, SEALING_ON, identity, session->seal, false);
+        if (result == BACKEND_E_CORRUPT) { /* of one value, which can be deleted when the session is open */
+                if (config->log)
+                        config->log(config->log_arg, LOG_WARNING, fault->text);
+                result = 0;
+        }
         if (result)
                 return result;
         if (!mongo_seal_is_due(session, session->seal_wanted, &sealing))

@@ -26,13 +26,22 @@ static struct slice binary_of(const bson_iter_t *iter, size_t max)
         return len > 0 ? (struct slice){ (const char *)bytes, len } : slice_of("");
 }
 
+/* Whatever a document says, it counts as what gramd would have written. */
+static int64_t size_of(const bson_iter_t *iter)
+{
+        const int64_t most = KV_KEY_MAX_BYTES + KV_VALUE_MAX_BYTES;
+        int64_t size = 0;
+
+        mongo_read_number(iter, &size);
+        return size < 0 ? 0 : size > most ? most : size;
+}
+
 bool mongo_kv_read(const bson_t *document, const struct mongo_place *place, struct mongo_kv_row *row)
 {
         bson_iter_t iter;
-        bool is_gone = false;
 
         row->key = row->stored = row->swaps = SLICE_NONE;
-        row->is_sealed = false;
+        row->is_gone = row->is_sealed = false;
         row->size = 0;
         row->expires_ms = INT64_MAX;
         row->fence = 0;
@@ -48,7 +57,7 @@ bool mongo_kv_read(const bson_t *document, const struct mongo_place *place, stru
                 else if (strcmp(name, "sealed") == 0)
                         row->stored = binary_of(&iter, KV_STORED_MAX);
                 else if (strcmp(name, "size") == 0)
-                        mongo_read_number(&iter, &row->size);
+                        row->size = size_of(&iter);
                 else if (strcmp(name, "expires") == 0)
                         mongo_read_number(&iter, &row->expires_ms);
                 else if (strcmp(name, MONGO_FENCE) == 0)
@@ -56,10 +65,10 @@ bool mongo_kv_read(const bson_t *document, const struct mongo_place *place, stru
                 else if (strcmp(name, "swaps") == 0)
                         row->swaps = binary_of(&iter, UINT32_MAX);
                 else if (strcmp(name, "gone") == 0)
-                        is_gone = true;
+                        row->is_gone = !BSON_ITER_HOLDS_NULL(&iter);
                 row->is_sealed |= strcmp(name, "sealed") == 0;
         }
-        if (is_gone) {
+        if (row->is_gone) {
                 row->stored = SLICE_NONE;
                 row->size = 0;
         }
@@ -72,10 +81,11 @@ int mongo_kv_open(const struct backend_session *session, struct slice key, struc
         const struct seal_terms terms = mongo_seal_terms(session, fault);
 
         *value = stored;
+        if (!stored.data)
+                return fault_set_value(fault, BACKEND_E_CORRUPT, session->name, key, "is damaged");
         if (is_sealed != session->seal.on && !(session->seal.on && session->kv.is_mixed))
-                return fault_set(fault, BACKEND_E_CORRUPT,
-                                 "session '%s': a value of its key-value area is %ssealed", session->name,
-                                 is_sealed ? "" : "not ");
+                return fault_set_value(fault, BACKEND_E_CORRUPT, session->name, key,
+                                       is_sealed ? "is sealed" : "is not sealed");
         return is_sealed ? seal_open_kv(&terms, &session->seal, key, stored, scratch, value) : 0;
 }
 
@@ -95,18 +105,14 @@ static bool on_counted(void *arg, const bson_t *document)
 {
         struct counting *counting = arg;
         struct mongo_kv *kv = counting->kv;
-        int64_t size = mongo_number_of(document, "size", 0);
-        int64_t expires_ms = mongo_number_of(document, "expires", INT64_MAX);
-        bson_iter_t iter;
+        struct mongo_kv_row row;
 
-        if (bson_iter_init_find(&iter, document, "gone")) {
+        mongo_kv_read(document, &counting->session->place, &row);
+        kv->bytes += row.size;
+        if (row.is_gone)
                 mongo_kv_buried(counting->session);
-                return true;
-        }
-        if (size > 0)
-                kv->bytes += size;
-        if (expires_ms < kv->due_ms)
-                kv->due_ms = expires_ms;
+        else if (row.expires_ms < kv->due_ms)
+                kv->due_ms = row.expires_ms;
         return true;
 }
 
@@ -241,7 +247,7 @@ static bool on_document(void *arg, const bson_t *document)
         struct reading *reading = arg;
         struct mongo_kv_row row;
 
-        if (!mongo_kv_read(document, &reading->session->place, &row) || !row.stored.data)
+        if (!mongo_kv_read(document, &reading->session->place, &row) || row.is_gone)
                 return true;
         return report(reading, &row);
 }

@@ -25,7 +25,8 @@ enum { KV_STORED_MAX = KV_VALUE_MAX_BYTES + SEALED_EXTRA_BYTES };
 struct mongo_kv_row {
         char bytes[KV_KEY_MAX_BYTES]; /* of the key */
         struct slice key;
-        struct slice stored; /* absent: there is no value */
+        bool is_gone;        /* there is no value */
+        struct slice stored; /* absent: there is none, or it is damaged */
         bool is_sealed;
         int64_t size; /* 0: there is no value */
         int64_t expires_ms;
@@ -36,7 +37,10 @@ struct mongo_kv_row {
 /* False: it is no document of the area. */
 bool mongo_kv_read(const bson_t *document, const struct mongo_place *place, struct mongo_kv_row *row);
 
-/* Opens what is stored, if it is sealed, into `scratch`, which has KV_STORED_MAX bytes. */
+/*
+ * The value of a key that is not gone. Opens what is stored, if it is sealed, into `scratch`, which has
+ * KV_STORED_MAX bytes.
+ */
 int mongo_kv_open(const struct backend_session *session, struct slice key, struct slice stored,
                   bool is_sealed, uint8_t *scratch, struct slice *value, struct fault *fault);
 
@@ -72,7 +76,8 @@ bool mongo_kv_swaps_add(struct mongo_kv_swaps *swaps, const struct kv_swap *swap
 struct mongo_kv_item {
         struct slice key;
         bool is_compared; /* by a swap: its stored value is read */
-        uint8_t *stored;  /* wiped when it is freed. NULL: there is no value, or it was not read */
+        bool is_there;    /* it has a value */
+        uint8_t *stored;  /* wiped when it is freed. NULL: it is damaged, or was not read */
         size_t stored_len;
         bool is_sealed;
         int64_t size_before, size; /* of key and value; 0: there is no value */

@@ -87,7 +87,8 @@ static bool on_stored(void *arg, const bson_t *document)
         item = item_of(plan, row.key);
         if (!item)
                 return true;
-        item->size_before = item->size = row.stored.data && row.size > 0 ? row.size : 0;
+        item->is_there = !row.is_gone;
+        item->size_before = item->size = row.size;
         item->expires_before_ms = item->expires_ms = row.expires_ms;
         item->fence_before = row.fence;
         if (!item->is_compared)
@@ -233,7 +234,7 @@ static int value_of(const struct mongo_kv_plan *plan, const struct mongo_kv_item
         if (item->expires_ms <= now_ms)
                 return 0;
         *value = item->value;
-        if (item->is_written || !item->stored)
+        if (item->is_written || !item->is_there)
                 return 0;
         return mongo_kv_open(plan->batch->session, item->key,
                              (struct slice){ (const char *)item->stored, item->stored_len }, item->is_sealed,

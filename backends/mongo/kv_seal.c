@@ -50,10 +50,16 @@ static int convert(struct converting *converting, const struct mongo_kv_row *row
 static bool on_document(void *arg, const bson_t *document)
 {
         struct converting *converting = arg;
+        const struct mongo_batch *batch = converting->batch;
         struct mongo_kv_row row;
 
-        if (mongo_kv_read(document, &converting->batch->session->place, &row) && row.stored.data)
+        if (mongo_kv_read(document, &batch->session->place, &row))
                 converting->error = convert(converting, &row);
+        else
+                converting->error =
+                        fault_set(batch->fault, BACKEND_E_CORRUPT,
+                                  "session '%s': its collection %s has a document whose _id is not gramd's",
+                                  batch->session->name, MONGO_KV);
         return !converting->error;
 }
 
@@ -75,6 +81,7 @@ static bson_t *those(const struct backend_session *session, enum sealing sealing
         bson_t *filter = bson_new();
 
         mongo_place_append_common(filter, &session->place);
+        BSON_APPEND_NULL(filter, "gone"); /* it is missing */
         if (sealing == SEALING_ON)
                 BCON_APPEND(filter, "value", "{", "$exists", BCON_BOOL(true), "}");
         else if (sealing == SEALING_OFF)
@@ -137,7 +144,11 @@ int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
 
 static bool on_former(void *arg, const bson_t *document)
 {
-        mongo_copy_text(document, "sealed_by", arg, KEY_ID_TEXT_BYTES);
+        char text[KEY_ID_TEXT_BYTES];
+
+        mongo_copy_text(document, "sealed_by", text, sizeof(text));
+        if (strspn(text, "0123456789abcdef") == sizeof(text) - 1)
+                memcpy(arg, text, sizeof(text));
         return true;
 }
 

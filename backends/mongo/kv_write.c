@@ -136,11 +136,18 @@ int mongo_kv_write(const struct mongo_kv_plan *plan)
 
 /* ---- what has expired ---- */
 
+struct expiring {
+        const struct mongo_place *place;
+        int64_t bytes;
+};
+
 static bool on_expired(void *arg, const bson_t *document)
 {
-        int64_t size = mongo_number_of(document, "size", 0);
+        struct expiring *expiring = arg;
+        struct mongo_kv_row row;
 
-        *(int64_t *)arg += size > 0 ? size : 0;
+        mongo_kv_read(document, expiring->place, &row);
+        expiring->bytes += row.size;
         return true;
 }
 
@@ -162,13 +169,13 @@ static int expire(const struct mongo_batch *batch, int64_t now_ms)
         MONGO_BSON update = bson_new();
         MONGO_BSON set = bson_new();
         MONGO_BSON unset = bson_new();
-        int64_t bytes = 0;
+        struct expiring expiring = { .place = &session->place };
         bson_error_t error;
         int result;
 
         result = mongo_read_cursor(session,
                                    mongoc_collection_find_with_opts(collection, filter, options, NULL),
-                                   on_expired, &bytes, batch->fault);
+                                   on_expired, &expiring, batch->fault);
         if (result)
                 return result;
         mongo_append_fence(filter, session->fence);
@@ -178,7 +185,7 @@ static int expire(const struct mongo_batch *batch, int64_t now_ms)
         BSON_APPEND_DOCUMENT(update, "$unset", unset);
         if (!mongoc_collection_update_many(collection, filter, update, NULL, NULL, &error))
                 return mongo_fault(session->env, session->name, &error, batch->fault);
-        session->kv.bytes -= bytes;
+        session->kv.bytes -= expiring.bytes;
         session->kv.is_due_known = false;
         mongo_kv_buried(session);
         return 0;

@@ -398,6 +398,14 @@ int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *
         if (!is_ours(session, &held))
                 return not_ours(session, client, fault);
         session->row_fence = mongo_fence_of_rows(session, client);
+        if (session->row_fence > MONGO_FENCE_MAX) {
+                fault_set(fault, BACKEND_E_CORRUPT,
+                          "session '%s': a document that the write needs may have the " MONGO_FENCE
+                          " %lld, which no daemon has written: set it to 0",
+                          session->name, (long long)session->row_fence);
+                session->row_fence = 0;
+                return BACKEND_E_CORRUPT;
+        }
         return fault_set(fault, BACKEND_E_UNAVAILABLE,
                          "session '%s': documents changed during the write; repeat it", session->name);
 }
