@@ -29,6 +29,7 @@ from .shared import SharedClient
 from .stop import within_limit
 from .sync import run, wait
 from .telethon_kept import Kept, file_key, file_row
+from .telethon_senders import keep_keys
 from .unsaved import Unsaved
 
 __all__ = ["GramdSession", "session_class"]  # noqa: F822 - see `__getattr__`
@@ -347,6 +348,18 @@ class TelethonSession(Adapter):
         kind = self.library.sent_file_type.from_type(cls).value
         return file_key(kind, file_size, md5_digest) if self._open().kept.usable else None
 
+    # ---- keys of other data centres ----
+
+    def keeping_keys(self, client: Any) -> Optional[Session]:
+        """The open session, if the client's keys are to be kept there. They belong to its user, whom Telethon
+        would not store before it disconnects."""
+        opened = self._open()
+        if not self._dc_keys or not opened.kept.usable:
+            return None
+        if client._self_id:
+            self._set(user_id=client._self_id)
+        return opened.session
+
     # ---- the session was lost, or is to be left: these run in the background thread ----
 
     def _clients(self) -> list[Any]:
@@ -498,6 +511,11 @@ def _type(entity: Any, peer_id: int) -> str:
     return "supergroup" if getattr(entity, "megagroup", False) else "channel"
 
 
+def _keeping_keys(client: Any) -> Optional[Session]:
+    session = client.session
+    return session.keeping_keys(client) if isinstance(session, TelethonSession) else None
+
+
 # ---- the class for a package ----
 
 
@@ -520,6 +538,7 @@ def session_class(import_name: str) -> Any:
             utils,
         )
 
+    keep_keys(import_name, package.TelegramClient, _keeping_keys)
     return GramdSession
 
 
