@@ -346,7 +346,8 @@ class Caller:
             self._fail(request, failure)
             raise failure.copy() from None
         except Exception as failure:
-            unclear = errors.ProtocolError(f"{request.method}: the answer is not understood: {failure!r}")
+            kind = type(failure).__name__  # its text may have a part of the answer
+            unclear = errors.ProtocolError(f"{request.method}: the answer is not understood: {kind}")
             self._fail(request, unclear)
             raise unclear.copy() from failure
         self._delay = FIRST_DELAY

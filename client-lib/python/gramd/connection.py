@@ -192,6 +192,8 @@ class Connection(asyncio.BufferedProtocol):
             self._read(receiver, nbytes)
         except errors.ProtocolError as error:
             self._end(receiver, error)
+        except UnicodeDecodeError:  # it has the bytes, which may be a key
+            self._end(receiver, errors.ProtocolError("invalid bytes: a text is not UTF-8"))
         except Exception as error:  # of msgpack; or a defect of this package, which must not go unseen either
             log.debug("from gramd", exc_info=True)
             self._end(receiver, errors.ProtocolError(f"invalid bytes: {error!r}"))

@@ -38,6 +38,10 @@ CALLS: dict[str, Call] = {
     "scan_peers": lambda client, session: session.scan_peers(),
     "scan_usernames": lambda client, session: session.scan_usernames(),
     "get_states": lambda client, session: session.get_states(),
+    "kv_get": lambda client, session: session.kv_get(["a", "b"]),
+    "kv_set": lambda client, session: session.kv_set([["a", b"1"]]),
+    "kv_swap": lambda client, session: session.kv_swap("a", None, b"1"),
+    "kv_scan": lambda client, session: session.kv_scan(),
     "export_string": lambda client, session: session.export_string(),
     "import_string": lambda client, session: session.import_string("text"),
     "sessions": lambda client, session: client.sessions(),
@@ -61,6 +65,10 @@ WRONG: dict[str, list[Any]] = {
     "scan_peers": [None, [None], [[]], 5],
     "scan_usernames": [None, [["a"]], [[1, 2, 3]], 1],
     "get_states": [None, [[1]], [[None, 1, 1, 1, 1]], [[1, "1", 1, 1, 1]]],
+    "kv_get": [None, 5, [b"1"], [b"1", "2"], [b"1", b"2", b"3"]],
+    "kv_set": [True],
+    "kv_swap": [None, True, [True], [1, b"1"], [None, None], [True, "1"], [True, b"1", b"2"]],
+    "kv_scan": [None, {}, ["a"], [["a"]], [["a", None]], [[b"a", b"1"]], [["a", b"1", 2]]],
     "export_string": [None, b"text"],
     "import_string": [None, [1]],
     "sessions": [None, [None], [{}], {}],
@@ -148,6 +156,20 @@ async def test_wrong_messages(fake: FakeGramd, instead: Instead, message: Any) -
             await client.ping()
         await lost(fake, connection)
         assert await session.get("dc_id") == [2]  # it was opened again
+
+
+async def test_what_is_no_text_is_not_shown(
+    fake: FakeGramd, instead: Instead, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = b"secret" * 40
+    text = b"\xda" + len(secret + b"\xff").to_bytes(2, "big") + secret + b"\xff"
+    async with fake, gramd.Client(fake.path) as client:
+        session = await client.open("acc")
+        instead.answer("export_string", lambda msgid: b"\x94\x01" + msgpack.packb(msgid) + b"\xc0" + text)
+        with pytest.raises(gramd.ProtocolError) as raised:
+            await session.export_string()
+    assert "not UTF-8" in str(raised.value) and "not UTF-8" in caplog.text
+    assert "secret" not in repr(raised.value) + caplog.text
 
 
 async def test_a_handle_of_another_session(fake: FakeGramd, instead: Instead) -> None:
