@@ -34,6 +34,7 @@ class Telegram:
 
     def __init__(self, put: pytest.MonkeyPatch) -> None:
         self.keys: dict[int, dict[bytes, bytes]] = {}  # of each data centre, by their ids
+        self.every_key: list[bytes] = []
         self.authorised: set[bytes] = set()
         self.refusals: dict[str, Any] = {}  # the answer to the next request of a name
         self.made: list[int] = []  # the data centres of new keys
@@ -74,6 +75,7 @@ class Telegram:
     def new_key(self, dc_id: int) -> bytes:
         self.made.append(dc_id)
         key = os.urandom(256)
+        self.every_key.append(key)
         self.keys.setdefault(dc_id, {})[hashlib.sha1(key).digest()[-8:]] = key
         return key
 
@@ -146,7 +148,8 @@ class Connection:
         self._put(answer, data[8:16], key)
 
     def _put(self, answer: Any, session_id: bytes, key: bytes) -> None:
-        message = core.Message(answer, self._telegram.message_id(), 1, len(answer.write()))
+        number = 0 if type(answer).__name__ == "Pong" else 1  # a pong is not to be acknowledged
+        message = core.Message(answer, self._telegram.message_id(), number, len(answer.write()))
         data = bytes(8) + session_id + message.write()
         data += os.urandom(-(len(data) + 12) % 16 + 12)
         msg_key = hashlib.sha256(key[96:128] + data).digest()[8:24]

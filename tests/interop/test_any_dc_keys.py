@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -168,6 +169,19 @@ if not own.TELETHON:
             assert keys[0] == keys[1] and telegram.counts() == {"keys": [2, 203], "exports": 0}
             async with gramd.Client() as client, await client.open("acc") as session:
                 assert await session.kv_scan() == []
+
+    async def test_keys_are_not_shown(daemon: Daemon, telegram: Telegram, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG, "gramd")
+        for _ in range(2):
+            async with running(telegram) as app:
+                await download(app, 4)
+                centres = app.storage.data_centres
+                seen = repr([app.storage, vars(centres), *centres._keys.values()])
+            telegram.forget_keys(4)
+        seen += "".join(f"{each.getMessage()} {each.args}" for each in caplog.records if each.name.startswith("gramd"))
+        assert "data centre 4" in seen
+        for key in telegram.every_key:
+            assert repr(key)[2:40] not in seen and key.hex() not in seen
 
     async def test_the_applications_own_export_is_sent(daemon: Daemon, telegram: Telegram) -> None:
         async with running(telegram) as app:
