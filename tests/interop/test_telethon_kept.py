@@ -119,6 +119,15 @@ def test_what_is_written_while_the_daemon_is_away(daemon: Daemon) -> None:
     session.close()
 
 
+def test_without_display_names(daemon: Daemon, raw: gramd.SyncSession) -> None:
+    session = GramdSession("acc", display_names=False)
+    session.process_entities(met(user(1, first_name="Ann")))
+    session.cache_file(MD5, 1, types.InputDocument(1, 2, b""))
+    assert found(session, "Ann") is None
+    session.close()
+    assert [key for key, _ in raw.kv_scan()] == [f"telethon:file:0:1:{MD5.hex()}"]
+
+
 def test_names_that_are_known_cost_nothing(daemon: Daemon) -> None:
     session = GramdSession("acc")
     people = [user(n, first_name=f"Person {n % 50}") for n in range(1, 200)]

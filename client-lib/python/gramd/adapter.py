@@ -31,6 +31,7 @@ class Adapter:
         linger: Optional[int] = None,
         remove_peers: bool = True,
         dc_keys: bool = True,
+        display_names: bool = True,
     ) -> None:
         self._stored = Stored(
             name,
@@ -48,6 +49,7 @@ class Adapter:
         self.name = self._stored.name
         self._cached = cache
         self._dc_keys = dc_keys
+        self._display_names = display_names
         self._on_lost: Optional[OnLost] = with_reason(on_lost)
         self._on_leave: Optional[OnLeave] = with_reason(on_leave)
         self._begin()

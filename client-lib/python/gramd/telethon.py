@@ -275,7 +275,9 @@ class TelethonSession(Adapter):
         if peers:
             unsaved = self._open().unsaved
             has_room = unsaved.put_peers(peers)
-            if not unsaved.put_names(names) or not has_room:
+            if self._display_names:
+                has_room = unsaved.put_names(names) and has_room
+            if not has_room:
                 wait(unsaved.stored)
 
     def get_entity_rows_by_phone(self, phone: str) -> Optional[tuple[int, int]]:
@@ -296,7 +298,9 @@ class TelethonSession(Adapter):
 
     def get_entity_rows_by_name(self, name: str) -> Optional[tuple[int, int]]:
         opened = self._open()
-        peer = opened.ask(opened.kept.find, name) if opened.kept.usable else None
+        if not self._display_names or not opened.kept.usable:
+            return None
+        peer = opened.ask(opened.kept.find, name)
         return None if peer is None else (peer.id, peer.access_hash or 0)
 
     def get_entity_rows_by_id(self, id: int, exact: bool = True) -> Optional[tuple[int, int]]:
