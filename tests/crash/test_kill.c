@@ -21,6 +21,7 @@ enum {
         SLOW_ROUNDS = 3,   /* under valgrind */
         WINDOW = 32,       /* requests under way on a connection */
         ROUND_MAX = 60000, /* writes of one writer in a round; each has ids of its own */
+        KINDS = 5,         /* of writes */
 };
 
 static const struct {
@@ -58,20 +59,23 @@ static long long peer_id(const struct writer *writer, int round, int n)
         return 1 + ((long long)round * WRITERS + writer->number) * ROUND_MAX + n;
 }
 
-/* Four kinds of write in turn: a peer, its names, a state, and (where the session is its own) a field. */
+/* In turn: a peer, its names, a state, two values, and (where the session is its own) a field. */
 static uint32_t send_write(const struct writer *writer, int round, int n)
 {
         long long id = peer_id(writer, round, n);
         struct wire *c = writer->c;
         int s = writer->s;
 
-        if (n % 4 == 0)
+        if (n % KINDS == 0)
                 return wire_send(c, "update_peers(%d, [[%lld, %d, 'user', 'p%lld', '%lld', 5]])", s, id, n,
                                  id, id);
-        if (n % 4 == 1)
+        if (n % KINDS == 1)
                 return wire_send(c, "update_usernames(%d, [[%lld, ['a%lld', 'b%lld'], 6]])", s, id - 1, id,
                                  id);
-        if (n % 4 == 2 || !sessions[writer->session].exclusive)
+        if (n % KINDS == 3)
+                return wire_send(c, "kv_set(%d, [['a%d', h'%016llx'], ['b%d', h'%016llx']])", s,
+                                 writer->number, id, writer->number, id);
+        if (n % KINDS == 2 || !sessions[writer->session].exclusive)
                 return wire_send(c, "update_states(%d, [[%d, %lld, %lld, %lld, %lld]])", s, writer->number,
                                  id, id, id, id);
         return wire_send(c, "set(%d, {user_id: %lld, api_id: %d})", s, id, n);
@@ -183,12 +187,12 @@ static void check_names(struct wire *c, int s, long long id, bool acknowledged)
 }
 
 /* A value that later writes replace: one that was sent, and not older than the last acknowledged one. */
-static void check_newest(const struct writer *writer, int round, const char *answer, unsigned kinds)
+static void check_newest(const struct writer *writer, int round, long long value, unsigned kinds)
 {
-        long long value = strtoll(answer, NULL, 10), oldest = 0;
+        long long oldest = 0;
 
         for (int n = 0; n < writer->sent; n++)
-                if (writer->acknowledged[n] && (kinds & 1u << n % 4))
+                if (writer->acknowledged[n] && (kinds & 1u << n % KINDS))
                         oldest = peer_id(writer, round, n);
         ck_assert_msg(value >= oldest, "%lld is stored, %lld was acknowledged", value, oldest);
         ck_assert_int_lt(value, peer_id(writer, round, writer->sent));
@@ -199,9 +203,9 @@ static void check_rows(struct wire *c, int s, const struct writer *writer, int r
                        const bool *acknowledged)
 {
         for (int n = 0; n < sent; n++) {
-                if (n % 4 == 0)
+                if (n % KINDS == 0)
                         check_peer(c, s, peer_id(writer, round, n), n, acknowledged[n]);
-                if (n % 4 == 1)
+                if (n % KINDS == 1)
                         check_names(c, s, peer_id(writer, round, n), acknowledged[n]);
         }
 }
@@ -227,7 +231,7 @@ static void check_writer(struct wire *c, const struct writer *writer, int round)
 {
         bool exclusive = sessions[writer->session].exclusive;
         int s = wire_open(c, "'%s', {create: false}", sessions[writer->session].name);
-        const char *states, *fields;
+        const char *states, *values, *fields;
         char *end;
 
         check_rows(c, s, writer, round, writer->sent, writer->acknowledged);
@@ -239,12 +243,20 @@ static void check_writer(struct wire *c, const struct writer *writer, int round)
                                         &part[2], &part[3]),
                                  4);
                 ck_assert(part[0] == part[1] && part[1] == part[2] && part[2] == part[3]);
-                check_newest(writer, round, strchr(states, ' ') + 1, exclusive ? 1u << 2 : 1u << 2 | 1u << 3);
+                check_newest(writer, round, part[0], exclusive ? 1u << 2 : 1u << 2 | 1u << 4);
+        }
+        values = wire_call(c, "kv_get(%d, ['a%d', 'b%d'])", s, writer->number, writer->number);
+        if (strcmp(values, "[nil, nil]") != 0) {
+                unsigned long long value[2];
+
+                ck_assert_int_eq(sscanf(values, "[h'%llx', h'%llx']", &value[0], &value[1]), 2);
+                ck_assert_uint_eq(value[0], value[1]); /* of one request: all or nothing */
+                check_newest(writer, round, (long long)value[0], 1u << 3);
         }
         if (exclusive) {
                 fields = wire_call(c, "get(%d, ['user_id', 'api_id'])", s);
                 if (strncmp(fields, "[nil", 4) != 0) {
-                        check_newest(writer, round, fields + 1, 1u << 3);
+                        check_newest(writer, round, strtoll(fields + 1, NULL, 10), 1u << 4);
                         /* both fields of one set, or neither */
                         ck_assert_int_eq((strtoll(fields + 1, &end, 10) - 1) % ROUND_MAX,
                                          strtoll(end + 1, NULL, 10));

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+import ledger
 from daemon import Daemon, Failed
 from ledger import Untrue
 from life import Life
@@ -116,6 +117,29 @@ def plant_is_found(root: Path) -> bool:
     return False
 
 
+def plant_of_a_value_is_found(root: Path) -> bool:
+    """The same when only values of the key-value area are written."""
+    trial = Trial(DIALECTS[0], "always", "fail", errno.EIO, False, 0)
+    life, shim, _ = begin(root / "plant-value", trial, counting=True)
+    try:
+        life.start()
+        life.open(create=True)
+        life.write(ledger.put_values)
+        planted = shim.rule(("write",), ("log",), "ignore")
+        life.write(life.swap)
+        planted.clear()
+        life.kill()
+        life.read()
+    except Untrue:
+        print("disk: planted: a value that is not written was found")
+        return True
+    finally:
+        life.daemon.end()
+        shim.close()
+    print("disk: planted: a value that is not written WAS NOT FOUND")
+    return False
+
+
 class Outcome:
     """Of all trials."""
 
@@ -175,7 +199,7 @@ def run(seconds: float, seed: int, whole: bool, jobs: int, only: Optional[Trial]
         root = Path(scratch)
         if only:
             one(root, only, outcome)
-        elif not plant_is_found(root):
+        elif not plant_is_found(root) or not plant_of_a_value_is_found(root):
             return False
         else:
             modes = ("always", "everysec") if whole else (dice.choice(("always", "always", "everysec")),)

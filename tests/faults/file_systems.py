@@ -90,9 +90,9 @@ class Book:
         self.value += 1
         method, params, change = make(self.value)
         try:
-            self.wire.call(method, self.handles[name], *params)
+            result = self.wire.call(method, self.handles[name], *params)
             self.acknowledged += 1
-            self.ledgers[name].happened(change)
+            self.ledgers[name].happened(change, result)
             return ""
         except WireError as error:
             if error.code == "unavailable":
@@ -131,7 +131,7 @@ class Book:
         self.rows[name] = 0
 
 
-MAKERS = (ledger.set_fields, ledger.put_peers, ledger.put_names, ledger.put_states)
+MAKERS = (ledger.set_fields, ledger.put_peers, ledger.put_names, ledger.put_states, ledger.put_values)
 
 
 def fill(book: Book, dice: random.Random) -> int:

@@ -16,9 +16,10 @@ from wire import Wire
 FIELDS = ("user_id", "api_id", "takeout_id", "auth_key", "is_bot")
 PEERS = list(range(1, 13))
 Content = dict[str, Any]
-Change = Callable[[Content], None]
+Change = Callable[[Content], Optional[list[Any]]]
+"""Returns what is answered, where that says what was done."""
 
-NEW: Content = {"fields": [None] * len(FIELDS), "peers": [None] * len(PEERS), "names": [], "states": []}
+NEW: Content = {"fields": [None] * len(FIELDS), "peers": [None] * len(PEERS), "names": [], "states": [], "values": {}}
 
 
 def session_string(user_id: int) -> str:
@@ -36,20 +37,21 @@ class Ledger:
         self.possible: list[Optional[Content]] = [None]
         """None: there is no such session."""
 
-    def _after(self, change: Optional[Change]) -> list[Optional[Content]]:
+    def _after(self, change: Optional[Change], answer: Any = None) -> list[Optional[Content]]:
         after: list[Optional[Content]] = []
         for content in self.possible:
             if content is None or change is None:
                 after.append(None)
                 continue
             changed = copy.deepcopy(content)
-            change(changed)
-            after.append(changed)
+            expected = change(changed)
+            if answer is None or expected is None or answer == expected:
+                after.append(changed)
         return after
 
-    def happened(self, change: Optional[Change]) -> None:
+    def happened(self, change: Optional[Change], answer: Any = None) -> None:
         """`change` None: the deletion of the session."""
-        self.possible = self._after(change)
+        self._narrow(self._after(change, answer), f"answered: {answer}")
 
     def may_have_happened(self, change: Optional[Change]) -> None:
         for content in self._after(change):
@@ -73,6 +75,11 @@ class Ledger:
     def seen(self, content: Content) -> None:
         self._narrow([each for each in self.possible if each == content], f"read: {content}")
 
+    def value(self, key: str) -> Optional[bytes]:
+        """One that may stand under this key."""
+        values: list[Optional[bytes]] = [content["values"].get(key) for content in self.possible if content]
+        return values[0] if values else None
+
     def _narrow(self, left: list[Optional[Content]], what: str) -> None:
         if not left:
             raise Untrue(f"{what}; possible: {self.possible}")
@@ -92,6 +99,7 @@ def read(wire: Wire, handle: int) -> Content:
         "peers": [None if peer is None else [peer[1], peer[3], peer[4], peer[5]] for peer in peers],
         "names": [row[:2] for row in wire.call("scan_usernames", handle, None, 100)],
         "states": sorted(wire.call("get_states", handle)),
+        "values": dict(wire.call("kv_scan", handle, "", None, 1000)),
     }
 
 
@@ -149,6 +157,31 @@ def remove_states(_value: int) -> Write:
         content["states"] = [row for row in content["states"] if row[0] != 1]
 
     return "remove_states", [[1]], change
+
+
+def put_values(value: int) -> Write:
+    rows = [["a", b"%d" % value], ["b", b"%d" % value * 500, 1_000_000], ["c", b"" if value % 2 else None]]
+
+    def change(content: Content) -> None:
+        for key, new, *_ in rows:
+            if new is None:
+                content["values"].pop(key, None)
+            else:
+                content["values"][key] = new
+
+    return "kv_set", [rows], change
+
+
+def swap_value(value: int, expected: Optional[bytes]) -> Write:
+    new = b"%d" % value
+
+    def change(content: Content) -> list[Any]:
+        done = content["values"].get("s") == expected
+        if done:
+            content["values"]["s"] = new
+        return [done, content["values"].get("s")]
+
+    return "kv_swap", ["s", expected, new], change
 
 
 def save(_value: int) -> Write:

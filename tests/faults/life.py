@@ -172,14 +172,17 @@ class Life:
             return
         self.value += 1
         method, params, change = make(self.value)
-        code, _ = self.call(method, self.handle, *params)
+        code, result = self.call(method, self.handle, *params)
         if not code:
             self.acknowledged += 1
-            self.ledger.happened(change)
+            self.ledger.happened(change, result)
             return
         self.expect_refusal(method, code)
         if code == "unavailable":
             self.ledger.may_have_happened(change)
+
+    def swap(self, value: int) -> ledger.Write:
+        return ledger.swap_value(value, self.ledger.value("s"))
 
     def read(self) -> bool:
         if not self.open():
@@ -238,23 +241,29 @@ class Life:
             self.write(make)
         self.read()
         self.write(ledger.save)
+        self.write(ledger.put_values)
         self.write(lambda value: ledger.put_peers(value, 4, 8))
         self.write(ledger.remove_states)
+        self.write(self.swap)
         self.close()
         self.read()
         self.write(ledger.put_peers)
+        self.write(self.swap)
         self.write(ledger.set_fields)
         self.kill()
         self.read()
+        self.write(ledger.put_values)
         self.write(ledger.put_names)
         self.stop()
         self.start()
         self.read()
         self.write(ledger.put_states)
+        self.write(ledger.put_values)
         self.delete()
         self.open(create=True)
         self.write(ledger.set_fields)
         self.write(ledger.put_peers)
+        self.write(self.swap)
         self.close()
         self.read()
 
@@ -285,17 +294,18 @@ class Life:
             self.ledger.created()
             self.handle = result["session"]
         self.ledger.seen(ledger.read(self.wire, self.handle))
-        for make in (ledger.set_fields, ledger.put_peers, ledger.put_names, ledger.put_states):
+        makers = (ledger.set_fields, ledger.put_peers, ledger.put_names, ledger.put_states, ledger.put_values)
+        for make in (*makers, self.swap):
             self.value += 1
             method, params, change = make(self.value)
             try:
-                self.wire.call(method, self.handle, *params, seconds=SILENT_S)
+                result = self.wire.call(method, self.handle, *params, seconds=SILENT_S)
             except WireError as error:
                 if error.code == "unavailable":
                     self.ledger.may_have_happened(change)
                 raise
             self.acknowledged += 1
-            self.ledger.happened(change)
+            self.ledger.happened(change, result)
         self.ledger.seen(ledger.read(self.wire, self.handle))
 
     def check(self) -> None:
@@ -318,6 +328,7 @@ class Life:
         left = [path.name for path in self.daemon.data.glob("*.session*")]
         if left:
             raise Failed(f"the deletion leaves {left}")
+
 
 def expect_sound(path: Path) -> None:
     """A file of the library's own kind, and intact."""

@@ -290,6 +290,7 @@ class Reader:
             ("scan_peers", [handle, None, 1000]),
             ("scan_usernames", [handle, None, 1000]),
             ("get_states", [handle]),
+            ("kv_scan", [handle, "", None, 1000]),
         ]
         numbers = [wire.send(method, *params) for method, params in requests]
         answers = {}

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Optional
 
 import msgpack
 
-from power_load import FIELDS, Journal, Key, Life, Request
+from power_load import FIELDS, NOT_DONE, Journal, Key, Life, Request
 from shim import Entry
 
 SECOND = 1_000_000_000
@@ -101,6 +101,8 @@ class History:
                 continue
             request = self._journal.requests[message[1]]
             request.code = message[2][0] if message[2] else ""
+            if request.method == "kv_swap" and message[3] and not message[3][0]:
+                request.code = NOT_DONE
             request.answered = n
             request.answered_ns = entry.time_ns
             if request.code == "storage":
@@ -306,13 +308,15 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def found_in(fields: Iterable[Any], peers: list[Any], names: list[Any], states: list[Any]) -> Found:
-    """Of the answers of get, scan_peers, scan_usernames and get_states."""
+def found_in(fields: Iterable[Any], peers: list[Any], names: list[Any], states: list[Any], values: list[Any]) -> Found:
+    """Of the answers of get, scan_peers, scan_usernames, get_states and kv_scan."""
     found: Found = {("field", name): value for name, value in zip(FIELDS, fields, strict=True)}
     for row in peers:
         found["peer", row[0]] = tuple(row)
     for row in states:
         found["state", row[0]] = tuple(row)
+    for key, value in values:
+        found["value", key] = value
     for name, id, _ in names:
         found["names", id] = (*found.get(("names", id), ()), name)
     return found

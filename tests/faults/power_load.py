@@ -1,9 +1,9 @@
 """Clients that write to file sessions, each pipelined in a thread of its own, and note what they have asked for.
 
 What was answered, and when, is not noted here: the shim's record has the daemon's answers in their true order. A
-client has keys of its own (peers, names, states; one client of a session also has its fields), and every write gives
-them values that no other write has, except writes that repeat an earlier one. So a value that is found tells which
-write it is from.
+client has keys of its own (peers, names, states, values; one client of a session also has its fields), and every
+write gives them values that no other write has, except writes that repeat an earlier one. So a value that is found
+tells which write it is from.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ Key = tuple[str, Any]
 
 N_PEERS = 24
 N_STATES = 6
+N_VALUES = 8
 N_BIG = 60
 """Rows of a batch that fills several pages."""
+
+NOT_DONE = "not done"
+"""The answer to a swap that found another value."""
 
 FIELDS = ("api_id", "auth_key", "dc_id", "is_bot", "test_mode", "user_id")
 
@@ -57,7 +61,7 @@ class Request:
         self.method = method
         self.effects = effects
         self.sent_ns = 0
-        self.code: Optional[str] = None  # of the error; empty: it succeeded
+        self.code: Optional[str] = None  # of the error; empty: it succeeded; NOT_DONE
         self.answered = 1 << 62  # how many entries of the record are before the answer, and it
         self.answered_ns = 1 << 62
 
@@ -121,6 +125,8 @@ class Client(threading.Thread):
         self._version = 0
         self._last_msgid = 0
         self._before: list[tuple[str, list[Any], dict[Key, Any]]] = []
+        self._values: dict[str, Optional[bytes]] = {}
+        """What stands, if all writes are done."""
         self.stopping = threading.Event()
         self.failed: Optional[BaseException] = None
         self.n_answers: dict[str, int] = {}
@@ -189,6 +195,22 @@ class Client(threading.Thread):
         rows = [[id, self._version, self._version + 1, self._version + 2, n] for n, id in enumerate(ids)]
         return "update_states", [rows], {("state", row[0]): tuple(row) for row in rows}
 
+    def _value(self) -> bytes:
+        return f"{self._number}.{self._version} ".encode() * self._dice.choice((1, 1, 1, 10, 1000))
+
+    def _put_values(self) -> tuple[str, list[Any], dict[Key, Any]]:
+        rows: list[Any] = []
+        for n in self._dice.sample(range(N_VALUES), self._dice.randint(1, 3)):
+            rows.append([f"{self._number}/{n}", None if self._dice.random() < 0.2 else self._value()])
+        self._values.update(rows)
+        return "kv_set", [rows], {("value", key): value for key, value in rows}
+
+    def _swap_value(self) -> tuple[str, list[Any], dict[Key, Any]]:
+        key, value = f"{self._number}/{self._dice.randrange(N_VALUES)}", self._value()
+        expected = self._values.get(key)
+        self._values[key] = value
+        return "kv_swap", [key, expected, value], {("value", key): value}
+
     def _set(self) -> tuple[str, list[Any], dict[Key, Any]]:
         fields = {"user_id": self._version, "api_id": self._version}
         return "set", [fields], {("field", name): value for name, value in fields.items()}
@@ -208,9 +230,11 @@ class Client(threading.Thread):
             return self._dice.choice(self._before)
         if self._first and at < 0.2:
             return self._set() if at < 0.13 else self._import() if at < 0.16 else ("save", [], {})
-        if at < 0.7:
-            return self._peers(self._dice.randint(1, 5) if at < 0.68 else N_BIG)
-        return self._names() if at < 0.8 else self._states()
+        if at < 0.6:
+            return self._peers(self._dice.randint(1, 5) if at < 0.58 else N_BIG)
+        if at < 0.75:
+            return self._put_values() if at < 0.7 else self._swap_value()
+        return self._names() if at < 0.85 else self._states()
 
     def _burst(self, n: int) -> None:
         """Writes, up to 24 under way."""
@@ -265,6 +289,7 @@ class Client(threading.Thread):
         self._is_new = True
         lives.append(self._life)
         self._before.clear()
+        self._values.clear()
 
     def _end_life(self) -> None:
         try:
