@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -117,6 +118,26 @@ def test_what_is_written_while_the_daemon_is_away(daemon: Daemon) -> None:
     assert [found(session, name) for name in ("old", "new")] == [None, 1]
     assert session.get_file(MD5, 1, types.InputDocument) == types.InputDocument(1, 2, b"")
     session.close()
+
+
+def test_damaged_values(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:
+    session = GramdSession("damaged")
+    session.process_entities(met(user(1, first_name="Ann"), user(2, first_name="Bo")))
+    session.cache_file(MD5, 1, types.InputDocument(1, 2, b""))
+    session.close()
+    daemon.stop()
+    with sqlite3.connect(daemon.data / "damaged.session") as db:
+        db.execute("UPDATE gramd_kv SET value = 7 WHERE CAST(value AS TEXT) = 'Ann' OR CAST(key AS TEXT) GLOB '*:file:*'")
+    db.close()
+    daemon.start()
+    assert [found(session, name) for name in ("Ann", "Bo")] == [None, 2]
+    assert session.get_file(MD5, 1, types.InputDocument) is None
+    session.process_entities(met(user(1, first_name="Ann"), user(2, first_name="Lee")))
+    session.cache_file(MD5, 1, types.InputDocument(1, 2, b""))
+    assert [found(session, name) for name in ("Ann", "Bo", "Lee")] == [1, None, 2]
+    assert session.get_file(MD5, 1, types.InputDocument) == types.InputDocument(1, 2, b"")
+    session.close()
+    assert [line for line in said(caplog, "damaged") if "telethon:name" in line]
 
 
 def test_without_display_names(daemon: Daemon, raw: gramd.SyncSession) -> None:

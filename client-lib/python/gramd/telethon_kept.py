@@ -17,6 +17,7 @@ The methods run in gramd's background thread, except where they say that any thr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple, Optional
@@ -26,7 +27,7 @@ import msgpack
 from . import errors, limits
 from .cache import PEERS, Generations
 from .features import KV
-from .records import TEXT_MAX_BYTES, Peer
+from .records import TEXT_MAX_BYTES, KeyValue, Peer
 from .request import Outcome
 from .session import Session
 from .stored import warn_once
@@ -135,7 +136,10 @@ class Kept:
         cache = self._session.cache
         mark = 0 if cache is None else cache.mark()
         keys = [_name_key(peer_id) for peer_id in names]
-        stored = await self._session.kv_get(keys)
+        try:
+            stored = await self._session.kv_get(keys)
+        except errors.Corrupt:  # one is damaged: all are written again
+            stored = [None] * len(keys)
         changes = [
             Change(peer_id, former or b"", _encoded(name))
             for (peer_id, name), former in zip(names.items(), stored)
@@ -171,7 +175,9 @@ class Kept:
     async def _measure(self) -> float:
         """Room for names; of much room a part, because other processes use it, too. The size of many names is
         estimated from the first ones: the last digits of ids are spread evenly."""
-        page = await self._session.kv_scan(NAME, None, SAMPLE)
+        page: list[KeyValue] = []
+        with contextlib.suppress(errors.Corrupt):  # the first one is damaged: nothing is known
+            page = await self._session.kv_scan(NAME, None, SAMPLE)
         share = self._session.client.server["kv_max"] / SHARE
         used: float = sum(_size(row.value) for row in page)
         if len(page) == SAMPLE:
@@ -235,7 +241,10 @@ class Kept:
             await asyncio.wait([self._last])
 
     def _go_without(self, error: errors.Error) -> None:
-        """Until the session is opened again."""
+        """Until the session is opened again; what is damaged, until it is written again."""
+        if isinstance(error, errors.Corrupt):
+            warn_once(f"session {self._session.name} has lost a display name or sent file: {error}")
+            return
         self._refused = True
         warn_once(f"session {self._session.name} keeps no display names and sent files: {error}")
 
