@@ -76,6 +76,7 @@ HOT = {"connections": 50, "peers": 1000}
 QUIET = {"operation": "get_id", "connections": 50}
 WRITERS = {"operation": "put", "connections": 8, "sessions": 8, "name": "writers"}
 REPEAT = {"operation": "repeat", "connections": 50}
+VALUES = {"connections": 50, "peers": 1000}
 OUT_OF_CACHE = {"operation": "get_id", "connections": 50, "peers": 300_000}
 
 LINES = (
@@ -176,6 +177,27 @@ LINES = (
         (Run("gramd", "gramd-kept", REPEAT), Run("redis", "redis-always", REPEAT)),
         (Ratio("gramd", "redis", 2.0),),
         drawn=True,
+    ),
+    Line(
+        "value",
+        "value of the key-value area, 60 bytes, one of 1,000, 50 connections",
+        (
+            Run("gramd", "gramd", {"operation": "get_value", **VALUES}, "free"),
+            Run("peer that is not cached", "gramd-uncached", OUT_OF_CACHE, "free"),
+            Run("redis", "redis", {"operation": "get_value", **VALUES}, "free"),
+        ),
+        (Ratio("gramd", "peer that is not cached"), Ratio("gramd", "redis")),
+        notes="gramd has no value in its own memory: a worker reads each one with SQLite.",
+    ),
+    Line(
+        "value-durable",
+        "one of 1,000 values written, 50 clients, on disk before the answer",
+        (
+            Run("gramd", "gramd-kept", {"operation": "set_value", **VALUES}, "free", seconds=2),
+            puts("new peers", "gramd-always", 50, 1),
+            Run("redis", "redis-always", {"operation": "set_value", **VALUES}, "free", seconds=2),
+        ),
+        (Ratio("gramd", "new peers"), Ratio("gramd", "redis")),
     ),
     Line(
         "client",

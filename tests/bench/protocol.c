@@ -120,6 +120,29 @@ static size_t redis_write_phones(const struct ask *ask, uint8_t *out)
         return (size_t)(at - (char *)out);
 }
 
+static size_t redis_write_get_value(const struct ask *ask, uint8_t *out)
+{
+        char key[SAMPLE_TEXT_BYTES];
+
+        sample_username(ask->n, key);
+        return (size_t)(put_bulk(stpcpy((char *)out, "*2\r\n$3\r\nGET\r\n"), key) - (char *)out);
+}
+
+static size_t redis_write_set_value(const struct ask *ask, uint8_t *out)
+{
+        char *at = (char *)out, value[VALUE_BYTES + 1] = "";
+
+        memset(value, 'v', VALUE_BYTES);
+        for (uint32_t i = 0; i < ask->rows; i++) {
+                char key[SAMPLE_TEXT_BYTES];
+
+                sample_username(ask->n + i, key);
+                at = put_bulk(stpcpy(at, "*3\r\n$3\r\nSET\r\n"), key);
+                at = put_bulk(at, value);
+        }
+        return (size_t)(at - (char *)out);
+}
+
 /* Reads a number up to the end of the line. False if the line is incomplete. */
 static bool take_line(const uint8_t **at, const uint8_t *end, long *value)
 {
@@ -178,8 +201,6 @@ static bool redis_read(const struct ask *ask, const uint8_t *in, size_t len, str
 }
 
 /* ---- memcached: a value holds the same as gramd's answer ---- */
-
-enum { VALUE_BYTES = 60 };
 
 static size_t memcached_write_get(const struct ask *ask, uint8_t *out)
 {
@@ -252,6 +273,10 @@ static const struct operation operations[] = {
         { "gramd", "get_phone", false, true, true, gramd_write_get_phone, gramd_read },
         { "gramd", "put", true, true, true, gramd_write_update, gramd_read },
         { "gramd", "repeat", false, true, true, gramd_write_update, gramd_read },
+        { "gramd", "get_value", false, true, true, gramd_write_kv_get, gramd_read },
+        { "gramd", "set_value", false, true, true, gramd_write_kv_set, gramd_read },
+        { "redis", "get_value", false, false, false, redis_write_get_value, redis_read },
+        { "redis", "set_value", false, false, false, redis_write_set_value, redis_read },
         { "redis", "get_id", false, false, false, redis_write_get, redis_read },
         { "redis", "put", true, false, false, redis_write_set, redis_read },
         { "redis", "repeat", false, false, false, redis_write_set, redis_read },

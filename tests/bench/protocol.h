@@ -16,12 +16,15 @@ enum {
         ANSWER_MAX_BYTES = 4096,
 };
 
+/* Of the key-value area, and of the servers that have nothing else. */
+enum { VALUE_BYTES = 60 };
+
 /* One request. */
 struct ask {
         uint32_t slot;    /* in the answer too, if the protocol has a place for it */
         int64_t session;  /* gramd's handle */
-        uint64_t n;       /* number of its first peer */
-        uint32_t rows;    /* number of peers */
+        uint64_t n;       /* number of its first peer, or key */
+        uint32_t rows;    /* number of peers, or values */
         uint32_t answers; /* bytes of an answer, for protocols that count bytes */
 };
 
@@ -56,6 +59,8 @@ size_t gramd_write_get_id(const struct ask *ask, uint8_t *out);
 size_t gramd_write_get_username(const struct ask *ask, uint8_t *out);
 size_t gramd_write_get_phone(const struct ask *ask, uint8_t *out);
 size_t gramd_write_update(const struct ask *ask, uint8_t *out);
+size_t gramd_write_kv_get(const struct ask *ask, uint8_t *out);
+size_t gramd_write_kv_set(const struct ask *ask, uint8_t *out);
 bool gramd_read(const struct ask *ask, const uint8_t *in, size_t len, struct answer *answer);
 
 #endif

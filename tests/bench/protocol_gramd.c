@@ -140,6 +140,35 @@ size_t gramd_write_update(const struct ask *ask, uint8_t *out)
         return (size_t)(at - out);
 }
 
+static uint8_t *put_key(uint8_t *at, uint64_t n)
+{
+        char text[SAMPLE_TEXT_BYTES];
+
+        sample_username(n, text);
+        return put_str(at, text);
+}
+
+size_t gramd_write_kv_get(const struct ask *ask, uint8_t *out)
+{
+        uint8_t *at = put_array(put_call(out, ask, "kv_get", 2), 1);
+
+        return (size_t)(put_key(at, ask->n) - out);
+}
+
+size_t gramd_write_kv_set(const struct ask *ask, uint8_t *out)
+{
+        uint8_t *at = put_array(put_call(out, ask, "kv_set", 2), ask->rows);
+
+        for (uint32_t i = 0; i < ask->rows; i++) {
+                at = put_key(put_array(at, 2), ask->n + i);
+                *at++ = 0xc4; /* bin */
+                *at++ = VALUE_BYTES;
+                memset(at, 'v', VALUE_BYTES);
+                at += VALUE_BYTES;
+        }
+        return (size_t)(at - out);
+}
+
 /* ---- reading ---- */
 
 struct reader {
