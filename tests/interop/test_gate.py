@@ -40,13 +40,14 @@ async def test_a_wait_is_known_after_a_restart(daemon: Daemon) -> None:
         passing = asyncio.ensure_future(gate.passed("messages.sendMessage", 7))
         async with gate.wait("messages.getHistory", 7):  # another method
             pass
-        assert len(gate._sleeping) == 1 and not passing.done()
+        assert len(session.listeners) == 1 and not passing.done()
         other = await another.open("a")
         await gramd.Gate(other).note(5, "messages.sendMessage")  # a longer one stays
         [kept] = await other.kv_get(["gate:messages.sendMessage"])
         assert kept is not None and kept.endswith(b" 1000")
         await gramd.Gate(other).forget("messages.sendMessage")  # the one who waits is told
         await passing
+        assert not session.listeners
 
 
 async def test_a_failed_watch_is_repeated(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

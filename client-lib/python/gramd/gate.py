@@ -26,9 +26,7 @@ class Gate:
     def __init__(self, session: Session, *, prefix: str = "gate:") -> None:
         self._session = session
         self._prefix = prefix
-        self._sleeping: dict[asyncio.Event, list[str]] = {}
         self._watched = False
-        session.listeners.append(self._changed)
 
     @contextlib.asynccontextmanager
     async def wait(self, method: str, chat: Union[int, str, None] = None) -> AsyncIterator[None]:
@@ -48,7 +46,12 @@ class Gate:
             self._watched = True
         keys = self._keys(method, chat)
         woken = asyncio.Event()
-        self._sleeping[woken] = keys
+
+        def changed(what: dict[str, Any]) -> None:
+            if what.get("all") or not set(keys).isdisjoint(what.get("kv") or ()):
+                woken.set()
+
+        self._session.listeners.add(changed)
         try:
             while True:
                 woken.clear()
@@ -58,7 +61,7 @@ class Gate:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(woken.wait(), left)
         finally:
-            del self._sleeping[woken]
+            self._session.listeners.discard(changed)
 
     async def note(self, seconds: int, method: str, chat: Union[int, str, None] = None) -> None:
         """Nobody passes for so many seconds. A longer wait that is noted already stays."""
@@ -125,12 +128,6 @@ class Gate:
     def _keys(self, method: str, chat: Union[int, str, None]) -> list[str]:
         keys = [self._prefix + method]
         return keys if chat is None else [*keys, f"{keys[0]}:{chat}"]
-
-    def _changed(self, what: dict[str, Any]) -> None:
-        keys = what.get("kv") or ()
-        for woken, waited in self._sleeping.items():
-            if what.get("all") or any(key in keys for key in waited):
-                woken.set()
 
 
 def _left(value: Optional[bytes]) -> float:

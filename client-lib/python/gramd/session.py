@@ -65,7 +65,7 @@ class Session(KeyValueArea):
         self.name = name
         self.timeout = timeout
         self.on_changed: Optional[Callable[[dict[str, Any]], None]] = None
-        self.listeners: list[Callable[[dict[str, Any]], None]] = []  # as `on_changed`, for this package
+        self.listeners: set[Callable[[dict[str, Any]], None]] = set()  # as `on_changed`, for this package
         self.cache: Optional[Cache] = (cache if isinstance(cache, Cache) else Cache()) if cache else None
         self.created = False
         self.elsewhere: list[str] = []  # if it was created: other backends that have one of this name

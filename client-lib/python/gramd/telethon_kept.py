@@ -92,7 +92,7 @@ class Kept:
         self._room: Optional[float] = None  # bytes for names until it is measured again; 0: full
         self._refused = False
         self._learn_features()
-        session.listeners.append(self._changed)
+        session.listeners.add(self._changed)
 
     @property
     def usable(self) -> bool:
