@@ -24,7 +24,7 @@ from .family_keys import DataCentres
 from .features import KV
 from .installed import distribution
 from .records import CHANNEL_MARK, USERNAME_MAX_AGE, Peer, text_fits
-from .rows import UnknownShape, read_peers, read_usernames
+from .rows import ROWS_AT_ONCE, UnknownShape, read_peers, read_usernames
 from .session import Session
 from .shared import SharedClient
 from .stop import within_limit
@@ -32,7 +32,6 @@ from .stop import within_limit
 log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"-?[0-9]+")
-ROWS_AT_ONCE = 5000
 LOOK = 0.02
 """Seconds between two looks at a client that is connecting."""
 

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 
 Row = Sequence[Any]
 
+ROWS_AT_ONCE = 5000
+"""How many a storage writes with one request."""
+
 
 class UnknownShape(Exception):
     """The row has none of the shapes."""

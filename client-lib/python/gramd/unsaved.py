@@ -16,17 +16,14 @@ from typing import Any, Callable, Optional, TypeVar
 
 from . import errors
 from .request import TRANSIENT, Outcome
+from .rows import ROWS_AT_ONCE, Row
 from .session import Session
 from .telethon_kept import Kept, Name
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Row = Sequence[Any]
 Table = dict[Any, Row]
-
-ROWS_AT_ONCE = 5000
-"""Rows in one request. A caller that adds rows while so many are unsent must wait."""
 
 
 class _Rows:
@@ -68,7 +65,7 @@ class Unsaved:
     # ---- in the caller's thread ----
 
     def put_peers(self, rows: Sequence[Row]) -> bool:
-        """False if too many rows are unsent: the caller must wait for `stored`."""
+        """False if the unsent rows fill a request: the caller must wait for `stored`."""
         self._check()
         cache, peers = self._session.cache, self._peers.unsent
         with self._lock:
