@@ -42,6 +42,13 @@ def sanitized() -> bool:
     return bool(os.environ.get("SANITIZE"))
 
 
+def preloading(variables: dict[str, str], libraries: Sequence[Path]) -> dict[str, str]:
+    """The variables of a program that loads these first. A sanitizer's own library need not be the first then."""
+    for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"):
+        variables = {**variables, name: f"{variables.get(name, '')}:verify_asan_link_order=0"}
+    return {**variables, "LD_PRELOAD": " ".join(map(str, libraries))}
+
+
 class Daemon:
     def __init__(
         self,
@@ -71,11 +78,7 @@ class Daemon:
 
     def _variables(self, notify: Path) -> dict[str, str]:
         variables = {**os.environ, "NOTIFY_SOCKET": str(notify), "MONGOC_DISABLE_SHM": "1", **self.environment}
-        if self.preload:
-            variables["LD_PRELOAD"] = " ".join(str(path) for path in self.preload)
-            for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"):
-                variables[name] = f"{variables.get(name, '')}:verify_asan_link_order=0"
-        return variables
+        return preloading(variables, self.preload) if self.preload else variables
 
     def _limit(self) -> None:
         """In the child."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import ledger
 import parts
-from daemon import Daemon, Failed, sanitized
+from daemon import Daemon, Failed, preloading, sanitized
 from ledger import Ledger, Untrue
 from life import REFUSALS, expect_sound
 from shim import OBJECTS, Shim
@@ -303,8 +303,7 @@ def gramctl(directory: Path, _seconds: float, _seed: int) -> str:
     shim = Shim(directory, directory / "data", record=True, record_bytes=1 << 20)
     keys = directory / "data" / "keys"
     keys.parent.mkdir()
-    preload = {"LD_PRELOAD": str(shim.preload[0]), "ASAN_OPTIONS": "verify_asan_link_order=0"}
-    environment = {**os.environ, **shim.environment, **preload}
+    environment = preloading({**os.environ, **shim.environment}, shim.preload)
 
     def new_key() -> subprocess.CompletedProcess[str]:
         words = [os.environ["BUILD"] + "/gramctl", "key", "new", str(keys)]

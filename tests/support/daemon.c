@@ -82,6 +82,15 @@ static void set_number(const char *name, long value)
         setenv(name, text, 1);
 }
 
+/* What is set already stays. */
+static void add_asan_option(const char *option)
+{
+        const char *given = getenv("ASAN_OPTIONS");
+        TEST_FREED char *options = test_format("%s:%s", given ? given : "", option);
+
+        setenv("ASAN_OPTIONS", options, 1);
+}
+
 /* In the child, between fork and exec. */
 static void become(const struct daemon *daemon, const struct arguments *arguments, int err, int held,
                    pid_t parent)
@@ -96,6 +105,8 @@ static void become(const struct daemon *daemon, const struct arguments *argument
         for (size_t i = 0; i < sizeof(unwanted) / sizeof(unwanted[0]); i++)
                 unsetenv(unwanted[i]);
         setenv("ASAN_OPTIONS", "quarantine_size_mb=16", 0); /* leak checkers look at the daemon, too */
+        if (getenv("LD_PRELOAD"))
+                add_asan_option("verify_asan_link_order=0"); /* ASan's library need not be the first */
         dup2(err, STDERR_FILENO);
         fcntl(held, F_SETFD, 0);
         if (daemon->setup.file_size_limit > 0)
