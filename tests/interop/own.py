@@ -183,6 +183,11 @@ def _entity(peer: Peer) -> Any:
     return types.Channel(number, title="c", photo=photo, date=None, access_hash=peer.hash, username=name)
 
 
+def make_telethon(path: Path) -> None:
+    """A file of the library's before the first login."""
+    KIND(str(path)).close()
+
+
 async def _write_telethon(path: Path, content: Content) -> None:
     types = importlib.import_module(f"{MODULE}.tl.types")
     session = KIND(str(path))
