@@ -9,12 +9,12 @@ static int write_set(const struct mongo_batch *batch, const bson_t *set)
 {
         struct backend_session *session = batch->session;
         MONGO_WRITES writes = { .batch = batch, .collection = "session" };
-        MONGO_BSON filter =
-                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
+        MONGO_BSON filter = bson_new();
         MONGO_BSON update = bson_new();
         int result;
 
         mongo_place_append_session(filter, &session->place);
+        mongo_append_owned(filter, session->owner, session->fence);
         BSON_APPEND_DOCUMENT(update, "$set", set);
         result = mongo_writes_update(&writes, filter, update, true);
         return result ? result : mongo_writes_flush(&writes);

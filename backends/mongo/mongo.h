@@ -224,6 +224,8 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
 
 /* Matches the session's document as long as it says this about its owner. */
 void mongo_append_held(bson_t *filter, const struct mongo_held *held);
+/* Matches it as long as this instance owns it under this fence. */
+void mongo_append_owned(bson_t *filter, const char *owner, int64_t fence);
 
 /*
  * After a write that did not find what it expected: does the session's document still name this daemon?

@@ -42,10 +42,11 @@ int mongo_release(struct mongo_releases *releases, mongoc_client_t *client, cons
                   const char *owner, int64_t fence, bson_error_t *error)
 {
         MONGO_COLLECTION collection = mongo_place_collection(client, place, "session");
-        MONGO_BSON filter = BCON_NEW(MONGO_OWNER, BCON_UTF8(owner), MONGO_FENCE, BCON_INT64(fence));
+        MONGO_BSON filter = bson_new();
         MONGO_BSON update = BCON_NEW("$unset", "{", MONGO_OWNER, BCON_UTF8(""), "}");
 
         mongo_place_append_session(filter, place);
+        mongo_append_owned(filter, owner, fence);
         if (!mongoc_collection_update_one(collection, filter, update, NULL, NULL, error))
                 return -1;
         mongo_release_note(releases, place);
@@ -62,7 +63,7 @@ static int release_tried(mongoc_client_t *client, const struct pending_release *
         MONGO_BSON update = BCON_NEW("$unset", "{", MONGO_OWNER, BCON_UTF8(""), "}", "$set", "{", MONGO_FENCE,
                                      BCON_INT64(tried->fence), "}");
 
-        BCON_APPEND(landed, MONGO_OWNER, BCON_UTF8(tried->owner), MONGO_FENCE, BCON_INT64(tried->fence));
+        mongo_append_owned(landed, tried->owner, tried->fence);
         mongo_append_held(before, &tried->from);
         MONGO_BSON filter = BCON_NEW("$or", "[", BCON_DOCUMENT(landed), BCON_DOCUMENT(before), "]");
         mongo_place_append_session(filter, &tried->place);

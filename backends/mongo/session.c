@@ -51,6 +51,11 @@ void mongo_append_held(bson_t *filter, const struct mongo_held *held)
         }
 }
 
+void mongo_append_owned(bson_t *filter, const char *owner, int64_t fence)
+{
+        BCON_APPEND(filter, MONGO_OWNER, BCON_UTF8(owner), MONGO_FENCE, BCON_INT64(fence));
+}
+
 enum reading {
         READ_NEWEST,   /* enough to find that the session is ours, or may be taken: a swap decides */
         READ_MAJORITY, /* to find that it is not ours: that cannot be rolled back */
@@ -116,8 +121,7 @@ static int begin(struct backend_session *session, mongoc_client_t *client, const
         int result = 1;
 
         mongo_place_append_session(filter, &session->place);
-        BCON_APPEND(filter, MONGO_OWNER, BCON_UTF8(session->tried_owner), MONGO_FENCE,
-                    BCON_INT64(session->tried_fence));
+        mongo_append_owned(filter, session->tried_owner, session->tried_fence);
         cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
         if (mongoc_cursor_next(cursor, &document)) {
                 mongo_identity_read(document, &opened->identity, &session->fresh);
@@ -501,8 +505,7 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
 {
         MONGO_USE use = mongo_use_begin(session->env, fault);
         MONGO_COLLECTION collection = NULL;
-        MONGO_BSON filter =
-                BCON_NEW(MONGO_OWNER, BCON_UTF8(session->owner), MONGO_FENCE, BCON_INT64(session->fence));
+        MONGO_BSON filter = bson_new();
         bson_error_t error;
         bson_t reply;
         int64_t removed;
@@ -523,6 +526,7 @@ int mongo_remove(struct backend_session *session, bool remove_peers, struct faul
                 return result;
         collection = mongo_place_collection(use.client, &session->place, "session");
         mongo_place_append_session(filter, &session->place);
+        mongo_append_owned(filter, session->owner, session->fence);
         if (!mongoc_collection_delete_one(collection, filter, NULL, &reply, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
         removed = mongo_number_of(&reply, "deletedCount", 0);
