@@ -102,10 +102,10 @@ struct open_options {
         void *may_arg;
 };
 
-/* What the daemon keeps in memory while a session is open. The caller sets it to zero and frees its parts. */
+/* What the daemon keeps in memory while a session is open. Initialised and freed by the caller. */
 struct opened {
-        struct identity identity; /* initialised by the caller with identity_init() */
-        struct state *states;     /* malloc'ed, ascending by id; the caller's to free */
+        struct identity identity;
+        struct state *states; /* malloc'ed, ascending by id */
         size_t n_states;
         bool created;
         const char *dialect; /* static; the group's name, as `open` reports it */
@@ -115,10 +115,14 @@ struct opened {
         int64_t lent_ms; /* clients of this daemon's former start may rely on leases for so long; 0: there are
                             none */
         uint8_t *remembered; /* the bytes of CHANGE_REMEMBERED, one after the other, the oldest first;
-                                malloc'ed, the caller's to free */
+                                malloc'ed */
         size_t n_remembered;
         bool keeps_address; /* the dialect has columns for address and port: they follow the data centre */
 };
+
+void opened_init(struct opened *opened);
+/* Wipes and frees what it has. */
+void opened_deinit(struct opened *opened);
 
 struct lookup {
         enum lookup_kind { LOOKUP_ID, LOOKUP_USERNAME, LOOKUP_PHONE } kind;

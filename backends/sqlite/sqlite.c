@@ -294,12 +294,12 @@ static void recover(struct backend_env *env, struct slice name)
         struct recovery *recovery = &env->recovery;
         size_t n_full = atomic_load(&env->n_full);
         struct backend_session *session;
-        struct opened opened = { 0 };
+        struct opened opened;
         struct fault fault;
         bool no_room;
         int error;
 
-        identity_init(&opened.identity);
+        opened_init(&opened);
         error = sqlite_open(env, &options, &session, &opened, &fault);
         if (!error)
                 error = sqlite_close(session, &fault);
@@ -312,9 +312,7 @@ static void recover(struct backend_env *env, struct slice name)
                 snprintf(text, sizeof(text), "recovering at start: %s; its file stays as it is", fault.text);
                 env->config->log(env->config->log_arg, LOG_WARNING, text);
         }
-        identity_wipe(&opened.identity);
-        free(opened.states);
-        free(opened.remembered);
+        opened_deinit(&opened);
 }
 
 /*

@@ -41,14 +41,12 @@ static void ask_by_open(struct look *look)
 {
         const struct open_options options = { .name = look->name, .may = note, .may_arg = look };
         struct backend_session *none;
-        struct opened opened = { 0 };
+        struct opened opened;
         struct fault ignored;
 
-        identity_init(&opened.identity);
+        opened_init(&opened);
         look->storage->backend->open(look->storage->env, &options, &none, &opened, &ignored);
-        identity_wipe(&opened.identity);
-        free(opened.states);
-        free(opened.remembered);
+        opened_deinit(&opened);
 }
 
 static void look_run(struct job *job)

@@ -59,15 +59,6 @@ static void find_owner(struct load *load, const struct storage *storage)
                 may(load, text);
 }
 
-static void forget(struct load *load)
-{
-        identity_wipe(&load->opened.identity);
-        free(load->opened.states);
-        free(load->opened.remembered);
-        load->opened = (struct opened){ 0 };
-        identity_init(&load->opened.identity);
-}
-
 static void open_once(struct load *load, const struct storage *storage)
 {
         load->error = storage->backend->open(storage->env, &load->options, &load->stored, &load->opened,
@@ -82,7 +73,8 @@ static void open_stored(struct load *load, const struct storage *storage)
         if (load->error && load->error != BACKEND_E_NOT_FOUND && load->options.seal &&
             !(load->rights & RIGHT_WRITE)) { /* it is not for him to seal it */
                 load->options.seal = false;
-                forget(load);
+                opened_deinit(&load->opened);
+                opened_init(&load->opened);
                 open_once(load, storage);
         }
 }
@@ -141,7 +133,7 @@ static void load_finish(struct session_task *task)
                 counters_add(session->sessions->counters, COUNT_SESSIONS_OPENED, 1);
         }
         load->loaded(session, load->error, &load->fault);
-        forget(load);
+        opened_deinit(&load->opened);
         free(load);
 }
 
@@ -181,7 +173,7 @@ bool load_start(struct session *session, const struct load_asker *asker, loaded_
         load->loaded = loaded;
         session->uid = session->job_uid = load->credentials.uid;
         session->owner_known = false;
-        identity_init(&load->opened.identity);
+        opened_init(&load->opened);
         session_move(session, SESSION_LOADING);
         session_start_task(session, &load->task, load_run, load_finish,
                            timers_now(session->sessions->timers));
@@ -223,8 +215,7 @@ static void confirm_finish(struct session_task *task)
         } else {
                 lanes_fail(session, wire_error_of(confirm->error), confirm->fault.text);
         }
-        identity_wipe(&confirm->opened.identity);
-        free(confirm->opened.states);
+        opened_deinit(&confirm->opened);
         free(confirm);
 }
 
@@ -238,7 +229,7 @@ void confirm_start(struct session *session)
                 return;
         }
         session->confirm_wanted = false;
-        identity_init(&confirm->opened.identity);
+        opened_init(&confirm->opened);
         session_start_task(session, &confirm->task, confirm_run, confirm_finish, lanes_oldest_ms(session));
 }
 

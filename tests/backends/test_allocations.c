@@ -277,11 +277,8 @@ static void open_short(bool create)
         const bool is_new = create && !kind->found;
         int error;
 
-        identity_wipe(&at.opened.identity);
-        free(at.opened.states);
-        free(at.opened.remembered);
-        at.opened = (struct opened){ 0 };
-        identity_init(&at.opened.identity);
+        opened_deinit(&at.opened);
+        opened_init(&at.opened);
         error = ARMED(at.backend->open(at.env, &options, &at.session, &at.opened, &at.fault));
         if (!error)
                 return;

@@ -56,7 +56,7 @@ static struct storage beside(void)
         struct storage other = at;
 
         other.session = NULL;
-        other.opened = (struct opened){ 0 };
+        opened_init(&other.opened);
         other.effects = other.log = NULL;
         return other;
 }
@@ -65,9 +65,7 @@ static void leave(struct storage *other)
 {
         if (other->session)
                 storage_close(other);
-        identity_wipe(&other->opened.identity);
-        free(other->opened.states);
-        free(other->opened.remembered);
+        opened_deinit(&other->opened);
         free(other->effects);
 }
 

@@ -79,8 +79,7 @@ static bool open_here(void)
 {
         const struct open_options options = { .name = slice_of("x"), .create = true };
 
-        at.opened = (struct opened){ 0 };
-        identity_init(&at.opened.identity);
+        opened_init(&at.opened);
         return at.backend->open(at.env, &options, &at.session, &at.opened, &at.fault) == 0;
 }
 

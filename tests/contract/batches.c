@@ -283,7 +283,7 @@ static bool ignore_effect(void *arg, const struct effect *effect)
 static const char *use_session(const char *name, int64_t id)
 {
         struct backend_session *session;
-        struct opened opened = { 0 };
+        struct opened opened;
         struct fault fault;
         struct peer peer = storage_peer(id, id, "user", "n", NULL, id);
         const struct open_options options = { .name = slice_of(name), .create = true };
@@ -291,7 +291,7 @@ static const char *use_session(const char *name, int64_t id)
         struct counts counts;
         const char *wrong = NULL;
 
-        identity_init(&opened.identity);
+        opened_init(&opened);
         if (contract_at.backend->open(contract_at.env, &options, &session, &opened, &fault) != 0)
                 return "open";
         if (contract_at.backend->apply(session, &change, 1, DURABLE_SYSTEM, ignore_effect, NULL, &fault) != 0)
@@ -302,8 +302,7 @@ static const char *use_session(const char *name, int64_t id)
                 wrong = "count";
         if (contract_at.backend->close(session, &fault) != 0)
                 wrong = "close";
-        identity_wipe(&opened.identity);
-        free(opened.states);
+        opened_deinit(&opened);
         return wrong;
 }
 
@@ -349,7 +348,7 @@ CONTRACT_TEST(open_sessions_do_not_affect_each_other)
         struct storage other = contract_at;
 
         storage_open(&contract_at, "one", NULL);
-        memset(&other.opened, 0, sizeof(other.opened));
+        opened_init(&other.opened);
         other.effects = other.log = NULL;
         storage_open(&other, "two", NULL);
         storage_put_peer(&contract_at, storage_peer(1, 1, "user", "n", NULL, 5));
@@ -359,8 +358,7 @@ CONTRACT_TEST(open_sessions_do_not_affect_each_other)
         storage_expect(storage_list(&contract_at, NULL, 0), contract_kept ? "one; two" : "");
         storage_close(&other);
         storage_expect(storage_peers(&contract_at, NULL, 10), "1 1 user n nil 5");
-        identity_wipe(&other.opened.identity);
-        free(other.opened.states);
+        opened_deinit(&other.opened);
         free(other.effects);
 }
 

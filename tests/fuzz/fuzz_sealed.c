@@ -134,10 +134,10 @@ static int serve(const char *dialect, const uint8_t *key, struct identity *ident
                                               .create = key,
                                               .dialect = slice_of(dialect) };
         struct backend_session *session;
-        struct opened opened = { 0 };
+        struct opened opened;
         int error;
 
-        identity_init(&opened.identity);
+        opened_init(&opened);
         error = backend_file.open(world.env, &options, &session, &opened, fault);
         if (!error && key) {
                 const struct change change = { .kind = CHANGE_IDENTITY,
@@ -149,9 +149,7 @@ static int serve(const char *dialect, const uint8_t *key, struct identity *ident
         }
         if (!error)
                 require(identity_copy(identity, &opened.identity) && backend_file.close(session, fault) == 0);
-        identity_wipe(&opened.identity);
-        free(opened.states);
-        free(opened.remembered);
+        opened_deinit(&opened);
         return error;
 }
 

@@ -141,11 +141,11 @@ static int serve(const char *dialect, bool create)
                                               .create = create,
                                               .dialect = slice_of(dialect) };
         struct backend_session *session;
-        struct opened opened = { 0 };
+        struct opened opened;
         struct fault fault = { 0 };
         int result;
 
-        identity_init(&opened.identity);
+        opened_init(&opened);
         result = backend_file.open(world.env, &options, &session, &opened, &fault);
         if (result) {
                 require(fault.text[0]);
@@ -155,9 +155,7 @@ static int serve(const char *dialect, bool create)
                 read_all(session);
                 backend_file.close(session, &fault);
         }
-        identity_wipe(&opened.identity);
-        free(opened.states);
-        free(opened.remembered);
+        opened_deinit(&opened);
         return result;
 }
 

@@ -144,10 +144,8 @@ void storage_restart_with(struct storage *storage, const char *option, uint64_t 
 
 static void forget_opened(struct storage *storage)
 {
-        identity_wipe(&storage->opened.identity);
-        free(storage->opened.states);
-        free(storage->opened.remembered);
-        storage->opened = (struct opened){ 0 };
+        opened_deinit(&storage->opened);
+        opened_init(&storage->opened);
 }
 
 void storage_stop(struct storage *storage)
@@ -171,7 +169,6 @@ int storage_try(struct storage *storage, const char *name, const char *dialect, 
         int error;
 
         forget_opened(storage);
-        identity_init(&storage->opened.identity);
         storage->fault = (struct fault){ 0 };
         error = storage->backend->open(storage->env, &options, &storage->session, &storage->opened,
                                        &storage->fault);
