@@ -5,12 +5,12 @@
 
 #include "advance.h"
 
+#include "denied.h"
 #include "ending.h"
 #include "load.h"
 #include "opening.h"
 #include "queue.h"
 #include "tidy.h"
-#include "unseen.h"
 #include "unsynced.h"
 
 enum { CONFIRM_MS = 250 };
@@ -182,7 +182,7 @@ void sessions_watch_doubt(struct sessions *sessions)
 void sessions_stop(struct sessions *sessions)
 {
         atomic_store(&sessions->stopping, true);
-        unseen_stop(sessions);
+        denied_stop(sessions);
         for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next)
                 session_wait_turn(LINK_OF(at, struct session, link)); /* they may be thousands */
 }

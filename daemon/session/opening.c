@@ -17,7 +17,6 @@
 #include "elsewhere.h"
 #include "held.h"
 #include "load.h"
-#include "unseen.h"
 
 enum {
         READERS_MAX_MS = 5000, /* so long a handle without `write` holds off an exclusive one with it */
@@ -57,22 +56,6 @@ static struct opening *opening_of(const struct link *link)
 
 /* ---- answers ---- */
 
-/* Whether it is known who the owner is. */
-static bool is_known(const struct session *session)
-{
-        return !session->storage->backend->owns || session->owner_known;
-}
-
-/* By the rules, and by the owner only if that is known: what a former session had is another one's. */
-static unsigned rights_of(const struct session *session, const struct credentials *credentials)
-{
-        const struct access *access = &session->sessions->config->access;
-        const char *backend = session->storage->backend->name;
-
-        return is_known(session) ? owner_rights(access, credentials, session->name, backend, &session->owner)
-                                 : access_rights(access, credentials, session->name, backend);
-}
-
 static bool held_against(const struct session *session, bool exclusive)
 {
         return session_holder(session) || (exclusive && session->n_handles > 0);
@@ -84,11 +67,6 @@ static bool fits(const struct session *session, bool exclusive)
                 return false;
         /* An exclusive handle is granted only after the last writes of the handles before it. */
         return !exclusive || (!session->busy && lanes_empty(session));
-}
-
-static bool suffice(unsigned rights, bool exclusive)
-{
-        return rights & RIGHT_READ && (!exclusive || rights & RIGHT_WRITE);
 }
 
 /*
@@ -105,7 +83,7 @@ static void grant(struct session *session, struct client *client, struct request
                 answer_error(request, WIRE_STORAGE, "no memory for another session handle");
                 return;
         }
-        if (!suffice(handle->rights, options->exclusive)) {
+        if (!open_suffices(handle->rights, options->exclusive)) {
                 deny_open(request, session->sessions, &client->credentials, handle->rights,
                           boot_now_ms() - waited_ms, options->create);
                 handle_close(handle);
@@ -264,8 +242,8 @@ void openings_renew_rights(struct session *session)
                 struct opening *opening = opening_of(at);
 
                 at = at->next;
-                opening->rights = rights_of(session, &opening->credentials);
-                if (!suffice(opening->rights, opening->options.exclusive) && is_known(session))
+                opening->rights = open_rights(session, &opening->credentials);
+                if (!open_suffices(opening->rights, opening->options.exclusive) && open_knows_owner(session))
                         deny_opening(opening);
         }
 }
@@ -461,28 +439,6 @@ void openings_abandon(struct client *client)
 
 /* ---- a new open ---- */
 
-/* False: it is refused, and the request is answered. */
-static bool permitted(struct client *client, struct request *request, struct sessions *sessions,
-                      const struct storage *storage, struct slice name, const struct opening_options *options,
-                      unsigned *rights)
-{
-        const struct session *session = sessions_find(sessions, storage, name);
-
-        if (session)
-                *rights = rights_of(session, &client->credentials);
-        else
-                *rights = access_rights(&sessions->config->access, &client->credentials, name,
-                                        storage->backend->name);
-        if (suffice(*rights, options->exclusive))
-                return true;
-        if (storage->backend->owns && !(session && is_known(session)))
-                return true; /* he may be the owner: that is known when it is loaded */
-        /* As if it had to be loaded: where it is not there, it would be. */
-        if (*rights & RIGHT_READ || open_has_room(request, client, storage))
-                deny_open(request, sessions, &client->credentials, *rights, boot_now_ms(), options->create);
-        return false;
-}
-
 static void wait_for(struct session *session, struct client *client, struct request *request,
                      const struct opening_options *options, unsigned rights)
 {
@@ -567,7 +523,8 @@ void opening_start(struct client *client, struct request *request, struct sessio
                 answer_error(request, WIRE_UNAVAILABLE, "%s", draining_text);
                 return;
         }
-        if (!permitted(client, request, sessions, storage, name, options, &rights))
+        if (!open_is_permitted(client, request, sessions, storage, options->exclusive, options->create,
+                               &rights))
                 return;
         if (session && !link_empty(&session->woken)) { /* a `close` before this open, for example, counts */
                 sessions->advance(sessions);

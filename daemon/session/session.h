@@ -176,7 +176,7 @@ struct sessions {
         struct gate names;       /* names of users and groups: looking them up may take long. Of clients, too:
                                     naming.c */
         struct link held;        /* those that others hold: held.c */
-        struct link unseen;      /* unseen.c's: refusals that wait */
+        struct link unseen;      /* denied.c's: refusals that wait */
         struct link untidy;      /* those that the round of tidy.c has still to reach */
         size_t n_tidying;        /* sessions */
         bool tidy_wanted;        /* another round */
