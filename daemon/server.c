@@ -129,9 +129,9 @@ void server_stop(struct server *server)
                   server->sessions.count);
         clients_stop_listening(&server->clients);
         listener_remove(&server->listener);
+        sessions_stop(&server->sessions); /* first: opens that wait for a client to close are not refused */
         for (struct link *at = server->clients.list.next; at != &server->clients.list; at = at->next)
                 connection_end(&LINK_OF(at, struct client, link)->connection);
-        sessions_stop(&server->sessions);
 }
 
 static void on_handed_over(struct handover *handover)

@@ -14,8 +14,6 @@
 
 /* ---- load ---- */
 
-const char load_stopping_text[] = "the daemon is ending";
-
 struct load {
         struct session_task task;
         struct open_options options;
@@ -87,7 +85,7 @@ static void load_run(struct job *job)
 
         if (atomic_load(&load->task.session->sessions->stopping)) {
                 /* Thousands may wait: to load each, and close it again, takes seconds. */
-                load->error = fault_set(&load->fault, BACKEND_E_UNAVAILABLE, "%s", load_stopping_text);
+                load->error = fault_set(&load->fault, BACKEND_E_UNAVAILABLE, "the daemon is ending");
                 return;
         }
         if (!storage->backend->owns || !creates) {

@@ -5,9 +5,6 @@
 
 #include "session.h"
 
-/* To those that wait for a load which has not begun when the daemon ends. */
-extern const char load_stopping_text[];
-
 /* Called when a load has ended: 0, or the backend's error with its fault. */
 typedef void (*loaded_fn)(struct session *session, int error, const struct fault *fault);
 
@@ -24,7 +21,8 @@ struct load_asker {
 
 /*
  * Loads a CLOSED session from its storage. On success it is OPEN when `loaded` is called, else CLOSED; then
- * its owner may be known nevertheless. False: no memory.
+ * its owner may be known nevertheless. BACKEND_E_UNAVAILABLE if no worker has begun it when the daemon ends.
+ * False: no memory.
  */
 bool load_start(struct session *session, const struct load_asker *asker, loaded_fn loaded);
 

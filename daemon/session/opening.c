@@ -142,7 +142,7 @@ static bool goes_on(struct opening *opening)
         struct sessions *sessions = opening->session->sessions;
         uint64_t now = timers_now(sessions->timers), left_ms = remaining_ms(opening);
 
-        if (left_ms == 0 || sessions->stopping)
+        if (left_ms == 0)
                 return false;
         if (opening->press_ms > now && opening->press_ms - now < left_ms)
                 left_ms = opening->press_ms - now;
@@ -161,6 +161,21 @@ static void refuse_all(struct session *session, enum wire_error error, const cha
 {
         while (!link_empty(&session->openings))
                 refuse(opening_of(session->openings.next), error, text);
+}
+
+/*
+ * The daemon ends, and they have no answer: their clients repeat them, as all that a lost connection leaves
+ * unanswered, and the next daemon may grant them.
+ */
+static void leave_all(struct session *session)
+{
+        while (!link_empty(&session->openings)) {
+                struct opening *opening = opening_of(session->openings.next);
+
+                if (opening->request.connection)
+                        request_orphan(&opening->request);
+                refuse(opening, WIRE_UNAVAILABLE, "the daemon is ending");
+        }
 }
 
 /*
@@ -248,7 +263,7 @@ void openings_renew_rights(struct session *session)
         }
 }
 
-void openings_grant(struct session *session)
+static void look_at_all(struct session *session)
 {
         struct link *at;
 
@@ -263,6 +278,14 @@ void openings_grant(struct session *session)
                 at = at->next;
                 look_at(session, opening);
         }
+}
+
+void openings_grant(struct session *session)
+{
+        if (session->sessions->stopping)
+                leave_all(session);
+        else
+                look_at_all(session);
 }
 
 /* ---- loading for them ---- */
@@ -303,7 +326,9 @@ static void load_failed(struct session *session, int error, const struct fault *
         struct link *at;
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
-        if (error != BACKEND_E_NOT_FOUND && error != BACKEND_E_DENIED && !session->sessions->stopping)
+        if (error == BACKEND_E_UNAVAILABLE && session->sessions->stopping)
+                return; /* they are left when the session is advanced */
+        if (error != BACKEND_E_NOT_FOUND && error != BACKEND_E_DENIED)
                 log_write_for(session->sessions->log, session->uid, LOG_WARNING, "cannot open %s for %s: %s",
                               session_describe(session, what), asker(session, who), fault->text);
         if (session->owner_known)
@@ -342,7 +367,7 @@ static void on_loaded(struct session *session, int error, const struct fault *fa
         log_load(session);
         if (session->created_untold && !link_empty(&session->openings))
                 elsewhere_start(session);
-        openings_grant(session);
+        look_at_all(session); /* also when the daemon ends: who has had it created is to know that */
 }
 
 /* Others hold the session: refuses those whose wait is over. */
@@ -361,14 +386,14 @@ static void refuse_held(struct session *session)
 bool openings_load(struct session *session)
 {
         assert(session->state == SESSION_CLOSED);
+        if (session->sessions->stopping)
+                leave_all(session);
         if (held_fault(session)) {
                 refuse_held(session);
                 if (!link_empty(&session->openings))
                         return true;
                 held_end(session);
         }
-        if (session->sessions->stopping)
-                refuse_all(session, WIRE_UNAVAILABLE, load_stopping_text);
         while (!link_empty(&session->openings)) {
                 struct opening *first = opening_of(session->openings.next);
                 const struct access *access = &session->sessions->config->access;
@@ -419,6 +444,8 @@ void openings_end_of_client(struct client *client)
                 struct session *session = opening->session;
 
                 at = at->next;
+                if (session->sessions->stopping)
+                        continue; /* leave_all() */
                 opening->deadline_ms = 0;
                 session_wake(session);
                 if (session->state == SESSION_OPEN)

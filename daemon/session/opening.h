@@ -26,7 +26,10 @@ struct opening_options {
 void opening_start(struct client *client, struct request *request, struct sessions *sessions,
                    struct storage *storage, struct slice name, const struct opening_options *options);
 
-/* Grants every open that fits; refuses those whose wait has run out. The session is OPEN. */
+/*
+ * Grants every open that fits; refuses those whose wait has run out. If the daemon ends, none gets an answer.
+ * The session is OPEN.
+ */
 void openings_grant(struct session *session);
 
 /* Loads a CLOSED session for the first open that waits. False: none waits. */

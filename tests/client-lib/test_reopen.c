@@ -2,6 +2,9 @@
  * Sessions closed and opened again on one connection of the real daemon. A disconnected client opens its
  * sessions again, so a lost connection shows only in what happened to them meanwhile.
  */
+#include <poll.h>
+#include <signal.h>
+
 #include "../support/client.h"
 #include "../support/daemon.h"
 #include "../support/program.h"
@@ -110,11 +113,50 @@ START_TEST(an_exclusive_session_is_not_lost_to_a_waiter)
 }
 END_TEST
 
+/* The daemon is to end before it has opened them; one of them waits for another client. */
+START_TEST(opens_that_the_end_of_the_daemon_interrupts_are_granted_by_the_next)
+{
+        enum { OPENS = 200 };
+        DAEMON daemon = daemon_start();
+        struct gram_client *owner = connected(daemon), *other = connected(daemon);
+        const struct gram_open_options exclusive = { .mode = GRAM_EXCLUSIVE };
+        const struct gram_open_options waiting = { .mode = GRAM_EXCLUSIVE, .wait_ms = TEST_DEADLINE_MS };
+        struct waiter waiter = { 0 };
+        long long start = test_now_ms();
+
+        opened(owner, "held", &exclusive);
+        OK(other, gram_connect(other));
+        daemon_freeze(daemon);
+        ck_assert_int_eq(gram_async_open(other, "held", &waiting, on_open, &waiter), 0);
+        for (int i = 0; i < OPENS; i++) {
+                TEST_FREED char *name = test_format("anna%d", i);
+
+                ck_assert_int_eq(gram_async_open(other, name, NULL, on_open, &waiter), 0);
+        }
+        gram_process(other); /* sends them */
+        test_breaks_connections();
+        daemon_signal(daemon, SIGTERM);
+        daemon_thaw(daemon);
+        ck_assert_int_eq(daemon_wait(daemon), 0);
+        gram_client_free(owner);
+        daemon_resume(daemon);
+        while (waiter.opened < OPENS + 1) {
+                struct pollfd fd = { .fd = gram_fd(other), .events = POLLIN };
+
+                poll(&fd, 1, test_time_left(start, "the opens"));
+                gram_process(other);
+        }
+        gram_client_free(other);
+}
+END_TEST
+
 int main(void)
 {
         return test_program(
                 "client-lib/reopen",
                 (const TTest *const[]){ a_closed_session_is_opened_again_on_the_same_connection,
                                         a_memory_session_keeps_its_data_while_another_handle_holds_it,
-                                        an_exclusive_session_is_not_lost_to_a_waiter, NULL });
+                                        an_exclusive_session_is_not_lost_to_a_waiter,
+                                        opens_that_the_end_of_the_daemon_interrupts_are_granted_by_the_next,
+                                        NULL });
 }

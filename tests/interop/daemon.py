@@ -57,10 +57,11 @@ class Daemon:
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Ends the daemon with SIGTERM. Each session is a single file afterwards."""
+        """Ends the daemon with SIGTERM, also a frozen one. Each session is a single file afterwards."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
+        self.thaw()
         code = self._process.wait(20)
         self._process = None
         assert code == 0, f"gramd ended with {code}:\n{self._log.read_text()}"

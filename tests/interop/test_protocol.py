@@ -160,6 +160,21 @@ async def test_opening(daemon: Daemon) -> None:
             await client.call("no_such_method")
 
 
+async def test_opens_that_the_end_of_the_daemon_interrupts_are_granted_by_the_next(daemon: Daemon) -> None:
+    """The daemon is to end before it has opened them; one of them waits for another client."""
+    async with gramd.Client() as client, gramd.Client() as other:
+        await client.ping()
+        await other.open("held", mode="exclusive")
+        daemon.freeze()
+        opens = [asyncio.ensure_future(client.open("held", mode="exclusive", wait=60))]
+        opens += [asyncio.ensure_future(client.open(f"acc{n}")) for n in range(200)]
+        await asyncio.sleep(0)  # they are sent
+        await asyncio.to_thread(daemon.stop)
+        await other.close()
+        await asyncio.to_thread(daemon.start)
+        await asyncio.gather(*opens)
+
+
 async def test_closing_and_opening_again_keeps_the_connection(daemon: Daemon) -> None:
     async with gramd.Client() as client:
         stays = await client.open("stays", mode="exclusive")
