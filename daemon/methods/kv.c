@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../session/audit.h"
 #include "methods.h"
 
 enum { TTL_MAX_S = INT32_MAX, VALUE_BYTES = KV_VALUE_MAX_BYTES + 8 };
@@ -72,6 +73,15 @@ static void pack_place(struct buffer *out, const struct op *op, const struct kv_
                 pack_nil(out);
 }
 
+/* A value may be a key: that the client has read some is audited, once for each session that it has open. */
+static void end_values(struct op *op)
+{
+        if (!op->lane->reads_kv)
+                op->request.audited.action = AUDIT_READ_KV;
+        answer_end(&op->request);
+        op->lane->reads_kv |= op->request.outcome == 0;
+}
+
 /* ---- kv_get ---- */
 
 static void answer_get(struct op *op, const struct found *found)
@@ -85,7 +95,7 @@ static void answer_get(struct op *op, const struct found *found)
         pack_array(out, (uint32_t)op->kv.n);
         for (size_t i = 0; i < op->kv.n; i++)
                 pack_place(out, op, &op->kv.places[i]);
-        answer_end(&op->request);
+        end_values(op);
 }
 
 void method_kv_get(struct call *call)
@@ -137,7 +147,7 @@ static void answer_scan(struct op *op, const struct found *found)
         out = answer_begin(&op->request);
         pack_array(out, (uint32_t)op->kv.n);
         buffer_append(out, op->kv.bytes.data, op->kv.bytes.len);
-        answer_end(&op->request);
+        end_values(op);
 }
 
 void method_kv_scan(struct call *call)
@@ -328,7 +338,7 @@ static void answer_swap(struct op *op, const struct found *found)
                 pack_nil(out);
         else
                 pack_value(out, &outcome->stands, 0, outcome->stands.len);
-        answer_end(&op->request);
+        end_values(op);
 }
 
 /* A backend that does not `remember` recognises a repetition by these. */

@@ -26,6 +26,7 @@ struct lane {
         size_t n_writes; /* of these, those that change something */
         size_t n_holds;  /* while callers iterate over it: it is not freed */
         bool at_front;   /* its first op's method runs again: nothing is before it */
+        bool reads_kv;   /* it has been answered values of the key-value area, which was audited */
 };
 
 enum op_kind {

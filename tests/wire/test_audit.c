@@ -49,6 +49,9 @@ static void one_of_each(struct wire *c)
         expect(c, "nil", "set(%d, {auth_key: h'07'*256, user_id: 1, api_id: 2, is_bot: true})", s);
         expect(c, "[4]", "get(%d, ['dc_id'])", s);
         expect(c, "[4, h'07...]", "get(%d, ['dc_id', 'auth_key'])", s);
+        expect(c, "nil", "kv_set(%d, [['k', h'01']])", s);
+        expect(c, "[h'01']", "kv_get(%d, ['k'])", s);
+        expect(c, "[['k', h'01']]", "kv_scan(%d, '', nil, 10)", s);
         string = wire_call(c, "export_string(%d, 'pyrogram')", s);
         expect(c, "[...]", "import_string(%d, %s)", s, string);
         expect(c, "!bad_request", "import_string(%d, 'no string')", s);
@@ -72,8 +75,8 @@ static char *own_name(const char *before, const char *after)
 
 START_TEST(each_action_has_a_line)
 {
-        static const char *const actions[] = { "create", "write_key", "read_key", "export",
-                                               "import", "open",      "delete" };
+        static const char *const actions[] = { "create", "write_key", "read_key", "read_kv",
+                                               "export", "import",    "open",     "delete" };
         DAEMON d = daemon_start(.config = "log-level = error\n" NAMES_ARE_KNOWN);
         TEST_FREED char *named = own_name(" user=", "");
         CLIENT c = wire_connect(d);
@@ -93,7 +96,7 @@ START_TEST(each_action_has_a_line)
                      "audit: action=\"disconnect\" result=\"done\" uid=%u%s pid=%d client_id=1 "
                      "client=\"a \\\"bot\\\"\" target=\"client \\\"victim\\\" (id 2, pid %d, uid %u)\"\n",
                      (unsigned)getuid(), named, (int)getpid(), (int)getpid(), (unsigned)getuid());
-        expect_audit(d, 9, " audit: ");
+        expect_audit(d, 10, " audit: ");
 }
 END_TEST
 
@@ -104,7 +107,7 @@ START_TEST(lines_in_json_have_a_key)
         CLIENT c = wire_connect(d);
 
         one_of_each(c);
-        expect_audit(d, 8, ",\"level\":\"info\",\"audit\":{\"action\":\"");
+        expect_audit(d, 9, ",\"level\":\"info\",\"audit\":{\"action\":\"");
         expect_audit(
                 d, 1,
                 "\"audit\":{\"action\":\"read_key\",\"result\":\"done\",\"uid\":%u,%s\"pid\":%d,\"client_"
@@ -132,6 +135,32 @@ START_TEST(a_key_among_many_fields_has_a_line)
 }
 END_TEST
 
+START_TEST(the_first_read_of_values_has_a_line)
+{
+        static const char line[] = "action=\"read_kv\" result=\"done\"";
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(c, "'anna', {}"), again = wire_open(c, "'anna', {}");
+        int theirs = wire_open(other, "'anna', {}");
+
+        expect(c, "nil", "kv_set(%d, [['k', h'01']])", s);
+        expect(c, "!bad_request", "kv_get(%d, [''])", s);
+        expect_audit(d, 0, line);
+        expect(c, "[false, h'01']", "kv_swap(%d, 'k', h'00', h'02')", s);
+        expect_audit(d, 1, line);
+        expect(c, "[h'01']", "kv_get(%d, ['k'])", again);
+        expect(c, "nil", "close(%d)", s);
+        expect(c, "[['k', h'01']]", "kv_scan(%d, '', nil, 10)", again);
+        expect_audit(d, 1, line);
+        expect(other, "[['k', h'01']]", "kv_scan(%d, '', nil, 10)", theirs);
+        expect_audit(d, 2, line);
+        expect(c, "nil", "close(%d)", again);
+        expect(c, "[h'01']", "kv_get(%d, ['k'])", wire_open(c, "'anna', {}"));
+        expect_audit(d, 3, line);
+}
+END_TEST
+
 START_TEST(what_is_denied_has_a_line)
 {
         if (!wire_has_strangers("audit lines of several users"))
@@ -147,6 +176,7 @@ START_TEST(what_is_denied_has_a_line)
         expect(c, "!denied", "open('new', {})");
         s = wire_open(c, "'pub', {}");
         expect(c, "!denied", "get(%d, ['auth_key'])", s);
+        expect(c, "!denied", "kv_get(%d, ['k'])", s);
         expect(c, "!denied", "export_string(%d, 'pyrogram')", s);
         expect(c, "!denied", "import_string(%d, 'x')", s);
         expect(c, "!denied", "set(%d, {dc_id: 5})", s);
@@ -163,6 +193,7 @@ START_TEST(what_is_denied_has_a_line)
                      (int)getpid());
         expect_audit(d, 1, "audit: action=\"open\" result=\"done\" uid=54321");
         expect_audit(d, 1, "audit: action=\"read_key\" result=\"denied\" uid=54321");
+        expect_audit(d, 1, "audit: action=\"kv_get\" result=\"denied\" uid=54321");
         expect_audit(d, 1, "audit: action=\"export\" result=\"denied\" uid=54321");
         expect_audit(d, 1, "audit: action=\"import\" result=\"denied\" uid=54321");
         expect_audit(d, 1, "audit: action=\"set\" result=\"denied\" uid=54321");
@@ -222,7 +253,7 @@ START_TEST(audit_lines_can_be_switched_off)
         expect_audit(d, 0, "audit");
         daemon_reload(d, "audit = yes\n");
         one_of_each(c);
-        expect_audit(d, 8, " audit: ");
+        expect_audit(d, 9, " audit: ");
 }
 END_TEST
 
@@ -307,6 +338,7 @@ int main(void)
                 each_action_has_a_line,
                 lines_in_json_have_a_key,
                 a_key_among_many_fields_has_a_line,
+                the_first_read_of_values_has_a_line,
                 what_is_denied_has_a_line,
                 a_client_that_has_gone_is_named,
                 what_is_not_answered_has_a_line,
