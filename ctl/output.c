@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "../proto/cursor.h"
+
 /*
  * Bytes of the character at `text`, if it controls the terminal, ends the line or changes the direction of
  * the text; else 0.
@@ -29,9 +31,10 @@ static int control_bytes(const char *text)
 void print_bytes(FILE *file, const char *bytes, size_t size)
 {
         const char *end = bytes + size;
+        bool is_text = slice_is_utf8((struct slice){ bytes, size });
 
         while (bytes < end) {
-                int n = control_bytes(bytes);
+                int n = is_text || (unsigned char)*bytes < 0x80 ? control_bytes(bytes) : 1;
 
                 if (!n)
                         fputc(*bytes++, file);
@@ -53,16 +56,30 @@ void json_text(const char *text)
                 fputs("null", stdout);
 }
 
+/* Of a character that `control_bytes` finds. */
+static unsigned code_point(const char *text, int n_bytes)
+{
+        unsigned char first = (unsigned char)text[0], last = (unsigned char)text[n_bytes - 1];
+
+        if (n_bytes < 3)
+                return n_bytes == 1 ? first : last;
+        return (first & 0xfu) << 12 | ((unsigned char)text[1] & 0x3fu) << 6 | (last & 0x3fu);
+}
+
 void json_bytes(const char *text, size_t size)
 {
         putchar('"');
-        for (const char *end = text + size; text < end; text++) {
+        for (const char *end = text + size; text < end;) {
+                int n = control_bytes(text);
+
+                if (n) {
+                        printf("\\u%04x", code_point(text, n));
+                        text += n;
+                        continue;
+                }
                 if (*text == '"' || *text == '\\')
-                        printf("\\%c", *text);
-                else if ((unsigned char)*text < 0x20 || *text == 0x7f)
-                        printf("\\u%04x", (unsigned char)*text);
-                else
-                        putchar(*text);
+                        putchar('\\');
+                putchar(*text++);
         }
         putchar('"');
 }

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,9 +206,11 @@ START_TEST(names_who_holds_a_session)
                 expect_not_in(run.err, "\x1b"); /* control characters are escaped */
                 expect_not_in(list.out, "\x1b");
                 expect_not_in(json.out, "\x1b");
+                expect_in(json.out, "\"evil?[31m\\u009b\\u202e\\u2066\"");
                 for (size_t i = 0; i < sizeof(unsafe) / sizeof(*unsafe); i++) {
                         expect_not_in(run.err, unsafe[i]);
                         expect_not_in(list.out, unsafe[i]);
+                        expect_not_in(json.out, unsafe[i]);
                 }
         }
         gram_client_free(client);
@@ -421,33 +422,6 @@ START_TEST(a_file_that_is_not_on_the_disk_is_not_written)
         gram_free(string);
 }
 END_TEST
-
-/* Runs gramctl on a terminal, types `typed` once it shows `prompt`, returns all that the terminal showed. */
-static char *run_on_terminal(const char *prompt, const char *typed, const char *const *arguments, int *status)
-{
-        char *screen = calloc(1, 65536);
-        size_t len = 0;
-        int terminal;
-        pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
-
-        if (pid == 0)
-                child_exec("gramctl", arguments);
-        for (;;) {
-                ssize_t n = read(terminal, screen + len, 65535 - len);
-
-                if (n <= 0)
-                        break;
-                len += (size_t)n;
-                if (prompt && strstr(screen, prompt)) {
-                        ck_assert_int_eq(write(terminal, typed, strlen(typed)), (ssize_t)strlen(typed));
-                        prompt = NULL;
-                }
-        }
-        close(terminal);
-        ck_assert_int_eq(waitpid(pid, status, 0), pid);
-        *status = WEXITSTATUS(*status);
-        return screen;
-}
 
 START_TEST(does_not_show_a_string_on_a_terminal)
 {

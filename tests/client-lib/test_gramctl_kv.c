@@ -155,6 +155,32 @@ START_TEST(scans_more_than_a_page)
 }
 END_TEST
 
+/* What is no text has no bytes beyond ASCII there: a terminal may take 9b for the beginning of a command. */
+START_TEST(shows_any_value_on_a_terminal)
+{
+        static const struct {
+                const char *value, *shown;
+        } rows[] = {
+                { "\033]0;evil\a", "\\x1b]0;evil\\x07\r\n" },
+                { "caf\xc3\xa9\xc2\x9b", "caf\xc3\xa9\\xc2\\x9b\r\n" },
+                { "caf\xc3\xa9\x9b", "caf\\xc3\\xa9\\x9b\r\n" },
+        };
+        DAEMON daemon = gramctl_daemon();
+
+        make_session("anna");
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                RUN set = gramctl("", "kv", "set", "anna", "k", rows[i].value);
+                int status;
+                TEST_FREED char *screen = run_on_terminal(
+                        NULL, "", (const char *const[]){ "kv", "get", "anna", "k", NULL }, &status);
+
+                expect_output(set, "");
+                ck_assert_int_eq(status, 0);
+                ck_assert_str_eq(screen, rows[i].shown);
+        }
+}
+END_TEST
+
 START_TEST(refuses_without_showing_a_value)
 {
         static const struct {
@@ -201,7 +227,8 @@ END_TEST
 int main(void)
 {
         return test_program("client-lib/gramctl_kv",
-                            (const TTest *const[]){
-                                    bytes_come_back_as_they_were_given, swaps_what_is_expected, deletes_keys,
-                                    scans_more_than_a_page, refuses_without_showing_a_value, NULL });
+                            (const TTest *const[]){ bytes_come_back_as_they_were_given,
+                                                    swaps_what_is_expected, deletes_keys,
+                                                    scans_more_than_a_page, shows_any_value_on_a_terminal,
+                                                    refuses_without_showing_a_value, NULL });
 }

@@ -3,6 +3,7 @@
 #include "gramctl.h"
 
 #include <fcntl.h>
+#include <pty.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,4 +77,30 @@ struct daemon *gramctl_daemon(void)
 
         setenv("GRAMD_SOCKET", daemon->socket, 1);
         return daemon;
+}
+
+char *run_on_terminal(const char *prompt, const char *typed, const char *const *arguments, int *status)
+{
+        char *screen = calloc(1, 65536);
+        size_t len = 0;
+        int terminal;
+        pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+
+        if (pid == 0)
+                child_exec("gramctl", arguments);
+        for (;;) {
+                ssize_t n = read(terminal, screen + len, 65535 - len);
+
+                if (n <= 0)
+                        break;
+                len += (size_t)n;
+                if (prompt && strstr(screen, prompt)) {
+                        ck_assert_int_eq(write(terminal, typed, strlen(typed)), (ssize_t)strlen(typed));
+                        prompt = NULL;
+                }
+        }
+        close(terminal);
+        ck_assert_int_eq(waitpid(pid, status, 0), pid);
+        *status = WEXITSTATUS(*status);
+        return screen;
 }

@@ -33,6 +33,9 @@ void child_exec(const char *program, const char *const *arguments);
 
 #define gramctl(input, ...) run_program("gramctl", input, (const char *const[]){ __VA_ARGS__, NULL })
 
+/* On a terminal: types `typed` once it shows `prompt`, returns all that the terminal showed. */
+char *run_on_terminal(const char *prompt, const char *typed, const char *const *arguments, int *status);
+
 #define expect_in(text, part) ck_assert_msg(strstr(text, part) != NULL, "no `%s` in: %s", part, text)
 #define expect_not_in(text, part) ck_assert_msg(strstr(text, part) == NULL, "`%s` in: %s", part, text)
 
