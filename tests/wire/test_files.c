@@ -334,6 +334,25 @@ START_TEST(a_wait_outlasts_another_programs_lock)
 }
 END_TEST
 
+/* The `open` has no answer: its client repeats it with the next daemon. */
+START_TEST(a_wait_for_another_programs_lock_does_not_hold_up_the_end)
+{
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        TEST_FREED char *path = daemon_path(d, "locked");
+        sqlite3 *db;
+
+        run_on(path, pyrogram_v3);
+        db = database(path);
+        run(db, "BEGIN EXCLUSIVE");
+        wire_send(c, "open('locked', {wait: 86400000})");
+        expect(c, "!busy", "open('locked', {})");
+        daemon_stop(d);
+        wire_expect_closed(c);
+        sqlite3_close(db);
+}
+END_TEST
+
 START_TEST(links_and_folders_are_refused)
 {
         DAEMON d = daemon_start();
@@ -417,6 +436,7 @@ int main(void)
                 opening_again_soon_has_no_delay,
                 a_file_locked_by_another_program_is_busy,
                 a_wait_outlasts_another_programs_lock,
+                a_wait_for_another_programs_lock_does_not_hold_up_the_end,
                 links_and_folders_are_refused,
                 read_only_files_are_refused,
                 triggers_do_not_run,
