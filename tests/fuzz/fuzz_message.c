@@ -116,6 +116,7 @@ static void read_all(void)
         ASK(run.witness, 2, "scan_peers", "\x93\x01\xc0\xcd\x03\xe8");
         ASK(run.witness, 3, "scan_usernames", "\x93\x01\xc0\xcd\x03\xe8");
         ASK(run.witness, 4, "get_states", "\x91\x01");
+        ASK(run.witness, 5, "kv_scan", "\x94\x01\xa0\xc0\xcd\x03\xe8");
 }
 
 /* 0: the session cannot be read any more. */
@@ -228,6 +229,10 @@ static void open_session(struct end *end, bool in_memory)
 
 static void fill(void)
 {
+        ASK(run.witness, 0, "kv_set",
+            "\x92\x01\x91\x92\xa3"
+            "key\xc4\x05"
+            "value");
         ASK(run.witness, 0, "update_peers",
             "\x92\x01\x91\x96\x01\xc0\xa4user\xa4"
             "anna\xa5"
