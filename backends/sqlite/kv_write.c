@@ -99,17 +99,29 @@ static int refuse(const struct backend_session *session, const struct effects *e
                     fault);
 }
 
+static int seal_value(struct backend_session *session, struct slice key, struct slice value, uint8_t *sealed,
+                      struct slice *stored, struct fault *fault)
+{
+        const struct seal_terms terms = sqlite_kv_terms(session, fault);
+        uint8_t by[KEY_ID_BYTES];
+        int error = seal_close_kv(&terms, &session->seal, key, value, sealed, stored);
+
+        if (!error && sealed_key_id(sealed, stored->len, by) &&
+            memcmp(by, session->values_by, sizeof(by)) != 0)
+                memset(session->values_by, 0, sizeof(session->values_by));
+        return error;
+}
+
 static int put(struct backend_session *session, const struct kv_row *row, int64_t now_ms, uint8_t *scratch,
                struct fault *fault)
 {
-        const struct seal_terms terms = sqlite_kv_terms(session, fault);
         struct slice stored = row->value;
         sqlite3_stmt *statement = NULL;
         int error = sqlite_statement(session, row->value.data ? STATEMENT_KV_PUT : STATEMENT_KV_DELETE,
                                      &statement, fault);
 
         if (!error && row->value.data && session->seal.on)
-                error = seal_close_kv(&terms, &session->seal, row->key, row->value, scratch, &stored);
+                error = seal_value(session, row->key, row->value, scratch, &stored, fault);
         if (error)
                 return error;
         sqlite_bind_bytes(statement, 1, row->key);
@@ -289,7 +301,7 @@ static int convert(struct backend_session *session, enum sealing sealing, struct
         if (sealing != SEALING_ON)
                 error = seal_open_kv(&terms, &session->seal, key, stored, opened, &value);
         if (!error && sealing != SEALING_OFF)
-                return seal_close_kv(&terms, &session->seal, key, value, sealed, as);
+                return seal_value(session, key, value, sealed, as, fault);
         *as = value;
         return error;
 }

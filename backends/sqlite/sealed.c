@@ -266,7 +266,8 @@ static int find_former(struct backend_session *session, char text[KEY_ID_TEXT_BY
         int error, rc;
 
         if (!session->path || !session->seal.on || !sqlite_has_extra(session, EXTRA_KV) ||
-            !keyring_id(session->env->keyring, 0, current))
+            !keyring_id(session->env->keyring, 0, current) ||
+            memcmp(current, session->values_by, sizeof(current)) == 0)
                 return 0;
         key_id_text(current, hex);
         error = sqlite_prepare(session, &row, fault,
@@ -278,6 +279,8 @@ static int find_former(struct backend_session *session, char text[KEY_ID_TEXT_BY
         by = rc == SQLITE_ROW ? sqlite_blob(row, 0, KEY_ID_BYTES, KEY_ID_BYTES) : SLICE_NONE;
         if (by.data)
                 key_id_text((const uint8_t *)by.data, text);
+        else if (rc == SQLITE_DONE)
+                memcpy(session->values_by, current, sizeof(current));
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sqlite_fault(session, rc, NULL, fault);
 }
 

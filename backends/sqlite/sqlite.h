@@ -169,6 +169,8 @@ struct backend_session {
 
         bool kv_is_counted;
         int64_t kv_bytes; /* of the keys and values of the key-value area, if they have been counted */
+        uint8_t values_by[KEY_ID_BYTES]; /* of a sealed session: of the key that seals all of them; 0: not
+                                            known */
 
         struct seal seal, committed_seal; /* the latter: when the transaction began */
 

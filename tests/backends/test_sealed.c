@@ -521,6 +521,26 @@ SEALED_TEST(values_are_sealed_with_a_new_key)
         }
 }
 
+/* What was found out with one key counts no more when another one has sealed a value. */
+SEALED_TEST(a_value_of_a_key_in_between_is_told)
+{
+        char new[KEY_LINE_BYTES], by_new[KEY_ID_TEXT_BYTES];
+        uint8_t id[KEY_ID_BYTES];
+
+        storage_open(&at, "x", NULL);
+        put_value("a", marked);
+        described();
+        key_line_new(new);
+        have_keys(new, old_line);
+        ck_assert(keyring_id(ring, 0, id));
+        key_id_text(id, by_new);
+        put_value("a", "by the new one");
+        have_keys(old_line, new);
+        ck_assert_str_eq(described(), by_new);
+        change_sealing(SEALING_ANEW);
+        ck_assert_str_ne(described(), by_new);
+}
+
 SEALED_TEST(values_of_a_key_that_is_not_there_are_refused_alone)
 {
         char new[KEY_LINE_BYTES];
@@ -551,6 +571,7 @@ int main(void)
                 a_value_of_another_key_or_session_is_refused,
                 values_follow_the_session_into_the_clear_and_back,
                 values_are_sealed_with_a_new_key,
+                a_value_of_a_key_in_between_is_told,
                 values_of_a_key_that_is_not_there_are_refused_alone,
                 NULL,
         };
