@@ -34,6 +34,12 @@ struct access_rule {
         uint32_t backends; /* 1 << index in backends[]; 0: every backend */
 };
 
+/*
+ * In a user namespace everybody can have 65,536 groups. Each connection and each open that waits keeps its
+ * own, and a check walks them.
+ */
+enum { GROUPS_MAX = 1024 };
+
 enum { PATTERN_BYTES = 4096 }; /* with names in it; a longer one matches nothing */
 
 static const struct {
@@ -50,36 +56,24 @@ static const struct {
 int credentials_init(struct credentials *credentials, int socket_fd)
 {
         struct ucred peer;
-        socklen_t len = sizeof(peer), room = 0;
-        gid_t *gids = NULL, *kept;
+        gid_t gids[1 + GROUPS_MAX];
+        socklen_t len = sizeof(peer), room = sizeof(gids) - sizeof(gids[0]);
 
         assert(socket_fd >= 0);
         *credentials = (struct credentials){ .uid = (uid_t)-1 };
         if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
                 return -errno;
-        for (len = 64 * sizeof(gid_t);; len = room) {
-                gid_t *more = realloc(gids, sizeof(gid_t) + len);
-
-                if (!more) {
-                        free(gids);
-                        return -ENOMEM;
-                }
-                gids = more;
-                room = len;
-                if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERGROUPS, gids + 1, &room) == 0)
-                        break;
-                if (errno == ERANGE && room > len)
-                        continue;
-                /* Rules only give rights: without the supplementary groups the peer may have fewer. */
+        /* Rules only give rights: without the supplementary groups the peer may have fewer. */
+        if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERGROUPS, gids + 1, &room) != 0)
                 room = 0;
-                break;
-        }
         gids[0] = peer.gid;
-        kept = realloc(gids, sizeof(gid_t) + room); /* the client keeps it: free what is not used */
-        *credentials = (struct credentials){ .pid = peer.pid,
-                                             .uid = peer.uid,
-                                             .gids = kept ? kept : gids,
-                                             .n_gids = 1 + room / sizeof(gid_t) };
+        credentials->gids = malloc(sizeof(gids[0]) + room);
+        if (!credentials->gids)
+                return -ENOMEM;
+        memcpy(credentials->gids, gids, sizeof(gids[0]) + room);
+        credentials->n_gids = 1 + room / sizeof(gids[0]);
+        credentials->pid = peer.pid;
+        credentials->uid = peer.uid;
         return 0;
 }
 

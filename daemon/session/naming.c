@@ -38,10 +38,12 @@ static void looked_up(struct job *job)
 
         if (client) {
                 naming_end(client);
-                names_unref(client->user->names);
-                names_unref(client->credentials.names);
-                client->user->names = names_ref(naming->names);
-                client->credentials.names = names_ref(naming->names);
+                client_take_names(client); /* other clients of the user may have the same by now */
+                if (!client->credentials.names) {
+                        names_unref(client->user->names);
+                        client->user->names = names_ref(naming->names);
+                        client->credentials.names = names_ref(naming->names);
+                }
                 if (naming->named)
                         naming->named(client);
         }

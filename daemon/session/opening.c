@@ -495,7 +495,7 @@ static void wait_for(struct session *session, struct client *client, struct requ
         opening->press_ms = timers_now(session->sessions->timers) + press_after_ms;
         opening->begun_ms = boot_now_ms();
         request->session = session->name;
-        request_defer(request, &opening->request, sizeof(*opening));
+        request_defer(request, &opening->request, sizeof(*opening) + gids_bytes);
         link_append(&session->openings, &opening->link);
         link_append(&client->openings, &opening->of_client);
         client->n_openings++;

@@ -295,6 +295,33 @@ START_TEST(many_groups)
 }
 END_TEST
 
+/* Who has a user namespace can have 65,536. */
+START_TEST(too_many_groups_do_not_count)
+{
+        static gid_t groups[65536];
+        struct credentials peer;
+        int pair[2];
+
+        if (geteuid() != 0) {
+                fprintf(stderr, "test_access: too_many_groups needs root to call setgroups(2): not tested\n");
+                return;
+        }
+        for (size_t i = 0; i < 65536; i++)
+                groups[i] = (gid_t)(100000 + i);
+        if (setgroups(65536, groups) != 0) {
+                fprintf(stderr, "test_access: setgroups(2) is refused here: too_many_groups not tested\n");
+                return;
+        }
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        ck_assert_int_eq(credentials_init(&peer, pair[0]), 0);
+        ck_assert_uint_eq(peer.n_gids, 1);
+        ck_assert_uint_eq(peer.gids[0], getegid());
+        credentials_deinit(&peer);
+        close(pair[0]);
+        close(pair[1]);
+}
+END_TEST
+
 /* Users that a namespace does not map are different people with one number. */
 START_TEST(the_overflow_uid_is_nobody)
 {
@@ -336,6 +363,7 @@ int main(void)
         tcase_add_test(tcase, wrong_rules_are_named);
         tcase_add_test(tcase, credentials_of_a_peer);
         tcase_add_test(tcase, many_groups);
+        tcase_add_test(tcase, too_many_groups_do_not_count);
         tcase_add_test(tcase, the_overflow_uid_is_nobody);
         suite_add_tcase(suite, tcase);
         runner = srunner_create(suite);

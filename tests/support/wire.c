@@ -90,14 +90,14 @@ struct wire *wire_connect(const struct daemon *daemon)
 }
 
 /* Connects from the socket's own directory: the other user may have no access to those above it. */
-struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid)
+static struct wire *connect_in(const struct daemon *daemon, uid_t uid, const gid_t *gids, size_t n)
 {
         struct wire *wire;
         int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
         ck_assert_int_eq(chdir(daemon->dir), 0);
-        ck_assert_int_eq(setgroups(1, &gid), 0);
-        ck_assert_int_eq(setegid(gid), 0);
+        ck_assert_int_eq(setgroups(n, gids), 0);
+        ck_assert_int_eq(setegid(gids[0]), 0);
         ck_assert_int_eq(seteuid(uid), 0);
         wire = wire_connect_path("socket");
         ck_assert_int_eq(seteuid(0), 0);
@@ -107,13 +107,23 @@ struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid)
         return wire;
 }
 
+struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid)
+{
+        return connect_in(daemon, uid, &gid, 1);
+}
+
 struct wire *wire_connect_stranger(const struct daemon *daemon, uid_t uid, gid_t gid)
+{
+        return wire_connect_stranger_in(daemon, uid, &gid, 1);
+}
+
+struct wire *wire_connect_stranger_in(const struct daemon *daemon, uid_t uid, const gid_t *gids, size_t n)
 {
         struct wire *wire;
 
         ck_assert_int_eq(chmod(daemon->dir, 0711), 0);
         ck_assert_int_eq(chmod(daemon->socket, 0666), 0);
-        wire = wire_connect_as(daemon, uid, gid);
+        wire = connect_in(daemon, uid, gids, n);
         ck_assert_ptr_nonnull(wire);
         return wire;
 }

@@ -29,6 +29,7 @@ struct wire *wire_connect_path(const char *socket); /* NULL, errno set: refused 
 struct wire *wire_connect_as(const struct daemon *daemon, uid_t uid, gid_t gid);
 /* The same, past the modes of the socket and its directory. */
 struct wire *wire_connect_stranger(const struct daemon *daemon, uid_t uid, gid_t gid);
+struct wire *wire_connect_stranger_in(const struct daemon *daemon, uid_t uid, const gid_t *gids, size_t n);
 /* False: without root there are no other users. The test is skipped, and says so: `what` is not tested. */
 bool wire_has_strangers(const char *what);
 void wire_end(struct wire **wire); /* closes and frees; NULL is fine */

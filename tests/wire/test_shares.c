@@ -372,6 +372,31 @@ START_TEST(handles_count_among_what_a_user_holds)
 }
 END_TEST
 
+/* Each open that waits keeps the groups of its client. */
+START_TEST(groups_count_among_what_a_user_holds)
+{
+        enum { GROUPS = 1000, OPENS = 100 };
+        DAEMON d = daemon_start();
+        CLIENT root = wire_connect(d);
+        CLIENT greedy = NULL;
+        gid_t gids[GROUPS];
+        int s;
+
+        if (!wire_has_strangers("shares of users"))
+                return;
+        for (int i = 0; i < GROUPS; i++)
+                gids[i] = (gid_t)(60000 + i);
+        greedy = wire_connect_stranger_in(d, GREEDY, gids, GROUPS);
+        s = wire_open(greedy, "'anna', {mode: 'exclusive'}");
+        for (int i = 0; i < OPENS; i++)
+                wire_send(greedy, "open('anna', {wait: 60000})");
+        expect(greedy, "1", "ping(1)");
+        ck_assert_int_ge(wire_number(wire_call(root, "stats()"), "uid_54321_bytes"),
+                         OPENS * GROUPS * (long long)sizeof(gid_t));
+        wire_call(greedy, "close(%d)", s);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -383,6 +408,7 @@ int main(void)
                 who_reads_no_answers_loses_the_largest_connection,
                 workers_serve_users_in_turn,
                 handles_count_among_what_a_user_holds,
+                groups_count_among_what_a_user_holds,
                 NULL,
         };
 
