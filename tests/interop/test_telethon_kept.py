@@ -14,6 +14,7 @@ from typing import Any
 
 import gramd
 import pytest
+from gramd import unsaved
 from gramd.telethon import GramdSession
 from telethon.tl import types
 
@@ -102,6 +103,34 @@ def test_unsaved_names_are_found(daemon: Daemon) -> None:
         session.cache_file(MD5, 1, types.InputDocument(n, n, b""))
         assert [found(session, f"a{each}") for each in (n, n - 1, n - 2)] == [2, 3, None]
         assert session.get_file(MD5, 1, types.InputDocument).id == n
+    session.close()
+
+
+def test_names_are_sent_together(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsaved, "KEPT_AFTER", 1000)
+    session = GramdSession("acc")
+    seen: list[str] = []
+    with gramd.SyncClient() as client:
+        client.monitor(lambda request: seen.append(request["method"]))
+        for n in range(1, 50):
+            session.process_entities(met(user(n, first_name=f"Person {n}")))
+            session.cache_file(MD5, n, types.InputDocument(n, n, b""))
+            assert session.get_input_entity(n) == types.InputPeerUser(n, n * 10)
+        assert not [method for method in seen if method.startswith("kv")]
+        session.save()
+        client.ping()
+        assert sorted(method for method in seen if method.startswith("kv")) == ["kv_get", "kv_scan", "kv_set", "kv_set"]
+    session.close()
+
+
+def test_names_are_sent_in_time(daemon: Daemon, raw: gramd.SyncSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsaved, "KEPT_AFTER", 0.05)
+    session = GramdSession("acc")
+    for name in ("old", "new"):
+        session.process_entities(met(user(1, first_name=name)))
+        give_up = time.monotonic() + 20
+        while [value for _, value in raw.kv_scan("telethon:name:")] != [name.encode()]:
+            assert time.monotonic() < give_up
     session.close()
 
 

@@ -2,7 +2,8 @@
 
 Such a library calls its session in the bot's own event loop. A write that waited for the disk would block the
 whole bot. So a write is sent at once, and only `save` waits for the answers: after it everything is on disk.
-While a write is unanswered, further writes are collected and then sent together.
+While a write is unanswered, further writes are collected and then sent together. Display names and sent files
+are collected for longer.
 
 The caller's thread adds rows; gramd's background thread sends them.
 """
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Table = dict[Any, Row]
+
+KEPT_AFTER = 1.0
+"""Seconds after which names and files are sent, if nothing needs them before. With each update they would
+double its cost."""
 
 
 class _Rows:
@@ -55,8 +60,10 @@ class Unsaved:
         self._states = _Rows(session.send_states)
         self._names = _Rows(kept.send_names)
         self._files = _Rows(kept.send_files)
-        self._tables = (self._peers, self._states, self._names, self._files)
+        self._at_once = (self._peers, self._states)
+        self._tables = (*self._at_once, self._names, self._files)
         self._scheduled = False  # _send_soon will run
+        self._kept_scheduled = False  # _send_kept will run
         self._postponed = False  # rows are to be sent when the answers have come
         self._unanswered = 0
         self._error: Optional[BaseException] = None  # for the next outcome
@@ -99,14 +106,14 @@ class Unsaved:
                 new += [row for row in rows if row[0] in names]
             if new:
                 names.update((row[0], row) for row in new)
-                self._schedule()
+                self._schedule_kept()
         return len(names) < ROWS_AT_ONCE
 
     def put_file(self, row: Row) -> None:
         self._check()
         with self._lock:
             self._files.unsent[row[0]] = row
-            self._schedule()
+            self._schedule_kept()
 
     def peer(self, peer_id: int) -> Optional[Row]:
         """The row of a peer that is not stored yet. It is newer than the cache."""
@@ -125,22 +132,28 @@ class Unsaved:
             self._scheduled = True
             self._loop.call_soon_threadsafe(self._send_soon)
 
+    def _schedule_kept(self) -> None:
+        if not self._kept_scheduled:
+            self._kept_scheduled = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, KEPT_AFTER, self._send_kept)
+
     # ---- in gramd's background thread ----
 
     def save(self, saved: Outcome) -> None:
         self._waiting.append(saved)
-        self._send(save=True)
+        self._send(kept=True, save=True)
 
     def stored(self, stored: Outcome) -> None:
         """Sets the outcome when everything that was written is on disk."""
         self._waiting.append(stored)
-        self._send()
+        self._send(kept=True)
         if not self._unanswered:
             self._answer_waiting()
 
-    async def after_writes(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Sends what is unsent, then calls `method`, whose answer includes it."""
-        self._send()
+    async def after_writes(self, method: Callable[..., Awaitable[T]], *args: Any, kept: bool = False) -> T:
+        """Sends what is unsent, then calls `method`, whose answer includes it; names and files only with
+        `kept`."""
+        self._send(kept)
         return await method(*args)
 
     def _send_soon(self) -> None:
@@ -151,12 +164,17 @@ class Unsaved:
         else:
             self._send()
 
-    def _send(self, save: bool = False) -> None:
+    def _send_kept(self) -> None:
+        with self._lock:
+            self._kept_scheduled = False
+        self._send(kept=True)
+
+    def _send(self, kept: bool = False, save: bool = False) -> None:
         self._postponed = False
         session = self._session
         with session.client.together():
             with self._lock:
-                for rows in self._tables:
+                for rows in self._tables if kept else self._at_once:
                     self._send_rows(rows)
             if save:
                 self._call(session.send_save)
