@@ -134,6 +134,19 @@ def test_names_are_sent_in_time(daemon: Daemon, raw: gramd.SyncSession, monkeypa
     session.close()
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_of_two_names_in_one_batch_the_last_counts(daemon: Daemon, cache: bool) -> None:
+    session = GramdSession("acc", cache=cache)
+    now, before = user(2, first_name="now"), user(2, first_name="before")
+    before.access_hash = 1
+    for _ in range(2):
+        session.process_entities(met(before, now))
+        session.save()
+        assert session.get_entity_rows_by_name("now") == (2, 20)
+        assert found(session, "before") is None
+    session.close()
+
+
 def test_what_is_written_while_the_daemon_is_away(daemon: Daemon) -> None:
     session = GramdSession("acc")
     session.process_entities(met(user(1, first_name="old")))

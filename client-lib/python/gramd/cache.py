@@ -23,6 +23,7 @@ from .records import Peer
 
 K = TypeVar("K")
 V = TypeVar("V")
+R = TypeVar("R", bound=Sequence[Any])
 
 PEERS = 8192
 """Peers in each of two generations. A peer with its names takes about 0.7 kB, so a cache at most 11 MB."""
@@ -92,6 +93,15 @@ class Generations(Generic[K, V]):
     def clear(self) -> None:
         self.young.clear()
         self._old.clear()
+
+
+def last_ones(new: list[R], rows: Sequence[R]) -> list[R]:
+    """Of the rows, which begin with an id, `new` are to be sent. Adds what else there is with their ids: of
+    rows with one id the last counts."""
+    if not new or len(new) == len(rows):
+        return new
+    ids = {row[0] for row in new}
+    return [row for row in rows if row[0] in ids]
 
 
 class Entry:
@@ -271,7 +281,7 @@ class Cache:
 
     # ---- repeated writes ----
 
-    def without_repeats(self, rows: Iterable[Sequence[Any]], peek: bool = False) -> list[Sequence[Any]]:
+    def without_repeats(self, rows: Sequence[Sequence[Any]], peek: bool = False) -> list[Sequence[Any]]:
         """The rows that must be sent. `peek`: changes nothing, so that another thread may call it; otherwise
         the peers of all rows count as used."""
         young, find = self.peers.young, self.peers.peek if peek else self.peers.get
@@ -281,7 +291,7 @@ class Cache:
             entry = young.get(row[0]) or find(row[0])
             if entry is None or entry.written != row or entry.written_at <= since:
                 rest.append(row)
-        return rest
+        return last_ones(rest, rows)
 
     def repeats_usernames(self, peer_id: int, names: Sequence[str]) -> bool:
         found = self._usernames.get(peer_id)

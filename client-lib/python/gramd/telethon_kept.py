@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Optional
 import msgpack
 
 from . import errors, limits
-from .cache import PEERS, Generations
+from .cache import PEERS, Generations, last_ones
 from .features import KV
 from .records import TEXT_MAX_BYTES, KeyValue, Peer
 from .request import Outcome
@@ -104,7 +104,8 @@ class Kept:
     def to_send(self, rows: Sequence[Name]) -> list[Name]:
         """Those that must be sent. Any thread may ask."""
         young, peek = self._handled.young, self._handled.peek
-        return [row for row in rows if young.get(row[0]) != row[1] and peek(row[0]) != row[1]]
+        new = [row for row in rows if young.get(row[0]) != row[1] and peek(row[0]) != row[1]]
+        return last_ones(new, rows)
 
     def send_names(self, rows: Sequence[Name], outcome: Outcome) -> None:
         self._handled.drop([peer_id for peer_id, _ in rows])

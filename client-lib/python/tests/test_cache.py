@@ -255,6 +255,13 @@ def test_a_row_whose_username_went_to_another_peer_in_the_table_is_sent(cache: C
     assert not cache.repeats_usernames(2, ["y"])
 
 
+def test_of_two_rows_of_one_peer_the_last_counts(cache: Cache) -> None:
+    written(cache, A, B)
+    other = (1, 10, "user", "other", None)
+    for rows in ((other, A), (A, other)):
+        assert cache.without_repeats([*rows, B])[-1] == rows[-1]
+
+
 def test_a_row_whose_write_failed_is_sent(cache: Cache) -> None:
     cache.writing_peers([A])
     assert not repeats(cache, A) and cache.peers.get(1) is None
