@@ -62,6 +62,12 @@ struct fault {
 int fault_set(struct fault *fault, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Of a value of the key-value area: `why` follows "the value of its key 'KEY'". */
 int fault_set_value(struct fault *fault, int error, const char *session, struct slice key, const char *why);
+/*
+ * The text as one word of a shell's command, for a hint that somebody may paste: names of sessions are chosen
+ * by strangers. One that is too long is cut.
+ */
+enum { SHELL_WORD_BYTES = 1024 };
+const char *fault_shell_word(const char *text, char word[SHELL_WORD_BYTES]);
 
 struct backend_env;     /* one running backend: the backend's own */
 struct backend_session; /* one open session: the backend's own */

@@ -40,3 +40,19 @@ int fault_set_value(struct fault *fault, int error, const char *session, struct 
         return fault_set(fault, error, "session '%s': the value of its key '%.*s' %s", session, (int)key.len,
                          key.data, why);
 }
+
+const char *fault_shell_word(const char *text, char word[SHELL_WORD_BYTES])
+{
+        static const char quote[] = "'\\''"; /* ends the word's quotes, and begins them again */
+        const char *end = word + SHELL_WORD_BYTES - sizeof(quote) - 1;
+        char *to = word;
+
+        *to++ = '\'';
+        for (; *text && to < end; text++)
+                if (*text == '\'')
+                        to = stpcpy(to, quote);
+                else
+                        *to++ = *text;
+        strcpy(to, "'");
+        return word;
+}

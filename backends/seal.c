@@ -36,11 +36,13 @@ int seal_check_current(const struct seal_terms *terms)
 
 int seal_check(const struct seal_terms *terms, const struct seal *seal, bool wanted)
 {
+        char word[SHELL_WORD_BYTES];
+
         if (!terms->required || (seal->on && !seal->is_due) || ((wanted || seal->on) && can_seal(terms)))
                 return 0;
         return fault_set(terms->fault, BACKEND_E_STORAGE,
-                         "session '%s': it is not sealed, and require-sealed is set: `gramctl seal '%s'`",
-                         terms->session, terms->session);
+                         "session '%s': it is not sealed, and require-sealed is set: `gramctl seal %s`",
+                         terms->session, fault_shell_word(terms->session, word));
 }
 
 bool seal_is_to_begin(const struct seal_terms *terms, const struct seal *seal, bool wanted)

@@ -84,6 +84,7 @@ static int check_one(const struct backend_session *session, const char *suffix, 
                      struct fault *fault)
 {
         const char *name = session->name, *path = session->path;
+        char word[SHELL_WORD_BYTES];
 
         if (!S_ISREG(stat->st_mode))
                 return fault_set(fault, BACKEND_E_STORAGE,
@@ -97,7 +98,8 @@ static int check_one(const struct backend_session *session, const char *suffix, 
         if (stat->st_uid != geteuid())
                 return fault_set(fault, BACKEND_E_STORAGE,
                                  "session '%s': %s%s belongs to uid %u, not to the daemon's: chown %u %s%s",
-                                 name, path, suffix, stat->st_uid, geteuid(), path, suffix);
+                                 name, path, suffix, stat->st_uid, geteuid(), fault_shell_word(path, word),
+                                 suffix);
         return 0;
 }
 

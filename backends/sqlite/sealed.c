@@ -200,6 +200,7 @@ static int purge_once(struct backend_session *session, struct fault *fault)
 int sqlite_purge(struct backend_session *session, struct fault *fault)
 {
         const struct backend_config *config = session->env->config;
+        char word[SHELL_WORD_BYTES];
         struct fault why;
         int error;
 
@@ -215,8 +216,8 @@ int sqlite_purge(struct backend_session *session, struct fault *fault)
         fault_set(fault, error,
                   "session '%s': that is done, but its file may still have the key in the clear, in free "
                   "parts: "
-                  "it could not be copied. `gramctl seal '%s'` tries that again",
-                  session->name, session->name);
+                  "it could not be copied. `gramctl seal %s` tries that again",
+                  session->name, fault_shell_word(session->name, word));
         if (config->log)
                 config->log(config->log_arg, LOG_WARNING, fault->text);
         return error;

@@ -367,6 +367,18 @@ void log_write_for(struct log *log, uid_t uid, enum log_level level, const char 
         errno = saved_errno;
 }
 
+void log_quote(const char *name, size_t len, char *text)
+{
+        *text++ = '"';
+        for (size_t i = 0; i < len; i++) {
+                if (name[i] == '"' || name[i] == '\\')
+                        *text++ = '\\';
+                *text++ = (unsigned char)name[i] < ' ' || name[i] == 0x7f ? '?' : name[i];
+        }
+        *text++ = '"';
+        *text = '\0';
+}
+
 /* ---- records, and what was left out ---- */
 
 static void write_record(struct log *log, const char *word, const struct log_field *fields, size_t n)

@@ -15,6 +15,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../../backends/log_level.h"
@@ -36,6 +37,12 @@ struct log {
 
 /* The user of lines whose user is not known. */
 #define LOG_NO_USER ((uid_t)-1)
+
+/*
+ * A name that a stranger has chosen, in quotes that it cannot end, so that it does not imitate the log's own
+ * words. `text`: twice the name's length, and 3.
+ */
+void log_quote(const char *name, size_t len, char *text);
 
 /* A name and its value in a record. */
 struct log_field {

@@ -25,25 +25,12 @@ enum {
         ACCEPTED_AT_ONCE = 64, /* then the connections that are there have their turn */
 };
 
-/* In quotes that the name cannot end: a client chooses it, and must not choose what follows. */
-static void in_quotes(const char *name, char text[2 * LIMIT_CLIENT_BYTES + 3])
-{
-        *text++ = '"';
-        for (; *name; name++) {
-                if (*name == '"' || *name == '\\')
-                        *text++ = '\\';
-                *text++ = (unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name;
-        }
-        *text++ = '"';
-        *text = '\0';
-}
-
 const char *client_describe(const struct client *client, char text[CLIENT_TEXT_BYTES])
 {
         char name[2 * LIMIT_CLIENT_BYTES + 3] = "without a name";
 
         if (client->name)
-                in_quotes(client->name, name);
+                log_quote(client->name, strlen(client->name), name);
         snprintf(text, CLIENT_TEXT_BYTES, "client %s (id %llu, pid %d, uid %u)", name,
                  (unsigned long long)client->id, (int)client->credentials.pid,
                  (unsigned)client->credentials.uid);

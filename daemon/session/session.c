@@ -153,10 +153,26 @@ void session_free(struct session *session)
         free(session);
 }
 
+static bool is_plain(struct slice name)
+{
+        static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.@#%=~";
+
+        for (size_t i = 0; i < name.len; i++)
+                if (!memchr(plain, name.data[i], sizeof(plain) - 1))
+                        return false;
+        return true;
+}
+
 const char *session_describe(const struct session *session, char text[SESSION_TEXT_BYTES])
 {
-        snprintf(text, SESSION_TEXT_BYTES, "session %.*s (%s)", (int)session->name.len, session->name.data,
-                 session->storage->backend->name);
+        char name[2 * NAME_MAX_BYTES + 3];
+
+        assert(session->name.len <= NAME_MAX_BYTES);
+        if (is_plain(session->name))
+                snprintf(name, sizeof(name), "%.*s", (int)session->name.len, session->name.data);
+        else
+                log_quote(session->name.data, session->name.len, name);
+        snprintf(text, SESSION_TEXT_BYTES, "session %s (%s)", name, session->storage->backend->name);
         return text;
 }
 

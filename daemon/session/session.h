@@ -255,8 +255,8 @@ struct session_task {
 void session_start_task(struct session *session, struct session_task *task, job_fn run,
                         void (*finish)(struct session_task *task), uint64_t since_ms);
 
-/* For logs and messages: "session NAME (backend)". */
-enum { SESSION_TEXT_BYTES = 300 };
+/* For logs and messages: "session NAME (backend)". A name that is more than a plain word is in quotes. */
+enum { SESSION_TEXT_BYTES = 450 };
 const char *session_describe(const struct session *session, char text[SESSION_TEXT_BYTES]);
 
 #endif

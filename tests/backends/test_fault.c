@@ -36,6 +36,23 @@ START_TEST(a_long_fault_is_cut_between_characters)
 }
 END_TEST
 
+/* A shell that is given the hint sees one word. */
+START_TEST(a_word_for_a_shell_ends_at_its_end)
+{
+        static char text[2 * SHELL_WORD_BYTES];
+        char word[SHELL_WORD_BYTES];
+
+        ck_assert_str_eq(fault_shell_word("anna", word), "'anna'");
+        ck_assert_str_eq(fault_shell_word("x'; id #$(id)", word), "'x'\\''; id #$(id)'");
+        memset(text, '\'', sizeof(text) - 1);
+        ck_assert_uint_lt(strlen(fault_shell_word(text, word)), SHELL_WORD_BYTES);
+        ck_assert_int_eq(word[strlen(word) - 1], '\'');
+        memset(text, 'x', sizeof(text) - 1);
+        ck_assert_uint_lt(strlen(fault_shell_word(text, word)), SHELL_WORD_BYTES);
+        ck_assert_int_eq(word[strlen(word) - 1], '\'');
+}
+END_TEST
+
 int main(void)
 {
         Suite *suite = suite_create("fault");
@@ -45,6 +62,7 @@ int main(void)
 
         tcase_add_test(tcase, a_fault_says_what_it_was_told);
         tcase_add_loop_test(tcase, a_long_fault_is_cut_between_characters, 0, 4);
+        tcase_add_test(tcase, a_word_for_a_shell_ends_at_its_end);
         suite_add_tcase(suite, tcase);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);

@@ -55,6 +55,22 @@ START_TEST(the_log_names_who_opened_created_and_deleted)
 }
 END_TEST
 
+/* Whoever reads the log sees where the name ends. */
+START_TEST(a_name_does_not_imitate_the_log)
+{
+        DAEMON d = daemon_start(.config = "idle-close = 0\n");
+        CLIENT c = wire_connect(d);
+        TEST_FREED char *log = NULL;
+
+        wire_open(c, "'a (file) closed \"', {}");
+        daemon_stop(d);
+        log = daemon_log(d);
+        ck_assert_ptr_nonnull(
+                strstr(log, "session \"a (file) closed \\\"\" (file) created by client without"));
+        ck_assert_ptr_null(strstr(log, "session a (file)"));
+}
+END_TEST
+
 START_TEST(the_log_names_whose_open_failed)
 {
         static const char garbage[] = "this is no session file";
@@ -454,6 +470,7 @@ int main(void)
 {
         const TTest *const tests[] = {
                 the_log_names_who_opened_created_and_deleted,
+                a_name_does_not_imitate_the_log,
                 the_log_names_whose_open_failed,
                 opens_that_wait_at_the_end_load_nothing,
                 a_second_daemon_on_the_data_is_refused,

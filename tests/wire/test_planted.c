@@ -77,7 +77,7 @@ START_TEST(files_of_another_user_are_not_opened)
         DAEMON d = daemon_start(.config = "idle-close = 0\n");
         CLIENT c = wire_connect(d);
         TEST_FREED char *path = daemon_path(d, "anna");
-        TEST_FREED char *command = test_format("chown %u %s", geteuid(), path);
+        TEST_FREED char *command = test_format("chown %u \\'%s\\'", geteuid(), path);
 
         make_session(c, "anna");
         if (geteuid() != 0) {
