@@ -68,6 +68,17 @@ async def test_a_failed_watch_is_repeated(daemon: Daemon, monkeypatch: pytest.Mo
         await passing
 
 
+@pytest.mark.parametrize("value", [b"", b"x", b"1 2 3", b"nan nan", b"inf inf"])
+async def test_what_no_gate_has_written_is_no_wait(daemon: Daemon, value: bytes) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate = gramd.Gate(session)
+        await session.kv_set([["gate:messages.sendMessage", value]])
+        await asyncio.wait_for(gate.passed("messages.sendMessage"), 20)
+        await gate.note(LONG, "messages.sendMessage")
+        [noted] = await session.kv_get(["gate:messages.sendMessage"])
+        assert noted is not None and noted.endswith(b" 1000")
+
+
 async def test_a_chat_waits_alone(daemon: Daemon) -> None:
     async with gramd.Client() as client, await client.open("a") as session:
         gate = gramd.Gate(session)

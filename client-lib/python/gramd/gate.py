@@ -136,4 +136,5 @@ def _left(value: Optional[bytes]) -> float:
         until, seconds = map(float, (value or b"").split())
     except ValueError:
         return 0.0
-    return min(until - time.time(), seconds)
+    left = min(until - time.time(), seconds)
+    return left if math.isfinite(left) else 0.0
