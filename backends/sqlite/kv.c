@@ -54,7 +54,7 @@ struct slice sqlite_blob(sqlite3_stmt *row, int at, size_t least, size_t most)
 
 static bool begins_with(struct slice key, struct slice prefix)
 {
-        return key.len >= prefix.len && memcmp(key.data, prefix.data, prefix.len) == 0;
+        return prefix.len == 0 || (key.len >= prefix.len && memcmp(key.data, prefix.data, prefix.len) == 0);
 }
 
 enum { ROW_NONE = 1, ROW_BEYOND = 2 }; /* it has no key; its key does not begin with the prefix */
