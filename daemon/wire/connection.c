@@ -21,6 +21,7 @@ enum {
         IN_STEP = 16 * 1024,
         FLUSHED_AT_ONCE = 256, /* connections a turn: writing to one, or closing it, takes long */
         POLLED_WAITING = 8,    /* times that one that waits is found readable; then the loop looks no more */
+        POLLED_AT_ONCE = 256,  /* of these in a turn. libuv looks at once again where 1,024 are readable */
 };
 
 /* One at a time: later answers collect in `out` until it has been written. */
@@ -341,12 +342,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *room)
         struct wire *wire = connection->wire;
 
         if (n == UV_ENOBUFS && !connection->in.failed) {
-                /* Twice in a turn: so many are readable that libuv asks again and again, until few are. */
                 connection->polled =
-                        connection->polled_turn == wire->turn ? POLLED_WAITING : connection->polled + 1;
-                connection->polled_turn = wire->turn;
-                if (link_empty(&connection->waiting) || connection->polled >= POLLED_WAITING)
+                        wire->refused++ < POLLED_AT_ONCE ? connection->polled + 1 : POLLED_WAITING;
+                if (link_empty(&connection->waiting))
                         go_on(connection);
+                else if (connection->polled >= POLLED_WAITING)
+                        set_reading(connection, false); /* until its turn */
                 return;
         }
         if (n < 0)

@@ -30,8 +30,7 @@ struct connection {
         struct link unflushed; /* wire->unflushed */
         struct link waiting;   /* account->waiting */
         struct turn_use used;
-        unsigned polled;      /* how often it was readable since it has waited */
-        uint64_t polled_turn; /* the last time */
+        unsigned polled; /* how often it was readable since it has waited */
 
         struct frame frame;
         struct buffer in;  /* received and not yet dispatched; mostly empty */

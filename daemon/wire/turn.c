@@ -104,7 +104,7 @@ bool wire_next_turn(struct wire *wire)
         bool waited = !link_empty(&wire->waiting);
 
         wire->turn++;
-        wire->work = wire->flushed = 0;
+        wire->work = wire->flushed = wire->refused = 0;
         while (!link_empty(&wire->waiting) && !turn_is_over(wire)) {
                 if (!serve(LINK_OF(wire->waiting.next, struct account, turn)))
                         break;
