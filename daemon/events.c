@@ -7,8 +7,8 @@
 #include "session/advance.h"
 #include "session/audit.h"
 #include "session/drain.h"
+#include "session/granting.h"
 #include "session/held.h"
-#include "session/opening.h"
 #include "session/watch.h"
 
 static struct context *context_of(const struct wire *wire)
@@ -44,7 +44,7 @@ static void on_written(struct connection *connection)
 
 static void on_ending(struct connection *connection)
 {
-        openings_end_of_client(client_of(connection));
+        granting_end_of_client(client_of(connection));
 }
 
 static void on_emptying(struct connection *connection)

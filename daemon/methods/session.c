@@ -1,7 +1,7 @@
 /* A session as a whole: open, close, lease, save, delete, info, watch. */
 
 #include "../base/clock.h"
-#include "../session/opening.h"
+#include "../session/granting.h"
 #include "../session/watch.h"
 #include "methods.h"
 
@@ -139,7 +139,7 @@ void method_open(struct call *call)
                              "this connection has as many sessions open as max-sessions allows");
                 return;
         }
-        opening_start(call->client, &call->request, call->context->sessions, storage, name, &open.options);
+        granting_start(call->client, &call->request, call->context->sessions, storage, name, &open.options);
 }
 
 void method_close(struct call *call)

@@ -1,14 +1,14 @@
 /*
- * The one place that looks at a session as a whole. It calls opening.c (who gets a handle), queue.c (the next
- * job) and load.c (load, confirm, close); none of them calls it.
+ * The one place that looks at a session as a whole. It calls granting.c (who gets a handle), queue.c (the
+ * next job) and load.c (load, confirm, close); none of them calls it.
  */
 
 #include "advance.h"
 
 #include "denied.h"
 #include "ending.h"
+#include "granting.h"
 #include "load.h"
-#include "opening.h"
 #include "queue.h"
 #include "tidy.h"
 #include "unsynced.h"
@@ -62,7 +62,7 @@ static void rest(struct session *session)
 
 static void advance_open(struct session *session)
 {
-        openings_grant(session);
+        granting_go_on(session);
         if (session->busy)
                 return;
         if (session->outage_since && session->sessions->stopping && session->n_handles == 0)
@@ -75,7 +75,7 @@ static void advance_open(struct session *session)
         } else if (queue_run(session)) {
                 return;
         }
-        openings_grant(session); /* an exclusive one may have waited for the session to be at rest */
+        granting_go_on(session); /* an exclusive one may have waited for the session to be at rest */
         rest(session);
 }
 
@@ -85,14 +85,12 @@ static void advance_ending(struct session *session)
 {
         if (!link_empty(&session->turn))
                 return; /* each slice has a turn of its own */
-        if (!ending_slice(session)) {
-                counters_add(session->sessions->counters, COUNT_SLICES, 1);
+        if (!ending_slice(session))
                 session_wait_turn(session);
-        } else if (session->stored) {
+        else if (session->stored)
                 close_start(session);
-        } else {
+        else
                 session_move(session, SESSION_CLOSED);
-        }
 }
 
 /* ---- any session ---- */
@@ -103,8 +101,9 @@ static void tell_overdue(struct session *session)
         if (session->state != SESSION_OPEN)
                 openings_overdue(session);
         else if (!session->overdue_told)
-                queue_overdue(session);
-        session->overdue_told = true;
+                session->overdue_told = queue_overdue(session);
+        if (session->state == SESSION_OPEN && !session->overdue_told)
+                session_wait_turn(session);
 }
 
 static void advance(struct session *session)
@@ -115,7 +114,7 @@ static void advance(struct session *session)
         case SESSION_CLOSED:
                 lent_forget(session);
                 tidy_end(session);
-                if (!openings_load(session))
+                if (!granting_load(session))
                         session_free(session);
                 break;
         case SESSION_OPEN: advance_open(session); break;

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "opening.h"
-
 enum { REASON_BYTES = 400 };
 
 /* ---- what clients are told ---- */
@@ -34,10 +32,22 @@ static void tell(struct handle *handle)
         pack_cstr(out, reason(text));
 }
 
-static void ask_to_leave(struct handle *handle)
+/* By the drain that is on. */
+static bool is_asked(const struct handle *handle)
 {
+        const struct sessions *sessions = handle->session->sessions;
+
+        return sessions->draining && handle->drain == sessions->drains;
+}
+
+bool drain_asks(struct handle *handle)
+{
+        const struct session *session = handle->session;
         char text[REASON_BYTES], ended[REASON_BYTES + 64];
 
+        if (!storage_is_drained(session->sessions, session->storage) || is_asked(handle))
+                return false;
+        handle->drain = session->sessions->drains;
         if (!handle->client->leaves) {
                 snprintf(ended, sizeof(ended), "%s, and this client cannot be asked to leave", reason(text));
                 handle_end(handle, wire_error_names[WIRE_FENCED], ended);
@@ -46,6 +56,7 @@ static void ask_to_leave(struct handle *handle)
         } else {
                 tell(handle);
         }
+        return true;
 }
 
 void drain_catch_up(struct client *client)
@@ -56,39 +67,22 @@ void drain_catch_up(struct client *client)
         for (size_t i = 0; i < client->handles.n_slots; i++) {
                 struct handle *handle = client->handles.slots[i].handle;
 
-                if (handle && handle->is_owed_leave)
+                if (handle && handle->is_owed_leave && is_asked(handle))
                         tell(handle);
         }
 }
 
 /* ---- all sessions ---- */
 
-static void drain_session(struct session *session)
-{
-        struct link *at = session->handles.next;
-
-        openings_drained(session);
-        while (at != &session->handles) {
-                struct handle *handle = LINK_OF(at, struct handle, link);
-
-                at = at->next;
-                ask_to_leave(handle);
-        }
-}
-
 void drain_start(struct sessions *sessions, const char *who)
 {
         if (sessions->draining)
                 return;
         sessions->draining = true;
+        sessions->drains++;
         log_write_for(sessions->log, LOG_NO_USER, LOG_INFO,
                       "drain: %zu sessions go to other hosts; asked for by %s", drain_left(sessions), who);
-        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
-                struct session *session = LINK_OF(at, struct session, link);
-
-                if (storage_is_drained(sessions, session->storage))
-                        drain_session(session);
-        }
+        sessions_renew(sessions);
 }
 
 void drain_end(struct sessions *sessions, const char *who)
@@ -98,12 +92,6 @@ void drain_end(struct sessions *sessions, const char *who)
         sessions->draining = false;
         log_write_for(sessions->log, LOG_NO_USER, LOG_INFO, "drain: ended by %s; %zu sessions have stayed",
                       who, drain_left(sessions));
-        for (struct link *at = sessions->list.next; at != &sessions->list; at = at->next) {
-                struct session *session = LINK_OF(at, struct session, link);
-
-                for (struct link *of = session->handles.next; of != &session->handles; of = of->next)
-                        LINK_OF(of, struct handle, link)->is_owed_leave = false;
-        }
 }
 
 size_t drain_left(const struct sessions *sessions)

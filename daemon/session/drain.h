@@ -12,10 +12,13 @@
 
 #include "handle.h"
 
-/* `who` wants it, for the log. Does nothing if a drain is on. */
+/* `who` wants it, for the log. Does nothing if a drain is on. The clients are asked in slices: renew.c. */
 void drain_start(struct sessions *sessions, const char *who);
 /* Sessions are opened here again. Those that clients have left already may be elsewhere. */
 void drain_end(struct sessions *sessions, const char *who);
+
+/* Asks the handle's client to leave, if a drain is on that has not asked it yet. False: it was not asked. */
+bool drain_asks(struct handle *handle);
 
 /* Sessions that this host owns, or is about to own or to release. */
 size_t drain_left(const struct sessions *sessions);

@@ -29,7 +29,7 @@ void session_deleted(struct session *session, struct handle *deleter)
 {
         assert(!session->stored);
         begin(session, WIRE_BAD_SESSION, WIRE_NOT_FOUND, "the session was deleted");
-        session->owner_known = false; /* one of this name that is made now is another one's */
+        session_know_owner(session, NULL); /* one of this name that is made now is another one's */
         if (deleter)
                 handle_close(deleter);
 }

@@ -99,7 +99,7 @@ struct handle *handle_new(struct session *session, struct client *client)
         handle->client = client;
         handle->since = unix_now();
         handle->rights = handle_rights(session, client);
-        handle->rules = session->sessions->rules;
+        handle->rules = session_rules(session);
         handle->lane = lane_of(session, client);
         if (!handle->lane) {
                 free(handle);
@@ -220,7 +220,7 @@ static bool renew_rights(struct handle *handle)
         unsigned least = handle->exclusive ? RIGHT_READ | RIGHT_WRITE : RIGHT_READ;
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
-        handle->rules = handle->session->sessions->rules;
+        handle->rules = session_rules(handle->session);
         handle->rights = handle_rights(handle->session, handle->client);
         if ((handle->rights & least) == least)
                 return true;
@@ -249,22 +249,7 @@ bool handle_is_permitted(struct handle *handle)
                 end_with_session(handle);
                 return false;
         }
-        return handle->rules == handle->session->sessions->rules || renew_rights(handle);
-}
-
-void session_set_owner(struct session *session, const struct owner *owner)
-{
-        struct link *at = session->handles.next;
-
-        session->owner = *owner;
-        session->owner_changed = true;
-        while (at != &session->handles) {
-                struct handle *handle = LINK_OF(at, struct handle, link);
-
-                at = at->next;
-                renew_rights(handle);
-        }
-        session_wake(session);
+        return handle->rules == session_rules(handle->session) || renew_rights(handle);
 }
 
 struct handle *session_holder(const struct session *session)

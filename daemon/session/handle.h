@@ -17,7 +17,8 @@ struct handle {
         uint64_t lent_until_ms; /* the end of the lease that its client was told of last; of the loop's clock
                                  */
         unsigned rights;
-        unsigned rules; /* sessions->rules, by which it has its rights */
+        unsigned rules; /* session_rules(), by which it has its rights */
+        unsigned drain; /* sessions->drains: its client has been asked to leave, or is owed that */
         bool exclusive;
         bool watching;
         bool is_owed_changes; /* its client did not read: it is to get one `changed` with `all` */
@@ -61,14 +62,10 @@ void answer_open(struct request *request, const struct handle *handle, bool crea
 /* What the client may do with the session now. */
 unsigned handle_rights(const struct session *session, struct client *client);
 /*
- * Called before it is used. Ends it if its session ends. If the access rules have changed, finds its rights
- * anew, and ends it if it has no `read`, or is exclusive and has no `write`. False: it has been ended.
+ * Called before it is used. Ends it if its session ends. If the access rules or the owner have changed, finds
+ * its rights anew, and ends it if it has no `read`, or is exclusive and has no `write`. False: it has been
+ * ended.
  */
 bool handle_is_permitted(struct handle *handle);
-/*
- * Another owner of an open session: ends the handles that are not allowed any more. The openings that wait
- * are looked at when the session is woken.
- */
-void session_set_owner(struct session *session, const struct owner *owner);
 
 #endif

@@ -145,6 +145,8 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         /* They are prepared from the stored states, or the stored owner: a job has one such write at most. */
         if (job->delete || (is_states && job->has_states) || (is_owner && job->chown))
                 return false;
+        if (is_owner && job->task.session->owner_is_new) /* each change has its effect, also on handles */
+                return false;
         /* The backend may refuse it, with all that is in its transaction. */
         if (job->has_sealing || (is_sealing && !link_empty(&job->writes)))
                 return false;

@@ -73,7 +73,8 @@ struct session_job {
                 size_t n_repeats; /* that the cache has */
                 bool telling;     /* the rows are done: the watchers are being told */
                 struct changed changed;
-        } settling; /* of the write that is first in `writes` */
+        } settling;         /* of the write that is first in `writes` */
+        bool telling_doubt; /* after all of them */
 
         int dirty_error, expire_error, read_error, kv_error, write_error, sync_error, delete_error;
         struct fault dirty_fault, expire_fault, read_fault, kv_fault, write_fault, sync_fault, delete_fault;

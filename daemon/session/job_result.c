@@ -19,15 +19,19 @@
 
 static void fail_ops(struct link *ops, const char *text)
 {
-        for (struct link *at = ops->next; at != ops; at = at->next)
-                answer_error(&LINK_OF(at, struct op, link)->request, WIRE_UNAVAILABLE, "%s", text);
+        for (struct link *at = ops->next; at != ops; at = at->next) {
+                struct request *request = &LINK_OF(at, struct op, link)->request;
+
+                if (request->is_open)
+                        answer_error(request, WIRE_UNAVAILABLE, "%s", text);
+        }
 }
 
 void session_job_overdue(struct session_job *job, const char *text)
 {
         fail_ops(&job->reads, text);
         fail_ops(&job->writes, text);
-        if (job->delete)
+        if (job->delete &&job->delete->request.is_open)
                 answer_error(&job->delete->request, WIRE_UNAVAILABLE, "%s", text);
 }
 
@@ -393,6 +397,36 @@ static void answer_writes(struct session_job *job, size_t *left)
         }
 }
 
+/* The message of the fault if another host owns the session, else NULL. */
+static const char *fenced(const struct session_job *job)
+{
+        if (job->write_error == BACKEND_E_FENCED)
+                return job->write_fault.text;
+        if (job->delete_error == BACKEND_E_FENCED)
+                return job->delete_fault.text;
+        if (job->expire_error == BACKEND_E_FENCED)
+                return job->expire_fault.text;
+        return job->dirty_error == BACKEND_E_FENCED ? job->dirty_fault.text : NULL;
+}
+
+/* A failed write may have happened in part, or may still happen: the cache cannot be trusted. */
+static bool is_doubtful(const struct session_job *job)
+{
+        return job->backend->confirm && (job->write_error || !is_deleted(job) || job->dirty_error ||
+                                         (job->expires && job->expire_error));
+}
+
+/* Then all watchers are told to forget everything, if their handles do not end anyway. True: they know. */
+static bool tell_doubt(struct session_job *job, size_t *left)
+{
+        if (!is_doubtful(job) || fenced(job))
+                return true;
+        if (!job->telling_doubt)
+                watch_begin(job->task.session);
+        job->telling_doubt = true;
+        return watch_tell_all(job->task.session, left);
+}
+
 bool session_job_settle(struct session_task *task)
 {
         struct session_job *job = (struct session_job *)task;
@@ -411,17 +445,7 @@ bool session_job_settle(struct session_task *task)
         answer_reads(job, &left);
         answer_writes(job, &left);
         /* To free what a long list took is work, too: the job is freed in a turn of its own. */
-        return link_empty(&job->reads) && link_empty(&job->writes) && left > 0;
-}
-
-/* A failed write may have happened in part, or may still happen: the cache cannot be trusted. */
-static void doubt(struct session *session)
-{
-        if (!session->storage->backend->confirm)
-                return;
-        session->in_doubt = session->confirm_wanted = true;
-        cache_forget_all(session->cache);
-        watch_tell_all(session);
+        return link_empty(&job->reads) && link_empty(&job->writes) && tell_doubt(job, &left) && left > 0;
 }
 
 static void log_deleted(const struct session_job *job)
@@ -457,18 +481,6 @@ static void finish_delete(struct session_job *job)
                 session->stored = job->task.stored;
 }
 
-/* The message of the fault if another host owns the session, else NULL. */
-static const char *fenced(const struct session_job *job)
-{
-        if (job->write_error == BACKEND_E_FENCED)
-                return job->write_fault.text;
-        if (job->delete_error == BACKEND_E_FENCED)
-                return job->delete_fault.text;
-        if (job->expire_error == BACKEND_E_FENCED)
-                return job->expire_fault.text;
-        return job->dirty_error == BACKEND_E_FENCED ? job->dirty_fault.text : NULL;
-}
-
 void session_job_finish(struct session_task *task)
 {
         struct session_job *job = (struct session_job *)task;
@@ -479,8 +491,10 @@ void session_job_finish(struct session_task *task)
         unsynced_take(job);
         if (job->tidy)
                 tidy_end(session);
-        if (job->write_error || !is_deleted(job) || job->dirty_error || (job->expires && job->expire_error))
-                doubt(session);
+        if (is_doubtful(job)) {
+                session->in_doubt = session->confirm_wanted = true;
+                cache_forget_all(session->cache);
+        }
         if (job->delete)
                 finish_delete(job);
         if (session->state == SESSION_OPEN && fenced(job))

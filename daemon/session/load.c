@@ -117,14 +117,12 @@ static void load_finish(struct session_task *task)
 
         if (load->error) {
                 session_move(session, SESSION_CLOSED);
-                session->owner = load->owner;
-                session->owner_known = load->owner_known;
+                session_know_owner(session, load->owner_known ? &load->owner : NULL);
         } else {
                 session->stored = load->stored;
                 session->created_untold = load->opened.created;
                 session_take(session, &load->opened);
-                session->owner = load->owner;
-                session->owner_known = true;
+                session_know_owner(session, &load->owner);
                 remembered_load(session, &load->opened);
                 lent_keep_all(session, load->opened.lent_ms);
                 session_move(session, SESSION_OPEN);
@@ -170,7 +168,7 @@ bool load_start(struct session *session, const struct load_asker *asker, loaded_
         }
         load->loaded = loaded;
         session->uid = session->job_uid = load->credentials.uid;
-        session->owner_known = false;
+        session_know_owner(session, NULL);
         opened_init(&load->opened);
         session_move(session, SESSION_LOADING);
         session_start_task(session, &load->task, load_run, load_finish,

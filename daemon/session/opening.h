@@ -2,13 +2,12 @@
 #define GRAMD_DAEMON_SESSION_OPENING_H
 
 /*
- * Who gets a handle, shared or exclusive, and the openings: opens that wait. Loop thread only.
+ * An `open` that cannot be answered at once becomes an opening in its session's list. The session's state
+ * tells what it waits for: a load (CLOSED, LOADING), handles that exclude it (OPEN), or the storage to be
+ * closed before it is loaded again (ENDING, CLOSING). Loop thread only.
  *
- * Openings of one session are looked at in the order they came. One that fits the open handles is granted
- * even if an earlier one keeps waiting.
- *
- * Handles with the right `read` alone do not hold off an exclusive open for long: when its wait is over,
- * after five seconds at most, they are ended with `busy`.
+ * They may be thousands. So many of all sessions are answered in one turn of the loop. A session that has
+ * more waits for a turn (session_wait_turn()), and then looks at all of them again.
  */
 
 #include "handle.h"
@@ -22,32 +21,74 @@ struct opening_options {
         struct slice dialect;
 };
 
-/* Takes the client's request. It is answered when the open is granted or refused. */
-void opening_start(struct client *client, struct request *request, struct sessions *sessions,
-                   struct storage *storage, struct slice name, const struct opening_options *options);
+struct opening {
+        struct link link;      /* session->openings */
+        struct link of_client; /* client->openings */
+        struct session *session;
+        struct client *client; /* NULL: it has gone */
+        struct request request;
+        struct opening_options options;
+        char dialect[PEER_TYPE_MAX_BYTES];
+        uint64_t deadline_ms; /* of the loop's clock */
+        uint64_t press_ms;    /* the same: from then on it ends handles of readers, see granting.c */
+        int64_t begun_ms;     /* of CLOCK_BOOTTIME, like the lease of its client */
+        struct timer timer;
+        unsigned rights;                /* before the session is loaded: without those of an owner */
+        unsigned rules;                 /* session_rules(), by which it has its rights */
+        struct credentials credentials; /* the client's, who may go before the session is loaded */
+        gid_t gids[];
+};
+
+extern const char opening_overdue_text[], opening_no_memory_text[], opening_draining_text[];
+
+static inline struct opening *opening_of(const struct link *link)
+{
+        return LINK_OF(link, struct opening, link);
+}
+
+/* ---- one ---- */
 
 /*
- * Grants every open that fits; refuses those whose wait has run out. If the daemon ends, none gets an answer.
- * The session is OPEN.
+ * Whether one more of the client's user may wait for the session. False: it is refused, and the request is
+ * answered. The openings are counted, as rows of the turn.
  */
-void openings_grant(struct session *session);
+bool opening_may_wait(struct client *client, struct request *request, struct session *session);
+/* Appends it to the list. NULL: no memory, and the request is answered. */
+struct opening *opening_new(struct session *session, struct client *client, struct request *request,
+                            const struct opening_options *options, unsigned rights);
+/* Its request is answered. The session is woken. */
+void opening_free(struct opening *opening);
 
-/* Loads a CLOSED session for the first open that waits. False: none waits. */
-bool openings_load(struct session *session);
+/* False: its wait is over, and it is to be answered now. */
+bool opening_goes_on(struct opening *opening);
+/* Both answer it and free it. */
+void opening_refuse(struct opening *opening, enum wire_error error, const char *text);
+void opening_deny(struct opening *opening);
+/*
+ * Called before it is looked at. Finds its rights anew if they may have changed. False: it is not allowed any
+ * more, or a drain does not let it in; it has been answered and freed.
+ */
+bool opening_is_permitted(struct opening *opening);
 
+/* ---- all of a session ---- */
+
+/*
+ * The opening at `*at`, which moves on. NULL: there is none, or so many have been answered that the session
+ * now waits for a turn.
+ */
+struct opening *openings_next(struct session *session, struct link **at);
+
+void openings_refuse_all(struct session *session, enum wire_error error, const char *text);
+/*
+ * The daemon ends, and they have no answer: their clients repeat them, as all that a lost connection leaves
+ * unanswered, and the next daemon may grant them.
+ */
+void openings_leave_all(struct session *session);
 /* The session's job has missed its deadline: refuses those whose wait is over. */
 void openings_overdue(struct session *session);
-/* Refuses all, because of a drain. A load under way goes on: the session is closed again after it. */
-void openings_drained(struct session *session);
+/* Refuses those that are not permitted any more. False: more are to be looked at in a later turn. */
+bool openings_renew(struct session *session);
 
-/* Finds the rights of the session's openings anew, and refuses those that are not allowed any more. */
-void openings_renew_rights(struct session *session);
-
-/*
- * The client's connection is ending: those of its openings that wait for other handles are refused; those
- * that wait for a load go on.
- */
-void openings_end_of_client(struct client *client);
 /* The client has gone: its openings go on without it, and their answers are dropped. */
 void openings_abandon(struct client *client);
 

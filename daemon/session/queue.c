@@ -27,26 +27,26 @@ static void run_again(struct lane *lane)
         op_free(op);
 }
 
-enum { AGAIN_BYTES = 8192 }; /* of the frames of the methods that run again in one turn */
+enum {
+        TAKEN_AT_ONCE = 1024, /* ops, from all lanes */
+        AGAIN_BYTES = 8,      /* of the frame of a method that runs again: they cost as much as one op */
+        OVERDUE_AT_ONCE = 512,
+};
 
-/*
- * Takes the lane's leading reads, then the writes that follow them. `left`: bytes of the frames whose methods
- * may still run again in this turn.
- */
+/* Takes the lane's leading reads, then the writes that follow them; as many as `left`. */
 static void take_from_lane(struct lane *lane, struct session_job *job, size_t *left)
 {
         bool wrote = false;
 
-        while (!link_empty(&lane->ops)) {
+        while (!link_empty(&lane->ops) && *left > 0) {
                 struct op *op = LINK_OF(lane->ops.next, struct op, link);
+                size_t cost = 1 + (op->kind == OP_AGAIN ? op->n_bytes / AGAIN_BYTES : 0);
                 bool is_change;
 
-                if (op->reading)
+                if (op->reading || (op->kind == OP_AGAIN && wrote))
                         return;
+                *left -= cost < *left ? cost : *left;
                 if (op->kind == OP_AGAIN) {
-                        if (wrote || *left == 0)
-                                return;
-                        *left -= op->n_bytes < *left ? op->n_bytes : *left;
                         run_again(lane);
                         continue;
                 }
@@ -74,7 +74,7 @@ static void take_from_lane(struct lane *lane, struct session_job *job, size_t *l
 static bool take_from_lanes(struct session *session, struct session_job *job)
 {
         struct link *at = session->lanes.next;
-        size_t left = AGAIN_BYTES;
+        size_t left = TAKEN_AT_ONCE;
 
         while (at != &session->lanes && left > 0) {
                 struct lane *lane = LINK_OF(at, struct lane, link);
@@ -130,17 +130,19 @@ bool queue_run(struct session *session)
                 return true; /* the next sync wakes it */
         if (lanes_empty(session))
                 return false;
-        if (session->n_unread > 0)
-                return true;         /* the end of the reading wakes it */
+        if (session->n_unread > 0 || session->owner_is_new)
+                return true;         /* the end of the reading, or renew.c, wakes it */
         session_wake_later(session); /* memory was short: some ops could not be taken */
         return true;
 }
 
-void queue_overdue(struct session *session)
+bool queue_overdue(struct session *session)
 {
+        size_t left = OVERDUE_AT_ONCE;
+
         if (session->job)
                 session_job_overdue(session->job, op_overdue_text);
-        lanes_fail(session, WIRE_UNAVAILABLE, op_overdue_text);
+        return lanes_fail_some(session, WIRE_UNAVAILABLE, op_overdue_text, &left);
 }
 
 /* Before it is closed: a sync that fails is tried again only while the session is open. */

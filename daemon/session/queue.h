@@ -5,8 +5,8 @@
  * Makes an open session's next job. Loop thread only.
  *
  * One job is under way at a time. When it is back, the next one takes the leading reads of every lane, then
- * the writes that follow them. All writes of a job are one transaction: that is the group commit. A read that
- * follows a write of its own lane waits for the next job.
+ * the writes that follow them, a thousand of all lanes together. All writes of a job are one transaction:
+ * that is the group commit. A read that follows a write of its own lane waits for the next job.
  */
 
 #include "op.h"
@@ -22,8 +22,11 @@ bool queue_run_dirty(struct session *session);
 /* And with a sync of what is committed. */
 bool queue_run_sync(struct session *session);
 
-/* Answers all that waits in the lanes and in the job under way, because the job has missed its deadline. */
-void queue_overdue(struct session *session);
+/*
+ * Answers what waits in the job under way and in lanes, because the job has missed its deadline. False: more
+ * waits in others.
+ */
+bool queue_overdue(struct session *session);
 
 /* cache.h's cache_dirty_fn; `arg` is the session. */
 void queue_dirty(void *arg, bool is_names, struct row_time time);

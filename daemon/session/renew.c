@@ -1,13 +1,15 @@
 /* Goes through the list of sessions, and through each one's handles. Both may end meanwhile: session.c and
- * handle.c then move the places on. */
+ * handle.c then move the places on. One that has another owner comes once more, at the list's end. */
 
 #include "renew.h"
 
+#include "drain.h"
 #include "opening.h"
 
 enum {
         RULES_A_SLICE = 16384, /* rules that are looked at */
-        ENDED_RULES = 64,      /* an ended handle costs as much */
+        HANDLE_RULES = 8,      /* a handle costs as much as these */
+        TOLD_RULES = 64,       /* a handle that is ended, or asked to leave, costs as much */
 };
 
 /* Takes from what is left of a slice. */
@@ -20,7 +22,7 @@ static void use(size_t *left, size_t n)
 static bool renew_handles(struct session *session, size_t *left)
 {
         struct sessions *sessions = session->sessions;
-        size_t cost = 1 + sessions->config->access.n_rules;
+        size_t cost = HANDLE_RULES + sessions->config->access.n_rules;
 
         if (!sessions->renewed_handle)
                 sessions->renewed_handle = session->handles.next;
@@ -28,7 +30,7 @@ static bool renew_handles(struct session *session, size_t *left)
                 struct handle *handle = LINK_OF(sessions->renewed_handle, struct handle, link);
 
                 sessions->renewed_handle = handle->link.next;
-                use(left, handle_is_permitted(handle) ? cost : cost + ENDED_RULES);
+                use(left, handle_is_permitted(handle) && !drain_asks(handle) ? cost : cost + TOLD_RULES);
         }
         return sessions->renewed_handle == &session->handles;
 }
@@ -40,11 +42,11 @@ bool renew_next(struct sessions *sessions)
         while (sessions->renewed && sessions->renewed != &sessions->list && left > 0) {
                 struct session *session = LINK_OF(sessions->renewed, struct session, link);
 
-                if (!renew_handles(session, &left))
+                if (!renew_handles(session, &left) || !openings_renew(session))
                         break;
-                openings_renew_rights(session);
+                session->owner_is_new = false;
                 session_wake(session);
-                use(&left, ENDED_RULES);
+                use(&left, TOLD_RULES);
                 sessions->renewed = session->link.next;
                 sessions->renewed_handle = NULL;
         }
@@ -57,7 +59,5 @@ bool renew_next(struct sessions *sessions)
 void renew_start(struct sessions *sessions)
 {
         sessions->rules++;
-        sessions->renewed = sessions->list.next;
-        sessions->renewed_handle = NULL;
-        renew_next(sessions);
+        sessions_renew(sessions);
 }

@@ -124,8 +124,19 @@ static void unload(struct session *session)
         free(session->ending.text);
         session->ending = (struct ending){ .is_told = false };
         session->linger_ms = 0;
-        session->owner = (struct owner){ .has_user = false };
-        session->owner_known = session->owner_changed = false;
+        session_know_owner(session, NULL);
+}
+
+/* renew.c goes on behind it. */
+static void leave_list(struct session *session)
+{
+        struct sessions *sessions = session->sessions;
+
+        if (sessions->renewed == &session->link) {
+                sessions->renewed = session->link.next;
+                sessions->renewed_handle = NULL;
+        }
+        link_remove(&session->link);
 }
 
 void session_free(struct session *session)
@@ -139,11 +150,7 @@ void session_free(struct session *session)
         unload(session);
         timers_release(sessions->timers, SESSION_TIMERS);
         tdelete(session, &sessions->tree, compare);
-        if (sessions->renewed == &session->link) {
-                sessions->renewed = session->link.next;
-                sessions->renewed_handle = NULL;
-        }
-        link_remove(&session->link);
+        leave_list(session);
         link_remove(&session->woken);
         link_remove(&session->turn);
         link_remove(&session->untidy);
@@ -179,6 +186,34 @@ const char *session_describe(const struct session *session, char text[SESSION_TE
 const char *session_ending_text(const struct session *session)
 {
         return session->ending.text ? session->ending.text : "the session has ended";
+}
+
+/* ---- owners ---- */
+
+void session_know_owner(struct session *session, const struct owner *owner)
+{
+        session->owner_known = owner;
+        session->owner = owner ? *owner : (struct owner){ .has_user = false };
+        session->n_owners++;
+        session->owner_is_new = false;
+}
+
+void session_set_owner(struct session *session, const struct owner *owner)
+{
+        struct sessions *sessions = session->sessions;
+
+        session_know_owner(session, owner);
+        session->owner_is_new = true;
+        leave_list(session); /* at its end it comes once more, wherever renew.c is */
+        if (!sessions->renewed || sessions->renewed == &sessions->list)
+                sessions->renewed = &session->link;
+        link_append(&sessions->list, &session->link);
+}
+
+void sessions_renew(struct sessions *sessions)
+{
+        sessions->renewed = sessions->list.next;
+        sessions->renewed_handle = NULL;
 }
 
 /* ---- states ---- */
@@ -291,7 +326,6 @@ static void settle(struct session_task *task)
 
         session->settling = task->settle && !task->settle(task);
         if (session->settling) {
-                counters_add(session->sessions->counters, COUNT_SLICES, 1);
                 session_wait_turn(session);
                 return;
         }
@@ -314,20 +348,22 @@ static void on_done(struct job *job)
 
 void session_wait_turn(struct session *session)
 {
-        if (link_empty(&session->turn))
-                link_append(&session->sessions->turns, &session->turn);
+        if (!link_empty(&session->turn))
+                return;
+        counters_add(session->sessions->counters, COUNT_SLICES, 1);
+        link_append(&session->sessions->turns, &session->turn);
 }
 
 bool sessions_next_turn(struct sessions *sessions)
 {
+        sessions->n_answered = 0;
         if (!link_empty(&sessions->turns)) {
                 struct session *session = LINK_OF(sessions->turns.next, struct session, turn);
 
                 link_remove(&session->turn);
+                session_wake(session);
                 if (session->settling)
                         settle(session->task);
-                else
-                        session_wake(session);
         }
         return !link_empty(&sessions->turns);
 }

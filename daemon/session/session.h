@@ -92,9 +92,10 @@ struct session {
         struct identity identity;
         struct states states;
         struct owner owner;
-        bool owner_changed; /* openings that wait have the rights of the former one */
-        bool owner_known;   /* not only while it is loaded: also if a load has failed after it was read */
-        uid_t uid;          /* of the client for whom it was loaded: whose lines in the log its own are */
+        bool owner_known;  /* not only while it is loaded: also if a load has failed after it was read */
+        unsigned n_owners; /* counts what was known of the owner, one after the other */
+        bool owner_is_new; /* not all handles have been looked at since: renew.c */
+        uid_t uid;         /* of the client for whom it was loaded: whose lines in the log its own are */
         const char *dialect;
         int version;
         int64_t fence;
@@ -108,6 +109,7 @@ struct session {
         size_t n_watching;
         struct link *told;    /* watch.c's: the handle that is told next */
         struct link openings; /* opening.c's */
+        bool is_due;          /* time has passed for one of them, or not all have been looked at */
         uid_t crowd;          /* if `is_crowded`: it has as many openings as one uid may have */
         bool is_crowded;
         struct link looks;  /* elsewhere.c's: under way */
@@ -183,10 +185,12 @@ struct sessions {
         struct timer tidy;       /* until the next round may begin */
         struct timer confirming; /* looks for sessions in doubt that nobody asks for */
         unsigned rules;          /* counts the reloads: which rules hold now */
-        struct link *renewed;    /* renew.c's: the session that comes next */
+        struct link *renewed;    /* renew.c's: the session that comes next; NULL: none does */
         struct link *renewed_handle; /* the same, of that session; NULL: its first one */
         atomic_bool stopping;        /* loads none, closes each without handles; workers look at it */
         bool draining;               /* drain.h */
+        unsigned drains;             /* so many have begun */
+        size_t n_answered;           /* openings, since the last sessions_next_turn() */
 };
 
 struct session *sessions_find(struct sessions *sessions, const struct storage *storage, struct slice name);
@@ -200,6 +204,20 @@ void session_count_for(struct session *session, struct user *user);
 
 /* What clients of an ENDING session are told. */
 const char *session_ending_text(const struct session *session);
+
+/* Which rules and which owner hold now: another number if either has changed. */
+static inline unsigned session_rules(const struct session *session)
+{
+        return session->sessions->rules + session->n_owners;
+}
+
+/* Its owner as its storage has it; NULL: not known. Whose rights have changed is found when he uses them. */
+void session_know_owner(struct session *session, const struct owner *owner);
+/* An open session has another owner. The handles that are not allowed any more end in slices: renew.c. */
+void session_set_owner(struct session *session, const struct owner *owner);
+
+/* All handles and openings are to be looked at, in slices: renew.c. */
+void sessions_renew(struct sessions *sessions);
 
 /* Moves it to another state, as the drawing allows. CLOSED drops what was loaded. */
 void session_move(struct session *session, enum session_state state);

@@ -122,12 +122,9 @@ bool watch_tell(struct session *session, const struct lane *writer_lane, int64_t
         return tell_all_but(session, writer_lane, writer_number, changed, is_kv, left);
 }
 
-void watch_tell_all(struct session *session)
+bool watch_tell_all(struct session *session, size_t *left)
 {
-        size_t left = SIZE_MAX;
-
-        watch_begin(session);
-        tell_all_but(session, NULL, 0, &everything, false, &left);
+        return tell_all_but(session, NULL, 0, &everything, false, left);
 }
 
 void watch_catch_up(struct client *client)

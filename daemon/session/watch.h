@@ -37,8 +37,8 @@ void watch_begin(struct session *session);
 bool watch_tell(struct session *session, const struct lane *writer_lane, int64_t writer_number,
                 const struct changed *changed, size_t *left);
 
-/* Tells every watching handle to forget everything. */
-void watch_tell_all(struct session *session);
+/* The same for all of them: they are to forget everything. */
+bool watch_tell_all(struct session *session, size_t *left);
 
 /* The client has read everything: its handles that are owed an `all` get it. */
 void watch_catch_up(struct client *client);

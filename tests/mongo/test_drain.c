@@ -111,6 +111,44 @@ START_TEST(clients_are_asked_to_leave)
 }
 END_TEST
 
+/* They are asked in several turns of the loop, and each once: also if the rules change meanwhile. */
+START_TEST(many_are_asked_to_leave)
+{
+        enum { HANDLES = 900, A_SLICE = 256 };
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        TEST_FREED char *name = mongo_name("crowd");
+        long long slices;
+        uint32_t open;
+
+        if (!server)
+                return;
+        DAEMON a = HOST(server->uri, LONG_TERM);
+        CLIENT leaver = connect_leaver(a);
+        CLIENT old = wire_connect(a);
+        CLIENT admin = wire_connect(a);
+
+        for (int i = 0; i < HANDLES; i++)
+                wire_open(leaver, "'%s', " MONGO, name);
+        wire_open(old, "'%s', " MONGO, name);
+        open = wire_send(old, "open('%s', {backend: 'mongo', mode: 'exclusive', wait: 60000})", name);
+        expect(old, "1", "ping(1)");
+        slices = stat_of(admin, "slices_total");
+        expect(admin, "nil", "drain()");
+        daemon_signal(a, SIGHUP);
+        for (int i = 1; i <= HANDLES; i++) {
+                TEST_FREED char *leave = test_format("leave(%d, '...')", i);
+
+                expect_text(wire_told(leaver), leave);
+        }
+        expect_text(wire_told(old), "ended(1, 'fenced', ...)");
+        expect_draining(old, wire_answer(old, open));
+        ck_assert_int_ge(stat_of(admin, "slices_total") - slices, HANDLES / A_SLICE);
+        daemon_await(a, "READY=1");
+        wire_not_told(leaver);
+        expect(leaver, "nil", "close(1)");
+}
+END_TEST
+
 START_TEST(a_client_that_cannot_be_asked_is_waited_out)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -394,11 +432,12 @@ END_TEST
 int main(void)
 {
         return test_program(
-                "drain",
-                (const TTest *const[]){
-                        clients_are_asked_to_leave, a_client_that_cannot_be_asked_is_waited_out,
-                        a_client_that_stays_keeps_the_session, opens_that_wait_are_refused,
-                        a_load_under_way_is_given_back, a_client_that_does_not_read_is_asked_later,
-                        what_could_not_be_released_is_left, an_end_can_hand_over,
-                        the_wait_before_an_end_has_an_end, a_drain_that_is_ended_ends_the_wait, NULL });
+                "drain", (const TTest *const[]){ clients_are_asked_to_leave, many_are_asked_to_leave,
+                                                 a_client_that_cannot_be_asked_is_waited_out,
+                                                 a_client_that_stays_keeps_the_session,
+                                                 opens_that_wait_are_refused, a_load_under_way_is_given_back,
+                                                 a_client_that_does_not_read_is_asked_later,
+                                                 what_could_not_be_released_is_left, an_end_can_hand_over,
+                                                 the_wait_before_an_end_has_an_end,
+                                                 a_drain_that_is_ended_ends_the_wait, NULL });
 }

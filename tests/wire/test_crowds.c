@@ -151,12 +151,78 @@ START_TEST(many_readers_give_way)
 }
 END_TEST
 
+/* One handle ends, and all who wait get one of their own. */
+START_TEST(many_opens_are_granted)
+{
+        enum { OPENS = 900, A_SLICE = 256 };
+        DAEMON d = daemon_start();
+        CLIENT holder = wire_connect(d);
+        CLIENT waiting = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(holder, "'anna', {mode: 'exclusive'}");
+        uint32_t opens[OPENS];
+        long long n;
+
+        for (int i = 0; i < OPENS; i++)
+                opens[i] = wire_send(waiting, "open('anna', {wait: 86400000})");
+        expect(waiting, "1", "ping(1)"); /* they have all arrived */
+        n = long_write_slices(other);
+        expect(holder, "nil", "close(%d)", s);
+        for (int i = 0; i < OPENS; i++)
+                expect_text(wire_answer(waiting, opens[i]), "{...}");
+        ck_assert_int_ge(long_write_slices(other) - n, OPENS / A_SLICE);
+        ck_assert_int_eq(wire_number(wire_call(waiting, "info(1)"), "handles"), OPENS);
+}
+END_TEST
+
+/* The former owner's handles end in slices. None of them is used meanwhile, and each change has its effect.
+ */
+START_TEST(many_handles_of_a_former_owner_end)
+{
+        enum { HANDLES = 1000, HOLDERS = 3 };
+        DAEMON d = daemon_start();
+        CLIENT other = NULL;
+        struct wire *holders[HOLDERS];
+        uint32_t first, second;
+        long long n;
+
+        if (!wire_has_strangers("owners"))
+                return;
+        other = wire_connect(d);
+        wire_open(other, "'anna', {backend: 'memory'}");
+        expect(other, "nil", "chown(1, '#%d')", UID);
+        for (int i = 0; i < HOLDERS; i++) {
+                holders[i] = wire_connect_stranger(d, UID, UID);
+                for (int k = 0; k < HANDLES; k++)
+                        wire_open(holders[i], "'anna', {backend: 'memory'}");
+        }
+        n = long_write_slices(other);
+        first = wire_send(other, "chown(1, '#1')");
+        second = wire_send(other, "chown(1, '#%d')", UID);
+        expect_text(wire_answer(other, first), "nil");
+        expect(holders[HOLDERS - 1], "!bad_session", "info(%d)", HANDLES);
+        expect_text(wire_answer(other, second), "nil");
+        for (int i = 0; i < HOLDERS; i++) {
+                for (int k = 0; k < HANDLES; k++)
+                        expect_text(wire_told(holders[i]), "ended(..., 'denied', ...)");
+                wire_open(holders[i], "'anna', {backend: 'memory'}");
+                wire_end(&holders[i]);
+        }
+        ck_assert_int_ge(long_write_slices(other) - n, HOLDERS * HANDLES / 500);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
-                many_clients_are_told,        many_clients_go,
-                clients_with_many_handles_go, open_sessions_are_listed_in_pages,
-                many_readers_give_way,        NULL,
+                many_clients_are_told,
+                many_clients_go,
+                clients_with_many_handles_go,
+                open_sessions_are_listed_in_pages,
+                many_readers_give_way,
+                many_opens_are_granted,
+                many_handles_of_a_former_owner_end,
+                NULL,
         };
 
         return test_program("crowds", tests);

@@ -112,6 +112,44 @@ START_TEST(the_daemon_ends)
 }
 END_TEST
 
+/* They wait for the end of it, and are not all in one job then. */
+START_TEST(very_many_writes_wait)
+{
+        enum { WRITERS = 10, WRITES = 250, A_JOB = 1024 };
+        struct wire *writers[WRITERS];
+        struct long_write w;
+        uint32_t first, last[WRITERS];
+        long long commits;
+        int s[WRITERS];
+
+        begin(&w, NULL);
+        for (int i = 0; i < WRITERS; i++) {
+                writers[i] = wire_connect(w.daemon);
+                s[i] = wire_open(writers[i], "'anna', {}");
+        }
+        long_write_stop_in_the_middle(&w);
+        first = wire_send(w.other, "stats()");
+        for (int i = 0; i < WRITERS; i++)
+                for (int k = 0; k < WRITES; k++)
+                        last[i] = wire_send(writers[i], "update_peers(%d, [[%d, %d, 'own', nil, nil]])", s[i],
+                                            ROWS + 1 + i, k);
+        daemon_thaw(w.daemon);
+        commits = wire_number(wire_answer(w.other, first), "commits_total");
+        expect_text(wire_answer(w.writer, 5), "nil");
+        for (int i = 0; i < WRITERS; i++) {
+                expect_text(wire_answer(writers[i], last[i]), "nil");
+                TEST_FREED char *row =
+                        test_format("[%d, %d, 'own', nil, nil, ...]", ROWS + 1 + i, WRITES - 1);
+
+                expect(w.other, row, "get_peer_by_id(%d, %d)", w.t, ROWS + 1 + i);
+                wire_end(&writers[i]);
+        }
+        commits = wire_number(wire_call(w.other, "stats()"), "commits_total") - commits;
+        ck_assert_int_ge(commits, WRITERS * WRITES / A_JOB);
+        end(&w);
+}
+END_TEST
+
 /* What is committed stays; what the writer sends after the reload is refused. */
 START_TEST(the_writer_loses_its_rights)
 {
@@ -322,6 +360,7 @@ int main(void)
                 watchers_come_and_go,
                 the_session_is_deleted,
                 the_daemon_ends,
+                very_many_writes_wait,
                 the_writer_loses_its_rights,
                 many_handles_lose_their_rights,
                 many_handles_end_with_their_session,
