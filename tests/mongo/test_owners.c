@@ -3,6 +3,7 @@
  * replace nothing of its successor's.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -225,6 +226,100 @@ START_TEST(a_session_is_lost_in_the_middle_of_a_long_write)
 }
 END_TEST
 
+enum { LIST = 600 }; /* rows: three commands */
+
+/* Two kinds of lists. Row I is `first` or `second` in all rows, or `second` in those of the later commands.
+ */
+static const struct list {
+        const char *method;
+        const char *row; /* of a number, and what is written */
+        const char *get; /* the row of a handle and a number */
+        const char *first, *early, *second, *third;
+} lists[] = {
+        { "update_peers", "[%d, 1, '%s', nil, nil]", "get_peer_by_id(%d, %d)", "first", "early", "second",
+          "third" },
+        { "kv_set", "['%d', h'%s']", "kv_get(%d, ['%d'])", "01", "02", "7365636f6e64" /* second */, "03" },
+};
+enum { LISTS = sizeof(lists) / sizeof(lists[0]) };
+
+/* Of rows 1001 to 1600: so their order is that of their keys, too. malloc'ed. */
+static char *list_of(const struct list *list, const char *early, const char *later)
+{
+        char *text = calloc(LIST, 64), *at = text;
+
+        ck_assert_ptr_nonnull(text);
+        for (int i = 1; i <= LIST; i++) {
+                *at++ = i > 1 ? ',' : '[';
+                at += sprintf(at, list->row, 1000 + i, i <= LIST / 3 ? early : later);
+        }
+        strcpy(at, "]");
+        return text;
+}
+
+static bool row_has(struct wire *c, int handle, const struct list *list, int number, const char *what)
+{
+        const char *row = wire_call(c, list->get, handle, number); // NOLINT
+
+        return strstr(row, what) != NULL;
+}
+
+/*
+ * The first of its commands has been executed when another host takes the session. The writer is not told
+ * that it is stored, nobody is told that it has changed, and it replaces nothing that the new owner has
+ * written. Each row is a whole one.
+ */
+START_TEST(a_session_is_lost_between_the_commands_of_a_long_write)
+{
+        const struct list *list = &lists[_i];
+        MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *name = mongo_name("between");
+        TEST_FREED char *uri = NULL;
+        TEST_FREED char *new =
+                list_of(list, list->third, list->third); /* is inserted, the others replace it */
+        TEST_FREED char *before = list_of(list, list->first, list->first);
+        TEST_FREED char *rows = list_of(list, list->early, list->second);
+        int s, t;
+        uint32_t id;
+
+        if (!server || !mongo_server_is_ours(server, "a long write of a former owner"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = mongo_proxy_uri(proxy, "socketTimeoutMS=60000");
+        TWO_HOSTS(uri, server->uri, "3"); /* long enough for the first writes on a busy machine */
+        CLIENT watcher = wire_connect(a);
+
+        s = wire_open(ca, "'%s', {backend: 'mongo'}", name);
+        expect(ca, "nil", "%s(%d, %s)", list->method, s, new);
+        expect(ca, "nil", "%s(%d, %s)", list->method, s, before);
+        expect(watcher, "nil", "watch(%d, true)", wire_open(watcher, "'%s', {backend: 'mongo'}", name));
+        mongo_proxy_hold_at(proxy, "second");
+        id = wire_send(ca, "%s(%d, %s)", list->method, s, rows);
+        mongo_proxy_await(proxy);
+        t = open_waiting(cb, name);
+        ck_assert(row_has(cb, t, list, 1001, list->early)); /* a part is stored, as PROTOCOL.md says */
+        ck_assert(row_has(cb, t, list, 1000 + LIST, list->first));
+        for (int i = 1; i <= LIST; i += LIST - 1) {
+                TEST_FREED char *row = test_format(list->row, 1000 + i, list->third); // NOLINT
+
+                expect(cb, "nil", "%s(%d, [%s])", list->method, t, row);
+        }
+        mongo_proxy_let_go(proxy);
+        expect_text(wire_answer(ca, id), "!fenced or !unavailable"); /* that, if the deadline was first */
+        expect_text(wire_told(ca), "ended(1, 'fenced', ...)");
+        expect_text(wire_told(watcher), "ended(1, 'fenced', ...)");
+        expect(ca, "!bad_session", "info(%d)", s);
+        expect(cb, "nil", "close(%d)", t);
+        t = open_waiting(cb, name); /* what it reads now is what is stored */
+        ck_assert(row_has(cb, t, list, 1001, list->third));
+        ck_assert(row_has(cb, t, list, 1000 + LIST, list->third));
+        ck_assert(row_has(cb, t, list, 1002, list->early));
+        for (int i = LIST / 3 + 1; i < LIST; i += 50)
+                ck_assert(row_has(cb, t, list, 1000 + i, list->first) ||
+                          row_has(cb, t, list, 1000 + i, list->second));
+}
+END_TEST
+
 START_TEST(closing_a_lost_session_is_retried_when_memory_was_short)
 {
         MONGO_SERVER server = mongo_server_start(.kind = MONGO_SECANTUS);
@@ -422,6 +517,7 @@ int main(void)
         tcase_add_loop_test(tcase, a_restart_on_the_same_data_directory_goes_on_at_once, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_suspended_owner_learns_that_it_was_replaced);
         tcase_add_test(tcase, a_session_is_lost_in_the_middle_of_a_long_write);
+        tcase_add_loop_test(tcase, a_session_is_lost_between_the_commands_of_a_long_write, 0, LISTS);
         tcase_add_test(tcase, closing_a_lost_session_is_retried_when_memory_was_short);
         tcase_add_loop_test(tcase, an_outage_longer_than_the_term, 0, MONGO_KINDS);
         tcase_add_test(tcase, a_write_that_lands_late);
