@@ -10,6 +10,7 @@ from gramd import stop
 
 import library
 import offline
+import test_gate
 from daemon import Daemon
 from library import NAME, GramdStorage, client_with, lib, ours, raw
 from scenario_family import authorise
@@ -116,3 +117,14 @@ async def test_an_update_is_stored(daemon: Daemon) -> None:
         assert (await session.get_peer_by_username("news")).id == -1000000000009
     await app.stop()
     assert lib.Client is type(app)
+
+
+async def test_a_gate_knows_the_threshold_of_a_request(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        sender = test_gate.Sender(1, 1)
+        app, request = test_gate.client_with(sender)
+        gramd.Gate(session).guard(app)
+        for arguments, named in (((5, 15, 0), {}), ((), {"sleep_threshold": 0})):
+            with pytest.raises(type(test_gate.flood(1))):
+                await app.invoke(request, *arguments, **named)
+        assert sender.calls == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
 import math
 import time
@@ -91,13 +93,16 @@ class Gate:
             client._call = guarded
         else:
             invoke, own_threshold = client.invoke, client.sleep_threshold
+            signature = inspect.signature(invoke)
 
-            async def guarded_invoke(
-                query: Any, *rest: Any, sleep_threshold: Optional[float] = None, **named: Any
-            ) -> Any:
-                threshold = own_threshold if sleep_threshold is None else sleep_threshold
+            @functools.wraps(invoke)
+            async def guarded_invoke(query: Any, *rest: Any, **named: Any) -> Any:
+                given = signature.bind(query, *rest, **named)
+                threshold = given.arguments.pop("sleep_threshold", None)
                 return await self._repeat(
-                    lambda: invoke(query, *rest, sleep_threshold=0, **named), query, threshold
+                    lambda: invoke(*given.args, **{**given.kwargs, "sleep_threshold": 0}),
+                    query,
+                    own_threshold if threshold is None else threshold,
                 )
 
             client.invoke = guarded_invoke
