@@ -441,6 +441,11 @@ static bool is_on(const struct access_rule *rule, const struct names *names, str
         return rule->n_globs == 0;
 }
 
+size_t access_cost(const struct access *access, const struct credentials *credentials)
+{
+        return access->has_names ? 2 * access->n_rules * credentials->n_gids : 0;
+}
+
 bool access_has_all(const struct credentials *credentials)
 {
         return credentials->uid == 0 || (credentials->uid == geteuid() && credentials->uid != OVERFLOW_UID);

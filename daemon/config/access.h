@@ -51,7 +51,8 @@ struct access {
 struct credentials {
         pid_t pid;
         uid_t uid;
-        gid_t *gids; /* malloc'ed: its primary and supplementary groups; without these if there are too many */
+        gid_t *gids; /* malloc'ed: its primary and supplementary groups; without these if there are too many
+                      */
         size_t n_gids;
         struct names *names; /* a reference; NULL: not known yet, or no memory */
 };
@@ -74,6 +75,10 @@ void access_each(const struct access *access, void (*rule)(void *arg, const char
  */
 bool access_hides(const struct access *access, const struct credentials *credentials, struct slice session,
                   const char *backend);
+
+/* About how much longer checks of an `open` take than others, in rows of a turn: names are compared for each
+ * group. */
+size_t access_cost(const struct access *access, const struct credentials *credentials);
 
 /* The daemon's own uid, if it is not OVERFLOW_UID, and root. */
 bool access_has_all(const struct credentials *credentials);

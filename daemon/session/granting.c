@@ -327,6 +327,7 @@ void granting_start(struct client *client, struct request *request, struct sessi
 
         request->session = name;
         request->backend = storage->backend->name;
+        request_use(request, access_cost(&sessions->config->access, &client->credentials), 0);
         if (storage_is_drained(sessions, storage)) {
                 answer_error(request, WIRE_UNAVAILABLE, "%s", opening_draining_text);
                 return;

@@ -22,12 +22,14 @@ static void use(size_t *left, size_t n)
 static bool renew_handles(struct session *session, size_t *left)
 {
         struct sessions *sessions = session->sessions;
-        size_t cost = HANDLE_RULES + sessions->config->access.n_rules;
+        const struct access *access = &sessions->config->access;
 
         if (!sessions->renewed_handle)
                 sessions->renewed_handle = session->handles.next;
         while (sessions->renewed_handle != &session->handles && *left > 0) {
                 struct handle *handle = LINK_OF(sessions->renewed_handle, struct handle, link);
+                size_t cost =
+                        HANDLE_RULES + access->n_rules + access_cost(access, &handle->client->credentials);
 
                 sessions->renewed_handle = handle->link.next;
                 use(left, handle_is_permitted(handle) && !drain_asks(handle) ? cost : cost + TOLD_RULES);

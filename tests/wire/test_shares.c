@@ -397,6 +397,35 @@ START_TEST(groups_count_among_what_a_user_holds)
 }
 END_TEST
 
+/* To compare the names of a thousand groups takes long: each such open is a turn of its own. */
+START_TEST(names_of_groups_count_in_a_turn)
+{
+        enum { GROUPS = 1000, OPENS = 50 };
+        static const char opening[] = "\x93\x02\xa4open\x92\xa4"
+                                      "anna\x81\xa6"
+                                      "create\xc2";
+        DAEMON d = daemon_start(.config = "[access]\neveryone = write on %g-*\n");
+        CLIENT root = wire_connect(d);
+        CLIENT greedy = NULL;
+        char flood[OPENS * (sizeof(opening) - 1) + 1] = "";
+        gid_t gids[GROUPS];
+        long long before;
+
+        if (!wire_has_strangers("shares of users"))
+                return;
+        for (int i = 0; i < GROUPS; i++)
+                gids[i] = (gid_t)(60000 + i);
+        for (int i = 0; i < OPENS; i++)
+                strcat(flood, opening);
+        greedy = wire_connect_stranger_in(d, GREEDY, gids, GROUPS);
+        expect(greedy, "1", "ping(1)");
+        before = wire_number(wire_call(root, "stats()"), "turns_used_up_total");
+        wire_raw(greedy, flood, strlen(flood));
+        expect(greedy, "1", "ping(1)");
+        ck_assert_int_ge(wire_number(wire_call(root, "stats()"), "turns_used_up_total"), before + OPENS - 1);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -409,6 +438,7 @@ int main(void)
                 workers_serve_users_in_turn,
                 handles_count_among_what_a_user_holds,
                 groups_count_among_what_a_user_holds,
+                names_of_groups_count_in_a_turn,
                 NULL,
         };
 
