@@ -160,8 +160,8 @@ END_TEST
 START_TEST(a_damaged_value_is_named_where_all_are_sealed_or_unsealed)
 {
         static const char *const changes[] = {
-                "UPDATE gramd_kv SET value = (SELECT value FROM gramd_kv WHERE key = x'61') WHERE key = "
-                "x'6b'",
+                ("UPDATE gramd_kv SET value = (SELECT value FROM gramd_kv WHERE key = x'61') "
+                 "WHERE key = x'6b'"),
                 "UPDATE gramd_kv SET value = x'01' WHERE key = x'6b'",
                 "UPDATE gramd_kv SET value = zeroblob(2000000) WHERE key = x'6b'",
                 "UPDATE gramd_kv SET value = 'text' WHERE key = x'6b'",
