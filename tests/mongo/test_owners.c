@@ -208,7 +208,7 @@ START_TEST(a_session_is_lost_in_the_middle_of_a_long_write)
         TWO_HOSTS(server->uri, server->uri, "5"); /* long enough for the write on a busy machine */
         CLIENT writer = wire_connect(a);
 
-        w = (struct long_write){ .daemon = a, .writer = writer, .other = ca, .rows = 1500 };
+        w = (struct long_write){ .daemon = a, .writer = writer, .other = ca, .rows = 1100 };
         w.s = wire_open(writer, "'%s', {backend: 'mongo'}", name);
         w.t = wire_open(ca, "'%s', {backend: 'mongo'}", name);
         long_write_stop_in_the_middle(&w);
