@@ -156,7 +156,8 @@ static void look_at_all(struct session *session)
 
 void granting_go_on(struct session *session)
 {
-        if (session->sessions->stopping)
+        /* Also when the daemon ends: who has had it created is to know that. */
+        if (session->sessions->stopping && !session->created_untold)
                 openings_leave_all(session);
         else
                 look_at_all(session);
@@ -235,7 +236,7 @@ static void on_loaded(struct session *session, int error, const struct fault *fa
         log_load(session);
         if (session->created_untold && !link_empty(&session->openings))
                 elsewhere_start(session);
-        look_at_all(session); /* also when the daemon ends: who has had it created is to know that */
+        look_at_all(session); /* also when the daemon ends: it was begun before */
 }
 
 /* Others hold the session: refuses those whose wait is over. */
