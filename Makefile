@@ -226,7 +226,7 @@ model: ## search the model of the ownership protocol (tests/model) in its long s
 
 .PHONY: interop-all
 interop-all: packages-interop ## run tests/interop/test_any_*.py with every library and fork, write the table in README.md, then the clients of other languages and random session strings; T=NAME runs one library
-	@$(MAKE) build
+	@$(MAKE) build mongo-servers-if-possible
 	@export BUILD='$(abspath $(BUILD))' VENVS='$(abspath $(VENVS))' MONGOC_DISABLE_SHM=1; \
 		tests/interop/run --all $(T) $(if $(T),,&& tests/languages/run && tests/interop/strings.sh)
 
