@@ -39,12 +39,14 @@ class Telegram:
         self.refusals: dict[str, Any] = {}  # the answer to the next request of a name
         self.made: list[int] = []  # the data centres of new keys
         self.exports = 0
+        self.connections: list[Connection] = []
         self._last = 0
         telegram = self
 
         class There(Connection):
             def __init__(self, *given: Any, **named: Any) -> None:
                 super().__init__(telegram, *given, **named)
+                telegram.connections.append(self)
 
         async def create(auth: Any) -> bytes:
             return telegram.new_key(auth.dc_id)
@@ -71,6 +73,10 @@ class Telegram:
 
     def counts(self) -> dict[str, Any]:
         return {"keys": self.made, "exports": self.exports}
+
+    def connected(self) -> set[int]:
+        """The data centres to which there are connections."""
+        return {each._dc_id for each in self.connections if each.protocol.is_connected}
 
     def new_key(self, dc_id: int) -> bytes:
         self.made.append(dc_id)

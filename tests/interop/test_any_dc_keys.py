@@ -46,10 +46,14 @@ async def running(telegram: Any, **options: Any) -> AsyncIterator[Any]:
         await app.stop()
 
 
-async def download(app: Any, dc_id: int) -> None:
+def parts_of_file(app: Any, dc_id: int) -> Any:
     kind = lib.file_id.FileType.DOCUMENT
     file = lib.file_id.FileId(file_type=kind, dc_id=dc_id, media_id=1, access_hash=2, file_reference=b"r")
-    assert [part async for part in app.get_file(file)] == [b"file"]
+    return app.get_file(file)
+
+
+async def download(app: Any, dc_id: int) -> None:
+    assert [part async for part in parts_of_file(app, dc_id)] == [b"file"]
 
 
 if not own.TELETHON:
@@ -169,6 +173,36 @@ if not own.TELETHON:
             assert keys[0] == keys[1] and telegram.counts() == {"keys": [2, 203], "exports": 0}
             async with gramd.Client() as client, await client.open("acc") as session:
                 assert await session.kv_scan() == []
+
+    async def test_nobody_uses_a_key_when_the_session_is_closed(
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        when_closed = []
+        close = family.shared.close
+
+        async def observed(*given: Any) -> None:
+            when_closed.append(telegram.connected())
+            await close(*given)
+
+        async with running(telegram) as app:
+            monkeypatch.setattr(family.shared, "close", observed)
+            parts = parts_of_file(app, 4)
+            assert await parts.__anext__() == b"file" and 4 in telegram.connected()
+        assert when_closed == [set()]
+        await parts.aclose()
+
+    async def test_a_client_that_hangs_has_no_connections(
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with running(telegram) as app:
+            parts = parts_of_file(app, 4)
+            assert await parts.__anext__() == b"file"
+            assert telegram.connected() == {2, 4}
+            with monkeypatch.context() as hanging:
+                hanging.setattr(app, "stop", asyncio.Event().wait)
+                assert await family.stop_clients(app.storage, 0.05)
+            assert telegram.connected() == set()
+            await parts.aclose()
 
     async def test_keys_are_not_shown(daemon: Daemon, telegram: Telegram, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG, "gramd")

@@ -15,7 +15,7 @@ from typing import Any
 
 import gramd
 import pytest
-from gramd import telethon_senders
+from gramd import shared, telethon_senders
 from gramd.telethon import GramdSession
 from telethon import TelegramClient, errors
 from telethon.network import MTProtoSender
@@ -173,6 +173,50 @@ async def test_a_new_login_makes_a_new_key(daemon: Daemon, telegram: Telegram) -
         await raw.set(auth_key=bytes(255) + b"1")
     assert await telegram.start(GramdSession("acc")) == (1, 1)
     assert await telegram.start(GramdSession("acc")) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["a client fails", "two clients"])
+async def test_nobody_uses_a_key_when_the_session_is_closed(
+    daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async def fail(client: Any) -> None:
+        raise OSError
+
+    when_closed = asyncio.Event()
+    connected_then: list[bool] = []
+    loop, close = asyncio.get_running_loop(), shared.close
+
+    async def observed(*given: Any) -> None:
+        connected_then.append(any(sender.is_connected() for sender in senders))
+        await close(*given)
+        loop.call_soon_threadsafe(when_closed.set)
+
+    session = GramdSession("acc")
+    clients = [TelegramClient(session, 12345, "0" * 32) for _ in range(1 if how == "a client fails" else 2)]
+    for client in clients:
+        await client.connect()
+    senders = [await client._borrow_exported_sender(AWAY) for client in clients]
+    assert all(sender.is_connected() for sender in senders)
+    monkeypatch.setattr(shared, "close", observed)
+    if how == "a client fails":
+        monkeypatch.setattr(TelegramClient, "_disconnect", fail)
+    opened = session._opened.session
+    opened.loop.call_soon_threadsafe(opened.leave, "the host hands its sessions over")
+    await when_closed.wait()
+    assert connected_then == [False]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+async def test_a_key_is_made_when_the_session_answers_nothing(daemon: Daemon, telegram: Telegram, cache: bool) -> None:
+    async with connected(GramdSession("acc", cache=cache, on_lost=lambda: None)) as client:
+        async with gramd.Client() as other:
+            await (await other.open("acc", create=False)).delete()
+        opened = client.session._opened.session
+        while opened.ended is None:
+            await asyncio.sleep(0.005)
+        assert (await client._borrow_exported_sender(AWAY)).is_connected()
+        assert telegram.made == 1
+        client.session.close()
 
 
 async def test_a_client_without_an_area(

@@ -186,9 +186,11 @@ class Storage(Adapter):
         return self._session.loop is asyncio.get_running_loop()
 
     async def _close(self) -> None:
-        session, client = self._session, self._client
+        session, client, centres = self._session, self._client, self.data_centres
         self._session = self._client = None
         self._unbind()
+        if centres is not None:  # another host may use its keys from now on
+            await _stop_all(centres.running(), self.name)
         if session is not None and client is not None:
             await shared.close(client, session)
 
@@ -427,12 +429,15 @@ async def _stop(client: Any, name: str, limit: float, leaving: Optional[Session]
 
 
 async def _stop_connections(client: Any, name: str) -> bool:
-    stopped = [
-        await within_limit(connection.stop(), name)
-        for connection in (client.session, *getattr(client, "media_sessions", {}).values())
-        if connection is not None
-    ]
-    return all(stopped)
+    connections = {client.session, *getattr(client, "media_sessions", {}).values()} - {None}
+    centres = client.storage.data_centres
+    if centres is not None:
+        connections.update(each for each in centres.running() if each.client is client)
+    return await _stop_all(connections, name)
+
+
+async def _stop_all(connections: Iterable[Any], name: str) -> bool:
+    return all(await asyncio.gather(*(within_limit(each.stop(), name) for each in connections)))
 
 
 async def _stop_in_order(client: Any, leaving: Optional[Session]) -> None:

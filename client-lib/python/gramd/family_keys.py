@@ -23,7 +23,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Optional
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from .dc_keys import DataCentreKeys
 from .request import ignore
@@ -43,6 +43,9 @@ REFUSALS = {
 }
 UNKNOWN_KEY = (-404).to_bytes(4, "little", signed=True)
 """What the server sends instead of an answer when it does not know the key."""
+
+RUNNING = ("is_started", "is_connected")
+"""The event of a session that runs; some forks have the second name."""
 
 AGAIN = 60.0
 """Seconds for which a new key is not replaced: whatever is wrong, a third one does not mend it."""
@@ -79,6 +82,18 @@ class DataCentres:
         self._keys: dict[tuple[int, bool], Key] = {}
         self._started: WeakKeyDictionary[asyncio.Task[Any], Key] = WeakKeyDictionary()
         self._connections: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
+        self._sessions: WeakSet[Any] = WeakSet()  # that have used a key
+
+    def running(self) -> list[Any]:
+        """The sessions that may use a key now. Of these a library stops only some when its client stops."""
+        return [
+            session
+            for session in self._sessions
+            if any(
+                flag is not None and flag.is_set()
+                for flag in (getattr(session, name, None) for name in RUNNING)
+            )
+        ]
 
     async def create(self, auth: Any, make: Callable[[], Awaitable[bytes]]) -> bytes:
         if not await self._storage.user_id() or auth.dc_id == await self._storage.dc_id():
@@ -116,6 +131,7 @@ class DataCentres:
             if name == "ExportAuthorization" and started is not None and started.dc_id == request.dc_id:
                 return Exported()
             return await send(data, *rest, **named)
+        self._sessions.add(session)
         used = self._connected(session, key)
         if name == "ImportAuthorization" and not request.bytes:
             return await self._authorise(session, key)

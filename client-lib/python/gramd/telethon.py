@@ -22,6 +22,7 @@ from typing import Any, ClassVar, NamedTuple, Optional, TypeVar
 
 from . import datacentre, errors, shared, stop
 from .adapter import Adapter
+from .features import KV
 from .records import CHANNEL_MARK, Peer, State, text_fits
 from .request import run_callback
 from .session import Session
@@ -361,12 +362,16 @@ class TelethonSession(Adapter):
     def keeping_keys(self, client: Any) -> Optional[Session]:
         """The open session, if the client's keys are to be kept there. They belong to its user, whom Telethon
         would not store before it disconnects."""
-        opened = self._open()
-        if not self._dc_keys or not opened.kept.usable:
+        try:
+            session = self._open().session
+            if not self._dc_keys or KV not in session.client.features:
+                return None
+            if client._self_id:
+                self._set(user_id=client._self_id)
+        except errors.Error as error:
+            log.debug("session %s: keys of other data centres are not kept: %s", self.name, error)
             return None
-        if client._self_id:
-            self._set(user_id=client._self_id)
-        return opened.session
+        return session
 
     # ---- the session was lost, or is to be left: these run in the background thread ----
 
@@ -411,7 +416,7 @@ class TelethonSession(Adapter):
             return
         clients = self._clients()
         if len(clients) > 1:  # the first that is stopped closes the session
-            await _in_loops(clients, self.library.client._disconnect)
+            await _in_loops(clients, _disconnect_senders)
         stopped = await _in_loops(clients, self._stop_to_leave)
         if await in_thread(None, self._replace, opened, None) is not opened:
             return  # a client has closed it when it disconnected
@@ -435,10 +440,11 @@ class TelethonSession(Adapter):
     # ---- these run in the client's event loop ----
 
     async def _stop(self, client: Any, limit: Optional[float] = None) -> bool:
-        """Disconnects the client. If that fails or takes too long, closes only its connection. Whether the
+        """Disconnects the client. If that fails or takes too long, closes only its connections. Whether the
         client can use the key no longer."""
         if not await within_limit(_disconnect(client), self.name, limit):
-            await within_limit(client._sender.disconnect(), self.name)
+            stopping = (within_limit(sender.disconnect(), self.name) for sender in _senders(client))
+            await asyncio.gather(*stopping)
         return not _uses_key(client)
 
     async def _stop_to_leave(self, client: Any) -> bool:
@@ -448,9 +454,21 @@ class TelethonSession(Adapter):
         return not _uses_key(client) or await self._stop_to_leave(client)
 
 
+def _senders(client: Any) -> list[Any]:
+    """Its own, and those to other data centres."""
+    return [client._sender, *(sender for _, sender in client._borrowed_senders.values())]
+
+
 def _uses_key(client: Any) -> bool:
     """Whether it is connected or connecting."""
-    return bool(client.is_connected() or client._sender._connect_lock.locked())
+    connecting = client._sender._connect_lock.locked()
+    return bool(connecting or any(sender.is_connected() for sender in _senders(client)))
+
+
+async def _disconnect_senders(client: Any) -> None:
+    """The session stays open."""
+    await client._disconnect()
+    await asyncio.gather(*(sender.disconnect() for sender in _senders(client)))
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], argument: Any) -> None:
