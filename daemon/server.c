@@ -183,6 +183,7 @@ static void on_turn(uv_prepare_t *prepare)
         send_answers(server);
         if (wire_next_turn(&server->wire))
                 send_answers(server);
+        server->sessions.n_answered = 0;
         if (!link_empty(&server->sessions.turns) || server->sessions.renewed)
                 uv_idle_start(&server->slice, on_slice);
         if (cache_pool_has_surplus(server->cache_pool))

@@ -114,7 +114,7 @@ static int next_above(const struct backend_session *session, const struct entry 
         int64_t highest = entry->fence > entry->taken ? entry->fence : entry->taken;
 
         *fence = highest > above ? highest : above;
-        if (*fence < INT64_MAX) {
+        if (*fence < MONGO_FENCE_MAX) {
                 ++*fence;
                 return 0;
         }

@@ -173,12 +173,12 @@ static int expire(const struct mongo_batch *batch, int64_t now_ms)
         bson_error_t error;
         int result;
 
+        mongo_append_fence(filter, session->fence);
         result = mongo_read_cursor(session,
                                    mongoc_collection_find_with_opts(collection, filter, options, NULL),
                                    on_expired, &expiring, batch->fault);
         if (result)
                 return result;
-        mongo_append_fence(filter, session->fence);
         BSON_APPEND_INT64(set, MONGO_FENCE, session->fence);
         append_tombstone(set, unset);
         BSON_APPEND_DOCUMENT(update, "$set", set);

@@ -71,7 +71,7 @@ static int read_row(struct backend_session *session, sqlite3_stmt *row, struct s
                 return sqlite_fault_memory(session, fault);
         if (!begins_with(key, prefix))
                 return ROW_BEYOND;
-        if (!slice_is_utf8(key))
+        if (!key.data || !slice_is_utf8(key))
                 return ROW_NONE;
         if (!stored.data)
                 return fault_set_value(fault, BACKEND_E_CORRUPT, session->name, key, "is damaged");

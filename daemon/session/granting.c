@@ -157,7 +157,7 @@ static void look_at_all(struct session *session)
 void granting_go_on(struct session *session)
 {
         /* Also when the daemon ends: who has had it created is to know that. */
-        if (session->sessions->stopping && !session->created_untold)
+        if (session->sessions->stopping && !(session->created_untold && session_is_ours(session)))
                 openings_leave_all(session);
         else
                 look_at_all(session);

@@ -96,6 +96,7 @@ bool session_job_add_read(struct session_job *job, struct op *op)
         }
         job->has_kv |= op->kind == OP_KV_GET || op->kind == OP_KV_SCAN;
         job->looks |= op->kind == OP_LOOK;
+        job->asks |= op->kind != OP_LOOK;
         move_op(job, op, &job->reads);
         return true;
 }
@@ -220,7 +221,8 @@ bool session_job_submit(struct session_job *job)
         job->task.writes = job->n_changes > 0 || job->n_dirty[0] + job->n_dirty[1] > 0 || job->sync ||
                            job->tidy || job->delete ||
                            (job->has_kv && job->durability == DURABLE_DISK); /* it may delete what expired */
-        job->task.looks = job->looks && !job->task.writes;
+        /* A server may keep those waiting that ask it: they stay with the threads of its backend. */
+        job->task.looks = job->looks && !job->task.writes && !(job->asks && session->storage->jobs.max > 0);
         job->task.settle = session_job_settle;
         job->task.deletes = job->delete;
         session_start_task(session, &job->task, session_job_run, session_job_finish, job->since_ms);

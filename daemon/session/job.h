@@ -52,7 +52,8 @@ struct session_job {
         bool has_kv;       /* it reads or writes the key-value area, */
         int64_t now_ms;    /* at this unix time */
         bool expires;      /* something there had expired and was to be deleted */
-        bool looks;        /* it has an OP_LOOK */
+        bool looks;        /* it has an OP_LOOK, */
+        bool asks;         /* and other reads: of the backend */
         bool has_sealing;  /* it is the only write */
         struct op *chown;  /* the write that changes the owner; a further one waits for the next job */
         enum durability durability;

@@ -14,6 +14,7 @@ enum {
         PRESS_MS = 5000,        /* so long a handle without `write` holds off an exclusive one with it */
         OPENINGS_MAX = 1024,    /* of one uid for one session: each new one counts all */
         ANSWERED_AT_ONCE = 256, /* openings of all sessions, in one turn of the loop */
+        ANSWER_ROWS = 64, /* checks that take so many rows of a turn (access_cost()) count as one of them */
 };
 
 const char opening_overdue_text[] = "the backend has not answered in time";
@@ -95,6 +96,14 @@ static void on_deadline(struct timer *timer)
         session_wake(session);
 }
 
+/* Its rights are found. */
+static void use_checks(const struct opening *opening)
+{
+        struct sessions *sessions = opening->session->sessions;
+
+        sessions->n_answered += access_cost(&sessions->config->access, &opening->credentials) / ANSWER_ROWS;
+}
+
 /* False: its wait is over, and it is to be answered now. */
 bool opening_goes_on(struct opening *opening)
 {
@@ -170,6 +179,7 @@ bool opening_is_permitted(struct opening *opening)
         if (opening->rules == session_rules(session))
                 return true;
         opening->rules = session_rules(session);
+        use_checks(opening);
         opening->rights = open_rights(session, &opening->credentials);
         if (open_suffices(opening->rights, opening->options.exclusive) || !open_knows_owner(session))
                 return true;

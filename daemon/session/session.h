@@ -190,7 +190,7 @@ struct sessions {
         atomic_bool stopping;        /* loads none, closes each without handles; workers look at it */
         bool draining;               /* drain.h */
         unsigned drains;             /* so many have begun */
-        size_t n_answered;           /* openings, since the last sessions_next_turn() */
+        size_t n_answered;           /* openings, in this turn of the loop */
 };
 
 struct session *sessions_find(struct sessions *sessions, const struct storage *storage, struct slice name);
