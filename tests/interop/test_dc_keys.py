@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import sqlite3
 
 import gramd
 import pytest
@@ -84,3 +86,37 @@ async def test_without_a_session_nothing_is_found(daemon: Daemon, caplog: pytest
             assert await keys.get(4) is None
         warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
         assert len(warnings) == 1 and "data centre 4 is not kept" in warnings[0].getMessage()
+
+
+async def test_a_damaged_key_is_replaced(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        await session.set(auth_key=MAIN, user_id=777)
+        await DataCentreKeys(session).keep(4, ONE)
+    daemon.stop()
+    with contextlib.closing(sqlite3.connect(daemon.data / "a.session")) as db, db:
+        db.execute("UPDATE gramd_kv SET value = 7")
+    daemon.start()
+    async with gramd.Client() as client, await client.open("a") as session:
+        keys = DataCentreKeys(session)
+        assert await keys.get(4) is None
+        await keys.keep(4, OTHER)
+        assert await keys.get(4) == OTHER
+
+
+async def test_nobody_waits_for_a_daemon_that_is_away(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:
+    async with gramd.Client(timeout=1) as client, await client.open("a") as session:
+        await session.set(auth_key=MAIN, user_id=777)
+        keys = DataCentreKeys(session)
+        await keys.keep(4, ONE)
+        daemon.kill()
+        while session.handle is not None:
+            await asyncio.sleep(0.005)
+        with caplog.at_level(logging.DEBUG):
+            assert await keys.get(4) is None
+            await keys.keep(5, ONE)
+            await keys.forget(4, ONE)
+        said = [each.getMessage() for each in caplog.records if "data centre" in each.getMessage()]
+        assert len(said) == 3 and all(line.endswith("the daemon is away") for line in said)
+        daemon.start()
+        await session.save()
+        assert await keys.get(4) == ONE

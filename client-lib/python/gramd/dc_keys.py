@@ -43,8 +43,10 @@ class DataCentreKeys:
         name = _name(dc_id, test_mode)
         try:
             login = await self._login()
+            if login is None:
+                return None
             [kept] = await self._session.kv_get([name])
-            if kept is None or login is None:
+            if kept is None:
                 return None
             if _is_of(kept, login):
                 return kept[LOGIN_BYTES:]
@@ -59,7 +61,11 @@ class DataCentreKeys:
             login = await self._login()
             if login is None or len(key) != KEY_BYTES:
                 return
-            done, kept = await self._session.kv_swap(name, None, login + key)
+            try:
+                done, kept = await self._session.kv_swap(name, None, login + key)
+            except errors.Corrupt:  # what is there is damaged
+                await self._session.kv_set([[name, login + key]])
+                return
             if not done and kept is not None and not _is_of(kept, login):
                 await self._session.kv_swap(name, kept, login + key)
         except errors.Error as error:
@@ -75,6 +81,9 @@ class DataCentreKeys:
 
     async def _login(self) -> Optional[bytes]:
         """What the login is known by; `None`: there is none."""
+        # A new key takes less time than waiting for the daemon.
+        if self._session.ended is None and self._session.handle is None:
+            raise errors.Unavailable("the daemon is away")
         auth_key, user_id = await self._session.get("auth_key", "user_id")
         return hashlib.sha256(b"%d:" % (user_id or 0) + auth_key).digest() if auth_key else None
 
