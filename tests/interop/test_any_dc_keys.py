@@ -204,13 +204,23 @@ if not own.TELETHON:
             assert telegram.connected() == set()
             await parts.aclose()
 
+    async def test_the_package_is_changed_once(daemon: Daemon, telegram: Telegram) -> None:
+        kinds = offline.auth_module.Auth, offline.session_module.Session
+        before = [kind.__init__ for kind in kinds]
+        family_keys.step_in(own.MODULE)
+        assert before == [kind.__init__ for kind in kinds]
+        async with running(telegram) as app:
+            await download(app, 4)
+        assert telegram.counts() == {"keys": [2, 4], "exports": 1}
+
     async def test_keys_are_not_shown(daemon: Daemon, telegram: Telegram, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG, "gramd")
         for _ in range(2):
             async with running(telegram) as app:
                 await download(app, 4)
                 centres = app.storage.data_centres
-                seen = repr([app.storage, vars(centres), *centres._keys.values()])
+                kept = [each.recv for each in telegram.connections]
+                seen = repr([app.storage, vars(centres), *centres._keys.values(), *kept])
             telegram.forget_keys(4)
         seen += "".join(f"{each.getMessage()} {each.args}" for each in caplog.records if each.name.startswith("gramd"))
         assert "data centre 4" in seen

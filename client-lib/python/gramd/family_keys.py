@@ -71,6 +71,7 @@ class Key:
         self.replaced = False  # and not authorised yet; the library may believe that it is
         self.making = asyncio.Lock()
         self.authorising = asyncio.Lock()
+        self.replacing: Optional[asyncio.Future[bool]] = None  # may go on when nobody waits for it
 
 
 class DataCentres:
@@ -145,7 +146,7 @@ class DataCentres:
                 return await send(data, *rest, **named)
             if (not key.authorised and used == key.value) or not await self._replace(key, used):
                 raise
-            if name not in STARTS and session.auth_key == used:
+            if name not in STARTS and session.auth_key == used and _of(session.client) is self:
                 _use(session, key)
                 await session.restart()
             raise ConnectionError("the server has refused the key: the library repeats") from error
@@ -181,7 +182,7 @@ class DataCentres:
                 return True
             if time.monotonic() - key.made < AGAIN:
                 return False
-            log.warning("data centre %d: the server has refused the key, which is replaced", key.dc_id)
+            log.warning("%s: the server has refused the key, which is replaced", self._named(key))
             await self._kept.forget(key.dc_id, refused, key.test_mode)
             await self._find_or_make(key)
             key.replaced = not key.authorised
@@ -193,7 +194,8 @@ class DataCentres:
         if connection not in self._connections:
             _use(session, key)
             self._connections[connection] = session.auth_key
-            connection.recv = functools.partial(self._receive, connection.recv, key, session.auth_key)
+            receive, used = connection.recv, session.auth_key
+            connection.recv = lambda: self._receive(receive, key, used)  # a `partial` would show the key
         return self._connections[connection]
 
     async def _receive(self, receive: Callable[[], Awaitable[Any]], key: Key, used: bytes) -> Any:
@@ -201,13 +203,16 @@ class DataCentres:
         packet = await receive()
         if packet != UNKNOWN_KEY:
             return packet
-        replacing = asyncio.ensure_future(self._replace(key, used))
+        key.replacing = replacing = asyncio.ensure_future(self._replace(key, used))
         ignore(replacing)
         try:
             return None if await asyncio.shield(replacing) else packet  # some libraries cancel who receives
         except Exception as error:
-            log.warning("data centre %d: no new key: %s", key.dc_id, error)
+            log.warning("%s: no new key: %s", self._named(key), error)
             return None
+
+    def _named(self, key: Key) -> str:
+        return f"session {self._storage.name}, data centre {key.dc_id}"
 
 
 def _use(session: Any, key: Key) -> None:
@@ -240,6 +245,8 @@ def step_in(import_name: str) -> None:
 
 def _after_init(kind: Any, then: Callable[[Any, Any], None]) -> None:
     init = kind.__init__
+    if "of_gramd" in vars(init):  # a second step would wait for the first one
+        return
 
     @functools.wraps(init)
     def begin(self: Any, client: Any, *rest: Any, **named: Any) -> None:
@@ -247,6 +254,7 @@ def _after_init(kind: Any, then: Callable[[Any, Any], None]) -> None:
         if _of(client) is not None:
             then(self, client)
 
+    vars(begin)["of_gramd"] = True
     kind.__init__ = begin
 
 

@@ -68,7 +68,6 @@ def storage_class(import_name: str) -> Any:
     variant, channel_types = VARIANTS[name]
     base = getattr(storage, "BaseStorage", None) or storage.Storage
     types = raw.types
-    family_keys.step_in(import_name)
 
     class GramdStorage(variant, base):  # type: ignore[misc, valid-type]
         """Keeps the session in gramd."""
@@ -86,4 +85,5 @@ def storage_class(import_name: str) -> Any:
         )
         state = getattr(storage, "UpdateState", None)
 
+    family_keys.step_in(import_name)
     return GramdStorage
