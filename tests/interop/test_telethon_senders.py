@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -203,7 +204,40 @@ async def test_nobody_uses_a_key_when_the_session_is_closed(
     opened = session._opened.session
     opened.loop.call_soon_threadsafe(opened.leave, "the host hands its sessions over")
     await when_closed.wait()
-    assert connected_then == [False]
+    assert not any(connected_then)
+
+
+async def test_who_is_cancelled_leaves_no_connection(
+    daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senders: list[Any] = []
+    keeping = threading.Event()
+    answer = telegram.answer
+
+    def observed(sender: Any, request: Any) -> Any:
+        senders.append(sender)
+        return answer(sender, request)
+
+    async def keep(*_: Any) -> None:
+        keeping.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(telegram, "answer", observed)
+    monkeypatch.setattr(telethon_senders.DataCentreKeys, "keep", keep)
+    async with connected(GramdSession("acc")) as client:
+        borrowing = asyncio.ensure_future(client._borrow_exported_sender(AWAY))
+        await asyncio.to_thread(keeping.wait)
+        borrowing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await borrowing
+        away = [sender for sender in senders if sender._away]
+        assert away and not any(sender.is_connected() for sender in away)
+
+
+async def test_the_package_is_changed_once(daemon: Daemon) -> None:
+    make = TelegramClient._create_exported_sender
+    telethon_senders.keep_keys("telethon", TelegramClient, lambda client: None)
+    assert TelegramClient._create_exported_sender is make
 
 
 @pytest.mark.parametrize("cache", [True, False])

@@ -51,12 +51,14 @@ def keep_keys(
     except (ImportError, AttributeError) as error:
         log.debug("%s: keys of other data centres are not kept: %s", import_name, error)
         return
+    if "of_gramd" in vars(make):
+        return
 
     @functools.wraps(make)
-    async def find_or_make(client: Any, dc_id: int) -> Any:
+    async def find_or_make(client: Any, dc_id: int, *rest: Any, **named: Any) -> Any:
         session = session_of(client)
         if session is None:
-            return await make(client, dc_id)
+            return await make(client, dc_id, *rest, **named)
         keys = DataCentreKeys(session)
         key = await _in_loop(session, keys.get(dc_id))
         if key is not None:
@@ -64,10 +66,15 @@ def keep_keys(
             if sender is not None:
                 return sender
             await _in_loop(session, keys.forget(dc_id, key))
-        sender = await make(client, dc_id)
-        await _in_loop(session, keys.keep(dc_id, sender.auth_key.key))
+        sender = await make(client, dc_id, *rest, **named)
+        try:
+            await _in_loop(session, keys.keep(dc_id, sender.auth_key.key))
+        except BaseException:
+            await sender.disconnect()
+            raise
         return sender
 
+    vars(find_or_make)["of_gramd"] = True
     setattr(client_class, MAKE, find_or_make)
 
 
