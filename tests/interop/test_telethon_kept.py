@@ -240,6 +240,35 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
         yield daemon
 
 
+def test_names_are_kept_again_when_there_is_room(small: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    kv_set = gramd.Session.kv_set
+
+    async def observed(session: gramd.Session, rows: Any, *rest: Any) -> Any:
+        sent.extend(rows)
+        return await kv_set(session, rows, *rest)
+
+    session = GramdSession("again")
+    with gramd.SyncClient() as client, client.open("again") as raw:
+        session.save()
+        raw.kv_set([[f"mine{n}", bytes(49_900)] for n in range(4)])
+        session.process_entities([user(n, first_name=f"{n}" + "x" * 400) for n in range(1, 51)])
+        session.save()
+        with monkeypatch.context() as watched:
+            watched.setattr(gramd.Session, "kv_set", observed)
+            session.process_entities([user(99, first_name="Ann")])
+            session.save()
+        assert found(session, "Ann") is None and sent == []
+        raw.kv_set([[f"mine{n}", None] for n in range(4)])
+        raw.save()
+        small.stop()
+        small.start()
+        session.process_entities([user(99, first_name="Bo")])
+        session.save()
+        assert found(session, "Bo") == 99
+    session.close()
+
+
 def said(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
     """The lines of the log on this session. Some are logged once in a process, so each test has a session of its own."""
     lines = [record.getMessage() for record in caplog.records]

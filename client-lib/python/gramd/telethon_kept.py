@@ -167,7 +167,8 @@ class Kept:
                 warn_once(f"session {self._session.name} has no room for further display names")
                 change = change._replace(name=b"")
             room = max(room - change.growth, 0)
-            rows += change.rows()
+            if change.name != change.former:
+                rows += change.rows()
         if rows:
             await self._session.kv_set(rows)
         if self._room:
@@ -190,6 +191,7 @@ class Kept:
         if what.get("all"):  # perhaps on a new connection
             self._learn_features()
             self._handled.clear()
+            self._room = None
         keys = [key for key in what.get("kv") or () if key.startswith(NAME)]
         self._handled.drop([_id(key[: len(NAME) - 1 : -1]) for key in keys])
 
