@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import gramd
@@ -164,3 +165,19 @@ async def test_each_request_of_a_guarded_client_passes(daemon: Daemon) -> None:
                 app._flood_waited_requests.clear()  # it remembers the long one, too
             assert await waiting
         assert sender.calls == 3
+
+
+async def test_a_wrapped_invoke_keeps_the_threshold_of_a_call(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        sender = Sender(1)
+        _, request = client_with(sender)
+
+        async def invoke(*given: Any, **named: Any) -> Any:
+            assert named == {"sleep_threshold": 0}
+            return await sender.send(*given)
+
+        app = SimpleNamespace(invoke=invoke, sleep_threshold=10)
+        gramd.Gate(session).guard(app)
+        with pytest.raises(type(flood(1))):
+            await app.invoke(request, sleep_threshold=0)
+        assert sender.calls == 1 and await app.invoke(request)

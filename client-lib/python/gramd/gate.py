@@ -98,7 +98,7 @@ class Gate:
             @functools.wraps(invoke)
             async def guarded_invoke(query: Any, *rest: Any, **named: Any) -> Any:
                 given = signature.bind(query, *rest, **named)
-                threshold = given.arguments.pop("sleep_threshold", None)
+                threshold = given.arguments.pop("sleep_threshold", named.get("sleep_threshold"))
                 return await self._repeat(
                     lambda: invoke(*given.args, **{**given.kwargs, "sleep_threshold": 0}),
                     query,
