@@ -375,7 +375,10 @@ SEALED_TEST(a_value_that_was_copied_or_planted_is_refused)
         expect(c, "!corrupt", "kv_get(%d, ['b'])", s);
         expect(c, "!corrupt", "kv_get(%d, ['c'])", s);
         expect(c, "!corrupt", "kv_swap(%d, 'b', h'02', h'03')", s);
-        expect(c, "!corrupt", "kv_scan(%d, '', nil, 10)", s);
+        expect(c, "[['a', h'01']]", "kv_scan(%d, '', nil, 10)", s);
+        expect(c, "!corrupt", "kv_scan(%d, '', 'a', 10)", s);
+        expect(c, "!corrupt", "kv_scan(%d, '', 'b', 10)", s);
+        expect(c, "[]", "kv_scan(%d, '', 'c', 10)", s);
         expect(c, "nil", "kv_set(%d, [['b', h'04'], ['c', h'05']])", s);
         expect(c, "[h'01', h'04', h'05']", "kv_get(%d, ['a', 'b', 'c'])", s);
 }
