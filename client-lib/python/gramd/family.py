@@ -189,10 +189,12 @@ class Storage(Adapter):
         session, client, centres = self._session, self._client, self.data_centres
         self._session = self._client = None
         self._unbind()
-        if centres is not None:  # another host may use its keys from now on
-            await _stop_all(centres.running(), self.name)
-        if session is not None and client is not None:
-            await shared.close(client, session)
+        try:
+            if centres is not None:  # another host may use its keys from now on
+                await _stop_all(centres.running(), self.name)
+        finally:
+            if session is not None and client is not None:
+                await shared.close(client, session)
 
     async def delete(self) -> None:
         """Libraries call this after `close`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -464,6 +465,27 @@ async def test_a_client_that_does_not_stop_loses_its_connections(
             await asyncio.sleep(0.001)
         assert not apps[1].is_connected and not apps[1].session.stopped
         await it.close()
+
+
+async def test_closing_that_is_cancelled_closes_the_session(fake: FakeGramd) -> None:
+    """It waits for a connection to another data centre that does not end."""
+    stopping = asyncio.Event()
+
+    async def hang() -> None:
+        stopping.set()
+        await asyncio.Event().wait()
+
+    async with fake:
+        it = storage(family.Storage, fake)
+        await it.open()
+        client = it._client
+        it.data_centres = SimpleNamespace(running=lambda: [SimpleNamespace(stop=hang)])
+        closing = asyncio.ensure_future(it.close())
+        await stopping.wait()
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert client.closed and ("close", []) in fake.seen
 
 
 async def test_a_subclass_of_the_client_stops_in_its_own_way(fake: FakeGramd) -> None:
