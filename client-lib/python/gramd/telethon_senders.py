@@ -28,8 +28,8 @@ ANSWER_WITHIN = 30.0
 T = TypeVar("T")
 
 
-class Package(NamedTuple):
-    """Telethon, or a fork of it: what a sender needs of it."""
+class Parts(NamedTuple):
+    """What a sender needs of Telethon, or of a fork of it."""
 
     auth_key: type[Any]
     sender: type[Any]
@@ -47,7 +47,7 @@ def keep_keys(
     keeps a client's keys; `None`: the client makes them as ever."""
     try:
         make = getattr(client_class, MAKE)
-        package = _package(import_name)
+        parts = _parts(import_name)
     except (ImportError, AttributeError) as error:
         log.debug("%s: keys of other data centres are not kept: %s", import_name, error)
         return
@@ -62,7 +62,7 @@ def keep_keys(
         keys = DataCentreKeys(session)
         key = await _in_loop(session, keys.get(dc_id))
         if key is not None:
-            sender = await _with_key(package, client, dc_id, key)
+            sender = await _with_key(parts, client, dc_id, key)
             if sender is not None:
                 return sender
             await _in_loop(session, keys.forget(dc_id, key))
@@ -78,22 +78,22 @@ def keep_keys(
     setattr(client_class, MAKE, find_or_make)
 
 
-async def _with_key(package: Package, client: Any, dc_id: int, key: bytes) -> Any:
+async def _with_key(parts: Parts, client: Any, dc_id: int, key: bytes) -> Any:
     """A connected sender. `None`: the server refuses the key, or no longer has it authorised."""
     dc = await client._get_dc(dc_id)
     options = {"loggers": client._log, "proxy": client._proxy, "local_addr": client._local_addr}
-    sender = package.sender(package.auth_key(key), loggers=client._log)
+    sender = parts.sender(parts.auth_key(key), loggers=client._log)
     await sender.connect(client._connection(dc.ip_address, dc.port, dc.id, **options))
     question = client._init_request
-    question.query = package.functions.users.GetUsersRequest([package.types.InputUserSelf()])
-    answer = sender.send(package.functions.InvokeWithLayerRequest(package.layer, question))
+    question.query = parts.functions.users.GetUsersRequest([parts.types.InputUserSelf()])
+    answer = sender.send(parts.functions.InvokeWithLayerRequest(parts.layer, question))
     try:
         await asyncio.wait_for(answer, ANSWER_WITHIN)
-    except package.refusals:
+    except parts.refusals:
         ignore(sender.disconnected)  # it has the same error
         await sender.disconnect()
         return None
-    except package.other_answer:  # of a data centre that does not have the user: it knows the key
+    except parts.other_answer:  # of a data centre that does not have the user: it knows the key
         pass
     except BaseException:
         await sender.disconnect()
@@ -105,7 +105,7 @@ async def _in_loop(session: Session, work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, session.loop))
 
 
-def _package(import_name: str) -> Package:
+def _parts(import_name: str) -> Parts:
     crypto, network, tl, layers, errors = (
         importlib.import_module(f"{import_name}.{part}")
         for part in ("crypto", "network", "tl", "tl.alltlobjects", "errors")
@@ -114,7 +114,7 @@ def _package(import_name: str) -> Package:
     refusals.append(BufferError)  # of older releases: the server does not know the key
     if hasattr(errors, "AuthKeyNotFound"):
         refusals.append(errors.AuthKeyNotFound)
-    return Package(
+    return Parts(
         crypto.AuthKey,
         network.MTProtoSender,
         tl.functions,
