@@ -64,13 +64,10 @@ class Opened(NamedTuple):
     kept: Kept
     unsaved: Unsaved
 
-    def ask(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Calls a method of the session. Its answer includes all earlier writes."""
-        return run(self.unsaved.after_writes(method, *args))
-
-    def ask_kept(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """The same with a method of `kept`."""
-        return run(self.unsaved.after_writes(method, *args, kept=True))
+    def ask(self, method: Callable[..., Awaitable[T]], *args: Any, kept: bool = False) -> T:
+        """Calls a method of the session. Its answer includes all earlier writes; names and files only with
+        `kept`."""
+        return run(self.unsaved.after_writes(method, *args, kept=kept))
 
 
 class TelethonSession(Adapter):
@@ -305,7 +302,7 @@ class TelethonSession(Adapter):
         opened = self._open()
         if not self._display_names or not opened.kept.usable:
             return None
-        peer = opened.ask_kept(opened.kept.find, name)
+        peer = opened.ask(opened.kept.find, name, kept=True)
         return None if peer is None else (peer.id, peer.access_hash or 0)
 
     def get_entity_rows_by_id(self, id: int, exact: bool = True) -> Optional[tuple[int, int]]:
@@ -350,7 +347,7 @@ class TelethonSession(Adapter):
         opened, key = self._open(), self._file_key(md5_digest, file_size, cls)
         if key is None:
             return super().get_file(md5_digest, file_size, cls)  # type: ignore[misc]
-        file = opened.ask_kept(opened.kept.file, key)
+        file = opened.ask(opened.kept.file, key, kept=True)
         return None if file is None else cls(*file)
 
     def _file_key(self, md5_digest: bytes, file_size: int, cls: Any) -> Optional[str]:

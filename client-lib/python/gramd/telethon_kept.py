@@ -218,6 +218,7 @@ class Kept:
     # ---- both ----
 
     def _learn_features(self) -> None:
+        """Now: while the daemon is away they are not known, but names and files are still to be kept."""
         self._has_area = KV in self._session.client.features
 
     def _send(self, work: Coroutine[Any, Any, None], outcome: Outcome) -> None:
