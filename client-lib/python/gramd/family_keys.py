@@ -87,14 +87,7 @@ class DataCentres:
 
     def running(self) -> list[Any]:
         """The sessions that may use a key now. Of these a library stops only some when its client stops."""
-        return [
-            session
-            for session in self._sessions
-            if any(
-                flag is not None and flag.is_set()
-                for flag in (getattr(session, name, None) for name in RUNNING)
-            )
-        ]
+        return [session for session in self._sessions if _runs(session)]
 
     async def create(self, auth: Any, make: Callable[[], Awaitable[bytes]]) -> bytes:
         if not await self._storage.user_id() or auth.dc_id == await self._storage.dc_id():
@@ -213,6 +206,11 @@ class DataCentres:
 
     def _named(self, key: Key) -> str:
         return f"session {self._storage.name}, data centre {key.dc_id}"
+
+
+def _runs(session: Any) -> bool:
+    events = (getattr(session, name, None) for name in RUNNING)
+    return any(event is not None and event.is_set() for event in events)
 
 
 def _use(session: Any, key: Key) -> None:
