@@ -242,12 +242,11 @@ async def test_the_package_is_changed_once(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("cache", [True, False])
 async def test_a_key_is_made_when_the_session_answers_nothing(daemon: Daemon, telegram: Telegram, cache: bool) -> None:
-    async with connected(GramdSession("acc", cache=cache, on_lost=lambda: None)) as client:
+    lost = asyncio.Event()
+    async with connected(GramdSession("acc", cache=cache, on_lost=lost.set)) as client:
         async with gramd.Client() as other:
             await (await other.open("acc", create=False)).delete()
-        opened = client.session._opened.session
-        while opened.ended is None:
-            await asyncio.sleep(0.005)
+        await lost.wait()
         assert (await client._borrow_exported_sender(AWAY)).is_connected()
         assert telegram.made == 1
         client.session.close()
