@@ -77,22 +77,20 @@ static unsigned read_ids(struct cursor *cursor, const int64_t *ids, unsigned n_i
         return bits;
 }
 
-static unsigned read_fields(struct cursor *cursor)
+static unsigned field_bit(struct slice name)
 {
-        unsigned bits = 0;
-        uint32_t n;
-
-        require(cursor_array(cursor, &n));
-        while (n--) {
-                struct slice name;
-
-                require(cursor_str(cursor, 64, &name));
-                bits |= FIELD_BIT(field_by_name(name));
-        }
-        return bits;
+        return FIELD_BIT(field_by_name(name));
 }
 
-static unsigned read_keys(struct cursor *cursor)
+static unsigned key_bit(struct slice name)
+{
+        for (unsigned key = 0; key < AREA_KEYS; key++)
+                if (slice_equal(name, model_key(key)))
+                        return 1u << key;
+        return 0;
+}
+
+static unsigned read_names(struct cursor *cursor, unsigned (*bit_of)(struct slice name))
 {
         unsigned bits = 0;
         uint32_t n;
@@ -102,9 +100,7 @@ static unsigned read_keys(struct cursor *cursor)
                 struct slice name;
 
                 require(cursor_str(cursor, SIZE_MAX, &name));
-                for (unsigned key = 0; key < AREA_KEYS; key++)
-                        if (slice_equal(name, model_key(key)))
-                                bits |= 1u << key;
+                bits |= bit_of(name);
         }
         return bits;
 }
@@ -124,9 +120,9 @@ static void hear_changed(struct changed *heard, struct cursor *cursor)
                 else if (slice_is(key, "states"))
                         heard->states |= read_ids(cursor, model_state_ids, STATES);
                 else if (slice_is(key, "fields"))
-                        heard->fields |= read_fields(cursor);
+                        heard->fields |= read_names(cursor, field_bit);
                 else if (slice_is(key, "kv"))
-                        heard->area |= read_keys(cursor);
+                        heard->area |= read_names(cursor, key_bit);
                 else if (!slice_is(key, "all"))
                         cursor_skip(cursor, NULL);
                 else if (cursor_bool(cursor, &all))
