@@ -72,8 +72,7 @@ static bool may_read_later(const struct event *event, const struct buffer *expec
                memcmp(expected->data, not_done, sizeof(not_done)) == 0;
 }
 
-/* Does it to the model. False: it was answered otherwise. `*reads_later`: its answer is to be explained yet.
- */
+/* Does it to the model. False: it was answered otherwise. `*reads_later`: its answer is not explained yet. */
 static bool step(struct model *model, struct event *event, bool *reads_later)
 {
         static struct buffer expected;

@@ -238,7 +238,7 @@ static int get(const struct model *model, const struct asked *asked, struct buff
                 pack_value(result, model->area[asked->places[i]].value);
                 bytes += value_of(model->area[asked->places[i]].value).len;
         }
-        /* It is never near the bound: at most one key has a large value. */
+        /* Only one key can have a large value. It fits into an answer once, and not twice. */
         return bytes >= INSIDE_MESSAGE_MAX ? WIRE_TOO_LARGE : NO_ERROR;
 }
 

@@ -175,8 +175,7 @@ START_TEST(many_opens_are_granted)
 }
 END_TEST
 
-/* The former owner's handles end in slices. None of them is used meanwhile, and each change has its effect.
- */
+/* The former owner's handles end in slices. Meanwhile none is used, and each change has its effect. */
 START_TEST(many_handles_of_a_former_owner_end)
 {
         enum { HANDLES = 1000, HOLDERS = 3 };
