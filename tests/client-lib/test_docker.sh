@@ -38,11 +38,14 @@ groups=gramd-test-$$
 dockerd=
 
 docker_start() { # docker_start OPTIONS...
+        local end=$((SECONDS + 60))
         dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs --data-root "$work/docker" \
                 --exec-root /run/docker -p /run/docker.pid -H $DOCKER_HOST --cgroup-parent /$groups "$@" >docker.log 2>&1 &
         dockerd=$!
-        until docker version >/dev/null 2>&1; do
-                kill -0 $dockerd 2>/dev/null || skip "dockerd does not run here: $(tail -n 1 docker.log)"
+        until timeout 10 docker version >/dev/null 2>&1; do
+                if [ $SECONDS -gt $end ] || ! kill -0 $dockerd 2>/dev/null; then
+                        skip "dockerd does not run here: $(tail -n 1 docker.log)"
+                fi
         done
         tar -C image -c . | docker import - box >/dev/null
         docker run $box box true >run.log 2>&1 || skip "a container does not run here: $(tail -n 1 run.log)"
