@@ -51,8 +51,7 @@ struct access {
 struct credentials {
         pid_t pid;
         uid_t uid;
-        gid_t *gids; /* malloc'ed: its primary and supplementary groups; without these if there are too many
-                      */
+        gid_t *gids; /* malloc'ed: its primary group, and the supplementary ones unless they are too many */
         size_t n_gids;
         struct names *names; /* a reference; NULL: not known yet, or no memory */
 };

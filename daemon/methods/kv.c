@@ -73,7 +73,7 @@ static void pack_place(struct buffer *out, const struct op *op, const struct kv_
                 pack_nil(out);
 }
 
-/* A value may be a key: that the client has read some is audited, once for each session that it has open. */
+/* A value may be a key: that the client asks for some is audited, once for each session that it has open. */
 static void end_values(struct op *op)
 {
         if (!op->lane->reads_kv)

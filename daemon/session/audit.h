@@ -23,7 +23,7 @@
         X(CREATE, "create") /* an open that has made the session */                                          \
         X(READ_KEY, "read_key")                                                                              \
         X(WRITE_KEY, "write_key")                                                                            \
-        X(READ_KV, "read_kv") /* the first answer with values of a session's area that a client gets */      \
+        X(READ_KV, "read_kv") /* the first time that a client asks for values of a session's area */         \
         X(EXPORT, "export")                                                                                  \
         X(IMPORT, "import")                                                                                  \
         X(DELETE, "delete")                                                                                  \

@@ -104,7 +104,6 @@ static void use_checks(const struct opening *opening)
         sessions->n_answered += access_cost(&sessions->config->access, &opening->credentials) / ANSWER_ROWS;
 }
 
-/* False: its wait is over, and it is to be answered now. */
 bool opening_goes_on(struct opening *opening)
 {
         struct sessions *sessions = opening->session->sessions;

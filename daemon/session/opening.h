@@ -6,8 +6,8 @@
  * tells what it waits for: a load (CLOSED, LOADING), handles that exclude it (OPEN), or the storage to be
  * closed before it is loaded again (ENDING, CLOSING). Loop thread only.
  *
- * They may be thousands. So many of all sessions are answered in one turn of the loop. A session that has
- * more waits for a turn (session_wait_turn()), and then looks at all of them again.
+ * They may be thousands. 256, of all sessions together, are answered in one turn of the loop. A session that
+ * has more waits for a turn (session_wait_turn()), and then looks at all of them again.
  */
 
 #include "handle.h"
@@ -73,8 +73,8 @@ bool opening_is_permitted(struct opening *opening);
 /* ---- all of a session ---- */
 
 /*
- * The opening at `*at`, which moves on. NULL: there is none, or so many have been answered that the session
- * now waits for a turn.
+ * The opening at `*at`, which moves on. NULL: there is none, or the turn has answered its 256, and the
+ * session waits for a later one.
  */
 struct opening *openings_next(struct session *session, struct link **at);
 

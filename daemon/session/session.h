@@ -93,7 +93,7 @@ struct session {
         struct states states;
         struct owner owner;
         bool owner_known;  /* not only while it is loaded: also if a load has failed after it was read */
-        unsigned n_owners; /* counts what was known of the owner, one after the other */
+        unsigned n_owners; /* counts the changes of what is known of the owner */
         bool owner_is_new; /* not all handles have been looked at since: renew.c */
         uid_t uid;         /* of the client for whom it was loaded: whose lines in the log its own are */
         const char *dialect;
@@ -189,7 +189,7 @@ struct sessions {
         struct link *renewed_handle; /* the same, of that session; NULL: its first one */
         atomic_bool stopping;        /* loads none, closes each without handles; workers look at it */
         bool draining;               /* drain.h */
-        unsigned drains;             /* so many have begun */
+        unsigned drains;             /* counts them: which one is on */
         size_t n_answered;           /* openings, in this turn of the loop */
 };
 

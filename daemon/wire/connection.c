@@ -20,8 +20,9 @@
 enum {
         IN_STEP = 16 * 1024,
         FLUSHED_AT_ONCE = 256, /* connections a turn: writing to one, or closing it, takes long */
-        POLLED_WAITING = 8,    /* times that one that waits is found readable; then the loop looks no more */
-        POLLED_AT_ONCE = 256,  /* of these in a turn. libuv looks at once again where 1,024 are readable */
+        POLLED_WAITING = 8,    /* times that one that waits is found readable; then it is not polled */
+        POLLED_AT_ONCE = 256,  /* such times in a turn, of all; then the others are not polled either: where
+                                  1,024 are readable, libuv does not end the turn, but polls again */
 };
 
 /* One at a time: later answers collect in `out` until it has been written. */

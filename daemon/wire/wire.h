@@ -69,7 +69,7 @@ struct wire {
         uint64_t turn;         /* of the loop, counted */
         size_t work;           /* of this turn, by all connections */
         size_t flushed;        /* connections whose answers were sent in this turn */
-        size_t refused;        /* in this turn: a connection was readable, and had to wait */
+        size_t refused;        /* times in this turn that a connection was readable, and had to wait */
         uv_idle_t awake;       /* active while connections wait: the loop does not sleep */
         struct link accounts;  /* account.h */
         size_t n_accounts;
