@@ -101,7 +101,6 @@ static bool end_readers(struct session *session, const struct opening *opening)
         if (link_empty(&session->turn) &&
             handles_end_of_session(session, wire_error_names[WIRE_BUSY], outranked_text, &left))
                 return false;
-        counters_add(session->sessions->counters, COUNT_SLICES, link_empty(&session->turn));
         session_wait_turn(session);
         return true;
 }
