@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "sqlite.h"
+#include "kv.h"
 
 /* ---- what a peer's columns cannot hold ---- */
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sqlite.h"
+#include "kv.h"
 
 _Static_assert(KV_KEY_MAX_BYTES == 255, "SQLITE_KV_ROW says so");
 

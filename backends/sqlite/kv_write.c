@@ -3,7 +3,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "sqlite.h"
+#include "kv.h"
 
 /* ---- how much there is ---- */
 

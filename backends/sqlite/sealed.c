@@ -10,7 +10,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "sqlite.h"
+#include "kv.h"
 
 static const char field_name[] = "auth_key";
 

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "sqlite.h"
+#include "kv.h"
 
 /* ?2: the most bytes of a value. A longer one, or one of another type, is NULL. */
 #define KV_CELLS "SELECT key, iif(" SQLITE_KV_VALUE("?2") ", value, NULL), expires FROM gramd_kv"
