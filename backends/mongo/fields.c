@@ -101,9 +101,10 @@ int mongo_seal_at_open(struct backend_session *session, mongoc_client_t *client,
 
         if (session->kv.is_mixed && mongo_seal_can_seal(session)) /* a change was interrupted */
                 result = change_with_values(&batch, SEALING_ON, identity, session->seal, false);
-        if (result == BACKEND_E_CORRUPT) { /* of one value, which can be deleted when the session is open */
+        /* Of one document, which can be mended when the session is open. Each open finds it again. */
+        if (result == BACKEND_E_CORRUPT) {
                 if (config->log)
-                        config->log(config->log_arg, LOG_WARNING, fault->text);
+                        config->log(config->log_arg, LOG_DEBUG, fault->text);
                 result = 0;
         }
         if (result)

@@ -47,6 +47,17 @@ static int convert(struct converting *converting, const struct mongo_kv_row *row
         return mongo_writes_update(converting->writes, filter, update, true);
 }
 
+/* Of a document that is no key's. */
+static int refuse_id(const struct mongo_batch *batch, const bson_t *document)
+{
+        char id[256];
+
+        mongo_copy_text(document, "_id", id, sizeof(id));
+        return fault_set(batch->fault, BACKEND_E_CORRUPT,
+                         "session '%s': its collection %s has a document whose _id is not gramd's: %s",
+                         batch->session->name, MONGO_KV, id[0] ? id : "long, or no text");
+}
+
 static bool on_document(void *arg, const bson_t *document)
 {
         struct converting *converting = arg;
@@ -56,10 +67,7 @@ static bool on_document(void *arg, const bson_t *document)
         if (mongo_kv_read(document, &batch->session->place, &row))
                 converting->error = convert(converting, &row);
         else
-                converting->error =
-                        fault_set(batch->fault, BACKEND_E_CORRUPT,
-                                  "session '%s': its collection %s has a document whose _id is not gramd's",
-                                  batch->session->name, MONGO_KV);
+                converting->error = refuse_id(batch, document);
         return !converting->error;
 }
 

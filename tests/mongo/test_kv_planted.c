@@ -7,6 +7,7 @@
 
 #include "../support/command.h"
 #include "../support/mongo_layouts.h"
+#include "../support/repeater.h"
 #include "../support/wire.h"
 
 #define VALUES "[['a', h'01'], ['k', h'02'], ['z', h'03']]"
@@ -162,9 +163,14 @@ LAYOUT_TEST(what_cannot_be_sealed_stops_the_sealing)
         ck_assert_msg(strstr(wire_error_message(c), "is damaged"), "%s", wire_error_message(c));
         expect(c, "[h'01', h'02', h'03']", "kv_get(%d, ['a', 'k', 'z'])", s);
         expect(c, "nil", "close(%d)", s);
+        await_closed(c);
         s = wire_open(c, "'%s', {}", session);
+        ck_assert_int_eq(daemon_log_lines(d, "warning session"), 0); /* anybody could fill the log with it */
         expect(c, "[h'01', h'02', h'03']", "kv_get(%d, ['a', 'k', 'z'])", s);
-        plant(server, session, "kv.delete_many(all | {'value': 'text'})");
+        plant(server, session, "kv.delete_many(all | {'value': 'text'}); add(raw('6B'), value=b'x', size=2)");
+        expect(c, "!corrupt", "seal(%d)", s);
+        ck_assert_msg(strstr(wire_error_message(c), "6B"), "%s", wire_error_message(c));
+        plant(server, session, "kv.delete_one({'_id': raw('6B')})");
         expect(c, "nil", "seal(%d)", s);
         plant(server, session,
               "assert kv.count_documents(all | {'value': {'$exists': True}}) == 0\n"
