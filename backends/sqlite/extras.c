@@ -29,7 +29,7 @@ static int find_extra(struct backend_session *session, enum extra extra, struct 
 
         if (!error && found == 1)
                 return fault_set(fault, BACKEND_E_CORRUPT,
-                                 "session '%s': its file has a table or an index %s that is not gramd's",
+                                 "session '%s': in its file %s, or an index or trigger of it, is not gramd's",
                                  session->name, table->name);
         session->extras |= found ? 1u << extra : 0;
         return error;
