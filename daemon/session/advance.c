@@ -98,11 +98,13 @@ static void advance_ending(struct session *session)
 /* Its job has missed the deadline: answers those that wait for it. */
 static void tell_overdue(struct session *session)
 {
-        if (session->state != SESSION_OPEN)
+        if (session->state != SESSION_OPEN) {
                 openings_overdue(session);
-        else if (!session->overdue_told)
+                return;
+        }
+        if (!session->overdue_told)
                 session->overdue_told = queue_overdue(session);
-        if (session->state == SESSION_OPEN && !session->overdue_told)
+        if (!session->overdue_told)
                 session_wait_turn(session);
 }
 

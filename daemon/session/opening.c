@@ -124,6 +124,52 @@ void opening_refuse(struct opening *opening, enum wire_error error, const char *
         opening_free(opening);
 }
 
+void opening_deny(struct opening *opening)
+{
+        deny_open(&opening->request, opening->session->sessions, &opening->credentials, opening->rights,
+                  opening->begun_ms, opening->options.create);
+        opening_free(opening);
+}
+
+bool opening_is_permitted(struct opening *opening)
+{
+        const struct session *session = opening->session;
+
+        if (storage_is_drained(session->sessions, session->storage)) {
+                opening_refuse(opening, WIRE_UNAVAILABLE, opening_draining_text);
+                return false;
+        }
+        if (opening->rules == session_rules(session))
+                return true;
+        opening->rules = session_rules(session);
+        use_checks(opening);
+        opening->rights = open_rights(session, &opening->credentials);
+        if (open_suffices(opening->rights, opening->options.exclusive) || !open_knows_owner(session))
+                return true;
+        opening_deny(opening);
+        return false;
+}
+
+bool opening_may_wait(struct client *client, struct request *request, struct session *session)
+{
+        const struct link *at = session->openings.next;
+        bool is_crowd = session->is_crowded && session->crowd == client->credentials.uid;
+        size_t n = 0, of_user = is_crowd ? OPENINGS_MAX : 0;
+
+        for (; !is_crowd && at != &session->openings; at = at->next, n++)
+                of_user += opening_of(at)->credentials.uid == client->credentials.uid;
+        request_use(request, n, 0);
+        if (of_user < OPENINGS_MAX)
+                return true;
+        session->is_crowded = true;
+        session->crowd = client->credentials.uid;
+        answer_error(request, WIRE_OVERLOADED, "%d opens of uid %u wait for this session", OPENINGS_MAX,
+                     (unsigned)client->credentials.uid);
+        return false;
+}
+
+/* ---- all of a session ---- */
+
 struct opening *openings_next(struct session *session, struct link **at)
 {
         struct link *link = *at;
@@ -158,52 +204,6 @@ void openings_leave_all(struct session *session)
                         request_orphan(&opening->request);
                 opening_refuse(opening, WIRE_UNAVAILABLE, "the daemon is ending");
         }
-}
-
-void opening_deny(struct opening *opening)
-{
-        deny_open(&opening->request, opening->session->sessions, &opening->credentials, opening->rights,
-                  opening->begun_ms, opening->options.create);
-        opening_free(opening);
-}
-
-bool opening_is_permitted(struct opening *opening)
-{
-        const struct session *session = opening->session;
-
-        if (storage_is_drained(session->sessions, session->storage)) {
-                opening_refuse(opening, WIRE_UNAVAILABLE, opening_draining_text);
-                return false;
-        }
-        if (opening->rules == session_rules(session))
-                return true;
-        opening->rules = session_rules(session);
-        use_checks(opening);
-        opening->rights = open_rights(session, &opening->credentials);
-        if (open_suffices(opening->rights, opening->options.exclusive) || !open_knows_owner(session))
-                return true;
-        opening_deny(opening);
-        return false;
-}
-
-/* ---- all of a session ---- */
-
-bool opening_may_wait(struct client *client, struct request *request, struct session *session)
-{
-        const struct link *at = session->openings.next;
-        bool is_crowd = session->is_crowded && session->crowd == client->credentials.uid;
-        size_t n = 0, of_user = is_crowd ? OPENINGS_MAX : 0;
-
-        for (; !is_crowd && at != &session->openings; at = at->next, n++)
-                of_user += opening_of(at)->credentials.uid == client->credentials.uid;
-        request_use(request, n, 0);
-        if (of_user < OPENINGS_MAX)
-                return true;
-        session->is_crowded = true;
-        session->crowd = client->credentials.uid;
-        answer_error(request, WIRE_OVERLOADED, "%d opens of uid %u wait for this session", OPENINGS_MAX,
-                     (unsigned)client->credentials.uid);
-        return false;
 }
 
 void openings_overdue(struct session *session)

@@ -356,7 +356,7 @@ void session_wait_turn(struct session *session)
 
 bool sessions_next_turn(struct sessions *sessions)
 {
-        sessions->n_answered = 0;
+        sessions->n_answered = 0; /* whatever messages have used: one that waits goes on in each turn */
         if (!link_empty(&sessions->turns)) {
                 struct session *session = LINK_OF(sessions->turns.next, struct session, turn);
 
