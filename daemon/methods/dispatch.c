@@ -398,7 +398,7 @@ void call_look_later(struct call *call, const struct param *param, size_t answer
                 op->look.list = call_list(op, call, param);
         op->look.n = param->count;
         op->look.rights = call->handle->rights;
-        op->look.packed.limit = call->context->config->max_message_bytes;
+        op->look.message.limit = call->context->config->max_message_bytes;
         op->answer = op_answer_look;
         op_start(op);
 }

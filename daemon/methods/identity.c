@@ -83,7 +83,7 @@ static void look_at_fields(struct op *op)
         struct cursor *list = &op->look.list;
 
         op->look.error = WIRE_BAD_REQUEST;
-        pack_array(&op->look.packed, op->look.n);
+        pack_array(&op->look.message, op->look.n);
         for (uint32_t i = 0; i < op->look.n && !op->look.wrong; i++) {
                 struct slice name;
                 enum field field = cursor_str(list, SIZE_MAX, &name) ? field_by_name(name) : FIELD_COUNT;
@@ -98,7 +98,7 @@ static void look_at_fields(struct op *op)
                         op->look.error = WIRE_DENIED;
                         op->look.wrong = "`auth_key` needs the right `write`";
                 } else {
-                        write_field(&op->lane->session->identity, field, &op->look.packed);
+                        write_field(&op->lane->session->identity, field, &op->look.message);
                 }
         }
 }

@@ -332,14 +332,14 @@ static void look_at_states(struct op *op)
         size_t n = 0;
 
         if (!states || !seen) {
-                op->look.packed.failed = true;
+                op->look.message.failed = true;
         } else if (op->look.all) {
                 n = stored->n;
                 if (n > 0)
                         memcpy(states, stored->rows, n * sizeof(*states));
-                pack_states(&op->look.packed, states, n);
+                pack_states(&op->look.message, states, n);
         } else if (pick_states(stored, &op->look.list, op->look.n, seen, states, &n)) {
-                pack_states(&op->look.packed, states, n);
+                pack_states(&op->look.message, states, n);
         } else {
                 op->look.error = WIRE_BAD_REQUEST;
                 op->look.wrong = wrong_ids(op->look.list);

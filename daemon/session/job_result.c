@@ -38,7 +38,7 @@ void session_job_overdue(struct session_job *job, const char *text)
 /* ---- slices ---- */
 
 /* Rows that the loop works off in one turn: much less than a millisecond. */
-enum { SLICE_ROWS = 256, BYTES_A_ROW = 4096 /* of the frame of a write, whose memory is freed */ };
+enum { SLICE_ROWS = 256, BYTES_A_ROW = 4096 /* of what an op holds: it is copied or freed */ };
 
 /* Takes up to `wanted` of what is left of a slice. */
 static size_t take_slice(size_t *left, size_t wanted)
@@ -49,10 +49,10 @@ static size_t take_slice(size_t *left, size_t wanted)
         return n;
 }
 
-/* An op that has been answered costs more than its rows. */
-static void end_op(size_t *left, size_t rows)
+/* An op that has been answered costs more than its rows. `bytes`: what it held. */
+static void end_op(size_t *left, size_t rows, size_t bytes)
 {
-        take_slice(left, rows + 1);
+        take_slice(left, 1 + rows + bytes / BYTES_A_ROW);
 }
 
 static void answer_read(struct session_job *job, struct op *op, struct found *found)
@@ -81,12 +81,13 @@ static void answer_reads(struct session_job *job, size_t *left)
                 struct op *op = LINK_OF(job->reads.next, struct op, link);
                 struct found found = { .counts = op->counts };
                 size_t lookups = op->kind == OP_FIND ? op->find.n_lookups : 0;
+                size_t bytes = op_bytes(op);
 
                 if (op->request.is_open && job->read_error)
                         answer_fault(&op->request, job->read_error, &job->read_fault);
                 else if (op->request.is_open)
                         answer_read(job, op, &found);
-                end_op(left, found.n > lookups ? found.n : lookups);
+                end_op(left, found.n > lookups ? found.n : lookups, bytes);
                 op_free(op);
         }
 }
@@ -375,7 +376,7 @@ static void answer_writes(struct session_job *job, size_t *left)
 
         while (!link_empty(&job->writes) && *left > 0) {
                 struct op *op = LINK_OF(job->writes.next, struct op, link);
-                size_t size = op->n_bytes;
+                size_t bytes = op_bytes(op);
 
                 if (!job->settling.begun)
                         begin_write(job, op);
@@ -393,7 +394,7 @@ static void answer_writes(struct session_job *job, size_t *left)
                         op_answer_stored(op);
                 }
                 job->settling.begun = false;
-                end_op(left, size / BYTES_A_ROW);
+                end_op(left, 0, bytes);
         }
 }
 

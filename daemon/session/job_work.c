@@ -129,7 +129,10 @@ static int scan(struct session_job *job, struct op *op)
                 return error;
         case OP_KV_GET:
         case OP_KV_SCAN: session_job_read_kv(job, op); return 0;
-        case OP_LOOK: op->look.run(op); return 0;
+        case OP_LOOK:
+                message_begin_result(&op->look.message, op->request.id);
+                op->look.run(op);
+                return 0;
         case OP_COUNT: return job->backend->count(job->task.stored, &op->counts, fault);
         default: return 0;
         }

@@ -182,7 +182,7 @@ static void free_memory(void *memory)
         struct op *op = memory;
 
         if (op->kind == OP_LOOK)
-                buffer_deinit(&op->look.packed);
+                buffer_deinit(&op->look.message);
         if (op->kind == OP_KV_GET || op->kind == OP_KV_SCAN) {
                 buffer_deinit(&op->kv.bytes);
                 free(op->kv.why);
@@ -203,33 +203,30 @@ enum { FREED_AT_ONCE_BYTES = 256 * 1024 };
 
 void op_free_memory(struct op *op, struct store *store)
 {
-        size_t bytes = op->n_bytes;
-
-        if (op->kind == OP_KV_GET || op->kind == OP_KV_SCAN)
-                bytes += op->kv.bytes.len;
-        if (bytes > FREED_AT_ONCE_BYTES)
+        if (op_bytes(op) > FREED_AT_ONCE_BYTES)
                 store_discard(store, op, free_memory);
         else
                 free_memory(op);
 }
 
+size_t op_bytes(const struct op *op)
+{
+        switch (op->kind) {
+        case OP_LOOK: return op->n_bytes + op->look.message.len;
+        case OP_KV_GET:
+        case OP_KV_SCAN: return op->n_bytes + op->kv.bytes.len;
+        default: return op->n_bytes;
+        }
+}
+
 void op_answer_look(struct op *op, const struct found *found)
 {
-        struct buffer *packed = &op->look.packed;
-
         (void)found;
-        if (op->look.wrong) {
+        if (op->look.wrong)
                 answer_error(&op->request, op->look.error, "%s: %s", op->request.method->name,
                              op->look.wrong);
-        } else if (packed->failed && !packed->full) {
-                answer_no_memory(&op->request);
-        } else {
-                struct buffer *out = answer_begin(&op->request);
-
-                buffer_append(out, packed->data, packed->len);
-                out->full |= packed->full;
-                answer_end(&op->request);
-        }
+        else
+                answer_whole(&op->request, &op->look.message);
 }
 
 void op_answer_stored(struct op *op)

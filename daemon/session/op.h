@@ -98,7 +98,7 @@ typedef unsigned (*op_prepare_fn)(struct op *op, struct identity *next);
 typedef void (*op_again_fn)(void *arg, struct request *request, struct slice frame);
 
 /*
- * OP_LOOK, on the worker: packs the answer from the session's identity and states, which do not change while
+ * OP_LOOK, on the worker: packs the result from the session's identity and states, which do not change while
  * it is busy; or sets `wrong`.
  */
 typedef void (*op_look_fn)(struct op *op);
@@ -128,7 +128,7 @@ struct op {
                         uint32_t n;
                         bool all; /* instead of a list */
                         unsigned rights;
-                        struct buffer packed;
+                        struct buffer message; /* the answer */
                         enum wire_error error;
                         const char *wrong; /* NULL: nothing */
                 } look;
@@ -211,6 +211,8 @@ struct slice op_slice(struct op *op, struct slice frame, struct slice slice);
 /* Frees it (while its list is being read: afterwards). Its request is answered. */
 void op_free(struct op *op);
 bool op_changes(const struct op *op);
+/* Of its frame, and of what was found for it. */
+size_t op_bytes(const struct op *op);
 /* Of one that op_free() has left, because a worker was using it. */
 void op_free_memory(struct op *op, struct store *store);
 

@@ -155,6 +155,11 @@ struct buffer *answer_begin(struct request *request)
         return out;
 }
 
+static void answer_too_large(struct request *request)
+{
+        answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
+}
+
 void answer_end(struct request *request)
 {
         bool lost = !request->connection || request->is_notification;
@@ -165,7 +170,7 @@ void answer_end(struct request *request)
         request_use(request, 0, out->len - request->answer_at); /* a dropped answer costs as much */
         if (out->full && !lost) {
                 buffer_truncate(out, request->answer_at);
-                answer_error(request, WIRE_TOO_LARGE, "the answer would be larger than max-message");
+                answer_too_large(request);
         } else {
                 finish(request, NULL); /* flush() in connection.c drops the connection if memory was short */
         }
@@ -178,6 +183,30 @@ void answer_cancel(struct request *request)
         out->limit = 0;
         if (out != &request->wire->sink && (out->full || !out->failed))
                 buffer_truncate(out, request->answer_at);
+}
+
+void answer_whole(struct request *request, struct buffer *message)
+{
+        struct buffer *out = out_of(request), former = *out;
+        bool lost = out == &request->wire->sink;
+
+        request_use(request, 0, message->len); /* a dropped answer costs as much */
+        if (message->full && !lost) {
+                answer_too_large(request);
+                return;
+        }
+        if (message->failed && !message->full) {
+                answer_no_memory(request);
+                return;
+        }
+        if (!lost && out->len == 0 && !out->failed) {
+                message->limit = 0;
+                *out = *message;
+                *message = former;
+        } else if (!lost) {
+                buffer_append(out, message->data, message->len);
+        }
+        finish(request, NULL);
 }
 
 void request_use(struct request *request, size_t rows, size_t bytes)

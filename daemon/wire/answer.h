@@ -61,6 +61,11 @@ const char *float_came(struct cursor value);
 struct buffer *answer_begin(struct request *request);
 void answer_end(struct request *request);
 void answer_cancel(struct request *request); /* instead of answer_end(): the request is still open */
+/*
+ * Instead of both, with a message that begins with message_begin_result() and was packed before. Its limit
+ * is `max-message`. It is not copied if nothing is before it.
+ */
+void answer_whole(struct request *request, struct buffer *message);
 /* Whether one more row of at most `row` bytes fits into a page of `n` rows. The first row always does. */
 bool answer_has_room(const struct request *request, const struct buffer *out, size_t n, size_t row);
 void answer_nil(struct request *request);

@@ -30,6 +30,7 @@ struct outgoing {
         uv_write_t request;
         struct connection *connection;
         struct buffer bytes;
+        size_t n_before; /* that the kernel took at once: megabytes are not moved for their sake */
         bool secret;
 };
 
@@ -99,6 +100,11 @@ struct buffer *connection_out(struct connection *connection)
         return &connection->out;
 }
 
+static size_t left_of(const struct outgoing *outgoing)
+{
+        return outgoing->bytes.len - outgoing->n_before;
+}
+
 size_t connection_writing(const struct connection *connection)
 {
         return connection->writing ? connection->writing->bytes.cap : 0;
@@ -106,7 +112,7 @@ size_t connection_writing(const struct connection *connection)
 
 static size_t unread(const struct connection *connection)
 {
-        return connection->out.len + (connection->writing ? connection->writing->bytes.len : 0);
+        return connection->out.len + (connection->writing ? left_of(connection->writing) : 0);
 }
 
 bool connection_is_congested(const struct connection *connection)
@@ -122,7 +128,7 @@ static void on_written(uv_write_t *request, int status)
         struct connection *connection = outgoing->connection;
 
         if (status == 0)
-                counters_add(connection->wire->counters, COUNT_BYTES_OUT, outgoing->bytes.len);
+                counters_add(connection->wire->counters, COUNT_BYTES_OUT, left_of(outgoing));
         connection->writing = NULL;
         wipe(outgoing->secret, &outgoing->bytes);
         buffer_deinit(&outgoing->bytes);
@@ -134,7 +140,7 @@ static void on_written(uv_write_t *request, int status)
 }
 
 /* Hands what write_now() left to libuv, which writes it when the socket takes more. */
-static void write_later(struct connection *connection)
+static void write_later(struct connection *connection, size_t n_written)
 {
         struct outgoing *outgoing = calloc(1, sizeof(*outgoing));
         uv_buf_t bytes;
@@ -145,12 +151,13 @@ static void write_later(struct connection *connection)
         }
         outgoing->connection = connection;
         outgoing->bytes = connection->out;
+        outgoing->n_before = n_written;
         outgoing->secret = connection->secret_out;
         outgoing->request.data = outgoing;
         connection->out = (struct buffer){ 0 };
         connection->secret_out = false;
         connection->writing = outgoing;
-        bytes = uv_buf_init((char *)outgoing->bytes.data, (unsigned)outgoing->bytes.len);
+        bytes = uv_buf_init((char *)outgoing->bytes.data + n_written, (unsigned)left_of(outgoing));
         if (uv_write(&outgoing->request, (uv_stream_t *)&connection->pipe, &bytes, 1, on_written) < 0) {
                 connection->writing = NULL;
                 wipe(outgoing->secret, &outgoing->bytes);
@@ -160,28 +167,27 @@ static void write_later(struct connection *connection)
         }
 }
 
-static bool write_now(struct connection *connection)
+/* Returns how many bytes of `out` the kernel took, or -1. If these are all, it is empty then. */
+static ssize_t write_now(struct connection *connection)
 {
         struct buffer *out = &connection->out;
+        size_t done = 0;
 
-        while (out->len > 0) {
-                uv_buf_t bytes = uv_buf_init((char *)out->data, (unsigned)out->len);
-                int written = uv_try_write((uv_stream_t *)&connection->pipe, &bytes, 1);
+        while (done < out->len) {
+                uv_buf_t bytes = uv_buf_init((char *)out->data + done, (unsigned)(out->len - done));
+                int n = uv_try_write((uv_stream_t *)&connection->pipe, &bytes, 1);
 
-                if (written == UV_EAGAIN)
-                        return true;
-                if (written < 0)
-                        return false;
-                counters_add(connection->wire->counters, COUNT_BYTES_OUT, (uint64_t)written);
-                if ((size_t)written == out->len) {
-                        wipe(connection->secret_out, out);
-                        connection->secret_out = false;
-                        out->len = 0;
-                } else {
-                        buffer_consume(out, (size_t)written);
-                }
+                if (n == UV_EAGAIN)
+                        return (ssize_t)done;
+                if (n < 0)
+                        return -1;
+                counters_add(connection->wire->counters, COUNT_BYTES_OUT, (uint64_t)n);
+                done += (size_t)n;
         }
-        return true;
+        wipe(connection->secret_out, out);
+        connection->secret_out = false;
+        out->len = 0;
+        return (ssize_t)done;
 }
 
 static void go_on(struct connection *connection);
@@ -196,12 +202,14 @@ static void flush(struct connection *connection)
                 return;
         }
         if (!connection->writing && connection->out.len > 0) {
-                if (!write_now(connection)) {
+                ssize_t n_written = write_now(connection);
+
+                if (n_written < 0) {
                         connection_drop(connection);
                         return;
                 }
                 if (connection->out.len > 0)
-                        write_later(connection);
+                        write_later(connection, (size_t)n_written);
         }
         if (!connection->closing && !connection->writing && connection->out.len == 0) {
                 buffer_shrink(&connection->out);

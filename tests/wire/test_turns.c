@@ -469,6 +469,27 @@ START_TEST(who_looks_at_much_steps_aside)
 }
 END_TEST
 
+/* Many of them may be in one job. Their answers are not all copied in the turn in which it ends. */
+START_TEST(long_answers_are_given_in_turns)
+{
+        enum { READS = 20 };
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\nclient-memory = 4G\n");
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        uint32_t ids[READS];
+        long long slices;
+
+        fill_states(c, s);
+        slices = wire_number(wire_call(c, "stats()"), "slices_total");
+        for (int i = 0; i < READS; i++)
+                ids[i] = wire_send(c, "get_states(%d)", s);
+        for (int i = 0; i < READS; i++)
+                expect_text(wire_answer(c, ids[i]), "[[0, 1, 2, 3, 4], ...]");
+        slices = wire_number(wire_call(c, "stats()"), "slices_total") - slices;
+        ck_assert_msg(slices >= READS / 4, "%lld slices for %d long answers", slices, READS);
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -482,6 +503,7 @@ int main(void)
                 the_longest_lists_do_not_hold_the_loop,
                 the_loop_does_not_free_what_long_lists_took,
                 who_looks_at_much_steps_aside,
+                long_answers_are_given_in_turns,
                 NULL,
         };
 
