@@ -53,6 +53,11 @@ static const struct {
 
 /* ---- the peer ---- */
 
+bool access_has_all(uid_t uid)
+{
+        return uid == 0 || (uid == geteuid() && uid != OVERFLOW_UID);
+}
+
 int credentials_init(struct credentials *credentials, int socket_fd)
 {
         struct ucred peer;
@@ -74,6 +79,7 @@ int credentials_init(struct credentials *credentials, int socket_fd)
         credentials->n_gids = 1 + room / sizeof(gids[0]);
         credentials->pid = peer.pid;
         credentials->uid = peer.uid;
+        credentials->has_all = access_has_all(peer.uid);
         return 0;
 }
 
@@ -446,18 +452,13 @@ size_t access_cost(const struct access *access, const struct credentials *creden
         return access->has_names ? 2 * access->n_rules * credentials->n_gids : 0;
 }
 
-bool access_has_all(const struct credentials *credentials)
-{
-        return credentials->uid == 0 || (credentials->uid == geteuid() && credentials->uid != OVERFLOW_UID);
-}
-
 unsigned access_rights(const struct access *access, const struct credentials *credentials,
                        struct slice session, const char *backend)
 {
         uint32_t bit = backend ? backend_bit(slice_of(backend)) : 0;
         unsigned rights = RIGHT_NONE;
 
-        if (access_has_all(credentials))
+        if (credentials->has_all)
                 return RIGHT_READ | RIGHT_WRITE | RIGHT_ADMIN;
         if (!access->n_rules)
                 return session.data ? RIGHT_READ | RIGHT_WRITE : RIGHT_NONE;
@@ -479,7 +480,7 @@ bool access_hides(const struct access *access, const struct credentials *credent
         uint32_t bit = backend ? backend_bit(slice_of(backend)) : 0;
         bool hides = false;
 
-        if (!access->has_names || access_has_all(credentials))
+        if (!access->has_names || credentials->has_all)
                 return false;
         for (size_t i = 0; i < access->n_rules; i++) {
                 const struct access_rule *rule = &access->rules[i];

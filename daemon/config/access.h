@@ -53,8 +53,12 @@ struct credentials {
         uid_t uid;
         gid_t *gids; /* malloc'ed: its primary group, and the supplementary ones unless they are too many */
         size_t n_gids;
+        bool has_all;        /* access_has_all() */
         struct names *names; /* a reference; NULL: not known yet, or no memory */
 };
+
+/* The daemon's own uid, if it is not OVERFLOW_UID, and root. */
+bool access_has_all(uid_t uid);
 
 int credentials_init(struct credentials *credentials, int socket_fd); /* 0, or -errno */
 void credentials_deinit(struct credentials *credentials);
@@ -78,9 +82,6 @@ bool access_hides(const struct access *access, const struct credentials *credent
 /* About how much longer checks of an `open` take than others, in rows of a turn: names are compared for each
  * group. */
 size_t access_cost(const struct access *access, const struct credentials *credentials);
-
-/* The daemon's own uid, if it is not OVERFLOW_UID, and root. */
-bool access_has_all(const struct credentials *credentials);
 
 /* The rights that the rules give on a session. For `admin`, which does not depend on a session, `session` may
  * be absent. */

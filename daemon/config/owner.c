@@ -146,7 +146,7 @@ bool owner_is(const struct owner *owner, const struct credentials *credentials)
 unsigned owner_adds(unsigned by_rules, bool has_rules, const struct credentials *credentials,
                     const struct owner *owner)
 {
-        if (!owner->text[0] || access_has_all(credentials))
+        if (!owner->text[0] || credentials->has_all)
                 return by_rules;
         if (!has_rules)
                 by_rules = RIGHT_NONE;

@@ -22,7 +22,7 @@ static bool may_give_away(const struct call *call)
 {
         const struct credentials *credentials = &call->client->credentials;
 
-        return access_has_all(credentials) ||
+        return credentials->has_all ||
                access_rights(&call->context->config->access, credentials, SLICE_NONE, NULL) & RIGHT_ADMIN;
 }
 

@@ -141,7 +141,7 @@ static bool admit(struct client *client)
                 refuse(client, "out of memory", "the daemon is out of memory; try again later");
                 return false;
         }
-        has_all = access_has_all(&client->credentials);
+        has_all = client->credentials.has_all;
         if (has_all ? clients->n < max
                     : share_allows(max, clients->users.n, clients->n, user->n_clients - 1, 1) &&
                               user_may_connect(user, descriptors)) {

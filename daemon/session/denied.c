@@ -33,8 +33,7 @@ bool open_has_room(struct request *request, const struct client *client, const s
 {
         char why[USER_WHY_BYTES];
 
-        if (user_may_open(client->user, access_has_all(&client->credentials), storage->backend->n_descriptors,
-                          why))
+        if (user_may_open(client->user, client->credentials.has_all, storage->backend->n_descriptors, why))
                 return true;
         answer_error(request, WIRE_OVERLOADED, "%s", why);
         return false;

@@ -32,7 +32,9 @@ static void add(const char *who, const char *text)
 static unsigned rights(uid_t uid, gid_t second_gid, const char *session, const char *backend)
 {
         gid_t gids[] = { 54329, second_gid };
-        struct credentials peer = { .pid = 1, .uid = uid, .gids = gids, .n_gids = 2 };
+        struct credentials peer = {
+                .pid = 1, .uid = uid, .gids = gids, .n_gids = 2, .has_all = access_has_all(uid)
+        };
 
         return access_rights(&rules, &peer, slice_of(session), backend);
 }
@@ -243,6 +245,7 @@ START_TEST(credentials_of_a_peer)
         ck_assert_int_eq(credentials_init(&peer, pair[0]), 0);
         ck_assert_int_eq(peer.pid, getpid());
         ck_assert_uint_eq(peer.uid, geteuid());
+        ck_assert(peer.has_all);
         ck_assert_uint_ge(peer.n_gids, 1);
         ck_assert_uint_eq(peer.gids[0], getegid());
         for (int i = 0; i < n; i++) {
@@ -287,6 +290,7 @@ START_TEST(many_groups)
         ck_assert_uint_eq(peer.n_gids, 301);
         ck_assert_uint_eq(peer.gids[300], 60299);
         peer.uid = ALICE;
+        peer.has_all = false;
         add("group 60299", "read");
         ck_assert_uint_eq(access_rights(&rules, &peer, slice_of("a"), "file"), READ);
         credentials_deinit(&peer);
