@@ -140,16 +140,16 @@ static void pack_event(struct buffer *out, const struct request *request, const 
 
 void monitors_tell(const struct clients *clients, const struct request *request, const char *error)
 {
+        struct buffer event = { 0 };
+
+        pack_event(&event, request, error);
         for (struct link *at = clients->monitors.next; at != &clients->monitors; at = at->next) {
                 struct connection *monitor = &LINK_OF(at, struct client, monitor)->connection;
-                struct buffer *out;
-                size_t before;
 
                 if (connection_is_congested(monitor))
                         continue;
-                out = connection_out(monitor);
-                before = out->len;
-                pack_event(out, request, error);
-                turn_use(monitor, 0, out->len - before);
+                buffer_append(connection_out(monitor), event.data, event.len);
+                turn_use(monitor, 0, event.len);
         }
+        buffer_deinit(&event);
 }
