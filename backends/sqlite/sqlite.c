@@ -332,7 +332,7 @@ static int recover_all(struct backend_env *env, struct fault *fault)
 }
 
 static const struct option file_options[] = {
-        OPTION("page-cache", OPTION_SIZE, { .number = 32 * MIB }, 0, BUDGET_MAX,
+        OPTION("page-cache", OPTION_SIZE, { .number = 24 * MIB }, 0, BUDGET_MAX,
                "Memory for SQLite's page caches of all open sessions together.", NULL),
         OPTION("log-max", OPTION_SIZE, { .number = 256 * MIB }, MIB, BUDGET_MAX,
                "Disk space for the write-ahead logs (-wal files) of all open sessions together, and at most "

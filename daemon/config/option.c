@@ -76,7 +76,7 @@ static const struct own_option {
             "How long after its last handle has closed a session is closed. Not on MongoDB: others may wait "
             "for it.",
             NULL),
-        OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 48 * MIB }, 0, 1024 * GIB,
+        OWN(cache_bytes, true, "cache", OPTION_SIZE, { .number = 40 * MIB }, 0, 1024 * GIB,
             "Memory for peers and usernames of all open sessions together: about 125 bytes for a peer, 160 "
             "with a username and a phone number. They count for the user whose request has brought them. "
             "When it is full, the user who has most loses those that were not used for the longest time; one "

@@ -102,8 +102,8 @@ START_TEST(defaults)
         ck_assert(!config.log_json);
         ck_assert_uint_eq(config.fsync, FSYNC_EVERYSEC);
         ck_assert_uint_eq(config.idle_close_ms, 5000);
-        ck_assert_uint_eq(config.cache_bytes, 48u << 20);
-        ck_assert_uint_eq(value("file", "page-cache").number, 32u << 20);
+        ck_assert_uint_eq(config.cache_bytes, 40u << 20);
+        ck_assert_uint_eq(value("file", "page-cache").number, 24u << 20);
         ck_assert_uint_eq(value("file", "log-max").number, 256u << 20);
         ck_assert_uint_eq(value("memory", "memory-max").number, 256u << 20);
         ck_assert_uint_eq(config.max_message_bytes, 4u << 20);
@@ -556,7 +556,7 @@ START_TEST(help_names_everything)
                 "  --print-config\n",
                 "  --version\n",
                 "  --help\n",
-                "Default: 48M.",
+                "Default: 40M.",
                 "Default: yes.",
         };
         const char *text = printed(print_help);
