@@ -21,12 +21,12 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from daemon import Daemon, Failed
+from daemon import READY_S, Daemon, Failed
 from power_check import Checker, Cut, Found, History, found_in
 from power_disk import Disk, read_files, write_files
 from power_load import FIELDS, PLANS, Journal, clients
@@ -106,6 +106,7 @@ class Load:
             environment=self.shim.environment,
         )
         self._journal = Journal()
+        self._late_ns = 0
 
     def _plant(self) -> None:
         plant = self._options.plant
@@ -118,34 +119,48 @@ class Load:
         elif plant == "refused":
             self.shim.rule(("truncate",), ("log",), "ignore")
 
-    def _damage(self) -> Generator[float, None, None]:
-        """Lets writes and syncs fail, and the daemon be killed, now and then. Yields how long to wait."""
+    def _damage(self) -> None:
+        """For a moment, lets writes and syncs fail, or the daemon be killed."""
         dice, options = self._dice, self._options
-        while True:
-            rules = []
-            number = dice.choice((errno.EIO, errno.EIO, errno.ENOSPC))
-            times = dice.choice((1, 1, 2, 5))
-            session = "" if options.plant else dice.choice(PLANS).session
-            if options.plant == "refused":
-                rules.append(self.shim.rule(("write",), ("log",), "late", number, times=times))
-            elif options.failed_writes and dice.random() < 0.5:
-                kind = dice.choice((("log",), ("log",), ("db",), ("fresh",)))
-                how = dice.choice(("fail", "fail", "late", "short"))
-                argument = number if how != "short" else dice.choice((0, 1, 100, 512, 4096))
-                name = "" if kind == ("fresh",) else session
-                rules.append(self.shim.rule(("write",), kind, how, argument, times=times, name=name))
-            elif options.failed_syncs:
-                kind = dice.choice((("log",), ("log",), ("log",), ("db",), ("directory",)))
-                name = "" if kind == ("directory",) else session
-                rules.append(self.shim.rule(("sync",), kind, "fail", number, times=times, name=name))
-            if options.kills and dice.random() < 0.3:
-                kinds = dice.choice((("write",), ("sync",), ("unlink", "rename", "create"), ("truncate",)))
-                rules.append(self.shim.rule(kinds, FILES, "kill", skip=dice.randrange(20), times=1))
-            try:
-                yield dice.uniform(*DAMAGE_S) / (5 if options.plant else 1)
-            finally:
-                for rule in rules:
-                    rule.clear()
+        rules = []
+        number = dice.choice((errno.EIO, errno.EIO, errno.ENOSPC))
+        times = dice.choice((1, 1, 2, 5))
+        session = "" if options.plant else dice.choice(PLANS).session
+        if options.plant == "refused":
+            rules.append(self.shim.rule(("write",), ("log",), "late", number, times=times))
+        elif options.failed_writes and dice.random() < 0.5:
+            kind = dice.choice((("log",), ("log",), ("db",), ("fresh",)))
+            how = dice.choice(("fail", "fail", "late", "short"))
+            argument = number if how != "short" else dice.choice((0, 1, 100, 512, 4096))
+            name = "" if kind == ("fresh",) else session
+            rules.append(self.shim.rule(("write",), kind, how, argument, times=times, name=name))
+        elif options.failed_syncs:
+            kind = dice.choice((("log",), ("log",), ("log",), ("db",), ("directory",)))
+            name = "" if kind == ("directory",) else session
+            rules.append(self.shim.rule(("sync",), kind, "fail", number, times=times, name=name))
+        if options.kills and dice.random() < 0.3:
+            kinds = dice.choice((("write",), ("sync",), ("unlink", "rename", "create"), ("truncate",)))
+            killing = self.shim.rule(kinds, FILES, "kill", skip=dice.randrange(20), times=1)
+            rules.append(killing)
+        else:
+            killing = None
+        process = self._daemon.process
+        self._wait(dice.uniform(*DAMAGE_S) / (5 if options.plant else 1))
+        for rule in rules:
+            rule.clear()
+        if killing and killing.met:
+            # It may be dying still. Started later, it would be killed by the next rules before it is ready.
+            assert process is not None
+            process.wait(READY_S)
+            self._start_again()
+
+    def _wait(self, pause: float) -> None:
+        while pause > 0:
+            before = time.monotonic_ns()
+            time.sleep(0.02)
+            self._late_ns = max(self._late_ns, time.monotonic_ns() - before - 20_000_000)
+            pause -= 0.02
+            self._start_again()
 
     def run(self) -> Record:
         options = self._options
@@ -157,19 +172,10 @@ class Load:
         for worker in workers:
             worker.start()
         until = time.monotonic() + options.seconds
-        late_ns = 0
-        damage = self._damage()
         while time.monotonic() < until:
-            pause = next(damage)
-            while pause > 0:
-                before = time.monotonic_ns()
-                time.sleep(0.02)
-                late_ns = max(late_ns, time.monotonic_ns() - before - 20_000_000)
-                pause -= 0.02
-                self._start_again()
+            self._damage()
             if any(worker.failed for worker in workers):
                 raise Failed("a client has failed")
-        damage.close()
         n_answers: dict[str, int] = {}
         for worker in workers:
             worker.stopping.set()
@@ -177,12 +183,11 @@ class Load:
             worker.join(60)
             for code, n in worker.n_answers.items():
                 n_answers[code] = n_answers.get(code, 0) + n
-        self._start_again()
         time.sleep(2 if options.fsync == "everysec" else 0.5)
         ended_ns = time.monotonic_ns()
         self._daemon.kill()
         delay.clear()
-        return Record(self._journal, self.shim.entries, ended_ns, late_ns, read_files(self._data), n_answers)
+        return Record(self._journal, self.shim.entries, ended_ns, self._late_ns, read_files(self._data), n_answers)
 
     def _start_again(self) -> None:
         process = self._daemon.process
