@@ -120,7 +120,7 @@ $(BUILD)/gramd: $(DAEMON_OBJECTS)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
 # It makes keys, but talks to the daemon through libgram alone.
-$(BUILD)/gramctl: $(call objects,$(CTL) backends/keyring.c proto/base64.c proto/buffer.c proto/cursor.c proto/frame.c) $(BUILD)/libgram.a
+$(BUILD)/gramctl: $(call objects,$(CTL) backends/keyring.c proto/base64.c proto/buffer.c proto/cursor.c proto/frame.c proto/utf8.c) $(BUILD)/libgram.a
 	$(say)
 	$(Q)$(CC) -pie $(LDFLAGS) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libsodium)
 

@@ -7,39 +7,21 @@
 #include <string.h>
 #include <time.h>
 
-#include "../proto/cursor.h"
-
-/*
- * Bytes of the character at `text`, if it controls the terminal, ends the line or changes the direction of
- * the text; else 0.
- */
-static int control_bytes(const char *text)
-{
-        unsigned char first = (unsigned char)text[0], second = first ? (unsigned char)text[1] : 0,
-                      third = second ? (unsigned char)text[2] : 0;
-
-        if (first < 0x20 || first == 0x7f)
-                return 1;
-        if (first == 0xc2 && second >= 0x80 && second < 0xa0) /* U+0080 to U+009F */
-                return 2;
-        if (first == 0xe2 && ((second == 0x80 && third >= 0xa8 && third <= 0xae) || /* U+2028 to U+202E */
-                              (second == 0x81 && third >= 0xa6 && third <= 0xa9)))  /* U+2066 to U+2069 */
-                return 3;
-        return 0;
-}
+#include "../proto/utf8.h"
 
 void print_bytes(FILE *file, const char *bytes, size_t size)
 {
-        const char *end = bytes + size;
         bool is_text = slice_is_utf8((struct slice){ bytes, size });
 
-        while (bytes < end) {
-                int n = is_text || (unsigned char)*bytes < 0x80 ? control_bytes(bytes) : 1;
+        for (size_t at = 0, n; at < size; at += n) {
+                uint32_t code = (unsigned char)bytes[at];
 
-                if (!n)
-                        fputc(*bytes++, file);
-                for (; n; n--)
-                        fprintf(file, "\\x%02x", (unsigned char)*bytes++);
+                n = is_text ? utf8_read(bytes + at, size - at, &code) : 1;
+                if (!utf8_is_unsafe(code) && (is_text || code < 0x80))
+                        fwrite(bytes + at, 1, n, file);
+                else
+                        for (size_t i = 0; i < n; i++)
+                                fprintf(file, "\\x%02x", (unsigned char)bytes[at + i]);
         }
 }
 
@@ -56,30 +38,14 @@ void json_text(const char *text)
                 fputs("null", stdout);
 }
 
-/* Of a character that `control_bytes` finds. */
-static unsigned code_point(const char *text, int n_bytes)
-{
-        unsigned char first = (unsigned char)text[0], last = (unsigned char)text[n_bytes - 1];
-
-        if (n_bytes < 3)
-                return n_bytes == 1 ? first : last;
-        return (first & 0xfu) << 12 | ((unsigned char)text[1] & 0x3fu) << 6 | (last & 0x3fu);
-}
-
 void json_bytes(const char *text, size_t size)
 {
-        putchar('"');
-        for (const char *end = text + size; text < end;) {
-                int n = control_bytes(text);
+        char piece[UTF8_SHOWN_BYTES];
 
-                if (n) {
-                        printf("\\u%04x", code_point(text, n));
-                        text += n;
-                        continue;
-                }
-                if (*text == '"' || *text == '\\')
-                        putchar('\\');
-                putchar(*text++);
+        putchar('"');
+        for (size_t at = 0; at < size;) {
+                at += utf8_show(text + at, size - at, '"', piece);
+                fputs(piece, stdout);
         }
         putchar('"');
 }

@@ -14,11 +14,11 @@
 
 /* Prints text; control characters become \xNN. */
 void print_text(FILE *file, const char *text);
-/* The same of any bytes; those that are no UTF-8 become \xNN from 80 on. A NUL follows the bytes. */
+/* The same of any bytes; those that are no UTF-8 become \xNN from 80 on. */
 void print_bytes(FILE *file, const char *bytes, size_t size);
 
-void json_text(const char *text);               /* NULL: null */
-void json_bytes(const char *text, size_t size); /* a NUL follows the bytes */
+void json_text(const char *text); /* NULL: null */
+void json_bytes(const char *text, size_t size);
 
 /* Print `"key": ` or a whole member, after a comma unless `first`. */
 void json_key(const char *key, bool first);

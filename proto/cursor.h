@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "slice.h"
+#include "utf8.h"
 
 struct cursor {
         const uint8_t *at;
@@ -57,7 +58,5 @@ void cursor_skip(struct cursor *cursor, struct slice *raw);
 
 /* Whether the next value is a float that is no integer, or has one among its first parts. */
 bool cursor_has_float(struct cursor cursor);
-
-bool slice_is_utf8(struct slice text);
 
 #endif

@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../proto/utf8.h"
+
 enum {
         LINE_MAX_BYTES = 4096, /* PIPE_BUF: lines of several threads do not mix in a pipe */
         TEXT_MAX_BYTES = 3072,
@@ -76,72 +78,6 @@ void log_init(struct log *log, enum log_level level, bool json)
         log->journal = is_journal(log->fd);
 }
 
-/* The length and the code point of the first character; 0: not UTF-8. */
-static size_t decode(const unsigned char *text, size_t len, uint32_t *code)
-{
-        static const struct {
-                unsigned char mask, lead;
-                uint32_t least; /* smaller ones are overlong */
-        } forms[] = {
-                { 0x80, 0x00, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 }
-        };
-
-        for (size_t more = 0; more < 4; more++) {
-                if ((text[0] & forms[more].mask) != forms[more].lead)
-                        continue;
-                if (more >= len)
-                        return 0;
-                *code = text[0] & (unsigned char)~forms[more].mask;
-                for (size_t i = 1; i <= more; i++) {
-                        if ((text[i] & 0xc0) != 0x80)
-                                return 0;
-                        *code = *code << 6 | (text[i] & 0x3fu);
-                }
-                if (*code < forms[more].least || *code > 0x10ffff || (*code >= 0xd800 && *code <= 0xdfff))
-                        return 0;
-                return more + 1;
-        }
-        return 0;
-}
-
-/* Control characters, line separators, and characters that change the direction of the text. */
-static bool is_unsafe(uint32_t code)
-{
-        return code < 0x20 || (code >= 0x7f && code <= 0x9f) || (code >= 0x2028 && code <= 0x202e) ||
-               (code >= 0x2066 && code <= 0x2069);
-}
-
-/* Writes the first character, escaped, to `out`; returns its length in `text`. */
-static size_t escape(const unsigned char *text, size_t len, bool json, char out[8])
-{
-        static const struct {
-                char plain, letter;
-                bool json_only;
-        } shorts[] = {
-                { '\n', 'n', 0 }, { '\r', 'r', 0 }, { '\t', 't', 0 }, { '"', '"', 1 }, { '\\', '\\', 1 }
-        };
-        uint32_t code = 0;
-        size_t used = decode(text, len, &code);
-
-        if (!used) {
-                memcpy(out, "\xef\xbf\xbd", 4);
-                return 1;
-        }
-        for (size_t i = 0; i < sizeof(shorts) / sizeof(shorts[0]); i++) {
-                if (code == (unsigned char)shorts[i].plain && (json || !shorts[i].json_only)) {
-                        snprintf(out, 8, "\\%c", shorts[i].letter);
-                        return used;
-                }
-        }
-        if (is_unsafe(code)) {
-                snprintf(out, 8, "\\u%04x", (unsigned)code & 0xffff);
-        } else {
-                memcpy(out, text, used);
-                out[used] = '\0';
-        }
-        return used;
-}
-
 static void add(struct line *line, const char *text)
 {
         size_t len = strlen(text);
@@ -153,10 +89,10 @@ static void add(struct line *line, const char *text)
 /* `bound`: how long the line may become. */
 static void add_text(struct line *line, const char *text, size_t len, bool json, bool cut, size_t bound)
 {
-        char piece[8];
+        char piece[UTF8_SHOWN_BYTES];
 
         for (size_t at = 0; at < len;) {
-                at += escape((const unsigned char *)text + at, len - at, json, piece);
+                at += utf8_show(text + at, len - at, json ? '"' : '\0', piece);
                 if (line->len + strlen(piece) > bound) {
                         cut = true;
                         break;
@@ -365,18 +301,6 @@ void log_write_for(struct log *log, uid_t uid, enum log_level level, const char 
         write_list(log, level, format, args);
         va_end(args);
         errno = saved_errno;
-}
-
-void log_quote(const char *name, size_t len, char *text)
-{
-        *text++ = '"';
-        for (size_t i = 0; i < len; i++) {
-                if (name[i] == '"' || name[i] == '\\')
-                        *text++ = '\\';
-                *text++ = (unsigned char)name[i] < ' ' || name[i] == 0x7f ? '?' : name[i];
-        }
-        *text++ = '"';
-        *text = '\0';
 }
 
 /* ---- records, and what was left out ---- */

@@ -38,12 +38,6 @@ struct log {
 /* The user of lines whose user is not known. */
 #define LOG_NO_USER ((uid_t)-1)
 
-/*
- * A name that a stranger has chosen, in quotes that it cannot end, so that it does not imitate the log's own
- * words. `text`: twice the name's length, and 3.
- */
-void log_quote(const char *name, size_t len, char *text);
-
 /* A name and its value in a record. */
 struct log_field {
         const char *key;

@@ -13,7 +13,7 @@ static const char *take_client(struct cursor *value, struct client *client)
 
         if (!cursor_str(value, LIMIT_CLIENT_BYTES, &name))
                 return "a str of at most 255 bytes";
-        copy = strdup(quote(name, text));
+        copy = strdup(utf8_quote(name, '\0', text, sizeof(text)));
         if (!copy)
                 return NULL; /* no memory: the client stays without a name */
         free(client->name);

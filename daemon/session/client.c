@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../proto/utf8.h"
 #include "../base/clock.h"
 #include "../base/log.h"
 #include "../base/share.h"
@@ -27,11 +28,12 @@ enum {
 
 const char *client_describe(const struct client *client, char text[CLIENT_TEXT_BYTES])
 {
-        char name[2 * LIMIT_CLIENT_BYTES + 3] = "without a name";
+        const char *mark = client->name ? "\"" : "";
+        char name[2 * LIMIT_CLIENT_BYTES] = "without a name";
 
         if (client->name)
-                log_quote(client->name, strlen(client->name), name);
-        snprintf(text, CLIENT_TEXT_BYTES, "client %s (id %llu, pid %d, uid %u)", name,
+                utf8_quote(slice_of(client->name), *mark, name, sizeof(name));
+        snprintf(text, CLIENT_TEXT_BYTES, "client %s%s%s (id %llu, pid %d, uid %u)", mark, name, mark,
                  (unsigned long long)client->id, (int)client->credentials.pid,
                  (unsigned)client->credentials.uid);
         return text;

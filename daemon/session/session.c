@@ -172,14 +172,12 @@ static bool is_plain(struct slice name)
 
 const char *session_describe(const struct session *session, char text[SESSION_TEXT_BYTES])
 {
-        char name[2 * NAME_MAX_BYTES + 3];
+        const char *mark = is_plain(session->name) ? "" : "\"";
+        char name[2 * NAME_MAX_BYTES];
 
-        assert(session->name.len <= NAME_MAX_BYTES);
-        if (is_plain(session->name))
-                snprintf(name, sizeof(name), "%.*s", (int)session->name.len, session->name.data);
-        else
-                log_quote(session->name.data, session->name.len, name);
-        snprintf(text, SESSION_TEXT_BYTES, "session %s (%s)", name, session->storage->backend->name);
+        utf8_quote(session->name, *mark, name, sizeof(name));
+        snprintf(text, SESSION_TEXT_BYTES, "session %s%s%s (%s)", mark, name, mark,
+                 session->storage->backend->name);
         return text;
 }
 

@@ -30,18 +30,7 @@ enum wire_error wire_error_of(int backend_error)
 
 const char *quote(struct slice sent, char text[QUOTE_BYTES])
 {
-        size_t len = sent.len < QUOTE_BYTES - 4 ? sent.len : QUOTE_BYTES - 4;
-
-        if (!sent.data)
-                return "(no text)";
-        while (len < sent.len && len > 0 && ((uint8_t)sent.data[len] & 0xc0) == 0x80)
-                len--;                                        /* do not cut a character in two */
-        if (!slice_is_utf8((struct slice){ sent.data, len })) /* it may be megabytes: what is shown counts */
-                return "(no text)";
-        for (size_t i = 0; i < len; i++)
-                text[i] = (uint8_t)sent.data[i] < 0x20 ? '?' : sent.data[i];
-        strcpy(text + len, len < sent.len ? "..." : "");
-        return text;
+        return sent.data ? utf8_quote(sent, '`', text, QUOTE_BYTES) : "(no text)";
 }
 
 const char *quote_value(struct cursor value, char text[QUOTE_BYTES])

@@ -44,7 +44,7 @@ struct request {
         } audited;
 };
 
-/* What a client sent, as text for an error message: cut, and without control characters. */
+/* What a client sent, for an error message, in which it stands between backticks: escaped, and cut. */
 enum { QUOTE_BYTES = 80 };
 const char *quote(struct slice sent, char text[QUOTE_BYTES]);
 /*

@@ -187,10 +187,11 @@ END_TEST
 START_TEST(names_who_holds_a_session)
 {
         DAEMON daemon = gramctl_daemon();
-        struct gram_client *client = test_client_new(
-                &(struct gram_options){ .client = "evil\x1b[31m\xc2\x9b\xe2\x80\xae\xe2\x81\xa6" });
+        struct gram_client *client = test_client_new(&(struct gram_options){
+                .client = "evil\x1b[31m\xc2\x9b\xe2\x80\xae\xe2\x81\xa6\xe2\x80\x8e\xd8\x9c" });
         /* a terminal's own, and characters that change the direction of the text */
-        static const char *const unsafe[] = { "\xc2\x9b", "\xe2\x80\xae", "\xe2\x81\xa6" };
+        static const char *const unsafe[] = { "\xc2\x9b", "\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x80\x8e",
+                                              "\xd8\x9c" };
         struct gram_session *session;
 
         ck_assert_int_eq(
@@ -206,7 +207,7 @@ START_TEST(names_who_holds_a_session)
                 expect_not_in(run.err, "\x1b"); /* control characters are escaped */
                 expect_not_in(list.out, "\x1b");
                 expect_not_in(json.out, "\x1b");
-                expect_in(json.out, "\"evil?[31m\\u009b\\u202e\\u2066\"");
+                expect_in(json.out, "\"evil\\\\u001b[31m\\\\u009b\\\\u202e\\\\u2066\\\\u200e\\\\u061c\"");
                 for (size_t i = 0; i < sizeof(unsafe) / sizeof(*unsafe); i++) {
                         expect_not_in(run.err, unsafe[i]);
                         expect_not_in(list.out, unsafe[i]);

@@ -112,13 +112,14 @@ START_TEST(hostile_text)
         } rows[] = {
                 { "a\nb\r\tc", "a\\nb\\r\\tc" },
                 { "\x1b[2J\x7f", "\\u001b[2J\\u007f" },
-                { "\xc2\x9b", "\\u009b" },                                  /* C1's CSI */
-                { "\xe2\x80\xae", "\\u202e" },                              /* right-to-left override */
-                { "\xe2\x80\xa8\xe2\x81\xa6", "\\u2028\\u2066" },           /* line separator, isolate */
-                { "\xff", "\xef\xbf\xbd" },                                 /* no such byte */
-                { "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" },                 /* overlong */
-                { "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" }, /* surrogate */
-                { "x\xe2\x82", "x\xef\xbf\xbd\xef\xbf\xbd" },               /* cut off */
+                { "\xc2\x9b", "\\u009b" },                                       /* C1's CSI */
+                { "\xe2\x80\x8e\xe2\x80\x8f\xd8\x9c", "\\u200e\\u200f\\u061c" }, /* marks of direction */
+                { "\xe2\x80\xae", "\\u202e" },                                   /* right-to-left override */
+                { "\xe2\x80\xa8\xe2\x81\xa6", "\\u2028\\u2066" },                /* line separator, isolate */
+                { "\xff", "\xef\xbf\xbd" },                                      /* no such byte */
+                { "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" },                      /* overlong */
+                { "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },      /* surrogate */
+                { "x\xe2\x82", "x\xef\xbf\xbd\xef\xbf\xbd" },                    /* cut off */
                 { "\xf0\x9f\x98\x80 \xe2\x82\xac", "\xf0\x9f\x98\x80 \xe2\x82\xac" },
         };
         struct log log = log_of(false, false);
