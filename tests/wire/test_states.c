@@ -173,6 +173,28 @@ START_TEST(the_number_of_states_is_bounded)
 }
 END_TEST
 
+/* 400 are looked at on a worker, 200 on the loop. */
+START_TEST(an_answer_is_no_longer_than_a_message)
+{
+        DAEMON d = daemon_start(.config = "max-message = 4096\n");
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        uint32_t before, states, after;
+
+        for (int n = 0; n < 400; n += 10) {
+                for (int id = n; id < n + 10; id++)
+                        expect(c, "nil", "update_states(%d, [[%d, 100000, 100000, 100000, 100000]])", s, id);
+                before = wire_send(c, "ping(1)");
+                states = wire_send(c, "get_states(%d)", s);
+                after = wire_send(c, "ping(2)");
+                expect_text(wire_answer(c, before), "1");
+                expect_text(wire_answer(c, states), n < 180 ? "[[0, 100000, ...], ...]" : "!too_large");
+                expect_text(wire_answer(c, after), "2");
+        }
+        expect(c, "[[399, 100000, ...]]", "get_states(%d, [399])", s);
+}
+END_TEST
+
 START_TEST(peers_are_scanned_by_id)
 {
         DAEMON d = daemon_start();
@@ -272,6 +294,7 @@ int main(void)
                 states_are_removed,
                 state_parameters_are_checked,
                 the_number_of_states_is_bounded,
+                an_answer_is_no_longer_than_a_message,
                 peers_are_scanned_by_id,
                 a_scan_sees_all_of_many,
                 scan_parameters_are_checked,
