@@ -250,13 +250,14 @@ int sqlite_swap_kv(struct backend_session *session, const struct change *change,
 /* ---- sealing ---- */
 
 struct stored_row {
+        int64_t id;
         char key[KV_KEY_MAX_BYTES];
         size_t key_len;
         uint8_t *value;
         size_t value_len;
 };
 
-/* The row after the one that `row` has. `*there`: there is one. */
+/* The first row from `row->id` on. `*there`: there is one. */
 static int next_row(struct backend_session *session, sqlite3_stmt *rows, struct stored_row *row, bool *there,
                     struct fault *fault)
 {
@@ -264,13 +265,14 @@ static int next_row(struct backend_session *session, sqlite3_stmt *rows, struct 
         int wrong = 0;
         int rc;
 
-        sqlite3_bind_blob64(rows, 1, row->key, row->key_len, SQLITE_STATIC);
+        sqlite3_bind_int64(rows, 1, row->id);
         rc = sqlite3_step(rows);
         *there = rc == SQLITE_ROW;
         if (!*there)
                 return sqlite_kv_done(session, rows, rc, 0, fault);
-        key = sqlite_blob(rows, 0, 1, KV_KEY_MAX_BYTES);
-        value = sqlite_blob(rows, 1, 0, SQLITE_SCRATCH_BYTES);
+        row->id = sqlite3_column_int64(rows, 0);
+        key = sqlite_blob(rows, 1, 1, KV_KEY_MAX_BYTES);
+        value = sqlite_blob(rows, 2, 0, SQLITE_SCRATCH_BYTES);
         if (sqlite3_errcode(session->db) == SQLITE_NOMEM) {
                 wrong = sqlite_fault_memory(session, fault);
         } else if (!value.data) {
@@ -309,19 +311,22 @@ static int convert(struct backend_session *session, enum sealing sealing, struct
 static int prepare(struct backend_session *session, enum sealing sealing, sqlite3_stmt **rows,
                    sqlite3_stmt **update, struct fault *fault)
 {
-        int error =
-                sqlite_prepare(session, rows, fault,
-                               "SELECT key, iif(" SQLITE_KV_VALUE("%d") ", value, NULL) FROM gramd_kv"
-                                                                        " WHERE key > ?1 AND " SQLITE_KV_ROW
-                                                                        " ORDER BY key LIMIT 1",
-                               KV_VALUE_MAX_BYTES + (sealing == SEALING_ON ? 0 : SEALED_EXTRA_BYTES));
+        int error = sqlite_prepare(session, rows, fault,
+                                   "SELECT rowid, key, iif(" SQLITE_KV_VALUE(
+                                           "%d") ", value, NULL)"
+                                                 " FROM gramd_kv WHERE rowid >= ?1 AND " SQLITE_KV_ROW
+                                                 " ORDER BY rowid LIMIT 1",
+                                   KV_VALUE_MAX_BYTES + (sealing == SEALING_ON ? 0 : SEALED_EXTRA_BYTES));
 
         return error ? error
                      : sqlite_prepare(session, update, fault,
-                                      "UPDATE gramd_kv SET value = ?2 WHERE key = ?1");
+                                      "UPDATE gramd_kv SET value = ?2 WHERE rowid = ?1");
 }
 
-/* One row after the other: what is in memory does not depend on how many there are. */
+/*
+ * One row after the other, in the order in which they are stored: that of keys would read and write a page
+ * for each row. What is in memory does not depend on how many there are.
+ */
 int sqlite_convert_kv(struct backend_session *session, enum sealing sealing, struct fault *fault)
 {
         SQLITE_SCRATCH value = NULL;
@@ -329,7 +334,7 @@ int sqlite_convert_kv(struct backend_session *session, enum sealing sealing, str
         SQLITE_SCRATCH sealed = NULL;
         SQLITE_STATEMENT rows = NULL;
         SQLITE_STATEMENT update = NULL;
-        struct stored_row row = { .key_len = 0 };
+        struct stored_row row = { .id = INT64_MIN };
         bool there = true;
         int error;
 
@@ -352,11 +357,13 @@ int sqlite_convert_kv(struct backend_session *session, enum sealing sealing, str
                         error = convert(session, sealing, key,
                                         (struct slice){ (const char *)value, row.value_len }, opened, sealed,
                                         &as, fault);
-                if (error || !as.data)
-                        continue;
-                sqlite_bind_bytes(update, 1, key);
-                sqlite_bind_bytes(update, 2, as);
-                error = sqlite_run(session, update, fault);
+                if (!error && as.data) {
+                        sqlite3_bind_int64(update, 1, row.id);
+                        sqlite_bind_bytes(update, 2, as);
+                        error = sqlite_run(session, update, fault);
+                }
+                there &= row.id < INT64_MAX;
+                row.id += there;
         }
         return error;
 }

@@ -465,6 +465,47 @@ SEALED_TEST(a_value_of_another_key_or_session_is_refused)
         expect_value("a", "again");
 }
 
+/* Bytes that this process has read from files so far. */
+static long long bytes_read(void)
+{
+        size_t len;
+        TEST_FREED char *text = test_read_file("/proc/self/io", &len);
+        long long bytes = -1;
+
+        ck_assert_int_eq(sscanf(text, "rchar: %lld", &bytes), 1);
+        return bytes;
+}
+
+/* In the order in which they are stored: a page is read a few times, not once for each of its rows. */
+SEALED_TEST(many_values_are_sealed_page_by_page)
+{
+        enum { ROWS = 20000, PAGE_BYTES = 4096 };
+        static const enum sealing steps[] = { SEALING_ON, SEALING_OFF };
+
+        storage_restart_with(&at, "page-cache", 0);
+        storage_open(&at, "x", NULL);
+        put_value("a", marked);
+        change_sealing(SEALING_OFF);
+        storage_close(&at);
+        sql(PATH,
+            "WITH RECURSIVE n (i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+            " INSERT INTO gramd_kv (key, value)"
+            " SELECT CAST(printf('%%05d', i * 7919 %% %d) AS BLOB), x'76' FROM n;"
+            "UPDATE gramd_kv SET rowid = -9223372036854775807 - 1 WHERE key = CAST('00007' AS BLOB);"
+            "UPDATE gramd_kv SET rowid = 9223372036854775807 WHERE key = CAST('00008' AS BLOB)",
+            ROWS - 1, ROWS);
+        storage_open(&at, "x", NULL);
+        for (size_t i = 0; i < 2; i++) {
+                long long before = bytes_read();
+
+                change_sealing(steps[i]);
+                ck_assert_int_lt(bytes_read() - before, PAGE_BYTES * ROWS / 2);
+                expect_value("a", marked);
+                expect_value("00007", "v");
+                expect_value("00008", "v");
+        }
+}
+
 SEALED_TEST(values_follow_the_session_into_the_clear_and_back)
 {
         storage_open(&at, "x", NULL);
@@ -569,6 +610,7 @@ int main(void)
                 unsealed_sessions_can_be_refused,
                 values_are_sealed_and_names_are_not,
                 a_value_of_another_key_or_session_is_refused,
+                many_values_are_sealed_page_by_page,
                 values_follow_the_session_into_the_clear_and_back,
                 values_are_sealed_with_a_new_key,
                 a_value_of_a_key_in_between_is_told,
