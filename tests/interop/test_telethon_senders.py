@@ -12,14 +12,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Optional
 
 import gramd
 import pytest
-from gramd import shared, telethon_senders
+from gramd import shared, stop, telethon_senders
 from gramd.telethon import GramdSession
 from telethon import TelegramClient, errors
-from telethon.network import MTProtoSender
+from telethon.client.telegrambaseclient import _ExportState
+from telethon.crypto import AuthKey
+from telethon.network import ConnectionTcpFull, MTProtoSender
 from telethon.sessions import SQLiteSession
 from telethon.tl import functions, types
 
@@ -39,21 +41,46 @@ class Telegram:
         self.made = self.exports = 0
         self.keys: dict[str, bool] = {}  # those of AWAY: whether they are authorised
         self.silent: set[str] = set()  # keys that get no answer
+        self.asked = threading.Event()  # with one of these
+        self.senders: list[Any] = []  # that have connected
+        self.used: set[str] = set()  # keys with which something was sent to AWAY
+        self.connecting: Optional[threading.Event] = None  # a connection to AWAY has begun, and waits for `go`
+        self.go = asyncio.Event()
+
+    def connected_with(self, keys: set[str]) -> list[Any]:
+        return [each for each in self.senders if each.is_connected() and each.auth_key.key.hex() in keys]
 
     def patch(self, put: Any) -> None:
         telegram = self
 
         async def connect(sender: Any, connection: Any) -> bool:
             sender._away = connection._dc_id == AWAY
-            if not sender.auth_key:
-                sender.auth_key.key = telegram.make() if sender._away else KEY
-            sender._user_connected = True
+            async with sender._connect_lock:
+                if sender._away and telegram.connecting is not None:
+                    telegram.connecting.set()
+                    await telegram.go.wait()
+                if not sender.auth_key:
+                    sender.auth_key.key = telegram.make() if sender._away else KEY
+                sender._MTProtoSender__disconnected = asyncio.get_running_loop().create_future()
+                telegram.senders.append(sender)
+                sender._user_connected = True
             return True
 
+        async def disconnect(sender: Any) -> None:
+            sender._user_connected = False
+            if not sender._disconnected.done():
+                sender._disconnected.set_result(None)
+
         def send(sender: Any, request: Any, ordered: bool = False) -> Any:
+            if not sender.is_connected():
+                raise ConnectionError("disconnected")
             future = asyncio.get_running_loop().create_future()
+            if sender._away:
+                telegram.used.add(sender.auth_key.key.hex())
             try:
-                if sender.auth_key.key.hex() not in telegram.silent:
+                if sender.auth_key.key.hex() in telegram.silent:
+                    telegram.asked.set()
+                else:
                     future.set_result(telegram.answer(sender, request))
             except Exception as error:
                 future.set_exception(error)
@@ -61,6 +88,7 @@ class Telegram:
 
         offline_telethon.patch(put)
         put(MTProtoSender, "connect", connect)
+        put(MTProtoSender, "disconnect", disconnect)
         put(MTProtoSender, "send", send)
         put(TelegramClient, "_config", None)
 
@@ -176,6 +204,64 @@ async def test_a_new_login_makes_a_new_key(daemon: Daemon, telegram: Telegram) -
     assert await telegram.start(GramdSession("acc")) == (0, 0)
 
 
+@pytest.mark.parametrize("after", ["left", "lost"])
+@pytest.mark.parametrize("phase", ["reading", "connecting", "asking", "keeping"])
+async def test_a_sender_that_is_being_made_when_the_session_ends(
+    daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, after: str, phase: str
+) -> None:
+    """It ends with the session, and so does who waits for it."""
+    if phase != "keeping":
+        await telegram.start(GramdSession("acc"))
+    for limit in ("STOP_TIMEOUT", "LEAVE_TIMEOUT"):
+        monkeypatch.setattr(stop, limit, 0.05)
+    monkeypatch.setattr(telethon_senders, "ANSWER_WITHIN", None)
+    keys = telethon_senders.DataCentreKeys
+    reached, go = threading.Event(), threading.Event()
+    then = {"reading": keys.get, "keeping": keys.keep}.get(phase)
+
+    async def slow(*given: Any) -> Any:
+        assert then is not None
+        result = await then(*given)
+        reached.set()
+        await asyncio.to_thread(go.wait)
+        return result
+
+    if then is not None:
+        monkeypatch.setattr(keys, then.__name__, slow)
+    elif phase == "connecting":
+        telegram.connecting = reached
+    else:
+        telegram.silent, telegram.asked = set(telegram.keys), reached
+    used_then: list[Any] = []
+    close = shared.close
+
+    async def closing(*given: Any) -> None:
+        used_then.extend(telegram.connected_with(kept))
+        await close(*given)
+
+    monkeypatch.setattr(shared, "close", closing)
+    session = GramdSession("acc")
+    client = TelegramClient(session, 12345, "0" * 32)
+    await client.connect()
+    borrowing = [asyncio.ensure_future(client._borrow_exported_sender(AWAY)) for _ in range(2)]
+    await asyncio.to_thread(reached.wait)
+    kept, opened = set(telegram.keys), session._opened.session
+    if after == "left":
+        opened.loop.call_soon_threadsafe(opened.leave, "the host hands its sessions over")
+    else:
+        opened.loop.call_soon_threadsafe(opened.end, gramd.Fenced("another host owns it"))
+    while opened.ended is None or client.is_connected():
+        await asyncio.sleep(0.005)
+    telegram.used.clear()
+    go.set()
+    telegram.go.set()
+    assert all(isinstance(each, OSError) for each in await asyncio.gather(*borrowing, return_exceptions=True))
+    assert not used_then and not telegram.used & kept and not telegram.connected_with(kept)
+    session.close()
+    async with gramd.Client() as raw, await raw.open("acc") as stored:
+        assert len(await stored.kv_scan("dc_key:")) == 1  # a good one is not forgotten
+
+
 @pytest.mark.parametrize("how", ["a client fails", "two clients"])
 async def test_nobody_uses_a_key_when_the_session_is_closed(
     daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, how: str
@@ -205,6 +291,59 @@ async def test_nobody_uses_a_key_when_the_session_is_closed(
     opened.loop.call_soon_threadsafe(opened.leave, "the host hands its sessions over")
     await when_closed.wait()
     assert not any(connected_then)
+
+
+async def test_who_is_connecting_when_the_session_is_lost_sends_nothing(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Telethon's own sender and connection: the client's own one, and one that it connects again."""
+    go, connecting = asyncio.Event(), asyncio.Semaphore(0)
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+
+    class Slow(ConnectionTcpFull):
+        async def _connect(self, *given: Any, **named: Any) -> None:
+            connecting.release()
+            await go.wait()
+            await super()._connect(*given, **named)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.put_nowait(await reader.read())  # until the client closes it
+        writer.close()
+
+    async def borrow() -> None:
+        borrowed = await client._borrow_exported_sender(AWAY)
+        borrowed.send(functions.PingRequest(1))
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    config = SimpleNamespace(dc_options=[types.DcOption(AWAY, "127.0.0.1", port)])
+    monkeypatch.setattr(TelegramClient, "_config", config)
+    monkeypatch.setattr(stop, "STOP_TIMEOUT", 0.05)
+    async with gramd.Client() as raw, await raw.open("acc") as stored:
+        await stored.set(dc_id=HOME, server_address="127.0.0.1", port=port, auth_key=KEY)
+    lost = asyncio.Event()
+    session = GramdSession("acc")
+    client = TelegramClient(session, 12345, "0" * 32, connection=Slow)
+    sender = MTProtoSender(AuthKey(KEY), loggers=client._log)
+    client._borrowed_senders[AWAY] = _ExportState(), sender
+    using = [asyncio.ensure_future(work) for work in (client.connect(), borrow())]
+    for _ in using:
+        await connecting.acquire()
+    stopped, opened = session._stop, session._opened.session
+
+    async def stopping(*given: Any) -> Any:
+        done = await stopped(*given)
+        lost.set()
+        return done
+
+    monkeypatch.setattr(session, "_stop", stopping)
+    opened.loop.call_soon_threadsafe(opened.end, gramd.Fenced("another host owns it"))
+    await lost.wait()
+    go.set()
+    assert [await received.get() for _ in using] == [b"", b""]
+    assert isinstance((await asyncio.gather(*using, return_exceptions=True))[0], gramd.Fenced)
+    server.close()
+    session.close()
 
 
 async def test_who_is_cancelled_leaves_no_connection(

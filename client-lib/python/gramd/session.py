@@ -79,7 +79,7 @@ class Session(KeyValueArea):
         self._options = options
         self._on_lost = with_reason(on_lost)
         self._on_leave = with_reason(on_leave)
-        self._leaving = False  # `on_leave` runs
+        self.leaving = False  # `on_leave` runs
         self._watching = self.cache is not None
         self._error: Optional[errors.Error] = None
         self._deleting = False
@@ -270,7 +270,7 @@ class Session(KeyValueArea):
     def leave(self, reason: str) -> None:
         """The daemon hands its sessions over to other hosts. `on_leave` stops what uses the key, and then
         closes the session. Meanwhile the session is open as before."""
-        if self._error is not None or self._leaving:
+        if self._error is not None or self.leaving:
             return
         log.info("session %s is to be left: %s", self.name, reason)
         if self._on_leave is None:
@@ -278,11 +278,11 @@ class Session(KeyValueArea):
             return
 
         def finished(succeeded: bool) -> None:
-            self._leaving = False
+            self.leaving = False
             if not succeeded:
                 self.give_up(reason)
 
-        self._leaving = True
+        self.leaving = True
         run_callback(self._on_leave, reason, finished)
 
     def give_up(self, reason: str) -> None:

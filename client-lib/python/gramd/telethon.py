@@ -30,7 +30,7 @@ from .shared import SharedClient
 from .stop import within_limit
 from .sync import run, wait
 from .telethon_kept import Kept, file_key, file_row
-from .telethon_senders import keep_keys
+from .telethon_senders import is_usable, keep_keys, senders_of
 from .unsaved import Unsaved
 
 __all__ = ["GramdSession", "session_class"]  # noqa: F822 - see `__getattr__`
@@ -359,9 +359,11 @@ class TelethonSession(Adapter):
     def keeping_keys(self, client: Any) -> Optional[Session]:
         """The open session, if the client's keys are to be kept there. They belong to its user, whom Telethon
         would not store before it disconnects."""
+        if not self._dc_keys or not client.is_connected():  # it must not open what its disconnecting closes
+            return None
         try:
             session = self._open().session
-            if not self._dc_keys or KV not in session.client.features:
+            if not is_usable(session) or KV not in session.client.features:
                 return None
             if client._self_id:
                 self._set(user_id=client._self_id)
@@ -437,11 +439,11 @@ class TelethonSession(Adapter):
     # ---- these run in the client's event loop ----
 
     async def _stop(self, client: Any, limit: Optional[float] = None) -> bool:
-        """Disconnects the client. If that fails or takes too long, closes only its connections. Whether the
-        client can use the key no longer."""
-        if not await within_limit(_disconnect(client), self.name, limit):
-            stopping = (within_limit(sender.disconnect(), self.name) for sender in _senders(client))
-            await asyncio.gather(*stopping)
+        """Disconnects the client, and then those of its senders that still are connected or connecting.
+        Whether the client can use no key any longer."""
+        await within_limit(_disconnect(client), self.name, limit)
+        stopping = (_disconnect_sender(sender) for sender in _senders(client) if _is_used(sender))
+        await asyncio.gather(*(within_limit(asyncio.shield(each), self.name) for each in stopping))
         return not _uses_key(client)
 
     async def _stop_to_leave(self, client: Any) -> bool:
@@ -451,21 +453,35 @@ class TelethonSession(Adapter):
         return not _uses_key(client) or await self._stop_to_leave(client)
 
 
-def _senders(client: Any) -> list[Any]:
-    """Its own, and those to other data centres."""
-    return [client._sender, *(sender for _, sender in client._borrowed_senders.values())]
+def _own_senders(client: Any) -> set[Any]:
+    return {client._sender, *(sender for _, sender in client._borrowed_senders.values())}
+
+
+def _senders(client: Any) -> set[Any]:
+    """Its own, and those that it does not have yet."""
+    return _own_senders(client) | set(senders_of(client))
+
+
+def _is_used(sender: Any) -> bool:
+    """Whether it is connected or connecting."""
+    return bool(sender.is_connected() or sender._connect_lock.locked())
 
 
 def _uses_key(client: Any) -> bool:
-    """Whether it is connected or connecting."""
-    connecting = client._sender._connect_lock.locked()
-    return bool(connecting or any(sender.is_connected() for sender in _senders(client)))
+    return any(map(_is_used, _senders(client)))
 
 
 async def _disconnect_senders(client: Any) -> None:
     """The session stays open."""
     await client._disconnect()
-    await asyncio.gather(*(sender.disconnect() for sender in _senders(client)))
+    await asyncio.gather(*(sender.disconnect() for sender in _senders(client) if sender.is_connected()))
+
+
+async def _disconnect_sender(sender: Any) -> None:
+    """One that is connecting has sent nothing yet, and then sends nothing."""
+    async with sender._connect_lock:  # until then, `disconnect` would have no effect
+        pass
+    await sender.disconnect()
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any], argument: Any) -> None:
@@ -505,6 +521,8 @@ async def _in_loops(clients: list[Any], work: Callable[[Any], Coroutine[Any, Any
 async def _disconnect(client: Any) -> None:
     async with client._sender._connect_lock:  # it may be connecting: `disconnect` would have no effect
         pass
+    trying = set(senders_of(client)) - _own_senders(client)  # the client would wait for their answers
+    await asyncio.gather(*(sender.disconnect() for sender in trying if sender.is_connected()))
     try:
         done = client.disconnect()
         if inspect.isawaitable(done):

@@ -13,6 +13,7 @@ import importlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Optional, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 from .dc_keys import DataCentreKeys
 from .request import ignore
@@ -27,6 +28,13 @@ ANSWER_WITHIN = 30.0
 
 T = TypeVar("T")
 
+_senders: WeakKeyDictionary[Any, WeakSet[Any]] = WeakKeyDictionary()
+"""Of each client, those with kept keys. The client itself has one only when it is ready to be used."""
+
+
+def senders_of(client: Any) -> WeakSet[Any]:
+    return _senders.setdefault(client, WeakSet())
+
 
 class Parts(NamedTuple):
     """What a sender needs of Telethon, or of a fork of it."""
@@ -40,11 +48,16 @@ class Parts(NamedTuple):
     refusals: tuple[type[Exception], ...]
 
 
+def is_usable(session: Session) -> bool:
+    """Whether this host may use the session's keys, and for longer than now."""
+    return session.ended is None and not session.leaving
+
+
 def keep_keys(
     import_name: str, client_class: type[Any], session_of: Callable[[Any], Optional[Session]]
 ) -> None:
     """Wraps the method of the package's client that makes a sender. `session_of` answers the session that
-    keeps a client's keys; `None`: the client makes them as ever."""
+    keeps a client's keys now; `None`: the client makes them as ever."""
     try:
         make = getattr(client_class, MAKE)
         parts = _parts(import_name)
@@ -57,40 +70,54 @@ def keep_keys(
     @functools.wraps(make)
     async def find_or_make(client: Any, dc_id: int, *rest: Any, **named: Any) -> Any:
         session = session_of(client)
-        if session is None:
-            return await make(client, dc_id, *rest, **named)
-        keys = DataCentreKeys(session)
-        key = await _in_loop(session, keys.get(dc_id))
-        if key is not None:
-            sender = await _with_key(parts, client, dc_id, key)
-            if sender is not None:
-                return sender
-            await _in_loop(session, keys.forget(dc_id, key))
-        sender = await make(client, dc_id, *rest, **named)
-        try:
-            await _in_loop(session, keys.keep(dc_id, sender.auth_key.key))
-        except BaseException:
-            await sender.disconnect()
-            raise
+        sender = None if session is None else await _find(parts, client, session, dc_id)
+        if sender is None:
+            sender = await make(client, dc_id, *rest, **named)
+            session = session_of(client)  # it may be left by now
+            if session is not None:
+                await _keep(client, session, dc_id, sender)
+        if not sender.is_connected():
+            raise ConnectionError("the sender was disconnected")
         return sender
 
     vars(find_or_make)["of_gramd"] = True
     setattr(client_class, MAKE, find_or_make)
 
 
-async def _with_key(parts: Parts, client: Any, dc_id: int, key: bytes) -> Any:
+async def _find(parts: Parts, client: Any, session: Session, dc_id: int) -> Any:
+    keys = DataCentreKeys(session)
+    key = await _in_loop(session, keys.get(dc_id))
+    if key is None:
+        return None
+    sender = await _with_key(parts, client, session, dc_id, key)
+    if sender is None:
+        await _in_loop(session, keys.forget(dc_id, key))
+    return sender
+
+
+async def _keep(client: Any, session: Session, dc_id: int, sender: Any) -> None:
+    senders_of(client).add(sender)
+    try:
+        await _in_loop(session, DataCentreKeys(session).keep(dc_id, sender.auth_key.key))
+    except BaseException:
+        await sender.disconnect()
+        raise
+
+
+async def _with_key(parts: Parts, client: Any, session: Session, dc_id: int, key: bytes) -> Any:
     """A connected sender. `None`: the server refuses the key, or no longer has it authorised."""
     dc = await client._get_dc(dc_id)
     options = {"loggers": client._log, "proxy": client._proxy, "local_addr": client._local_addr}
     sender = parts.sender(parts.auth_key(key), loggers=client._log)
+    senders_of(client).add(sender)
     await sender.connect(client._connection(dc.ip_address, dc.port, dc.id, **options))
     question = client._init_request
     question.query = parts.functions.users.GetUsersRequest([parts.types.InputUserSelf()])
-    answer = sender.send(parts.functions.InvokeWithLayerRequest(parts.layer, question))
     try:
-        await asyncio.wait_for(answer, ANSWER_WITHIN)
+        if not is_usable(session):
+            raise ConnectionError("the session is left")
+        await _answer(sender, parts.functions.InvokeWithLayerRequest(parts.layer, question))
     except parts.refusals:
-        ignore(sender.disconnected)  # it has the same error
         await sender.disconnect()
         return None
     except parts.other_answer:  # of a data centre that does not have the user: it knows the key
@@ -99,6 +126,20 @@ async def _with_key(parts: Parts, client: Any, dc_id: int, key: bytes) -> Any:
         await sender.disconnect()
         raise
     return sender
+
+
+async def _answer(sender: Any, request: Any) -> None:
+    """A sender that is disconnected leaves what it has not sent yet without an answer."""
+    answer, gone = sender.send(request), sender.disconnected
+    ignore(gone)  # it may have the answer's error
+    await asyncio.wait([answer, gone], timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+    if answer.done() and not answer.cancelled():
+        answer.result()
+    elif answer.done() or gone.done():
+        await gone
+        raise ConnectionError("the sender was disconnected")
+    else:
+        raise asyncio.TimeoutError
 
 
 async def _in_loop(session: Session, work: Coroutine[Any, Any, T]) -> T:
