@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
-READY_S = 60.0
-"""How long a start or an orderly end may take. A busy machine and a sanitizer are slow."""
+READY_S = 120.0
+"""How long a start, an orderly end or whatever else is waited for may take. A busy machine and a sanitizer are slow."""
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import msgpack
 
-from daemon import Daemon, Failed, library, sanitized
+from daemon import READY_S, Daemon, Failed, library, sanitized
 from mapped import Mapped
 from wire import Disconnected, Silent, Wire, WireError
 
 HERE = Path(__file__).resolve().parent
 ALLOCATED, WANTED, TOLD, LEAK_MEMORY, LEAK_DESCRIPTORS = range(5)
-SLACK = 5.0 if sanitized() else 1.0
 
 LEVELS = {
     # what: how much it may rise during a run, as a part of what it is, and in units
@@ -178,7 +177,7 @@ class Churn:
 
     def settle(self) -> None:
         """Until only what is always open is open, and all of that is on the disk."""
-        until = time.monotonic() + 20 * SLACK
+        until = time.monotonic() + READY_S
         while True:
             stats = self.always.call("stats")
             if stats["connections"] == 2 and stats["sessions"] == 1:

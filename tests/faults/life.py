@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any, Optional, Protocol
 
 import ledger
-from daemon import Daemon, Failed, sanitized
+from daemon import READY_S, Daemon, Failed
 from ledger import Ledger, Untrue
 from wire import Disconnected, Silent, Wire, WireError
 
-SLACK = 5.0 if sanitized() else 1.0
 NAME = "life"
 PATIENCE_S = 0.5
 """So long a request may wait before a lasting fault is ended."""
-HEAL_S = 12.0 * SLACK
-SILENT_S = 30.0 * SLACK
 REFUSALS = ("storage", "unavailable")
 
 
@@ -82,7 +79,7 @@ class Life:
     def connect(self) -> None:
         """With a fault that makes the daemon close connections, until it is over."""
         self.handle = None
-        until = time.monotonic() + HEAL_S
+        until = time.monotonic() + READY_S
         for attempt in itertools.count():
             try:
                 self.wire = Wire(self.daemon.socket, "life" if attempt % 2 == 0 else "")
@@ -117,7 +114,7 @@ class Life:
             if answer is None:
                 if self.rule.met:  # else it is only slow
                     self.rule.clear()
-                answer = self.wire.receive(SILENT_S)
+                answer = self.wire.receive(READY_S)
         except Disconnected:
             return self._cut_off(), None
         if answer is None:
@@ -270,7 +267,7 @@ class Life:
     def heal(self) -> None:
         """The disk is well again: within a time everything works."""
         self.rule.clear()
-        until = time.monotonic() + HEAL_S
+        until = time.monotonic() + READY_S
         why = ""
         while True:
             try:
@@ -281,7 +278,7 @@ class Life:
             except Disconnected:
                 self._cut_off()
             if time.monotonic() > until:
-                raise Failed(f"the fault has ended {HEAL_S} s ago, and still: {why}")
+                raise Failed(f"the fault has ended {READY_S} s ago, and still: {why}")
             time.sleep(0.05)
 
     def _use(self) -> None:
@@ -299,7 +296,7 @@ class Life:
             self.value += 1
             method, params, change = make(self.value)
             try:
-                result = self.wire.call(method, self.handle, *params, seconds=SILENT_S)
+                result = self.wire.call(method, self.handle, *params, seconds=READY_S)
             except WireError as error:
                 if error.code == "unavailable":
                     self.ledger.may_have_happened(change)

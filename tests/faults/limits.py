@@ -16,12 +16,11 @@ from pathlib import Path
 
 import parts
 from clients import Child, end_clients, start_clients
-from daemon import Daemon, Failed, sanitized
+from daemon import READY_S, Daemon, Failed, sanitized
 from outside import ACCEPT, ACCEPTS, CLOCK, OPEN, Outside
 from wire import Disconnected, Silent, Wire, WireError
 
 SLACK = 5.0 if sanitized() else 1.0
-SOON_S = 5.0 * SLACK
 
 
 def expect(condition: bool, what: str) -> None:
@@ -75,7 +74,7 @@ class Known:
 
 def served(daemon: Daemon, when: str) -> Wire:
     """A new client. The daemon must answer it soon."""
-    until = time.monotonic() + SOON_S
+    until = time.monotonic() + READY_S
     while True:
         try:
             wire = Wire(daemon.socket)
@@ -167,13 +166,13 @@ def too_many_sessions(daemon: Daemon, known: list[Known], round_number: int) -> 
         daemon.wait_for(
             "end of the sessions without descriptors",
             lambda: wire.call("stats")["sessions"] == len(known),
-            SOON_S,
+            READY_S,
         )
         for connection in with_crowd:
             connection.close()
     other = served(daemon, "the sessions have been closed")
     for name in handles:
-        until = time.monotonic() + SOON_S
+        until = time.monotonic() + READY_S
         while True:
             try:
                 handle = other.open(name, create=False)
@@ -301,7 +300,7 @@ def clock(directory: Path, seconds: float, seed: int) -> str:
         wire = known.wire
         wire.call("close", known.handle)
         daemon.wait_for(
-            "end of a session after its last handle", lambda: not list(daemon.data.glob("*-wal")), SOON_S
+            "end of a session after its last handle", lambda: not list(daemon.data.glob("*-wal")), READY_S
         )
         daemon.stop()
     return f"{jumps} jumps, {known.acknowledged} acknowledged writes checked"
@@ -389,7 +388,7 @@ def frozen_clients(directory: Path, seconds: float, _seed: int) -> str:
 
 def drain(deaf: Wire) -> bool:
     """Reads what has waited. Whether there was a `changed`."""
-    until = time.monotonic() + SOON_S
+    until = time.monotonic() + READY_S
     while time.monotonic() < until and not deaf.notified:
         deaf.drop_answers(0.2)
     return any(message[1] == "changed" for message in deaf.notified)

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 from clients import SESSION, end_clients, start_clients
-from daemon import Daemon, Failed, sanitized
+from daemon import READY_S, Daemon, Failed, sanitized
 from wire import Disconnected, Wire, WireError
 
-START_S = 30.0
 PLANT_S = 4.0
 LEAST_RESTARTS = 6
 """On a machine that is slow, too."""
@@ -123,7 +122,7 @@ def run(directory: Path, seconds: float, seed: int, kind: str = "") -> bool:
     children = start_clients(socket, directory)
     observer = Observer(socket)
     observer.start()
-    observer.has_begun.wait(START_S)  # the clients, too: it has seen their values
+    observer.has_begun.wait(READY_S)  # the clients, too: it has seen their values
     restarts = 0
     memory_kb: list[int] = []
     faults: list[str] = []

@@ -51,7 +51,7 @@ def two_daemons(tmp_path: Path) -> Iterator[tuple[Daemon, Daemon]]:
         both = []
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
-            both.append(Daemon(tmp_path / name, "--backend", "mongo", "--mongo", uri, "--mongo-term", "2"))
+            both.append(Daemon(tmp_path / name, "--backend", "mongo", "--mongo", uri, "--mongo-term", "4"))
             both[-1].start()
         yield both[0], both[1]
         for each in both:

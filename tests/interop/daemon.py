@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Optional
 
 GRAMD = Path(os.environ["BUILD"]) / "gramd"
+DEADLINE = 60.0
+"""Of a start and of an end, in seconds. A busy machine is slow."""
 
 
 class Daemon:
@@ -27,7 +29,7 @@ class Daemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             Path(self._notify).unlink(missing_ok=True)
             ready.bind(self._notify)
-            ready.settimeout(20)
+            ready.settimeout(DEADLINE)
             with open(self._log, "ab") as log:
                 self._process = subprocess.Popen(
                     [self._program, "--data", self.data, "--socket", self.socket, *self._flags],
@@ -62,6 +64,6 @@ class Daemon:
             return
         self._process.send_signal(signal.SIGTERM)
         self.thaw()
-        code = self._process.wait(20)
+        code = self._process.wait(DEADLINE)
         self._process = None
         assert code == 0, f"gramd ended with {code}:\n{self._log.read_text()}"

@@ -74,7 +74,7 @@ async def test_what_no_gate_has_written_is_no_wait(daemon: Daemon, value: bytes)
     async with gramd.Client() as client, await client.open("a") as session:
         gate = gramd.Gate(session)
         await session.kv_set([["gate:messages.sendMessage", value]])
-        await asyncio.wait_for(gate.passed("messages.sendMessage"), 20)
+        await asyncio.wait_for(gate.passed("messages.sendMessage"), 60)
         await gate.note(LONG, "messages.sendMessage")
         [noted] = await session.kv_get(["gate:messages.sendMessage"])
         assert noted is not None and noted.endswith(b" 1000")

@@ -66,7 +66,7 @@ async def test_losing_the_session_disconnects_the_client(daemon: Daemon, offline
         await (await other.open("acc", create=False)).delete()
     while client.is_connected():
         await asyncio.sleep(0.005)
-    await asyncio.wait_for(client.disconnected, 5)
+    await asyncio.wait_for(client.disconnected, 60)
 
 
 async def test_callbacks_run_in_the_clients_event_loop(daemon: Daemon, offline: None) -> None:
@@ -170,7 +170,7 @@ async def test_leaving_disconnects_the_client_and_closes_the_session(daemon: Dae
     leave(session)
     await closed(session)
     assert not client.is_connected() and session._opened is None
-    await asyncio.wait_for(client.disconnected, 5)
+    await asyncio.wait_for(client.disconnected, 60)
     async with gramd.Client() as other, await other.open("acc", create=False) as stored:
         assert len(await stored.scan_peers()) >= 99 and len(await stored.get_states()) == 1
         assert (await stored.get("auth_key"))[0] == KEY

@@ -44,7 +44,7 @@ SERVER = Path(os.environ.get("VENVS", "")) / "mongo" / "bin" / "secantusd-py"
 SERVER_S = 60.0
 LEAST_CHANGES = 5
 PLANT_S = 90.0
-LAST_S = 30.0
+LAST_S = 60.0
 """How long the clients may take to end in order."""
 
 

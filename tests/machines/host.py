@@ -16,7 +16,7 @@ from typing import Optional
 from history import Writer
 from proxy import Proxy
 
-READY_S = 30.0
+READY_S = 60.0
 """How long a start or an orderly end may take."""
 
 PR_SET_PDEATHSIG = 1

@@ -383,7 +383,7 @@ async def test_a_lease_that_was_never_told_is_over_with_the_connection(fake: Fak
     async with fake, gramd.Client(fake.path) as client:
         with contextlib.suppress(gramd.Fenced):  # it may end while `open` fills the cache
             await client.open("a", cache=cache, on_lost=lost.append)
-        await asyncio.wait_for(until(lambda: lost), 5)
+        await asyncio.wait_for(until(lambda: lost), 30)
         assert lost[0].code == "fenced" and "lease" in lost[0].message
 
 
@@ -397,7 +397,7 @@ async def test_the_lease_is_taken_from_the_answer_to_open(fake: FakeGramd) -> No
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
         assert not lost  # it outlives the connection
-        await asyncio.wait_for(until(lambda: lost), 5)
+        await asyncio.wait_for(until(lambda: lost), 30)
 
 
 async def test_a_lease_that_is_over_when_its_answer_is_read(fake: FakeGramd) -> None:
@@ -406,7 +406,7 @@ async def test_a_lease_that_is_over_when_its_answer_is_read(fake: FakeGramd) -> 
     fake.faults = [("lease", SILENT)]
     async with fake, gramd.Client(fake.path) as client:
         await client.open("a", on_lost=lost.append)
-        await asyncio.wait_for(until(lambda: lost), 2)
+        await asyncio.wait_for(until(lambda: lost), 30)
         assert lost[0].code == "fenced"
 
 
@@ -419,7 +419,7 @@ async def test_a_lease_that_is_not_told_in_time_is_over(
     fake.faults = [("lease", SILENT)]
     async with fake, gramd.Client(fake.path) as client:
         await client.open("a", on_lost=lost.append)
-        await asyncio.wait_for(until(lambda: lost), 5)
+        await asyncio.wait_for(until(lambda: lost), 30)
         assert lost[0].code == "fenced"
 
 

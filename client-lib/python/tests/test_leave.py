@@ -199,9 +199,9 @@ class Writing(App):
         await super().disconnect()
 
 
-async def left(fake: FakeGramd, it: Any, timeout: float = 20) -> None:
+async def left(fake: FakeGramd, it: Any) -> None:
     fake.notify("acc", "leave", WHY)
-    await asyncio.wait_for(until(lambda: it._session is None), timeout)
+    await asyncio.wait_for(until(lambda: it._session is None), 60)
     await asyncio.sleep(0.01)
 
 

@@ -218,7 +218,7 @@ def test_a_client_of_a_closed_event_loop(fake: FakeGramd) -> None:
 
 
 def test_each_thread_has_its_own_connection(fake: FakeGramd) -> None:
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=60)
     failures: list[BaseException] = []
 
     async def bot(number: int) -> None:
