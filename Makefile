@@ -170,10 +170,10 @@ packages-run packages-test packages-interop packages-bench packages-all:
 # same pid complains of that on its standard error.
 
 .PHONY: check test-binaries
-check: test-binaries ## run the tests, installing nothing; T=NAME runs one, JOBS=N at once
+check: test-binaries ## run the tests, installing nothing; T=NAME runs one, NOT='NAME…' all but these, JOBS=N at once
 	@export BUILD='$(abspath $(BUILD))' SOURCE='$(CURDIR)' VENVS='$(abspath $(VENVS))' \
 		CC='$(CC)' SANITIZE='$(SANITIZE)' COVERAGE='$(COVERAGE)' MONGOC_DISABLE_SHM=1; \
-		tests/run $(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS))
+		tests/run $(filter-out $(addprefix %/,$(NOT)),$(if $(T),$(filter %/$(T),$(TEST_PROGRAMS)),$(TEST_PROGRAMS)))
 
 test-binaries: build $(TEST_BINARIES) $(EXAMPLE_BINARIES) $(BUILD)/tests/gramd-toy $(BUILD)/tests/faults/shim.so $(call objects,$(wildcard tests/fuzz/*.c))
 
