@@ -103,7 +103,7 @@ int mongo_kv_apply(const struct mongo_batch *batch);
 
 int mongo_kv_write(const struct mongo_kv_plan *plan);
 /* Appends to `set` and `unset` what makes a document this value, or a tombstone (absent). */
-int mongo_kv_append(const struct backend_session *session, const struct seal *seal, struct slice key,
+int mongo_kv_append(struct backend_session *session, const struct seal *seal, struct slice key,
                     struct slice value, uint8_t *scratch, bson_t *set, bson_t *unset, struct fault *fault);
 /* Deletes what has expired. */
 int mongo_kv_expire(const struct mongo_batch *batch, int64_t now_ms);

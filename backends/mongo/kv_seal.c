@@ -24,7 +24,7 @@ struct converting {
 static int convert(struct converting *converting, const struct mongo_kv_row *row)
 {
         const struct mongo_batch *batch = converting->batch;
-        const struct backend_session *session = batch->session;
+        struct backend_session *session = batch->session;
         MONGO_BSON filter = bson_new();
         MONGO_BSON update = bson_new();
         MONGO_BSON set = bson_new();
@@ -71,22 +71,19 @@ static bool on_document(void *arg, const bson_t *document)
         return !converting->error;
 }
 
-/* Those that a former key has sealed. False: there is no current key. */
-static bool append_former(const struct backend_session *session, bson_t *filter)
+/* Those that a former key has sealed. */
+static void append_former(bson_t *filter, const uint8_t current[KEY_ID_BYTES])
 {
-        uint8_t current[KEY_ID_BYTES];
         char text[KEY_ID_TEXT_BYTES];
 
-        if (!keyring_id(session->env->config->keyring, 0, current))
-                return false;
         key_id_text(current, text);
         BCON_APPEND(filter, "sealed_by", "{", "$exists", BCON_BOOL(true), "$ne", BCON_UTF8(text), "}");
-        return true;
 }
 
 static bson_t *those(const struct backend_session *session, enum sealing sealing)
 {
         bson_t *filter = bson_new();
+        uint8_t current[KEY_ID_BYTES];
 
         mongo_place_append_common(filter, &session->place);
         BSON_APPEND_NULL(filter, "gone"); /* it is missing */
@@ -94,8 +91,8 @@ static bson_t *those(const struct backend_session *session, enum sealing sealing
                 BCON_APPEND(filter, "value", "{", "$exists", BCON_BOOL(true), "}");
         else if (sealing == SEALING_OFF)
                 BCON_APPEND(filter, "sealed", "{", "$exists", BCON_BOOL(true), "}");
-        else
-                append_former(session, filter);
+        else if (keyring_id(session->env->config->keyring, 0, current))
+                append_former(filter, current);
         return filter;
 }
 
@@ -150,13 +147,20 @@ int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
         return result;
 }
 
+struct former {
+        char *text;
+        bool is_there;
+};
+
 static bool on_former(void *arg, const bson_t *document)
 {
+        struct former *former = arg;
         char text[KEY_ID_TEXT_BYTES];
 
         mongo_copy_text(document, "sealed_by", text, sizeof(text));
         if (strspn(text, "0123456789abcdef") == sizeof(text) - 1)
-                memcpy(arg, text, sizeof(text));
+                memcpy(former->text, text, sizeof(text));
+        former->is_there = true;
         return true;
 }
 
@@ -167,10 +171,19 @@ int mongo_kv_former(struct backend_session *session, mongoc_client_t *client, ch
         MONGO_BSON filter = bson_new();
         MONGO_BSON options =
                 BCON_NEW("limit", BCON_INT64(1), "projection", "{", "sealed_by", BCON_INT32(1), "}");
+        struct former former = { .text = text };
+        uint8_t current[KEY_ID_BYTES];
+        int result;
 
-        mongo_place_append_common(filter, &session->place);
-        if (!session->seal.on || !append_former(session, filter))
+        if (!session->seal.on || !keyring_id(session->env->config->keyring, 0, current) ||
+            memcmp(current, session->kv.values_by, sizeof(current)) == 0)
                 return 0;
-        return mongo_read_cursor(session, mongoc_collection_find_with_opts(collection, filter, options, NULL),
-                                 on_former, text, fault);
+        mongo_place_append_common(filter, &session->place);
+        append_former(filter, current);
+        result = mongo_read_cursor(session,
+                                   mongoc_collection_find_with_opts(collection, filter, options, NULL),
+                                   on_former, &former, fault);
+        if (!result && !former.is_there)
+                memcpy(session->kv.values_by, current, sizeof(current));
+        return result;
 }

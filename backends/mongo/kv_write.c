@@ -30,7 +30,7 @@ static void append_binary(bson_t *document, const char *key, struct slice bytes)
                            (uint32_t)bytes.len);
 }
 
-int mongo_kv_append(const struct backend_session *session, const struct seal *seal, struct slice key,
+int mongo_kv_append(struct backend_session *session, const struct seal *seal, struct slice key,
                     struct slice value, uint8_t *scratch, bson_t *set, bson_t *unset, struct fault *fault)
 {
         const struct seal_terms terms = mongo_seal_terms(session, fault);
@@ -49,6 +49,8 @@ int mongo_kv_append(const struct backend_session *session, const struct seal *se
         if (result)
                 return result;
         sealed_key_id(scratch, sealed.len, by);
+        if (memcmp(by, session->kv.values_by, sizeof(by)) != 0)
+                memset(session->kv.values_by, 0, sizeof(by));
         key_id_text(by, text);
         append_binary(set, "sealed", sealed);
         BSON_APPEND_UTF8(set, "sealed_by", text);
@@ -56,8 +58,8 @@ int mongo_kv_append(const struct backend_session *session, const struct seal *se
         return 0;
 }
 
-static int append_item(const struct backend_session *session, const struct mongo_kv_item *item,
-                       uint8_t *scratch, bson_t *set, bson_t *unset, struct fault *fault)
+static int append_item(struct backend_session *session, const struct mongo_kv_item *item, uint8_t *scratch,
+                       bson_t *set, bson_t *unset, struct fault *fault)
 {
         if (item->is_compared && item->swaps.len > 0)
                 append_binary(set, "swaps",
@@ -78,7 +80,7 @@ static int append_item(const struct backend_session *session, const struct mongo
 static int write_item(struct mongo_writes *writes, const struct mongo_kv_item *item, uint8_t *scratch)
 {
         const struct mongo_batch *batch = writes->batch;
-        const struct backend_session *session = batch->session;
+        struct backend_session *session = batch->session;
         MONGO_BSON filter = bson_new();
         MONGO_BSON update = bson_new();
         MONGO_BSON set = bson_new();

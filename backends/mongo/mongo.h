@@ -120,6 +120,8 @@ struct mongo_kv {
         /* of CLOCK_BOOTTIME: since when it is known; when the last tombstone was written or found; when the
          * first may go, INT64_MAX: there is none */
         int64_t since_ms, buried_ms, purge_ms;
+        uint8_t values_by[KEY_ID_BYTES]; /* of a sealed session: of the key that seals all of them; 0: not
+                                            known. Apart from `is_known` */
 };
 
 /*

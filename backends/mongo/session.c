@@ -129,6 +129,7 @@ static int begin(struct backend_session *session, mongoc_client_t *client, const
                 memcpy(session->owner, term->id, sizeof(session->owner));
                 session->fence = session->tried_fence;
                 session->kv.is_known = false; /* writes with the former fence may have landed since */
+                memset(session->kv.values_by, 0, sizeof(session->kv.values_by));
                 session->kv.is_mixed = mongo_number_of(document, MONGO_KV_MIXED, 0) != 0;
                 atomic_store(&session->epoch, term->epoch);
                 enter_phase(session, MONGO_OWNED);

@@ -354,6 +354,45 @@ SEALED_TEST(values_are_sealed_with_the_session)
         has_values(c, s);
 }
 
+/* `info` does not ask the server for values that a former key has sealed. */
+static void knows_its_values(struct mongo_proxy *proxy, struct wire *c, int s, const char *key)
+{
+        TEST_FREED char *sealed = NULL;
+
+        mongo_proxy_hold_at(proxy, "sealed_by");
+        sealed = sealed_with(c, s);
+        ck_assert_str_eq(sealed, key);
+        mongo_proxy_let_go(proxy);
+}
+
+SEALED_TEST(values_of_a_former_key_are_looked_for_once)
+{
+        TEST_FREED char *config = keys("key");
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *uri = NULL;
+
+        if (!mongo_server_is_ours(server, "what the server is asked"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = mongo_proxy_uri(proxy, NULL);
+        DAEMON d = daemon_start(.config = config,
+                                .flags = { "--backend", "mongo", "--mongo", uri, "--mongo-layout", layout });
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'%s', {}", session);
+
+        set_values(c, s);
+        TEST_FREED char *former = sealed_with(c, s);
+        knows_its_values(proxy, c, s, former);
+        TEST_FREED char *fresh = keys("key");
+        daemon_reload(d, fresh);
+        TEST_FREED char *still = sealed_with(c, s);
+        ck_assert_str_eq(still, former);
+        expect(c, "nil", "rotate(%d)", s);
+        TEST_FREED char *now = sealed_with(c, s);
+        ck_assert_str_ne(now, former);
+        knows_its_values(proxy, c, s, now);
+}
+
 SEALED_TEST(a_value_that_was_copied_or_planted_is_refused)
 {
         TEST_FREED char *config = keys("key");
@@ -447,6 +486,7 @@ int main(void)
         suite_add_tcase(suite, values);
         tcase_set_timeout(values, TEST_TIMEOUT_S);
         tcase_add_loop_test(values, values_are_sealed_with_the_session, 0, 2 * MONGO_KINDS);
+        tcase_add_loop_test(values, values_of_a_former_key_are_looked_for_once, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(values, a_value_that_was_copied_or_planted_is_refused, 0, 2 * MONGO_KINDS);
         /* On FerretDB the killed daemon's last command may win. */
         test_skipped("an interrupted change on FerretDB", "a server whose compare-and-swap is one step");

@@ -267,6 +267,7 @@ void mongo_proxy_await(struct mongo_proxy *proxy)
 void mongo_proxy_let_go(struct mongo_proxy *proxy)
 {
         pthread_mutex_lock(&proxy->state->lock);
+        proxy->state->word = NULL;
         proxy->state->holding = proxy->state->holding_one = false;
         pthread_cond_broadcast(&proxy->state->changed);
         pthread_mutex_unlock(&proxy->state->lock);

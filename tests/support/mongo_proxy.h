@@ -26,7 +26,8 @@ char *mongo_proxy_uri(const struct mongo_proxy *proxy, const char *options);
 void mongo_proxy_delay(struct mongo_proxy *proxy, unsigned most_ms, unsigned rare, unsigned long_ms);
 /* Forwards nothing to the server until mongo_proxy_let_go(). */
 void mongo_proxy_hold(struct mongo_proxy *proxy);
-/* The same, from the first piece that contains `word`. mongo_proxy_await() waits for that piece. */
+/* The same, from the first piece that contains `word`, if it comes before mongo_proxy_let_go().
+ * mongo_proxy_await() waits for that piece. */
 void mongo_proxy_hold_at(struct mongo_proxy *proxy, const char *word);
 /* Holds that piece alone, and what follows it on its connection. */
 void mongo_proxy_hold_one_at(struct mongo_proxy *proxy, const char *word);
