@@ -182,7 +182,7 @@ class Run:
             self._clients[name] = process
             code = await process.wait()
             del self._clients[name]
-            if code not in (0, -signal.SIGKILL):
+            if code not in (0, -signal.SIGKILL) and not (self.ending and code == -signal.SIGTERM):  # as it began
                 raise Failed(f"client {name} ended with {code}: see clients.log")
             if not self.ending:
                 await asyncio.sleep(self.dice.uniform(0.1, 0.5) * self.term_s)
