@@ -88,21 +88,15 @@ static bool is_pressed(const struct session *session)
         return false;
 }
 
-/* What a pass over openings finds once: there may be thousands of them, and of handles. */
-struct pass {
-        bool pressed;    /* is_pressed(). It matters to readers alone */
-        bool has_writer; /* a handle has the right `write`. It matters to an opening that presses */
-};
-
 /*
  * Handles with the right `read` alone are ended if they are all that the opening still waits for. True: in
  * the next turn of the loop it goes on with those that are left.
  */
-static bool end_readers(struct session *session, const struct opening *opening, const struct pass *pass)
+static bool end_readers(struct session *session, const struct opening *opening)
 {
         size_t left = READERS_ENDED;
 
-        if (!presses(opening) || session->n_handles == 0 || pass->has_writer)
+        if (!presses(opening) || session->n_handles == 0 || session_first_writer(session))
                 return false;
         if (link_empty(&session->turn) &&
             handles_end_of_session(session, wire_error_names[WIRE_BUSY], outranked_text, &left))
@@ -111,7 +105,8 @@ static bool end_readers(struct session *session, const struct opening *opening, 
         return true;
 }
 
-static void look_at(struct session *session, struct opening *opening, struct pass *pass)
+/* `pressed`: is_pressed(), which matters to readers alone. */
+static void look_at(struct session *session, struct opening *opening, bool pressed)
 {
         bool is_held_off; /* it has to wait for handles, or for another opening */
 
@@ -122,14 +117,13 @@ static void look_at(struct session *session, struct opening *opening, struct pas
                         opening_refuse(opening, WIRE_UNAVAILABLE, unconfirmed_text);
                 return;
         }
-        if (end_readers(session, opening, pass))
+        if (end_readers(session, opening))
                 return;
         is_held_off = held_against(session, opening->options.exclusive) ||
-                      (pass->pressed && !(opening->rights & RIGHT_WRITE));
+                      (pressed && !(opening->rights & RIGHT_WRITE));
         if (!is_held_off && fits(session, opening->options.exclusive)) {
                 grant(session, opening->client, &opening->request, &opening->options,
                       boot_now_ms() - opening->begun_ms);
-                pass->has_writer |= (opening->rights & RIGHT_WRITE) != 0;
                 opening_free(opening);
         } else if (is_held_off && !opening_goes_on(opening)) {
                 answer_busy(&opening->request, session);
@@ -139,19 +133,14 @@ static void look_at(struct session *session, struct opening *opening, struct pas
 
 static void look_at_one(struct session *session, struct opening *opening)
 {
-        struct pass pass = {
-                .pressed = !(opening->rights & RIGHT_WRITE) && is_pressed(session),
-                .has_writer = presses(opening) && session_first_writer(session),
-        };
-
-        look_at(session, opening, &pass);
+        look_at(session, opening, !(opening->rights & RIGHT_WRITE) && is_pressed(session));
 }
 
 static void look_at_all(struct session *session)
 {
         struct link *at = session->openings.next;
         struct opening *opening;
-        struct pass pass;
+        bool pressed;
 
         assert(session->state == SESSION_OPEN);
         /* Thousands may wait for one handle to end: they are not looked at each time that it has been used.
@@ -159,10 +148,9 @@ static void look_at_all(struct session *session)
         if (!session->is_due && session_holder(session) && session_is_ours(session))
                 return;
         session->is_due = false;
-        pass.pressed = is_pressed(session);
-        pass.has_writer = pass.pressed && session_first_writer(session);
+        pressed = is_pressed(session); /* once for all: they may be thousands */
         while ((opening = openings_next(session, &at)))
-                look_at(session, opening, &pass);
+                look_at(session, opening, pressed);
 }
 
 void granting_go_on(struct session *session)

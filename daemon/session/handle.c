@@ -81,6 +81,18 @@ unsigned handle_rights(const struct session *session, struct client *client)
                             session->storage->backend->name, &session->owner);
 }
 
+static void find_rights(struct handle *handle)
+{
+        struct session *session = handle->session;
+
+        handle->rights = handle_rights(session, handle->client);
+        handle->rules = session_rules(session);
+        if (!(handle->rights & RIGHT_WRITE))
+                link_remove(&handle->of_writers);
+        else if (link_empty(&handle->of_writers))
+                link_append(&session->writers, &handle->of_writers);
+}
+
 /* Who has the oldest handle has the session open. */
 static void count_for_oldest(struct session *session)
 {
@@ -98,8 +110,6 @@ struct handle *handle_new(struct session *session, struct client *client)
         handle->session = session;
         handle->client = client;
         handle->since = unix_now();
-        handle->rights = handle_rights(session, client);
-        handle->rules = session_rules(session);
         handle->lane = lane_of(session, client);
         if (!handle->lane) {
                 free(handle);
@@ -115,6 +125,8 @@ struct handle *handle_new(struct session *session, struct client *client)
         client->connection.owner_bytes += HANDLE_BYTES;
         handle->lane->n_handles++;
         link_append(&session->handles, &handle->link);
+        link_init(&handle->of_writers);
+        find_rights(handle);
         session->n_handles++;
         count_for_oldest(session);
         /* Here, not in advance.c: this handle may be closed before the session is advanced. */
@@ -143,6 +155,7 @@ void handle_close(struct handle *handle)
         if (session->sessions->renewed_handle == &handle->link)
                 session->sessions->renewed_handle = handle->link.next;
         link_remove(&handle->link);
+        link_remove(&handle->of_writers);
         session->n_handles--;
         count_for_oldest(session);
         give_number_back(&handle->client->handles, (uint32_t)handle->number);
@@ -220,8 +233,7 @@ static bool renew_rights(struct handle *handle)
         unsigned least = handle->exclusive ? RIGHT_READ | RIGHT_WRITE : RIGHT_READ;
         char what[SESSION_TEXT_BYTES], who[CLIENT_TEXT_BYTES];
 
-        handle->rules = session_rules(handle->session);
-        handle->rights = handle_rights(handle->session, handle->client);
+        find_rights(handle);
         if ((handle->rights & least) == least)
                 return true;
         log_write_for(handle->session->sessions->log, handle->client->credentials.uid, LOG_INFO,
@@ -264,10 +276,8 @@ struct handle *session_holder(const struct session *session)
 
 struct handle *session_first_writer(const struct session *session)
 {
-        for (const struct link *at = session->handles.next; at != &session->handles; at = at->next)
-                if (LINK_OF(at, struct handle, link)->rights & RIGHT_WRITE)
-                        return LINK_OF(at, struct handle, link);
-        return NULL;
+        return link_empty(&session->writers) ? NULL
+                                             : LINK_OF(session->writers.next, struct handle, of_writers);
 }
 
 void pack_holder(struct buffer *out, const struct handle *holder)

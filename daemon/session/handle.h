@@ -12,6 +12,7 @@ struct handle {
         struct client *client;
         struct lane *lane;
         struct link link;       /* session->handles */
+        struct link of_writers; /* session->writers, if it has the right `write` */
         int64_t number;         /* `s` on the wire */
         int64_t since;          /* unix seconds */
         uint64_t lent_until_ms; /* the end of the lease that its client was told of last; of the loop's clock
@@ -50,7 +51,7 @@ void handles_end_of_client(struct client *client, const char *code, const char *
 
 /* The handle that holds the session exclusively, or NULL. */
 struct handle *session_holder(const struct session *session);
-/* The first handle with the right `write`, or NULL. */
+/* The handle that has had the right `write` for longest, or NULL. */
 struct handle *session_first_writer(const struct session *session);
 /* Who holds it: packs {pid, uid, client, host, since}. */
 void pack_holder(struct buffer *out, const struct handle *holder);

@@ -65,6 +65,7 @@ struct session *session_new(struct sessions *sessions, struct storage *storage, 
         link_init(&session->woken);
         link_init(&session->turn);
         link_init(&session->handles);
+        link_init(&session->writers);
         session->told = &session->handles;
         link_init(&session->openings);
         link_init(&session->looks);

@@ -105,6 +105,7 @@ struct session {
 
         struct link handles;
         size_t n_handles;
+        struct link writers;  /* of the handles: those with the right `write` */
         struct ending ending; /* ending.c's */
         size_t n_watching;
         struct link *told;    /* watch.c's: the handle that is told next */

@@ -286,6 +286,35 @@ START_TEST(readers_do_not_hold_off_a_writer)
 }
 END_TEST
 
+/* Its right comes and goes with the rules. */
+START_TEST(who_may_write_after_a_reload_holds_off_a_writer)
+{
+        static const char writes[] = "[access]\nuser 54321 = write on pub-*\nuser 54323 = write on pub-*\n";
+        static const char reads[] = "[access]\nuser 54321 = read on pub-*\nuser 54323 = write on pub-*\n";
+
+        if (!wire_has_strangers("access rules of other users"))
+                return;
+        DAEMON d = daemon_start(.config = reads);
+        CLIENT reader = NULL;
+        CLIENT writer = NULL;
+        int s;
+
+        prepare(d);
+        reader = stranger(d);
+        writer = connect_as(d, WRITER);
+        s = wire_open(reader, "'pub-1', {}");
+        daemon_reload(d, writes);
+        expect(reader, "...", "info(%d)", s);
+        expect(writer, "!busy", "open('pub-1', {mode: 'exclusive'})");
+        expect_text(wire_error_detail(writer), "{holder: {...uid: 54321}}");
+        wire_not_told(reader);
+        daemon_reload(d, reads);
+        expect(reader, "...", "info(%d)", s);
+        wire_open(writer, "'pub-1', {mode: 'exclusive'}");
+        expect_text(wire_told(reader), "ended(1, 'busy', '...')");
+}
+END_TEST
+
 START_TEST(a_session_belongs_to_who_made_it)
 {
         if (!wire_has_strangers("access rules of other users"))
@@ -462,6 +491,7 @@ int main(void)
                 an_open_that_waits_without_its_right_is_refused,
                 a_monitor_without_its_right_is_told_nothing,
                 readers_do_not_hold_off_a_writer,
+                who_may_write_after_a_reload_holds_off_a_writer,
                 a_session_belongs_to_who_made_it,
                 rules_only_add_to_what_an_owner_may,
                 a_refusal_does_not_tell_what_is_there,
