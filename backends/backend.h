@@ -53,18 +53,31 @@ struct backend_wait {
 /* `text` is for people: what happened, to which session, what to do. It never holds key material. */
 struct fault {
         char text[512];
+        size_t why_at;  /* in `text`, behind the session's name: what happened */
         char file[512]; /* BACKEND_E_BUSY: the file that is held; else empty */
         struct fault_holder holder;
         struct backend_wait wait;
 };
 
-/* Fills the fault and returns `error`, so that it can be returned at once. */
+/*
+ * Fill the fault and return `error`, so that it can be returned at once. Characters that are not shown as
+ * they are (utf8.h) are escaped. The arguments may be texts of the fault itself.
+ *
+ * fault_session: the text begins with "session 'NAME': ". Other names that strangers have chosen need quotes,
+ * and utf8_quote(), too.
+ */
 int fault_set(struct fault *fault, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int fault_session(struct fault *fault, int error, const char *session, const char *format, ...)
+        __attribute__((format(printf, 4, 5)));
+enum { FAULT_NAME_BYTES = 256 }; /* of a name in quotes; a longer one is cut */
 /* Of a value of the key-value area: `why` follows "the value of its key 'KEY'". */
 int fault_set_value(struct fault *fault, int error, const char *session, struct slice key, const char *why);
+/* Of an `open`: there is no such dialect. */
+int fault_set_dialect(struct fault *fault, struct slice dialect);
 /*
  * The text as one word of a shell's command, for a hint that somebody may paste: names of sessions are chosen
- * by strangers. One that is too long is cut.
+ * by strangers. One that is too long is cut. Characters that are not shown as they are become $'\u202e',
+ * which bash and zsh read.
  */
 enum { SHELL_WORD_BYTES = 1024 };
 const char *fault_shell_word(const char *text, char word[SHELL_WORD_BYTES]);

@@ -21,7 +21,7 @@ static bool can_seal(const struct seal_terms *terms)
 
 static int refuse(const struct seal_terms *terms, int error, const char *why)
 {
-        return fault_set(terms->fault, error, "session '%s': %s", terms->session, why);
+        return fault_session(terms->fault, error, terms->session, "%s", why);
 }
 
 static int seal_without_key(const struct seal_terms *terms)
@@ -40,9 +40,9 @@ int seal_check(const struct seal_terms *terms, const struct seal *seal, bool wan
 
         if (!terms->required || (seal->on && !seal->is_due) || ((wanted || seal->on) && can_seal(terms)))
                 return 0;
-        return fault_set(terms->fault, BACKEND_E_STORAGE,
-                         "session '%s': it is not sealed, and require-sealed is set: `gramctl seal %s`",
-                         terms->session, fault_shell_word(terms->session, word));
+        return fault_session(terms->fault, BACKEND_E_STORAGE, terms->session,
+                             "it is not sealed, and require-sealed is set: `gramctl seal %s`",
+                             fault_shell_word(terms->session, word));
 }
 
 bool seal_is_to_begin(const struct seal_terms *terms, const struct seal *seal, bool wanted)
@@ -83,7 +83,7 @@ int seal_check_key(const struct seal_terms *terms, const uint8_t id[KEY_ID_BYTES
         if (keyring_has(terms->keyring, id))
                 return 0;
         say_missing(id, why);
-        return fault_set(terms->fault, BACKEND_E_STORAGE, "session '%s': it %s", terms->session, why);
+        return fault_session(terms->fault, BACKEND_E_STORAGE, terms->session, "it %s", why);
 }
 
 int seal_open(const struct seal_terms *terms, struct seal *seal, struct slice sealed,

@@ -472,8 +472,7 @@ int mongo_apply(struct backend_session *session, const struct change *changes, s
         assert(session->phase == MONGO_OWNED);
         (void)durability; /* every write is on the disks of a majority */
         if (!result && mongo_instance_left(session->env->instance, atomic_load(&session->epoch)) <= 0)
-                result = fault_set(fault, BACKEND_E_UNAVAILABLE,
-                                   "session '%s': ownership of it is being confirmed; repeat the write",
-                                   session->name);
+                result = fault_session(fault, BACKEND_E_UNAVAILABLE, session->name,
+                                       "ownership of it is being confirmed; repeat the write");
         return result;
 }

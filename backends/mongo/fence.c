@@ -118,10 +118,8 @@ static int next_above(const struct backend_session *session, const struct entry 
                 ++*fence;
                 return 0;
         }
-        return fault_set(
-                fault, BACKEND_E_CORRUPT,
-                "session '%s': its fence, or that in gramd.fences, is one that no daemon has written",
-                session->name);
+        return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                             "its fence, or that in gramd.fences, is one that no daemon has written");
 }
 
 int mongo_fence_next(struct backend_session *session, mongoc_client_t *client, int64_t above, int64_t *fence,
@@ -152,11 +150,12 @@ int mongo_fence_take(struct backend_session *session, mongoc_client_t *client, c
         if (left_ms > watch_ms)
                 return mongo_no_memory(fault);
         if (left_ms > 0) {
-                result = fault_set(fault, BACKEND_E_BUSY,
-                                   "session '%s': its document is older than what gramd.fences knows of it: "
-                                   "was a backup restored? It is opened in %lld s, when no host can be using "
-                                   "it: give the `open` a `wait`",
-                                   session->name, (long long)(left_ms + 999) / 1000);
+                result = fault_session(
+                        fault, BACKEND_E_BUSY, session->name,
+                        "its document is older than what gramd.fences knows of it: "
+                        "was a backup restored? It is opened in %lld s, when no host can be using "
+                        "it: give the `open` a `wait`",
+                        (long long)(left_ms + 999) / 1000);
                 fault->wait.in_ms = left_ms < LONGEST_WAIT_MS ? left_ms : LONGEST_WAIT_MS;
         }
         return result;

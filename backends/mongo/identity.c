@@ -151,9 +151,8 @@ int mongo_read_states(struct backend_session *session, mongoc_client_t *client, 
                             mongo_read_number(&iter, &state.part[part]))
                                 state.present |= 1u << part;
                 if (opened->n_states == BACKEND_STATES_MAX) {
-                        result = fault_set(fault, BACKEND_E_TOO_LARGE,
-                                           "session '%s': more than %d update states", session->name,
-                                           BACKEND_STATES_MAX);
+                        result = fault_session(fault, BACKEND_E_TOO_LARGE, session->name,
+                                               "more than %d update states", BACKEND_STATES_MAX);
                         continue;
                 }
                 if (opened->n_states == cap) {

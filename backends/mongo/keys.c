@@ -153,11 +153,10 @@ static int64_t longest_ms(const struct hosts *hosts)
 static int lacks_key(const struct backend_session *session, const struct host *host, const char *key,
                      struct fault *fault)
 {
-        return fault_set(
-                fault, BACKEND_E_STORAGE,
-                "session '%s': host %s does not have key %s, and could not open it: give it the key, "
-                "and reload its daemon",
-                session->name, host->name, key);
+        return fault_session(fault, BACKEND_E_STORAGE, session->name,
+                             "host %s does not have key %s, and could not open it: give it the key, "
+                             "and reload its daemon",
+                             host->name, key);
 }
 
 /* Several documents may be of one host. */

@@ -197,9 +197,8 @@ static int check(struct mongo_kv_plan *plan, size_t number)
         }
         if (result || grown <= 0 || session->kv.bytes + plan->grown + grown <= max)
                 return result;
-        result = fault_set(&why, BACKEND_E_TOO_LARGE,
-                           "session '%s': its key-value area has at most %lld bytes (kv-max)", session->name,
-                           (long long)max);
+        result = fault_session(&why, BACKEND_E_TOO_LARGE, session->name,
+                               "its key-value area has at most %lld bytes (kv-max)", (long long)max);
         result = refuse(batch, number, result, &why);
         return result ? result : 1;
 }

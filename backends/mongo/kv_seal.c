@@ -53,9 +53,9 @@ static int refuse_id(const struct mongo_batch *batch, const bson_t *document)
         char id[256];
 
         mongo_copy_text(document, "_id", id, sizeof(id));
-        return fault_set(batch->fault, BACKEND_E_CORRUPT,
-                         "session '%s': its collection %s has a document whose _id is not gramd's: %s",
-                         batch->session->name, MONGO_KV, id[0] ? id : "long, or no text");
+        return fault_session(batch->fault, BACKEND_E_CORRUPT, batch->session->name,
+                             "its collection %s has a document whose _id is not gramd's: %s", MONGO_KV,
+                             id[0] ? id : "long, or no text");
 }
 
 static bool on_document(void *arg, const bson_t *document)

@@ -53,21 +53,19 @@ static int check_name(const struct backend_session *session, struct fault *fault
         static const char *const reserved[] = { "admin", "local", "config", MONGO_OWN_DATABASE };
 
         if (strlen(session->place.key) > MONGO_NAME_MAX)
-                return fault_set(fault, BACKEND_E_NAME,
-                                 "session '%s': a MongoDB database's name has at most %d bytes",
-                                 session->name, MONGO_NAME_MAX - (int)strlen(session->env->prefix));
+                return fault_session(fault, BACKEND_E_NAME, session->name,
+                                     "a MongoDB database's name has at most %d bytes",
+                                     MONGO_NAME_MAX - (int)strlen(session->env->prefix));
         if (strpbrk(session->name, "/\\. \"$*<>:|?"))
-                return fault_set(fault, BACKEND_E_NAME,
-                                 "session '%s': MongoDB allows none of / \\ . \" $ * < > : | ? and no space "
-                                 "in a database's name",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_NAME, session->name,
+                                     "MongoDB allows none of / \\ . \" $ * < > : | ? and no space "
+                                     "in a database's name");
         for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
                 if (strcasecmp(session->name, reserved[i]) == 0 ||
                     strcasecmp(session->place.key, reserved[i]) == 0)
-                        return fault_set(fault, BACKEND_E_NAME,
-                                         "session '%s': a database of MongoDB's own or "
-                                         "of gramd's own has this name",
-                                         session->name);
+                        return fault_session(fault, BACKEND_E_NAME, session->name,
+                                             "a database of MongoDB's own or "
+                                             "of gramd's own has this name");
         return 0;
 }
 
@@ -78,6 +76,7 @@ static int check_database(const struct backend_session *session, mongoc_client_t
         bson_error_t error;
         char **names = mongoc_database_get_collection_names_with_opts(database, NULL, &error);
         bool others = false, own = false;
+        char key[FAULT_NAME_BYTES];
         int result = 0;
 
         for (size_t i = 0; names && names[i]; i++) {
@@ -89,10 +88,10 @@ static int check_database(const struct backend_session *session, mongoc_client_t
         if (!names)
                 result = mongo_fault(session->env, session->name, &error, fault);
         else if (others && !own)
-                result = fault_set(fault, BACKEND_E_NAME,
-                                   "session '%s': the database `%s` is not a session's: it has collections, "
-                                   "but no `session`",
-                                   session->name, session->place.key);
+                result = fault_session(fault, BACKEND_E_NAME, session->name,
+                                       "the database '%s' is not a session's: it has collections, "
+                                       "but no `session`",
+                                       utf8_quote(slice_of(session->place.key), '\'', key, sizeof(key)));
         bson_strfreev(names);
         mongoc_database_destroy(database);
         return result;

@@ -62,13 +62,15 @@ static int remove_bare(struct backend_session *session, mongoc_client_t *client,
 static int resolve(struct backend_session *session, mongoc_client_t *client, const struct mongo_held held[2],
                    struct fault *fault)
 {
+        char key[FAULT_NAME_BYTES];
         int result;
 
         if (!held[MONGO_OWN].bare && !held[MONGO_SHARED].bare)
-                return fault_set(fault, BACKEND_E_CORRUPT,
-                                 "session '%s' is stored twice: in the database `%s`, and in the database "
-                                 "`" MONGO_OWN_DATABASE "` under the key '%s'. Delete one of them there",
-                                 session->name, session->place.key, session->place.key);
+                return fault_session(
+                        fault, BACKEND_E_CORRUPT, session->name,
+                        "it is stored twice: in the database '%s', and under this key in the database "
+                        "'" MONGO_OWN_DATABASE "'. Delete one of them there",
+                        utf8_quote(slice_of(session->place.key), '\'', key, sizeof(key)));
         session->place.layout = held[MONGO_SHARED].bare ? MONGO_SHARED : MONGO_OWN;
         result = remove_bare(session, client, fault);
         return result ? result : 1;

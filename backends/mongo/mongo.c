@@ -69,8 +69,10 @@ int mongo_fault(struct backend_env *env, const char *name, const bson_error_t *e
 {
         int result = error_of(error);
 
-        fault_set(fault, result, "%s%s%sMongoDB at %s: %s", name ? "session '" : "", name ? name : "",
-                  name ? "': " : "", env->where, error->message);
+        if (name)
+                fault_session(fault, result, name, "MongoDB at %s: %s", env->where, error->message);
+        else
+                fault_set(fault, result, "MongoDB at %s: %s", env->where, error->message);
         if (result == BACKEND_E_UNAVAILABLE)
                 mongo_instance_failed(env->instance, error->message);
         return result;

@@ -60,7 +60,7 @@ struct mongo_seal mongo_seal_of(const bson_t *document)
 
 static int refuse(const struct backend_session *session, const char *why, struct fault *fault)
 {
-        return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': %s", session->name, why);
+        return fault_session(fault, BACKEND_E_CORRUPT, session->name, "%s", why);
 }
 
 int mongo_seal_check(const struct backend_session *session, const struct mongo_seal *held, bool wanted,

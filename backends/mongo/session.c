@@ -237,16 +237,15 @@ static int take(struct backend_session *session, mongoc_client_t *client, struct
         if (!held.exists) {
                 result = mongo_place_check(session, client, fault);
                 if (!result && !options->create)
-                        result = fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s' in MongoDB",
-                                           session->name);
+                        result = fault_session(fault, BACKEND_E_NOT_FOUND, session->name,
+                                               "there is none in MongoDB");
                 if (!result)
                         result = mongo_session_create(session, client, fault);
                 opened->created = result == 0; /* if it is also taken */
                 return result ? result : 1;
         }
         if (options->may && !options->may(options->may_arg, held.user))
-                return fault_set(fault, BACKEND_E_DENIED, "session '%s' belongs to somebody else",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_DENIED, session->name, "it belongs to somebody else");
         result = mongo_seal_check(session, &held.seal, session->seal_wanted, fault);
         if (result)
                 return result;
@@ -307,8 +306,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         int result;
 
         if (options->dialect.data && !is_dialect(options->dialect))
-                return fault_set(fault, BACKEND_E_OPTION, "dialect '%.*s' is not known",
-                                 (int)options->dialect.len, options->dialect.data);
+                return fault_set_dialect(fault, options->dialect);
         fresh = calloc(1, sizeof(*fresh));
         if (!fresh)
                 return mongo_no_memory(fault);
@@ -331,8 +329,7 @@ int mongo_open(struct backend_env *env, const struct open_options *options, stru
         for (int round = 0; result == 1 && round < TAKE_ROUNDS_MAX; round++)
                 result = take(fresh, use.client, opened, fault);
         if (result == 1)
-                result = fault_set(fault, BACKEND_E_BUSY, "session '%s': other daemons are taking it",
-                                   fresh->name);
+                result = fault_session(fault, BACKEND_E_BUSY, fresh->name, "other daemons are taking it");
         if (!result)
                 result = mongo_seal_at_open(fresh, use.client, &opened->identity, fault);
         if (!result)
@@ -359,7 +356,7 @@ static int fenced(const struct backend_session *session, const struct mongo_held
                                   ? "its document in MongoDB was replaced by an older one"
                                   : "another host owns it now";
 
-        return fault_set(fault, BACKEND_E_FENCED, "session '%s': %s", session->name, why);
+        return fault_session(fault, BACKEND_E_FENCED, session->name, "%s", why);
 }
 
 static bool names(const struct mongo_held *held, const char *owner, int64_t fence)
@@ -389,8 +386,8 @@ static int not_ours(struct backend_session *session, mongoc_client_t *client, st
                 return result;
         if (!is_ours(session, &held))
                 return fenced(session, &held, fault);
-        return fault_set(fault, BACKEND_E_UNAVAILABLE,
-                         "session '%s': MongoDB does not agree on its owner yet", session->name);
+        return fault_session(fault, BACKEND_E_UNAVAILABLE, session->name,
+                             "MongoDB does not agree on its owner yet");
 }
 
 int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
@@ -404,15 +401,15 @@ int mongo_session_check_owner(struct backend_session *session, mongoc_client_t *
                 return not_ours(session, client, fault);
         session->row_fence = mongo_fence_of_rows(session, client);
         if (session->row_fence > MONGO_FENCE_MAX) {
-                fault_set(fault, BACKEND_E_CORRUPT,
-                          "session '%s': a document that the write needs may have the " MONGO_FENCE
-                          " %lld, which no daemon has written: set it to 0",
-                          session->name, (long long)session->row_fence);
+                fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                              "a document that the write needs may have the " MONGO_FENCE
+                              " %lld, which no daemon has written: set it to 0",
+                              (long long)session->row_fence);
                 session->row_fence = 0;
                 return BACKEND_E_CORRUPT;
         }
-        return fault_set(fault, BACKEND_E_UNAVAILABLE,
-                         "session '%s': documents changed during the write; repeat it", session->name);
+        return fault_session(fault, BACKEND_E_UNAVAILABLE, session->name,
+                             "documents changed during the write; repeat it");
 }
 
 /* 1: the document has changed meanwhile. */
@@ -450,8 +447,8 @@ int mongo_confirm(struct backend_session *session, struct opened *opened, struct
         for (int round = 0; result == 1 && round < TAKE_ROUNDS_MAX; round++)
                 result = confirm_once(session, use.client, opened, fault);
         if (result == 1)
-                result = fault_set(fault, BACKEND_E_UNAVAILABLE, "session '%s': its document keeps changing",
-                                   session->name);
+                result = fault_session(fault, BACKEND_E_UNAVAILABLE, session->name,
+                                       "its document keeps changing");
         if (!result)
                 result = mongo_read_states(session, use.client, opened, fault);
         if (!result)

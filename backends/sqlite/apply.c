@@ -289,8 +289,8 @@ static int put_state(struct backend_session *session, const struct state *state,
         if (!error && sqlite3_changes(session->db) == 0)
                 error = run_state(session, STATEMENT_STATE_UPDATE, state, fault);
         else if (!error && session->n_states++ >= BACKEND_STATES_MAX)
-                error = fault_set(fault, BACKEND_E_TOO_LARGE, "session '%s': more than %d update states",
-                                  session->name, BACKEND_STATES_MAX);
+                error = fault_session(fault, BACKEND_E_TOO_LARGE, session->name, "more than %d update states",
+                                      BACKEND_STATES_MAX);
         return error ? error : keep_nils(session, state, fault);
 }
 
@@ -428,10 +428,9 @@ int sqlite_apply(struct backend_session *session, const struct change *changes, 
         if (!error && durability == DURABLE_DISK)
                 error = sqlite_sync(session, fault);
         else if (error == BACKEND_E_STORAGE && session->path && sqlite_log_failed(session->db))
-                error = fault_set(fault, BACKEND_E_UNAVAILABLE,
-                                  "session '%s': its earlier writes cannot be written to disk, so this one "
-                                  "was not stored",
-                                  session->name);
+                error = fault_session(fault, BACKEND_E_UNAVAILABLE, session->name,
+                                      "its earlier writes cannot be written to disk, so this one "
+                                      "was not stored");
         sqlite_checkpoint_if_due(session);
         return !error && only_seals(changes, n) ? purge_error : error;
 }

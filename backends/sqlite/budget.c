@@ -155,9 +155,8 @@ int sqlite_budget_join(struct backend_session *session, struct fault *fault)
         }
         session->granted = take(session->env, EMPTY_BYTES);
         if (session->granted < EMPTY_BYTES)
-                return fault_set(fault, BACKEND_E_STORAGE,
-                                 "session '%s': memory sessions have used up their memory-max",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_STORAGE, session->name,
+                                     "memory sessions have used up their memory-max");
         set_limit(session);
         return 0;
 }

@@ -130,10 +130,10 @@ static void failed(struct backend_session *session, const struct fault *fault)
 
 static void succeeded(struct backend_session *session)
 {
-        char text[NAME_MAX_BYTES + 128];
+        char name[FAULT_NAME_BYTES], text[sizeof(name) + 128];
 
         snprintf(text, sizeof(text), "session '%s': its -wal has been written back to the file",
-                 session->name);
+                 utf8_quote(slice_of(session->name), '\'', name, sizeof(name)));
         if (session->log.told)
                 tell(session, LOG_INFO, text);
         session->log.told = false;

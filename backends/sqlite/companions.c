@@ -49,8 +49,10 @@ static void close_fd(const int *fd)
 static int fault_system(const struct backend_session *session, const char *suffix, const char *doing,
                         struct fault *fault)
 {
-        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': %s %s%s: %s", session->name, doing,
-                         session->path, suffix, strerrordesc_np(errno));
+        char path[SQLITE_SHOWN_BYTES];
+
+        return fault_session(fault, BACKEND_E_STORAGE, session->name, "%s '%s%s': %s", doing,
+                             sqlite_shown_path(session, path), suffix, strerrordesc_np(errno));
 }
 
 /* Of the session's file or of what is beside it, in the data directory. */
@@ -83,23 +85,23 @@ static const char *kind_of(mode_t mode)
 static int check_one(const struct backend_session *session, const char *suffix, const struct stat *stat,
                      struct fault *fault)
 {
-        const char *name = session->name, *path = session->path;
-        char word[SHELL_WORD_BYTES];
+        const char *name = session->name;
+        char path[SQLITE_SHOWN_BYTES], word[SHELL_WORD_BYTES];
 
+        sqlite_shown_path(session, path);
         if (!S_ISREG(stat->st_mode))
-                return fault_set(fault, BACKEND_E_STORAGE,
-                                 "session '%s': %s%s is %s; only regular files are opened", name, path,
-                                 suffix, kind_of(stat->st_mode));
+                return fault_session(fault, BACKEND_E_STORAGE, name,
+                                     "'%s%s' is %s; only regular files are opened", path, suffix,
+                                     kind_of(stat->st_mode));
         if (stat->st_nlink > 1)
-                return fault_set(
-                        fault, BACKEND_E_STORAGE,
-                        "session '%s': %s%s has other names, too (hard links); put a copy in its place", name,
-                        path, suffix);
+                return fault_session(fault, BACKEND_E_STORAGE, name,
+                                     "'%s%s' has other names, too (hard links); put a copy in its place",
+                                     path, suffix);
         if (stat->st_uid != geteuid())
-                return fault_set(fault, BACKEND_E_STORAGE,
-                                 "session '%s': %s%s belongs to uid %u, not to the daemon's: chown %u %s%s",
-                                 name, path, suffix, stat->st_uid, geteuid(), fault_shell_word(path, word),
-                                 suffix);
+                return fault_session(fault, BACKEND_E_STORAGE, name,
+                                     "'%s%s' belongs to uid %u, not to the daemon's: chown %u %s%s", path,
+                                     suffix, stat->st_uid, geteuid(), fault_shell_word(session->path, word),
+                                     suffix);
         return 0;
 }
 
@@ -132,6 +134,7 @@ static int check_journal(const struct backend_session *session, struct fault *fa
 {
         static const unsigned char magic[MAGIC_BYTES] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
         unsigned char tail[SUPER_TAIL_BYTES] = { 0 };
+        char path[SQLITE_SHOWN_BYTES];
         CLOSED fd = open_beside(session, "-journal", O_RDONLY);
         struct stat stat;
         ssize_t n;
@@ -145,10 +148,10 @@ static int check_journal(const struct backend_session *session, struct fault *fa
                 return fault_system(session, "-journal", "reading", fault);
         if (memcmp(tail + SUPER_TAIL_BYTES - MAGIC_BYTES, magic, MAGIC_BYTES) != 0)
                 return 0;
-        return fault_set(fault, BACKEND_E_CORRUPT,
-                         "session '%s': %s-journal names another file, which SQLite would delete; no library "
-                         "writes such a journal: move it away",
-                         session->name, session->path);
+        return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                             "'%s-journal' names another file, which SQLite would delete; no library "
+                             "writes such a journal: move it away",
+                             sqlite_shown_path(session, path));
 }
 
 /* As SQLite sees it: a journal that begins with a zero has been played back already. */
@@ -178,8 +181,7 @@ static int lock(const struct backend_session *session, int fd, struct fault *fau
                 return 0;
         if (errno != EAGAIN && errno != EACCES)
                 return fault_system(session, "", "locking", fault);
-        error = fault_set(fault, BACKEND_E_BUSY, "session '%s': another program has its file locked",
-                          session->name);
+        error = fault_session(fault, BACKEND_E_BUSY, session->name, "another program has its file locked");
         snprintf(fault->file, sizeof(fault->file), "%s", session->path);
         return error;
 }
@@ -272,18 +274,17 @@ static void remove_copy(const struct backend_env *env, const char *copy)
 /* Why the copy is refused, without the session's name, which begins all texts. */
 static int refuse(const struct backend_session *session, int error, struct fault *fault)
 {
-        char why[sizeof(fault->text)];
-        const char *after = strstr(fault->text, "': ");
+        const char *why = fault->text + fault->why_at;
+        char path[SQLITE_SHOWN_BYTES];
 
-        snprintf(why, sizeof(why), "%s", after ? after + 3 : fault->text);
+        sqlite_shown_path(session, path);
         if (error != BACKEND_E_CORRUPT)
-                return fault_set(fault, error, "session '%s': trying its journal %s-journal on a copy: %s",
-                                 session->name, session->path, why);
-        return fault_set(
-                fault, error,
-                "session '%s': with its journal %s-journal: %s. If that is not the file's own, move it "
-                "away; nothing has been changed",
-                session->name, session->path, why);
+                return fault_session(fault, error, session->name,
+                                     "trying its journal '%s-journal' on a copy: %s", path, why);
+        return fault_session(fault, error, session->name,
+                             "with its journal '%s-journal': %s. If that is not the file's own, move it "
+                             "away; nothing has been changed",
+                             path, why);
 }
 
 int sqlite_companions_try(struct backend_session *session, bool seal, struct fault *fault)

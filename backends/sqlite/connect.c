@@ -143,8 +143,8 @@ static int enter_wal(struct backend_session *session, int64_t application_id, st
         if (!error)
                 error = journal_mode(session, "WAL", &wal, fault);
         if (!error && !wal)
-                error = fault_set(fault, BACKEND_E_STORAGE,
-                                  "session '%s': its file cannot be put in WAL mode", session->name);
+                error = fault_session(fault, BACKEND_E_STORAGE, session->name,
+                                      "its file cannot be put in WAL mode");
         return error;
 }
 
@@ -156,8 +156,8 @@ static int leave_wal(struct backend_session *session, struct fault *fault)
         if (!error)
                 error = journal_mode(session, "MEMORY", &wal, fault);
         if (!error && wal)
-                error = fault_set(fault, BACKEND_E_STORAGE,
-                                  "session '%s': its -wal could not be written back", session->name);
+                error = fault_session(fault, BACKEND_E_STORAGE, session->name,
+                                      "its -wal could not be written back");
         return error;
 }
 
@@ -257,8 +257,8 @@ int sqlite_release(struct backend_session *session, struct fault *fault)
         sqlite_index_closed();
         sqlite_checkpoint_stop(session);
         if (rc != SQLITE_OK && !error)
-                error = fault_set(fault, BACKEND_E_STORAGE, "session '%s': closing: %s", session->name,
-                                  sqlite3_errstr(rc));
+                error = fault_session(fault, BACKEND_E_STORAGE, session->name, "closing: %s",
+                                      sqlite3_errstr(rc));
         return error;
 }
 

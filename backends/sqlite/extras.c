@@ -28,9 +28,9 @@ static int find_extra(struct backend_session *session, enum extra extra, struct 
                                   table->ddl, table->name, table->index, table->name);
 
         if (!error && found == 1)
-                return fault_set(fault, BACKEND_E_CORRUPT,
-                                 "session '%s': in its file %s, or an index or trigger of it, is not gramd's",
-                                 session->name, table->name);
+                return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                                     "in its file %s, or an index or trigger of it, is not gramd's",
+                                     table->name);
         session->extras |= found ? 1u << extra : 0;
         return error;
 }

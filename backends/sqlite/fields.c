@@ -82,8 +82,8 @@ static int load_cell(const struct backend_session *session, enum field field, sq
                 return 0;
         if (no_memory || sqlite3_errcode(session->db) == SQLITE_NOMEM)
                 return sqlite_fault_memory(session, fault);
-        return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file has an invalid %s", session->name,
-                         field_infos[field].name);
+        return fault_session(fault, BACKEND_E_CORRUPT, session->name, "its file has an invalid %s",
+                             field_infos[field].name);
 }
 
 static int load_row(struct backend_session *session, struct identity *identity, struct fault *fault)
@@ -98,8 +98,7 @@ static int load_row(struct backend_session *session, struct identity *identity, 
         if (rc == SQLITE_DONE && session->dialect->may_lack_session)
                 return 0;
         if (rc == SQLITE_DONE)
-                return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file holds no session",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_CORRUPT, session->name, "its file holds no session");
         if (rc != SQLITE_ROW)
                 return sqlite_fault(session, rc, NULL, fault);
         for (int at = 0; !error && at < sqlite3_column_count(row); at++) {

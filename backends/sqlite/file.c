@@ -35,8 +35,8 @@ static void close_fd(const int *fd)
 static int fault_errno(const struct backend_session *session, int system, const char *doing,
                        struct fault *fault)
 {
-        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': %s: %s", session->name, doing,
-                         strerrordesc_np(system));
+        return fault_session(fault, BACKEND_E_STORAGE, session->name, "%s: %s", doing,
+                             strerrordesc_np(system));
 }
 
 static void file_name(char text[FILE_NAME_BYTES], const char *session, const char *suffix)
@@ -156,6 +156,7 @@ int sqlite_file_overwrite(struct backend_session *session)
 
 int sqlite_file_remove_beside(struct backend_session *session, int unsynced, struct fault *fault)
 {
+        char path[SQLITE_SHOWN_BYTES];
         size_t removed;
         int failed = remove_beside(session, &removed);
 
@@ -164,33 +165,31 @@ int sqlite_file_remove_beside(struct backend_session *session, int unsynced, str
         else if (removed > 0)
                 unsynced = sync_directory(session->env);
         if (failed)
-                return fault_set(fault, BACKEND_E_UNSYNCED,
-                                 "session '%s': its file is removed, but a journal beside it could not be "
-                                 "removed: %s. It may hold the key: check the disk, and remove %s-*",
-                                 session->name, strerrordesc_np(failed), session->path);
+                return fault_session(fault, BACKEND_E_UNSYNCED, session->name,
+                                     "its file is removed, but a journal beside it could not be "
+                                     "removed: %s. It may hold the key: check the disk, and remove '%s'-*",
+                                     strerrordesc_np(failed), sqlite_shown_path(session, path));
         if (unsynced)
-                return fault_set(fault, BACKEND_E_UNSYNCED,
-                                 "session '%s': its file is removed, but the directory could not be written "
-                                 "to disk: %s. A power cut may bring the file back: check the disk, and "
-                                 "whether %s is there after the next one",
-                                 session->name, strerrordesc_np(unsynced), session->path);
+                return fault_session(fault, BACKEND_E_UNSYNCED, session->name,
+                                     "its file is removed, but the directory could not be written "
+                                     "to disk: %s. A power cut may bring the file back: check the disk, and "
+                                     "whether '%s' is there after the next one",
+                                     strerrordesc_np(unsynced), sqlite_shown_path(session, path));
         return 0;
 }
 
 int sqlite_file_unmake(struct backend_session *session, int error, struct fault *fault)
 {
-        char cause[sizeof(fault->text)];
         struct fault why;
 
         if (sqlite_file_remove(session, &why) == 0 &&
             sqlite_file_remove_beside(session, sync_directory(session->env), &why) == 0)
                 return error;
-        snprintf(cause, sizeof(cause), "%s", fault->text);
         return fault_set(
                 fault, BACKEND_E_UNAVAILABLE,
                 "%s. Its new file may be there, now or after a power cut: check the disk, and open the "
                 "session again",
-                cause);
+                fault->text);
 }
 
 /* ---- creating ---- */
@@ -281,8 +280,7 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
                 if (errno != ENOENT)
                         return fault_errno(session, errno, "looking at its file", fault);
                 if (!library)
-                        return fault_set(fault, BACKEND_E_NOT_FOUND, "there is no session '%s'",
-                                         session->name);
+                        return fault_session(fault, BACKEND_E_NOT_FOUND, session->name, "there is none");
                 error = sqlite_companions_check(session, fault);
                 if (!error)
                         error = create(session, library, fault);
@@ -291,7 +289,7 @@ int sqlite_file_prepare(struct backend_session *session, const struct library *l
         }
         error = sqlite_companions_check(session, fault);
         if (!error && stat.st_size == 0)
-                error = fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is empty", session->name);
+                error = fault_session(fault, BACKEND_E_CORRUPT, session->name, "its file is empty");
         return error ? error : check_access(session, name, fault);
 }
 

@@ -159,9 +159,9 @@ static int put_all(struct backend_session *session, const struct kv_row *rows, s
         if (!error)
                 error = make_room(session, rows, n, now_ms, stored, fault);
         if (!error && !*stored) {
-                fault_set(&why, BACKEND_E_TOO_LARGE,
-                          "session '%s': its key-value area has at most %lld bytes (kv-max)", session->name,
-                          (long long)session->env->config->kv_max);
+                fault_session(&why, BACKEND_E_TOO_LARGE, session->name,
+                              "its key-value area has at most %lld bytes (kv-max)",
+                              (long long)session->env->config->kv_max);
                 return refuse(session, effects, BACKEND_E_TOO_LARGE, why.text, fault);
         }
         for (size_t i = 0; !error && i < n; i++)

@@ -252,9 +252,8 @@ int sqlite_load_states(struct backend_session *session, struct state **states, s
                 return error;
         while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
                 if (*n == BACKEND_STATES_MAX)
-                        return fault_set(fault, BACKEND_E_TOO_LARGE,
-                                         "session '%s': more than %d update states", session->name,
-                                         BACKEND_STATES_MAX);
+                        return fault_session(fault, BACKEND_E_TOO_LARGE, session->name,
+                                             "more than %d update states", BACKEND_STATES_MAX);
                 if (!grow(states, *n))
                         return sqlite_fault_memory(session, fault);
                 read_state(session, rows, &(*states)[(*n)++]);

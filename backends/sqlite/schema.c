@@ -272,9 +272,9 @@ static int check_length(struct backend_session *session, int64_t expected, struc
                 return sqlite_fault(session, rc, "looking at its file", fault);
         /* With a -wal the file may be shorter. SQLite itself does not notice an incomplete last page. */
         if (!session->had_wal && bytes < expected)
-                return fault_set(fault, BACKEND_E_CORRUPT,
-                                 "session '%s': its file is damaged: it has %lld bytes, its header says %lld",
-                                 session->name, (long long)bytes, (long long)expected);
+                return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                                     "its file is damaged: it has %lld bytes, its header says %lld",
+                                     (long long)bytes, (long long)expected);
         return 0;
 }
 
@@ -309,11 +309,10 @@ static int check_pages(struct backend_session *session, int64_t bytes, struct fa
         if (text && strcmp(text, "ok") == 0)
                 return 0;
         if (session->path && sqlite_read_failed(session->db))
-                return fault_set(fault, BACKEND_E_STORAGE, "session '%s': its file cannot be read",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_STORAGE, session->name, "its file cannot be read");
         if (!text || lacked_memory(text))
                 return sqlite_fault_memory(session, fault);
-        return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file is damaged", session->name);
+        return fault_session(fault, BACKEND_E_CORRUPT, session->name, "its file is damaged");
 }
 
 static int check_file(struct backend_session *session, struct fault *fault)
@@ -345,14 +344,12 @@ static int find_version(struct backend_session *session, const char **name, stru
                 error = has_columns(session, "version", NULL, name, 1, &there, fault);
         }
         if (!error && !there)
-                return fault_set(fault, BACKEND_E_CORRUPT,
-                                 "session '%s': its file is not a session of any known library",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                                     "its file is not a session of any known library");
         if (!error)
                 error = sqlite_number(session, &version, fault, "SELECT %w FROM version", *name);
         if (!error && (version < 0 || version > INT32_MAX))
-                return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its file has no version",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_CORRUPT, session->name, "its file has no version");
         session->version = (int)version;
         return error;
 }
@@ -362,14 +359,13 @@ static int refuse(const struct backend_session *session, const char *column, boo
         const char *family = strcmp(column, "version") == 0 ? "Telethon" : "Pyrogram";
 
         if (known)
-                return fault_set(
-                        fault, BACKEND_E_CORRUPT,
-                        "session '%s': its file says version %d, but its tables are not those of any library"
-                        " with that version",
-                        session->name, session->version);
-        return fault_set(fault, BACKEND_E_CORRUPT,
-                         "session '%s': its file has version %d of the %s format, which is not supported",
-                         session->name, session->version, family);
+                return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                                     "its file says version %d, but its tables are not those of any library"
+                                     " with that version",
+                                     session->version);
+        return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                             "its file has version %d of the %s format, which is not supported",
+                             session->version, family);
 }
 
 int sqlite_recognise(struct backend_session *session, struct fault *fault)

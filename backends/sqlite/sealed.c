@@ -46,8 +46,8 @@ static int read_id(struct backend_session *session, struct fault *fault)
                 return 0; /* the daemon was killed after it unsealed the session */
         if (rc == SQLITE_DONE || sqlite3_column_type(row, 0) != SQLITE_BLOB ||
             sqlite3_column_bytes(row, 0) != SESSION_ID_BYTES)
-                return fault_set(fault, BACKEND_E_CORRUPT, "session '%s': its table gramd_sealed has no id",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_CORRUPT, session->name,
+                                     "its table gramd_sealed has no id");
         memcpy(session->seal.id, sqlite3_column_blob(row, 0), SESSION_ID_BYTES);
         session->seal.on = true;
         return 0;
@@ -143,8 +143,8 @@ int sqlite_change_sealing(struct backend_session *session, enum sealing sealing,
         int error;
 
         if (!session->path)
-                return fault_set(fault, BACKEND_E_OPTION, "session '%s': it is in memory: nothing is stored",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_OPTION, session->name,
+                                     "it is in memory: nothing is stored");
         error = seal_check_change(&terms, &session->seal, sealing);
         if (error < 0)
                 return error;
@@ -213,11 +213,11 @@ int sqlite_purge(struct backend_session *session, struct fault *fault)
         session->unsynced = true;
         if (!error)
                 return 0;
-        fault_set(fault, error,
-                  "session '%s': that is done, but its file may still have the key in the clear, in free "
-                  "parts: "
-                  "it could not be copied. `gramctl seal %s` tries that again",
-                  session->name, fault_shell_word(session->name, word));
+        fault_session(fault, error, session->name,
+                      "that is done, but its file may still have the key in the clear, in free "
+                      "parts: "
+                      "it could not be copied. `gramctl seal %s` tries that again",
+                      fault_shell_word(session->name, word));
         if (config->log)
                 config->log(config->log_arg, LOG_WARNING, fault->text);
         return error;

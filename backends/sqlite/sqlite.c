@@ -118,8 +118,7 @@ static int find_library(const struct open_options *options, const struct library
                         return 0;
                 }
         }
-        return fault_set(fault, BACKEND_E_OPTION, "dialect '%.*s' is not known", (int)options->dialect.len,
-                         options->dialect.data);
+        return fault_set_dialect(fault, options->dialect);
 }
 
 static int load_remembered(struct backend_session *session, struct opened *opened, struct fault *fault)
@@ -145,10 +144,9 @@ int sqlite_examine(struct backend_session *session, bool seal, struct identity *
         int error = sqlite_recognise(session, fault);
 
         if (!error && session->path && sqlite3_db_readonly(session->db, "main") != 0)
-                error = fault_set(fault, BACKEND_E_STORAGE,
-                                  "session '%s': its file cannot be written: its header or its file system "
-                                  "forbids it",
-                                  session->name);
+                error = fault_session(fault, BACKEND_E_STORAGE, session->name,
+                                      "its file cannot be written: its header or its file system "
+                                      "forbids it");
         if (!error)
                 error = sqlite_load_fields(session, identity, fault);
         return error ? error : sqlite_check_sealed(session, seal, fault);
@@ -161,7 +159,7 @@ static int ask(const struct backend_session *session, const char *owner, struct 
 
         if (!options->may || options->may(options->may_arg, owner))
                 return 0;
-        return fault_set(fault, BACKEND_E_DENIED, "session '%s' belongs to somebody else", session->name);
+        return fault_session(fault, BACKEND_E_DENIED, session->name, "it belongs to somebody else");
 }
 
 /* From a connection to an open session. Nothing is written before everything has been read and checked. */
@@ -214,8 +212,7 @@ static int open_memory(struct backend_session *session, const struct library *li
         int error;
 
         if (!library)
-                return fault_set(fault, BACKEND_E_NOT_FOUND, "there is no memory session '%s'",
-                                 session->name);
+                return fault_session(fault, BACKEND_E_NOT_FOUND, session->name, "there is none in memory");
         error = sqlite_connect(session, fault);
         if (!error)
                 error = sqlite_budget_join(session, fault);

@@ -230,6 +230,10 @@ void sqlite_heap_register(void);
 int sqlite_fault(struct backend_session *session, int rc, const char *doing, struct fault *fault);
 int sqlite_fault_memory(const struct backend_session *session, struct fault *fault);
 
+/* The session's path, for a fault in which it stands between '. */
+enum { SQLITE_SHOWN_BYTES = 512 };
+const char *sqlite_shown_path(const struct backend_session *session, char text[SQLITE_SHOWN_BYTES]);
+
 /* A cached statement, reset and without bindings. Every use ends with sqlite_done(). */
 int sqlite_statement(struct backend_session *session, enum statement which, sqlite3_stmt **statement,
                      struct fault *fault);

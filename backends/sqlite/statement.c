@@ -296,20 +296,23 @@ int sqlite_fault(struct backend_session *session, int rc, const char *doing, str
 
         session->disk_full |=
                 (rc & 0xff) == SQLITE_FULL || (has_system_error(rc) && sqlite_means_full(system));
-        if (!slice_is_utf8(slice_of(why))) /* it may quote the schema of a hostile file */
-                why = sqlite3_errstr(rc);
         if (system && error == BACKEND_E_STORAGE)
                 snprintf(detail, sizeof(detail), " (%s)", strerrordesc_np(system));
         if (error == BACKEND_E_BUSY) {
-                fault_set(fault, error, "session '%s': another program has its file locked", session->name);
+                fault_session(fault, error, session->name, "another program has its file locked");
                 snprintf(fault->file, sizeof(fault->file), "%s", session->path ? session->path : "");
                 return error;
         }
-        return fault_set(fault, error, "session '%s': %s%s%s%s%s", session->name, doing ? doing : "",
-                         doing ? ": " : "", why, detail, advice(rc, system));
+        return fault_session(fault, error, session->name, "%s%s%s%s%s", doing ? doing : "", doing ? ": " : "",
+                             why, detail, advice(rc, system));
+}
+
+const char *sqlite_shown_path(const struct backend_session *session, char text[SQLITE_SHOWN_BYTES])
+{
+        return utf8_quote(slice_of(session->path), '\'', text, SQLITE_SHOWN_BYTES);
 }
 
 int sqlite_fault_memory(const struct backend_session *session, struct fault *fault)
 {
-        return fault_set(fault, BACKEND_E_STORAGE, "session '%s': no memory", session->name);
+        return fault_session(fault, BACKEND_E_STORAGE, session->name, "no memory");
 }

@@ -228,13 +228,13 @@ void answer_detail(struct request *request, enum wire_error error, struct slice 
 
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)
 {
-        char text[512];
+        char text[512], shown[512];
         va_list list;
 
         va_start(list, format);
         vsnprintf(text, sizeof(text), format, list);
         va_end(list);
-        answer_detail(request, error, SLICE_NONE, text);
+        answer_detail(request, error, SLICE_NONE, utf8_quote(slice_of(text), '\0', shown, sizeof(shown)));
 }
 
 void answer_no_memory(struct request *request)

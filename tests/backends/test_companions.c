@@ -442,7 +442,7 @@ FILE_TEST(what_is_no_plain_file_of_ours)
         enum planted kind = (enum planted)(_i / SUFFIXES);
         const char *suffix = suffixes[_i % SUFFIXES];
         TEST_FREED char *path = test_format("%s%s", PATH, suffix);
-        TEST_FREED char *named = test_format("/data/x.session%s ", suffix);
+        TEST_FREED char *named = test_format("/data/x.session%s' ", suffix);
         struct stat before, after;
 
         make_target();

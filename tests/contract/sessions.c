@@ -83,6 +83,20 @@ CONTRACT_TEST(any_valid_name_of_a_session_works)
         }
 }
 
+/* Not what the backend says of it, nor what would be another name's. */
+CONTRACT_TEST(a_name_does_not_leave_its_quotes)
+{
+        static const char name[] = "x': done\"; rm\xe2\x80\xae\xe2\x80\x8e\xe2\x80\x8f\xd8\x9c";
+        static const char said[] = "session 'x\\': done\"; rm\\u202e\\u200e\\u200f\\u061c': ";
+        const char *text = contract_at.fault.text;
+
+        ck_assert_int_eq(storage_try(&contract_at, name, NULL, false),
+                         contract_plain_names ? BACKEND_E_NAME : BACKEND_E_NOT_FOUND);
+        ck_assert_msg(strncmp(text, said, sizeof(said) - 1) == 0, "%s", text);
+        ck_assert_int_eq(storage_try(&contract_at, "bot", name, true), BACKEND_E_OPTION);
+        ck_assert_msg(strncmp(text, "dialect 'x\\': done", 18) == 0, "%s", text);
+}
+
 CONTRACT_TEST(a_removed_session_is_gone)
 {
         storage_open(&contract_at, "bot", NULL);
@@ -207,6 +221,7 @@ void contract_sessions(TCase *tcase, int i)
         tcase_add_loop_test(tcase, a_missing_session_is_created_only_if_asked, i, i + 1);
         tcase_add_loop_test(tcase, a_closed_session_opens_again_as_it_was, i, i + 1);
         tcase_add_loop_test(tcase, any_valid_name_of_a_session_works, i, i + 1);
+        tcase_add_loop_test(tcase, a_name_does_not_leave_its_quotes, i, i + 1);
         tcase_add_loop_test(tcase, a_removed_session_is_gone, i, i + 1);
         tcase_add_loop_test(tcase, stored_sessions_are_listed_in_order, i, i + 1);
         tcase_add_loop_test(tcase, identity_fields_read_back, i, i + 1);
