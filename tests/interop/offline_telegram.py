@@ -40,6 +40,10 @@ class Telegram:
         self.made: list[int] = []  # the data centres of new keys
         self.exports = 0
         self.connections: list[Connection] = []
+        self.used: set[int] = set()  # the data centres to which something was sent
+        self.silent = ""  # what other data centres do not answer: the name of a request, or "connect"
+        self.asked = asyncio.Event()  # for that
+        self.go = asyncio.Event()
         self._last = 0
         telegram = self
 
@@ -77,6 +81,12 @@ class Telegram:
     def connected(self) -> set[int]:
         """The data centres to which there are connections."""
         return {each._dc_id for each in self.connections if each.protocol.is_connected}
+
+    def holds(self, dc_id: int, what: str) -> bool:
+        if dc_id == OWN_DC or what != self.silent:
+            return False
+        self.asked.set()
+        return True
 
     def new_key(self, dc_id: int) -> bytes:
         self.made.append(dc_id)
@@ -124,7 +134,8 @@ class Connection:
         self.protocol = SimpleNamespace(crypto_executor=None, is_connected=True)
 
     async def connect(self) -> None:
-        pass
+        if self._telegram.holds(self._dc_id, "connect"):
+            await self._telegram.go.wait()
 
     def close(self) -> Any:
         self.protocol.is_connected = False
@@ -137,6 +148,7 @@ class Connection:
         return await self._packets.get()
 
     async def send(self, packet: bytes) -> None:
+        self._telegram.used.add(self._dc_id)
         key = self._telegram.keys.get(self._dc_id, {}).get(packet[:8])
         if key is None:
             self._packets.put_nowait(UNKNOWN_KEY)
@@ -144,7 +156,11 @@ class Connection:
         data = aes.ige256_decrypt(packet[24:], *mtproto.kdf(key, packet[8:24], True))
         message = core.Message.read(BytesIO(data[16:]))
         request = message.body
-        if type(request).__name__ in ("MsgsAck", "PingDelayDisconnect"):
+        asked = request
+        while hasattr(asked, "query"):
+            asked = asked.query
+        held = self._telegram.holds(self._dc_id, type(asked).__name__)
+        if held or type(request).__name__ in ("MsgsAck", "PingDelayDisconnect"):
             return
         if type(request).__name__ == "Ping":
             answer = raw.types.Pong(msg_id=message.msg_id, ping_id=request.ping_id)

@@ -174,8 +174,10 @@ if not own.TELETHON:
             async with gramd.Client() as client, await client.open("acc") as session:
                 assert await session.kv_scan() == []
 
+    @pytest.mark.parametrize("dc_keys", [True, False])
+    @pytest.mark.parametrize("dc_id", [2, 4])
     async def test_nobody_uses_a_key_when_the_session_is_closed(
-        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, dc_id: int, dc_keys: bool
     ) -> None:
         when_closed = []
         close = family.shared.close
@@ -184,12 +186,39 @@ if not own.TELETHON:
             when_closed.append(telegram.connected())
             await close(*given)
 
-        async with running(telegram) as app:
+        async with running(telegram, dc_keys=dc_keys) as app:
             monkeypatch.setattr(family.shared, "close", observed)
-            parts = parts_of_file(app, 4)
-            assert await parts.__anext__() == b"file" and 4 in telegram.connected()
+            parts = parts_of_file(app, dc_id)
+            assert await parts.__anext__() == b"file" and dc_id in telegram.connected()
         assert when_closed == [set()]
         await parts.aclose()
+
+    @pytest.mark.parametrize("phase", ["get", "connect", "Ping", "GetConfig"])
+    async def test_a_session_that_starts_while_the_storage_is_closed(
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, phase: str
+    ) -> None:
+        async with running(telegram) as app:
+            await download(app, 4)
+        get = family.DataCentreKeys.get
+
+        async def slow(*given: Any) -> Any:
+            key = await get(*given)
+            telegram.asked.set()
+            await telegram.go.wait()
+            return key
+
+        if phase == "get":
+            monkeypatch.setattr(family.DataCentreKeys, "get", slow)
+        telegram.silent = phase
+        async with running(telegram) as app:
+            downloading = asyncio.ensure_future(download(app, 4))
+            await telegram.asked.wait()
+        telegram.silent = ""
+        telegram.used.clear()
+        telegram.go.set()
+        await asyncio.wait([downloading])
+        assert downloading.exception() is not None  # some libraries only log the error
+        assert not telegram.used and not telegram.connected()
 
     async def test_a_client_that_hangs_has_no_connections(
         daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch

@@ -153,8 +153,8 @@ class Storage(Adapter):
         )
         if cache is not None:
             self._cache, self._fields, self._peers = cache, cache.fields, cache.peers.young
-        if self._dc_keys and KV in self._client.features:
-            self.data_centres = DataCentres(self, DataCentreKeys(self._session))
+        keeps = self._dc_keys and KV in self._client.features
+        self.data_centres = DataCentres(self, DataCentreKeys(self._session), keeps)
         try:
             await self._check_clients(self._session)
         except BaseException:
@@ -191,7 +191,7 @@ class Storage(Adapter):
         self._unbind()
         try:
             if centres is not None:  # another host may use its keys from now on
-                await _stop_all(centres.running(), self.name)
+                await _stop_all(centres.close(), self.name)
         finally:
             if session is not None and client is not None:
                 await shared.close(client, session)
@@ -434,7 +434,7 @@ async def _stop_connections(client: Any, name: str) -> bool:
     connections = {client.session, *getattr(client, "media_sessions", {}).values()} - {None}
     centres = client.storage.data_centres
     if centres is not None:
-        connections.update(each for each in centres.running() if each.client is client)
+        connections.update(each for each in centres.close() if each.client is client)
     return await _stop_all(connections, name)
 
 

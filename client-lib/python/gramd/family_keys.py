@@ -10,6 +10,9 @@ gramd's:
 - An export right after the start of a session there is not sent. The import that follows exports if the key
   is not authorised yet, and then keeps the key.
 - A key that the server refuses is forgotten, and another takes its place when the library connects again.
+
+Some functions make sessions with the account's own key, too, and nobody but them knows these. When the
+storage is closed, gramd stops all sessions but a client's main one, and they send nothing any more.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Optional
 from weakref import WeakKeyDictionary, WeakSet
 
+from . import errors
 from .dc_keys import DataCentreKeys
 from .request import ignore
 
@@ -41,11 +45,14 @@ REFUSALS = {
     "SESSION_EXPIRED",
     "SESSION_REVOKED",
 }
+UNANSWERED = {"MsgsAck", "PingDelayDisconnect"}
+"""What the tasks of a session send: another error than that of a connection would end them."""
+
+RECEIVING = ("recv_task", "network_task")
+"""The task of a session that receives; some forks have the second name."""
+
 UNKNOWN_KEY = (-404).to_bytes(4, "little", signed=True)
 """What the server sends instead of an answer when it does not know the key."""
-
-RUNNING = ("is_started", "is_connected")
-"""The event of a session that runs; some forks have the second name."""
 
 AGAIN = 60.0
 """Seconds for which a new key is not replaced: whatever is wrong, a third one does not mend it."""
@@ -75,23 +82,37 @@ class Key:
 
 
 class DataCentres:
-    """The keys that the clients of a storage use, from its opening to its closing."""
+    """The keys that the clients of a storage use, from its opening to its closing. If it does not keep them,
+    the library makes them as ever."""
 
-    def __init__(self, storage: Any, kept: DataCentreKeys) -> None:
+    def __init__(self, storage: Any, kept: DataCentreKeys, keeps: bool) -> None:
         self._storage = storage
         self._kept = kept
+        self._keeps = keeps
+        self._closed = False
         self._keys: dict[tuple[int, bool], Key] = {}
         self._started: WeakKeyDictionary[asyncio.Task[Any], Key] = WeakKeyDictionary()
         self._connections: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
-        self._sessions: WeakSet[Any] = WeakSet()  # that have used a key
+        self._sessions: WeakSet[Any] = WeakSet()
 
-    def running(self) -> list[Any]:
-        """The sessions that may use a key now. Of these a library stops only some when its client stops."""
-        return [session for session in self._sessions if _runs(session)]
+    def add(self, session: Any) -> None:
+        self._sessions.add(session)
+
+    def close(self) -> list[Any]:
+        """From now on no session but the main ones sends anything: one that starts fails, even if it has only
+        connected yet. The sessions that have connections. Of these a library stops only some when its client
+        stops."""
+        self._closed = True
+        return [session for session in self._sessions if not _is_main(session) and _has_connection(session)]
+
+    def _error(self, kind: type[Exception]) -> Exception:
+        return kind(f"session {self._storage.name} is closed")
 
     async def create(self, auth: Any, make: Callable[[], Awaitable[bytes]]) -> bytes:
         if not await self._storage.user_id() or auth.dc_id == await self._storage.dc_id():
             self._keys.clear()  # a login begins
+            return await make()
+        if not self._keeps:
             return await make()
         where = auth.dc_id, bool(auth.test_mode)
         key = self._keys.setdefault(where, Key(*where))
@@ -99,6 +120,8 @@ class DataCentres:
             if not key.value:
                 key.make = make
                 await self._find_or_make(key)
+        if self._closed:
+            raise self._error(errors.BadSession)
         return key.value
 
     async def _find_or_make(self, key: Key) -> None:
@@ -119,13 +142,14 @@ class DataCentres:
         request = _bare(data)
         name = type(request).__name__
         key = None
-        if session is not session.client.session:
+        if not _is_main(session):
+            if self._closed:
+                raise self._error(ConnectionError if name in UNANSWERED else errors.BadSession)
             key = self._keys.get((session.dc_id, bool(session.test_mode)))
         if key is None:
             if name == "ExportAuthorization" and started is not None and started.dc_id == request.dc_id:
                 return Exported()
             return await send(data, *rest, **named)
-        self._sessions.add(session)
         used = self._connected(session, key)
         if name == "ImportAuthorization" and not request.bytes:
             return await self._authorise(session, key)
@@ -139,7 +163,7 @@ class DataCentres:
                 return await send(data, *rest, **named)
             if (not key.authorised and used == key.value) or not await self._replace(key, used):
                 raise
-            if name not in STARTS and session.auth_key == used and _of(session.client) is self:
+            if name not in STARTS and session.auth_key == used and not self._closed:
                 _use(session, key)
                 await session.restart()
             raise ConnectionError("the server has refused the key: the library repeats") from error
@@ -208,9 +232,14 @@ class DataCentres:
         return f"session {self._storage.name}, data centre {key.dc_id}"
 
 
-def _runs(session: Any) -> bool:
-    events = (getattr(session, name, None) for name in RUNNING)
-    return any(event is not None and event.is_set() for event in events)
+def _is_main(session: Any) -> bool:
+    return session is session.client.session
+
+
+def _has_connection(session: Any) -> bool:
+    """Whether something receives from it. Before that nothing is sent."""
+    tasks = (getattr(session, name, None) for name in RECEIVING)
+    return any(task is not None and not task.done() for task in tasks)
 
 
 def _use(session: Any, key: Key) -> None:
@@ -274,11 +303,12 @@ def _new_auth(auth: Any, client: Any) -> None:
 
 def _new_session(session: Any, client: Any) -> None:
     own = session.send
+    at_first = _of(client)
+    assert at_first is not None
+    at_first.add(session)
 
     async def send(data: Any, *rest: Any, **named: Any) -> Any:
-        centres = _of(client)
-        return await (
-            own(data, *rest, **named) if centres is None else centres.send(session, own, data, *rest, **named)
-        )
+        centres = _of(client) or at_first  # it may be closed by now
+        return await centres.send(session, own, data, *rest, **named)
 
     session.send = send

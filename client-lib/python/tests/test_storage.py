@@ -479,7 +479,7 @@ async def test_closing_that_is_cancelled_closes_the_session(fake: FakeGramd) -> 
         it = storage(family.Storage, fake)
         await it.open()
         client = it._client
-        it.data_centres = SimpleNamespace(running=lambda: [SimpleNamespace(stop=hang)])
+        it.data_centres = SimpleNamespace(close=lambda: [SimpleNamespace(stop=hang)])
         closing = asyncio.ensure_future(it.close())
         await stopping.wait()
         closing.cancel()
