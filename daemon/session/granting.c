@@ -252,14 +252,14 @@ static void refuse_held(struct session *session)
 bool granting_load(struct session *session)
 {
         assert(session->state == SESSION_CLOSED);
-        if (session->sessions->stopping)
-                openings_leave_all(session);
-        else if (held_fault(session))
-                refuse_held(session);
         if (session->sessions->stopping || held_fault(session)) {
-                if (!link_empty(&session->openings))
-                        return true;
-                held_end(session);
+                if (session->sessions->stopping)
+                        openings_leave_all(session);
+                else
+                        refuse_held(session);
+                if (link_empty(&session->openings))
+                        held_end(session);
+                return !link_empty(&session->openings);
         }
         while (!link_empty(&session->openings)) {
                 struct opening *first = opening_of(session->openings.next);

@@ -79,12 +79,19 @@ int lent_watch_peer(int socket_fd, pid_t pid)
         return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
-/* One loan for each process, however often it comes and goes. */
-static struct loan *loan_of(const struct session *session, pid_t pid)
+/*
+ * One loan for each process, however often it comes and goes. It becomes the first one: a client that ends
+ * has many handles, and they do not search all loans again.
+ */
+static struct loan *loan_of(struct session *session, pid_t pid)
 {
-        for (struct link *at = session->loans.next; at != &session->loans; at = at->next)
-                if (LINK_OF(at, struct loan, link)->pid == pid)
-                        return LINK_OF(at, struct loan, link);
+        for (struct link *at = session->loans.next; at != &session->loans; at = at->next) {
+                if (LINK_OF(at, struct loan, link)->pid != pid)
+                        continue;
+                link_remove(at);
+                link_insert_after(&session->loans, at);
+                return LINK_OF(at, struct loan, link);
+        }
         return NULL;
 }
 
@@ -108,7 +115,7 @@ void lent_keep(struct session *session, uv_loop_t *loop, pid_t pid, int pidfd, u
         loan->session = session;
         loan->pid = pid;
         loan->until_ms = until_ms;
-        link_append(&session->loans, &loan->link);
+        link_insert_after(&session->loans, &loan->link);
         watch_process(loan, loop, pidfd);
 }
 
