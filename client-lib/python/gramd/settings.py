@@ -11,7 +11,7 @@ from . import errors
 from .session import Session
 from .stored import Stored, warn_once
 
-TOKEN = re.compile(r"([0-9]{1,19}):")
+TOKEN = re.compile(r"\s*([0-9]{1,19}):")
 
 
 def bot_of(client: Any) -> Optional[int]:

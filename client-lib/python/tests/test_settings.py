@@ -41,12 +41,13 @@ def log_in(fake: FakeGramd, name: str, user_id: Optional[int]) -> None:
 # ---- two bots, one account ----
 
 
+@pytest.mark.parametrize("token", ["222:AAA", " \n222:AAA"])
 @pytest.mark.parametrize("cache", [True, False])
-async def test_the_token_of_another_bot_is_refused(fake: FakeGramd, cache: bool) -> None:
+async def test_the_token_of_another_bot_is_refused(fake: FakeGramd, cache: bool, token: str) -> None:
     log_in(fake, "acc", 111)
     async with fake:
         it = storage(family.Storage, fake, cache=cache)
-        app = app_with(it, bot_token="222:AAA")
+        app = app_with(it, bot_token=token)
         with pytest.raises(
             gramd.OtherAccount, match=r"session acc .*111.*222.*workdir.*delete\(\)"
         ) as caught:
