@@ -373,6 +373,18 @@ async def test_who_is_cancelled_leaves_no_connection(
         assert away and not any(sender.is_connected() for sender in away)
 
 
+async def test_further_arguments_are_passed_on() -> None:
+    """A fork may have some."""
+
+    class Client:
+        async def _create_exported_sender(self, *given: Any, **named: Any) -> Any:
+            return SimpleNamespace(given=(given, named), is_connected=lambda: True)
+
+    telethon_senders.keep_keys("telethon", Client, lambda client: None)
+    made = await Client()._create_exported_sender(AWAY, 1, cdn=True)
+    assert made.given == ((AWAY, 1), {"cdn": True})
+
+
 async def test_the_package_is_changed_once(daemon: Daemon) -> None:
     make = TelegramClient._create_exported_sender
     telethon_senders.keep_keys("telethon", TelegramClient, lambda client: None)
