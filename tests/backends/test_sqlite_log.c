@@ -165,13 +165,13 @@ FILE_TEST(what_was_answered_is_in_the_file)
 /* The log is synced in the middle of it, and that begins with a write. */
 FILE_TEST(a_large_batch_that_cannot_be_written_is_rolled_back)
 {
-        enum { MANY = 30000, FIRST = 50, LAST = 70 }; /* writes until the log is synced: between these */
+        enum { MANY = 10000, FIRST = 50, LAST = 70 }; /* writes until the log is synced: between these */
         static struct peer peers[MANY];
-        static char names[MANY][80];
+        static char names[MANY][256];
 
         storage_open(&at, "x", NULL);
         for (int i = 0; i < MANY; i++) {
-                snprintf(names[i], sizeof(names[i]), "%070d", i);
+                snprintf(names[i], sizeof(names[i]), "%0240d", i);
                 peers[i] = storage_peer(i + 1, 1, "user", names[i], NULL, 1);
         }
         failure = EIO;
