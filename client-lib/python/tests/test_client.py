@@ -27,6 +27,13 @@ async def test_answers_are_matched_to_requests(fake: FakeGramd) -> None:
         assert await asyncio.gather(*(client.ping(n) for n in range(500))) == list(range(500))
 
 
+@pytest.mark.parametrize("wait", ["x", "5", None])
+async def test_a_wait_that_is_no_number_is_named(fake: FakeGramd, wait: Any) -> None:
+    async with fake, gramd.Client(fake.path) as client:
+        with pytest.raises(TypeError, match=f"`wait` is a number of seconds, not {wait!r}"):
+            await client.open("anna", wait=wait)
+
+
 async def test_the_daemon_may_start_after_its_client(fake: FakeGramd) -> None:
     async with gramd.Client(fake.path) as client:
         waiting = asyncio.ensure_future(client.ping("there?"))
