@@ -221,14 +221,14 @@ def test_unusual_arguments(daemon: Daemon) -> None:
 
 
 def test_clone(daemon: Daemon) -> None:
+    """Telethon connects to a CDN's data centre with it."""
     session = GramdSession("acc", session_string=string())
     copy = session.clone()
     assert type(copy) is MemorySession
-    assert (copy.dc_id, copy.server_address, copy.port) == (4, "149.154.167.91", 443)
-    assert copy.auth_key == session.auth_key == AuthKey(KEY)
-    copy.set_dc(1, "149.154.175.53", 443)
-    copy.auth_key = None
+    assert copy.auth_key is None and copy.dc_id == 0
+    copy.set_dc(203, "149.154.175.53", 443)
     assert session.dc_id == 4 and session.auth_key == AuthKey(KEY)
+    assert session.clone(copy) is copy
     session.close()
 
 

@@ -136,13 +136,9 @@ class TelethonSession(Adapter):
         return run(self._stored.delete())
 
     def clone(self, to_instance: Any = None) -> Any:
-        """A session in memory with the same identity. Telethon makes one for a data centre that serves
-        files."""
-        cloned = to_instance or self.library.memory_session()
-        cloned.set_dc(self.dc_id, self.server_address, self.port)
-        cloned.auth_key = self.auth_key
-        cloned.takeout_id = self.takeout_id
-        return cloned
+        """An empty session in memory, as of Telethon's own. It is for a CDN's data centre, which must not get the
+        account's key."""
+        return to_instance or self.library.memory_session()
 
     # ---- identity ----
 
