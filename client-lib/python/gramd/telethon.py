@@ -136,8 +136,8 @@ class TelethonSession(Adapter):
         return run(self._stored.delete())
 
     def clone(self, to_instance: Any = None) -> Any:
-        """An empty session in memory, as of Telethon's own. It is for a CDN's data centre, which must not get the
-        account's key."""
+        """An empty session in memory, as of Telethon's own. It is for a CDN's data centre, which must not get
+        the account's key."""
         return to_instance or self.library.memory_session()
 
     # ---- identity ----
