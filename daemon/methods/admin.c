@@ -145,10 +145,15 @@ void monitors_tell(const struct clients *clients, const struct request *request,
         pack_event(&event, request, error);
         for (struct link *at = clients->monitors.next; at != &clients->monitors; at = at->next) {
                 struct connection *monitor = &LINK_OF(at, struct client, monitor)->connection;
+                struct buffer *out;
 
                 if (connection_is_congested(monitor))
                         continue;
-                buffer_append(connection_out(monitor), event.data, event.len);
+                out = connection_out(monitor);
+                if (event.failed)
+                        out->failed = true; /* then it is dropped, as when its own memory is short */
+                else
+                        buffer_append(out, event.data, event.len);
                 turn_use(monitor, 0, event.len);
         }
         buffer_deinit(&event);

@@ -228,7 +228,7 @@ void answer_detail(struct request *request, enum wire_error error, struct slice 
 
 void answer_error(struct request *request, enum wire_error error, const char *format, ...)
 {
-        char text[512], shown[512];
+        char shown[512], text[sizeof(shown) + 1]; /* one that is cut ends with an ellipsis */
         va_list list;
 
         va_start(list, format);

@@ -63,7 +63,7 @@ void answer_end(struct request *request);
 void answer_cancel(struct request *request); /* instead of answer_end(): the request is still open */
 /*
  * Instead of both, with a message that begins with message_begin_result() and was packed before. Its limit
- * is `max-message`. It is not copied if nothing is before it.
+ * is `max-message`. It is not copied if nothing is before it. `message` is still the caller's to free.
  */
 void answer_whole(struct request *request, struct buffer *message);
 /* Whether one more row of at most `row` bytes fits into a page of `n` rows. The first row always does. */

@@ -15,6 +15,7 @@ if [ "${1:-}" != inside ]; then
         for program in podman crun newuidmap; do
                 command -v $program >/dev/null || skip "there is no $program"
         done
+        unshare --mount --cgroup -- true || skip "no namespaces of mounts and control groups are permitted here"
         exec unshare --mount --cgroup -- "$0" inside
 fi
 # shellcheck source=tests/client-lib/namespaces.sh

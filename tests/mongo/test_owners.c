@@ -205,7 +205,7 @@ START_TEST(a_session_is_lost_in_the_middle_of_a_long_write)
 
         if (!server)
                 return;
-        TWO_HOSTS(server->uri, server->uri, "5"); /* long enough for the write on a busy machine */
+        TWO_HOSTS(server->uri, server->uri, "9"); /* long enough for the write on a busy machine */
         CLIENT writer = wire_connect(a);
 
         w = (struct long_write){ .daemon = a, .writer = writer, .other = ca, .rows = 1100 };

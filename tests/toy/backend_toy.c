@@ -5,6 +5,7 @@
  */
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -450,7 +451,10 @@ static int toy_open(struct backend_env *env, const struct open_options *options,
                     struct backend_session **session, struct opened *opened, struct fault *fault)
 {
         struct backend_session **at = &env->first;
+        char name[256];
 
+        if (options->dialect.data)
+                return fault_set_dialect(fault, options->dialect); /* it knows none */
         pthread_mutex_lock(&env->lock);
         while (*at && slice_compare((*at)->name, options->name) < 0)
                 at = &(*at)->next;
@@ -466,8 +470,10 @@ static int toy_open(struct backend_env *env, const struct open_options *options,
         pthread_mutex_unlock(&env->lock);
         if (*session)
                 return load(&(*session)->table, opened, fault);
-        return options->create ? out_of_memory(fault)
-                               : fault_set(fault, BACKEND_E_NOT_FOUND, "there is no such session");
+        if (options->create)
+                return out_of_memory(fault);
+        snprintf(name, sizeof(name), "%.*s", (int)options->name.len, options->name.data);
+        return fault_session(fault, BACKEND_E_NOT_FOUND, name, "there is none");
 }
 
 static int toy_close(struct backend_session *session, struct fault *fault)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any, Optional, Union
@@ -54,7 +56,7 @@ class Client(Caller):
         close on another host may use the key. Without `on_leave`, or if it raises, the session is lost.
 
         `cache` is True, or the `Cache` to use. `seal` seals a stored session that nobody has open."""
-        if not isinstance(wait, numbers.Number):  # a text times 1000 is a long text
+        if not isinstance(wait, (numbers.Real, decimal.Decimal)) or not math.isfinite(wait):
             raise TypeError(f"`wait` is a number of seconds, not {wait!r}")
         options: dict[str, Any] = {"mode": mode, "wait": int(wait * 1000), "create": create}
         for key, value in (("backend", backend), ("dialect", dialect), ("linger", linger)):

@@ -131,6 +131,7 @@ async def _with_key(parts: Parts, client: Any, session: Session, dc_id: int, key
 async def _answer(sender: Any, request: Any) -> None:
     """A sender that is disconnected leaves what it has not sent yet without an answer."""
     answer, gone = sender.send(request), sender.disconnected
+    ignore(answer)
     ignore(gone)  # it may have the answer's error
     await asyncio.wait([answer, gone], timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
     if answer.done() and not answer.cancelled():
