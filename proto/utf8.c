@@ -95,12 +95,24 @@ bool utf8_is_unsafe(uint32_t code)
         return false;
 }
 
+/* It is shown as it is. Nearly all are, and each error's text is looked at: it must be fast. */
+static bool is_plain(char character, char mark)
+{
+        return character >= ' ' && character < 0x7f && (!mark || (character != mark && character != '\\'));
+}
+
 size_t utf8_show(const char *text, size_t len, char mark, char out[UTF8_SHOWN_BYTES])
 {
         static const char shorts[] = "\nn\rr\tt"; /* a character, and its letter */
         uint32_t code;
-        size_t used = utf8_read(text, len, &code);
+        size_t used;
 
+        if (is_plain(*text, mark)) {
+                out[0] = *text;
+                out[1] = '\0';
+                return 1;
+        }
+        used = utf8_read(text, len, &code);
         if (!used) {
                 memcpy(out, "\xef\xbf\xbd", 4);
                 return 1;
@@ -127,8 +139,16 @@ const char *utf8_quote(struct slice text, char mark, char *out, size_t size)
         assert(size >= sizeof(ellipsis));
         for (size_t at = 0; at < text.len;) {
                 char piece[UTF8_SHOWN_BYTES];
-                size_t used = utf8_show(text.data + at, text.len - at, mark, piece), n = strlen(piece);
+                size_t used, n, begun = len;
 
+                while (at < text.len && len + 1 < size && is_plain(text.data[at], mark))
+                        out[len++] = text.data[at++];
+                if (begun + sizeof(ellipsis) <= size)
+                        whole = len + sizeof(ellipsis) <= size ? len : size - sizeof(ellipsis);
+                if (at == text.len)
+                        break;
+                used = utf8_show(text.data + at, text.len - at, mark, piece);
+                n = strlen(piece);
                 if (len + n >= size) {
                         memcpy(out + whole, ellipsis, sizeof(ellipsis));
                         return out;
