@@ -79,11 +79,14 @@ def patch(put: Any = setattr) -> None:
         if FAULTS:
             raise FAULTS.pop(0)
         self.auth_key.key = self.auth_key.key or KEY
+        self._MTProtoSender__disconnected = asyncio.get_running_loop().create_future()
         self._user_connected = True
         return True
 
     async def disconnect(self: Any) -> None:
         self._user_connected = False
+        if not self._disconnected.done():
+            self._disconnected.set_result(None)
 
     def send(self: Any, request: Any, ordered: bool = False) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from gramd.telethon import session_class
 
 import offline_telethon
@@ -14,10 +15,14 @@ from offline_telethon import ME, functions, types
 from outcome import outcome
 from own import MODULE, lib
 
-offline_telethon.patch()
-
 
 async def scenario(client: Any) -> list[str]:
+    with pytest.MonkeyPatch.context() as patched:  # other tests are with the library's own sender
+        offline_telethon.patch(patched.setattr)
+        return await run(client)
+
+
+async def run(client: Any) -> list[str]:
     seen: list[Any] = []
     for _ in range(2):
         await client.connect()
