@@ -148,6 +148,8 @@ class Connection:
         return await self._packets.get()
 
     async def send(self, packet: bytes) -> None:
+        if not self.protocol.is_connected:
+            raise OSError("closed")  # the library may have encrypted the packet meanwhile
         self._telegram.used.add(self._dc_id)
         key = self._telegram.keys.get(self._dc_id, {}).get(packet[:8])
         if key is None:
