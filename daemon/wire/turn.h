@@ -21,8 +21,8 @@ enum {
  * for its answer, and the fewer system calls a message costs.
  */
 enum {
-        TURN_WORK = 512,
-        TURN_WORK_ALONE = 12 * TURN_WORK, /* while only one user has connections */
+        TURN_WORK = 192,
+        TURN_WORK_ALONE = 32 * TURN_WORK, /* while only one user has connections */
         WORK_CALL = 12,                   /* a read of a socket, or a write */
         WORK_RECEIVED = 512,              /* bytes received that are 1 */
         WORK_ANSWERED = 32,               /* bytes of an answer, or of a monitor's notification, that are 1 */
