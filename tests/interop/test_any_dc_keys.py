@@ -220,6 +220,24 @@ if not own.TELETHON:
         assert downloading.exception() is not None  # some libraries only log the error
         assert not telegram.used and not telegram.connected()
 
+    async def test_a_session_from_before_a_reopening_ends_with_the_second_closing(
+        daemon: Daemon, telegram: Telegram
+    ) -> None:
+        telegram.silent = "connect"
+        async with running(telegram) as app:
+            downloading = asyncio.ensure_future(download(app, 4))
+            await telegram.asked.wait()
+        await app.connect()
+        telegram.silent = "GetFile"
+        telegram.asked.clear()
+        telegram.go.set()
+        await telegram.asked.wait()
+        assert 4 in telegram.connected()
+        await app.storage.close()
+        assert 4 not in telegram.connected()
+        downloading.cancel()  # some libraries would wait for the session's next start
+        await asyncio.wait([downloading])
+
     async def test_a_client_that_hangs_has_no_connections(
         daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -95,9 +95,6 @@ class DataCentres:
         self._connections: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
         self._sessions: WeakSet[Any] = WeakSet()
 
-    def add(self, session: Any) -> None:
-        self._sessions.add(session)
-
     def close(self) -> list[Any]:
         """From now on no session but the main ones sends anything: one that starts fails, even if it has only
         connected yet. The sessions that have connections. Of these a library stops only some when its client
@@ -109,6 +106,12 @@ class DataCentres:
         return kind(f"session {self._storage.name} is closed")
 
     async def create(self, auth: Any, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        value = await self._create(auth, make)
+        if self._closed:
+            raise self._error(errors.BadSession)
+        return value
+
+    async def _create(self, auth: Any, make: Callable[[], Awaitable[bytes]]) -> bytes:
         if not await self._storage.user_id() or auth.dc_id == await self._storage.dc_id():
             self._keys.clear()  # a login begins
             return await make()
@@ -120,8 +123,6 @@ class DataCentres:
             if not key.value:
                 key.make = make
                 await self._find_or_make(key)
-        if self._closed:
-            raise self._error(errors.BadSession)
         return key.value
 
     async def _find_or_make(self, key: Key) -> None:
@@ -136,6 +137,7 @@ class DataCentres:
 
     async def send(self, session: Any, send: Callable[..., Any], data: Any, *rest: Any, **named: Any) -> Any:
         """In place of the session's own `send`."""
+        self._sessions.add(session)  # it may be from before a reopening
         task = asyncio.current_task()
         assert task is not None
         started = self._started.pop(task, None)
@@ -305,7 +307,6 @@ def _new_session(session: Any, client: Any) -> None:
     own = session.send
     at_first = _of(client)
     assert at_first is not None
-    at_first.add(session)
 
     async def send(data: Any, *rest: Any, **named: Any) -> Any:
         centres = _of(client) or at_first  # it may be closed by now
