@@ -226,8 +226,10 @@ START_TEST(a_session_is_lost_in_the_middle_of_a_long_write)
 }
 END_TEST
 
-enum { LIST = 600 };   /* rows: three commands */
-enum { FIRST = 1001 }; /* their numbers are as long as the last one: so their order is that of their keys, too */
+enum {
+        LIST = 600,   /* rows: three commands */
+        FIRST = 1001, /* all numbers are as long as this one: so their order is that of their keys, too */
+};
 
 /* Two kinds of lists. Row I is `first` or `second` in all rows, or `second` in those of the later commands.
  */
