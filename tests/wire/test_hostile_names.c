@@ -98,7 +98,14 @@ START_TEST(a_refusal_by_owner_does_not_let_it_speak)
         CLIENT other = wire_connect_stranger(d, 54321, 54321);
 
         expect(own, "nil", "close(%d)", wire_open(own, SENT ", {}"));
-        expect_error(other, "!denied", "", "");
+        expect_error(other, "!denied", "", "the owner of the session");
+        {
+                TEST_FREED char *log = daemon_log(d);
+                const char *line = strstr(log, "denied");
+
+                ck_assert_ptr_nonnull(line);
+                expect_no_marks(line);
+        }
 }
 END_TEST
 
