@@ -400,11 +400,11 @@ async def test_a_key_is_made_when_the_session_answers_nothing(daemon: Daemon, te
 async def test_a_client_without_an_area(
     daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await telegram.start(GramdSession("acc", dc_keys=False)) == (1, 1)
+    assert await telegram.start(GramdSession("plain", dc_keys=False)) == (1, 1)
     with monkeypatch.context() as older:
         older.setattr("gramd.caller.of_daemon", lambda _: frozenset())
-        assert await telegram.start(GramdSession("acc")) == (1, 1)
+        assert await telegram.start(GramdSession("plain")) == (1, 1)
     messages = [each.getMessage() for each in caplog.records]
-    assert not [each for each in messages if "session acc" in each]  # the lost session of a test before may still tell
-    async with gramd.Client() as client, await client.open("acc") as raw:
+    assert not [each for each in messages if "session plain" in each]  # those of tests before may still tell
+    async with gramd.Client() as client, await client.open("plain") as raw:
         assert await raw.kv_scan("dc_key:") == []
