@@ -15,7 +15,7 @@
 #include "instance.h"
 
 enum {
-        HOSTS_MAX = 16,      /* that lack the key, and are watched */
+        HOSTS_MAX = 1024,    /* that lack the key, and are watched: most have ended long ago */
         ASK_MS = 100,        /* between two looks at them */
         WATCH_MAX_MS = 8000, /* before the request's deadline */
 };
@@ -28,8 +28,8 @@ struct host {
 };
 
 struct hosts {
-        struct host all[HOSTS_MAX];
         size_t n;
+        struct host all[HOSTS_MAX];
 };
 
 struct mongo_keys {
@@ -69,6 +69,15 @@ void mongo_keys_append(const struct backend_env *env, bson_t *document)
         bson_append_array_end(document, &array);
 }
 
+/* A live host may be behind them. */
+static int too_many(const struct backend_session *session, const char *key, struct fault *fault)
+{
+        return fault_session(fault, BACKEND_E_STORAGE, session->name,
+                             "more than %d instances do not have key %s, too many to watch: delete those of "
+                             "the past from gramd.instances, if no session names them",
+                             HOSTS_MAX, key);
+}
+
 /* Instances that are not marked dead, and do not tell of this key. */
 static int find_lacking(struct backend_session *session, mongoc_client_t *client, const char *key,
                         struct hosts *hosts, struct fault *fault)
@@ -76,22 +85,27 @@ static int find_lacking(struct backend_session *session, mongoc_client_t *client
         MONGO_COLLECTION collection = mongo_instances(client);
         MONGO_BSON filter = BCON_NEW("dead", "{", "$ne", BCON_BOOL(true), "}", MONGO_KEYS, "{", "$ne",
                                      BCON_UTF8(key), "}", "_id", "{", "$ne", BCON_UTF8(session->owner), "}");
-        MONGO_BSON options = BCON_NEW("limit", BCON_INT64(HOSTS_MAX));
+        MONGO_BSON options = BCON_NEW("limit", BCON_INT64(HOSTS_MAX + 1));
         mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, options, NULL);
         const bson_t *document;
         bson_error_t error;
         int result = 0;
 
         hosts->n = 0;
-        while (hosts->n < HOSTS_MAX && mongoc_cursor_next(cursor, &document)) {
-                struct host *host = &hosts->all[hosts->n++];
+        while (mongoc_cursor_next(cursor, &document)) {
+                struct host *host = &hosts->all[hosts->n];
 
+                if (hosts->n == HOSTS_MAX) {
+                        result = too_many(session, key, fault);
+                        break;
+                }
+                hosts->n++;
                 mongo_copy_text(document, "_id", host->id, sizeof(host->id));
                 mongo_copy_text(document, "host", host->name, sizeof(host->name));
                 host->counter = mongo_number_of(document, "counter", 0);
                 host->term_ms = mongo_number_of(document, "term_ms", session->env->term_ms);
         }
-        if (mongoc_cursor_error(cursor, &error))
+        if (!result && mongoc_cursor_error(cursor, &error))
                 result = mongo_fault(session->env, session->name, &error, fault);
         mongoc_cursor_destroy(cursor);
         return result;
@@ -159,21 +173,20 @@ static int lacks_key(const struct backend_session *session, const struct host *h
                              host->name, key);
 }
 
-/* Several documents may be of one host. */
+/* Several documents may be of one host. `now` is room for what is found. */
 static int watch(struct backend_session *session, mongoc_client_t *client, const char *key,
-                 const struct hosts *before, struct fault *fault)
+                 const struct hosts *before, struct hosts *now, struct fault *fault)
 {
         const struct timespec pause = { .tv_nsec = ASK_MS * 1000000L };
         int64_t start = mongo_boot_ms(), half_term = longest_ms(before) / 2;
         int64_t wait = half_term < WATCH_MAX_MS ? half_term : WATCH_MAX_MS;
         const struct host *alive;
-        struct hosts now;
         int result = 0;
 
         while (!result && mongo_boot_ms() - start < wait) {
                 nanosleep(&pause, NULL);
-                result = find_lacking(session, client, key, &now, fault);
-                alive = result ? NULL : find(&now, before, false);
+                result = find_lacking(session, client, key, now, fault);
+                alive = result ? NULL : find(now, before, false);
                 if (alive)
                         return lacks_key(session, alive, key, fault);
         }
@@ -187,19 +200,21 @@ int mongo_keys_check(struct backend_session *session, mongoc_client_t *client, s
         struct mongo_keys *keys = session->env->keys;
         uint8_t id[KEY_ID_BYTES] = { 0 };
         char key[KEY_ID_TEXT_BYTES];
-        struct hosts lacking;
+        struct hosts *lacking = calloc(2, sizeof(*lacking));
         int result;
 
+        if (!lacking)
+                return mongo_no_memory(fault);
         keyring_id(session->env->config->keyring, 0, id);
         key_id_text(id, key);
-        result = find_lacking(session, client, key, &lacking, fault);
-        if (result)
-                return result;
-        drop_dead(keys, &lacking);
-        if (!lacking.n)
-                return 0;
-        result = watch(session, client, key, &lacking, fault);
+        result = find_lacking(session, client, key, lacking, fault);
         if (!result)
-                remember_dead(keys, &lacking);
+                drop_dead(keys, lacking);
+        if (!result && lacking->n > 0) {
+                result = watch(session, client, key, lacking, lacking + 1, fault);
+                if (!result)
+                        remember_dead(keys, lacking);
+        }
+        free(lacking);
         return result;
 }

@@ -112,6 +112,19 @@ int mongo_kv_take(const struct mongo_batch *batch)
         return mongo_fault(session->env, session->name, &error, batch->fault);
 }
 
+/* A reload may bring another key at any time. Other hosts were not asked about that, and what it has sealed
+ * would be found again and again. */
+static int check_current(const struct mongo_batch *batch, const uint8_t asked[KEY_ID_BYTES])
+{
+        uint8_t current[KEY_ID_BYTES] = { 0 };
+
+        keyring_id(batch->session->env->config->keyring, 0, current);
+        if (memcmp(current, asked, sizeof(current)) == 0)
+                return 0;
+        return fault_session(batch->fault, BACKEND_E_STORAGE, batch->session->name,
+                             "its values are sealed in part: the keys were reloaded meanwhile; ask again");
+}
+
 /* Those that were converted are not found again. */
 int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
 {
@@ -128,7 +141,9 @@ int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
                                          .opened = opened,
                                          .sealed = sealed,
                                          .n = 1 };
+        uint8_t asked[KEY_ID_BYTES] = { 0 };
 
+        keyring_id(session->env->config->keyring, 0, asked);
         while (!result && converting.n > 0) {
                 MONGO_WRITES writes = { .batch = batch, .collection = MONGO_KV };
                 struct fault ignored;
@@ -140,6 +155,8 @@ int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
                         on_document, &converting, &ignored);
                 if (result && !converting.error)
                         *batch->fault = ignored;
+                if (!result && sealing != SEALING_OFF)
+                        result = check_current(batch, asked);
                 if (!result)
                         result = mongo_writes_flush(&writes);
                 result = converting.error ? converting.error : result;

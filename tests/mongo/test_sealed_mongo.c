@@ -237,6 +237,34 @@ SEALED_TEST(a_host_without_the_key_stops_a_rotation)
         test_remove("old");
 }
 
+/* What former instances have left does not hide it. */
+SEALED_TEST(a_host_without_the_key_is_found_among_many_dead_ones)
+{
+        TEST_FREED char *config = keys("key");
+        TEST_FREED char *old = command("cp key old; chmod 600 old; realpath old | tr -d '\\n'");
+        TEST_FREED char *config_old = test_format("[encryption]\nkey-file = %s\n", old);
+
+        free(mongo_python(server,
+                          "db['gramd']['instances'].insert_many([{'_id': f'{i:032x}', 'host': 'gone', "
+                          "'counter': 1, 'term_ms': 3000} for i in range(40)])\n",
+                          NULL));
+        DAEMON a = START(config, "--mongo-term", "3");
+        DAEMON b = START(config_old, "--mongo-term", "3");
+        CLIENT c = wire_connect(a);
+        CLIENT other = wire_connect(b);
+        int s = wire_open(c, "'%s', {}", session);
+
+        wire_open(other, "'%s-2', {}", session); /* by now its document is there */
+        expect(c, "nil", "set(%d, {auth_key: " KEY "})", s);
+        free(keys("key"));
+        daemon_reload(a, config);
+        expect(c, "!storage", "rotate(%d)", s);
+        ck_assert_msg(strstr(wire_error_message(c), "does not have key"), "%s", wire_error_message(c));
+        daemon_kill(b);
+        expect(c, "nil", "rotate(%d)", s);
+        test_remove("old");
+}
+
 /* Each rotation asks anew: a host without the key may start at any time. */
 SEALED_TEST(a_host_that_starts_without_the_key_stops_a_rotation)
 {
@@ -393,6 +421,39 @@ SEALED_TEST(values_of_a_former_key_are_looked_for_once)
         knows_its_values(proxy, c, s, now);
 }
 
+/* Hosts were not asked about that one. */
+SEALED_TEST(a_key_that_comes_while_values_are_sealed_anew_ends_that)
+{
+        TEST_FREED char *config = keys("key");
+        MONGO_PROXY proxy = NULL;
+        TEST_FREED char *uri = NULL;
+        uint32_t id;
+
+        if (!mongo_server_is_ours(server, "a reload in the middle of a rotation"))
+                return;
+        proxy = mongo_proxy_new(server->port);
+        uri = mongo_proxy_uri(proxy, NULL);
+        DAEMON d = daemon_start(.config = config,
+                                .flags = { "--backend", "mongo", "--mongo", uri, "--mongo-layout", layout });
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'%s', {}", session);
+
+        set_values(c, s);
+        free(keys("key"));
+        daemon_reload(d, config);
+        mongo_proxy_hold_at(proxy, "sealed_by");
+        id = wire_send(c, "rotate(%d)", s);
+        mongo_proxy_await(proxy);
+        free(keys("key"));
+        daemon_reload(d, config);
+        mongo_proxy_let_go(proxy);
+        expect_text(wire_answer(c, id), "!storage");
+        has_values(c, s);
+        expect(c, "nil", "rotate(%d)", s);
+        stores(server, session, "0 60 1 False\n");
+        has_values(c, s);
+}
+
 SEALED_TEST(a_value_that_was_copied_or_planted_is_refused)
 {
         TEST_FREED char *config = keys("key");
@@ -482,11 +543,14 @@ int main(void)
         tcase_add_loop_test(tcase, a_key_of_the_library_is_sealed_on_request, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_plain_session_is_sealed_and_unsealed, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_host_without_the_key_stops_a_rotation, 0, 2 * MONGO_KINDS);
+        tcase_add_loop_test(tcase, a_host_without_the_key_is_found_among_many_dead_ones, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(tcase, a_host_that_starts_without_the_key_stops_a_rotation, 0, 2 * MONGO_KINDS);
         suite_add_tcase(suite, values);
         tcase_set_timeout(values, TEST_TIMEOUT_S);
         tcase_add_loop_test(values, values_are_sealed_with_the_session, 0, 2 * MONGO_KINDS);
         tcase_add_loop_test(values, values_of_a_former_key_are_looked_for_once, 0, 2 * MONGO_KINDS);
+        tcase_add_loop_test(values, a_key_that_comes_while_values_are_sealed_anew_ends_that, 0,
+                            2 * MONGO_KINDS);
         tcase_add_loop_test(values, a_value_that_was_copied_or_planted_is_refused, 0, 2 * MONGO_KINDS);
         /* On FerretDB the killed daemon's last command may win. */
         test_skipped("an interrupted change on FerretDB", "a server whose compare-and-swap is one step");
