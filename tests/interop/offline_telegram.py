@@ -41,6 +41,8 @@ class Telegram:
         self.exports = 0
         self.connections: list[Connection] = []
         self.used: set[int] = set()  # the data centres to which something was sent
+        self.is_away = False  # no connection to OWN_DC can be made
+        self.tried = asyncio.Event()  # since it was set, one was tried
         self.silent = ""  # what other data centres do not answer: the name of a request, or "connect"
         self.asked = asyncio.Event()  # for that
         self.go = asyncio.Event()
@@ -134,6 +136,11 @@ class Connection:
         self.protocol = SimpleNamespace(crypto_executor=None, is_connected=True)
 
     async def connect(self) -> None:
+        if self._dc_id == OWN_DC:
+            self._telegram.tried.set()
+            if self._telegram.is_away:
+                await asyncio.sleep(0.001)
+                raise OSError("the network is down")
         if self._telegram.holds(self._dc_id, "connect"):
             await self._telegram.go.wait()
 
@@ -143,6 +150,9 @@ class Connection:
         closed = asyncio.get_running_loop().create_future()  # not every library awaits it
         closed.set_result(None)
         return closed
+
+    def fail(self) -> None:
+        self._packets.put_nowait(None)
 
     async def recv(self) -> Optional[bytes]:
         return await self._packets.get()

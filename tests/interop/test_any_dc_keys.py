@@ -22,7 +22,7 @@ if not own.TELETHON:
     import library
     import offline
     from library import GramdStorage, lib, raw
-    from offline_telegram import Telegram
+    from offline_telegram import OWN_DC, Telegram
 
 
 @pytest.fixture
@@ -237,6 +237,30 @@ if not own.TELETHON:
         assert 4 not in telegram.connected()
         downloading.cancel()  # some libraries would wait for the session's next start
         await asyncio.wait([downloading])
+
+    @pytest.mark.parametrize("how", ["lost", "closed"])
+    async def test_a_main_session_that_connects_again_sends_nothing_after_the_end(
+        daemon: Daemon, telegram: Telegram, how: str
+    ) -> None:
+        with contextlib.suppress(ConnectionError):  # a lost session has stopped the client
+            async with running(telegram) as app:
+                [own] = [each for each in telegram.connections if each._dc_id == OWN_DC]
+                telegram.is_away = True
+                telegram.tried.clear()
+                own.fail()
+                await telegram.tried.wait()
+                if how == "lost":
+                    app.storage._session.end(gramd.Fenced("another host owns it"))
+                    while app.storage._session is not None:
+                        await asyncio.sleep(0.005)
+        telegram.used.clear()
+        telegram.is_away = False
+        telegram.tried.clear()
+        with contextlib.suppress(asyncio.TimeoutError):  # Kurigram does not try again
+            await asyncio.wait_for(telegram.tried.wait(), 1)
+        while telegram.connected():
+            await asyncio.sleep(0.005)
+        assert not telegram.used
 
     async def test_a_client_that_hangs_has_no_connections(
         daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch

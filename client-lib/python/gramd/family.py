@@ -192,6 +192,7 @@ class Storage(Adapter):
         try:
             if centres is not None:  # another host may use its keys from now on
                 await _stop_all(centres.close(), self.name)
+                centres.end()
         finally:
             if session is not None and client is not None:
                 await shared.close(client, session)
@@ -419,6 +420,8 @@ async def stop_clients(storage: Storage, limit: float, leaving: Optional[Session
     if leaving is not None and len(clients) > 1:  # the first that stops closes the session
         await asyncio.gather(*(_stop_connections(client, storage.name) for client in clients))
     stopped = await asyncio.gather(*(_stop(client, storage.name, limit, leaving) for client in clients))
+    if leaving is None and storage.data_centres is not None:
+        storage.data_centres.end()  # not every client has closed its storage
     return all(stopped)
 
 

@@ -12,7 +12,8 @@ gramd's:
 - A key that the server refuses is forgotten, and another takes its place when the library connects again.
 
 Some functions make sessions with the account's own key, too, and nobody but them knows these. When the
-storage is closed, gramd stops all sessions but a client's main one, and they send nothing any more.
+storage is closed, gramd stops all sessions but a client's main one, which the library stops, and none sends
+anything any more.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class DataCentres:
         self._storage = storage
         self._kept = kept
         self._keeps = keeps
-        self._closed = False
+        self._closed = self._ended = False
         self._keys: dict[tuple[int, bool], Key] = {}
         self._started: WeakKeyDictionary[asyncio.Task[Any], Key] = WeakKeyDictionary()
         self._connections: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
@@ -101,6 +102,11 @@ class DataCentres:
         stops."""
         self._closed = True
         return [session for session in self._sessions if not _is_main(session) and _has_connection(session)]
+
+    def end(self) -> None:
+        """From now on another host may use the account's key: main sessions send nothing either. A library
+        may still try to connect one again when its client has stopped."""
+        self._closed = self._ended = True
 
     def _error(self, kind: type[Exception]) -> Exception:
         return kind(f"session {self._storage.name} is closed")
@@ -144,9 +150,9 @@ class DataCentres:
         request = _bare(data)
         name = type(request).__name__
         key = None
+        if self._ended or (self._closed and not _is_main(session)):
+            raise self._error(ConnectionError if name in UNANSWERED else errors.BadSession)
         if not _is_main(session):
-            if self._closed:
-                raise self._error(ConnectionError if name in UNANSWERED else errors.BadSession)
             key = self._keys.get((session.dc_id, bool(session.test_mode)))
         if key is None:
             if name == "ExportAuthorization" and started is not None and started.dc_id == request.dc_id:
