@@ -92,9 +92,36 @@ async def test_a_chat_waits_alone(daemon: Daemon) -> None:
         passing.cancel()
 
 
+async def test_a_wait_that_cannot_be_noted_is_slept_through(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    floods = [flood(30)]
+
+    async def invoke(query: Any, sleep_threshold: Any = None) -> str:
+        if floods:
+            raise floods.pop()
+        assert slept == [30]
+        return "answer"
+
+    async def fail(*_: Any) -> None:
+        raise gramd.TooLarge("the area is full")
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async with gramd.Client() as client, await client.open("a") as session:
+        app = SimpleNamespace(invoke=invoke, sleep_threshold=60)
+        gramd.Gate(session).guard(app)
+        monkeypatch.setattr(session, "kv_swap", fail)
+        monkeypatch.setattr("gramd.gate.asyncio.sleep", sleep)
+        assert await app.invoke("query") == "answer"
+
+
 def test_flood_errors_are_known() -> None:
     assert flood_seconds(flood(17)) == 17
     assert flood_seconds(ValueError(17)) is None
+    assert asked([]) == ("", None)  # Telethon sends that
 
 
 class Sender:

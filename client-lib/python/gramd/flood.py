@@ -41,7 +41,7 @@ def is_slow_mode(error: BaseException) -> bool:
 def asked(request: Any) -> tuple[str, Optional[int]]:
     """The method of a raw request, as Telegram names it, and the marked id of the chat that it is for."""
     if isinstance(request, (list, tuple)):
-        request = request[0]
+        request = request[0] if request else None
     while type(request).__name__.startswith("InvokeWith"):
         request = request.query
     kind = type(request)

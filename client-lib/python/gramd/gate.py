@@ -117,18 +117,22 @@ class Gate:
                 seconds = flood_seconds(error)
                 if seconds is None:
                     raise
-                await self._note_error(error, method, chat if is_slow_mode(error) else None)
+                noted = await self._note_error(error, method, chat if is_slow_mode(error) else None)
                 if seconds > threshold >= 0:
                     raise
+                if not noted:  # nothing else would hold the next one back
+                    await asyncio.sleep(seconds)
 
-    async def _note_error(self, error: BaseException, method: str, chat: Union[int, str, None]) -> None:
+    async def _note_error(self, error: BaseException, method: str, chat: Union[int, str, None]) -> bool:
         seconds = flood_seconds(error)
         if seconds is None:
-            return
+            return False
         try:
             await self.note(seconds, method, chat)
         except errors.Error as failure:
             log.warning("the flood wait of %s is not noted: %s", method, failure)
+            return False
+        return True
 
     def _keys(self, method: str, chat: Union[int, str, None]) -> list[str]:
         keys = [self._prefix + method]
