@@ -155,6 +155,8 @@ class Connection:
         self._packets.put_nowait(None)
 
     async def recv(self) -> Optional[bytes]:
+        if not self.protocol.is_connected and self._packets.empty():
+            return None
         return await self._packets.get()
 
     async def send(self, packet: bytes) -> None:
