@@ -65,7 +65,7 @@ START_TEST(root_gives_a_session_away)
         expect(own, "{...owner: 'daemon'...}", "info(%d)", o);
         expect(bob, "!denied", "open('a', {})");
         expect(own, "nil", "chown(%d, 'bin')", o);
-        /* before the answer to `chown`, and at once */
+        /* at once */
         expect_text(wire_told(alice), "ended(1, 'denied', '...')");
         expect(alice, "!bad_session", "info(%d)", s);
         expect(alice, "!denied", "open('a', {})");
