@@ -111,33 +111,27 @@ static int find_lacking(struct backend_session *session, mongoc_client_t *client
         return result;
 }
 
-/* The first of `hosts` that is in `before` with the same counter, or with another one. */
-static const struct host *find(const struct hosts *hosts, const struct hosts *before, bool same)
+/* With the same counter, or with another one. */
+static bool has(const struct hosts *hosts, const struct host *host, bool same)
 {
         for (size_t i = 0; i < hosts->n; i++)
-                for (size_t j = 0; j < before->n; j++)
-                        if (strcmp(hosts->all[i].id, before->all[j].id) == 0 &&
-                            (hosts->all[i].counter == before->all[j].counter) == same)
-                                return &hosts->all[i];
-        return NULL;
-}
-
-static void drop(struct hosts *hosts, const struct host *host)
-{
-        size_t at = (size_t)(host - hosts->all);
-
-        hosts->all[at] = hosts->all[--hosts->n];
+                if (strcmp(hosts->all[i].id, host->id) == 0 &&
+                    (hosts->all[i].counter == host->counter) == same)
+                        return true;
+        return false;
 }
 
 /* Those that were found dead, and have not moved since. */
 static void drop_dead(struct mongo_keys *keys, struct hosts *hosts)
 {
-        const struct host *host;
+        size_t kept = 0;
 
         pthread_mutex_lock(&keys->lock);
-        while ((host = find(hosts, &keys->dead, true)))
-                drop(hosts, host);
+        for (size_t i = 0; i < hosts->n; i++)
+                if (!has(&keys->dead, &hosts->all[i], true))
+                        hosts->all[kept++] = hosts->all[i];
         pthread_mutex_unlock(&keys->lock);
+        hosts->n = kept;
 }
 
 /* Where there are too many, the first ones are forgotten: they are watched again. */
@@ -180,19 +174,29 @@ static int watch(struct backend_session *session, mongoc_client_t *client, const
         const struct timespec pause = { .tv_nsec = ASK_MS * 1000000L };
         int64_t start = mongo_boot_ms(), half_term = longest_ms(before) / 2;
         int64_t wait = half_term < WATCH_MAX_MS ? half_term : WATCH_MAX_MS;
-        const struct host *alive;
         int result = 0;
 
         while (!result && mongo_boot_ms() - start < wait) {
                 nanosleep(&pause, NULL);
                 result = find_lacking(session, client, key, now, fault);
-                alive = result ? NULL : find(now, before, false);
-                if (alive)
-                        return lacks_key(session, alive, key, fault);
+                for (size_t i = 0; !result && i < now->n; i++)
+                        if (has(before, &now->all[i], false))
+                                result = lacks_key(session, &now->all[i], key, fault);
         }
         if (!result && wait < half_term) /* its term is too long to see whether it lives */
                 return lacks_key(session, &before->all[0], key, fault);
         return result;
+}
+
+int mongo_keys_same(struct backend_session *session, const uint8_t asked[KEY_ID_BYTES], struct fault *fault)
+{
+        uint8_t current[KEY_ID_BYTES] = { 0 };
+
+        keyring_id(session->env->config->keyring, 0, current);
+        if (memcmp(current, asked, sizeof(current)) == 0)
+                return 0;
+        return fault_session(fault, BACKEND_E_STORAGE, session->name,
+                             "the keys were reloaded while it was being sealed: repeat the request");
 }
 
 int mongo_keys_check(struct backend_session *session, mongoc_client_t *client, struct fault *fault)
@@ -216,5 +220,5 @@ int mongo_keys_check(struct backend_session *session, mongoc_client_t *client, s
                         remember_dead(keys, lacking);
         }
         free(lacking);
-        return result;
+        return result ? result : mongo_keys_same(session, id, fault);
 }

@@ -23,4 +23,10 @@ void mongo_keys_append(const struct backend_env *env, bson_t *document);
  */
 int mongo_keys_check(struct backend_session *session, mongoc_client_t *client, struct fault *fault);
 
+/*
+ * A reload may bring another key at any time: other hosts were not asked about that. BACKEND_E_STORAGE if the
+ * current key is not `asked` any more.
+ */
+int mongo_keys_same(struct backend_session *session, const uint8_t asked[KEY_ID_BYTES], struct fault *fault);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../wiping.h"
+#include "keys.h"
 #include "kv.h"
 #include "sealed.h"
 
@@ -112,20 +113,7 @@ int mongo_kv_take(const struct mongo_batch *batch)
         return mongo_fault(session->env, session->name, &error, batch->fault);
 }
 
-/* A reload may bring another key at any time. Other hosts were not asked about that, and what it has sealed
- * would be found again and again. */
-static int check_current(const struct mongo_batch *batch, const uint8_t asked[KEY_ID_BYTES])
-{
-        uint8_t current[KEY_ID_BYTES] = { 0 };
-
-        keyring_id(batch->session->env->config->keyring, 0, current);
-        if (memcmp(current, asked, sizeof(current)) == 0)
-                return 0;
-        return fault_session(batch->fault, BACKEND_E_STORAGE, batch->session->name,
-                             "its values are sealed in part: the keys were reloaded meanwhile; ask again");
-}
-
-/* Those that were converted are not found again. */
+/* Those that were converted are not found again: all are sealed with one key. */
 int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
 {
         struct backend_session *session = batch->session;
@@ -156,7 +144,7 @@ int mongo_kv_convert(const struct mongo_batch *batch, enum sealing sealing)
                 if (result && !converting.error)
                         *batch->fault = ignored;
                 if (!result && sealing != SEALING_OFF)
-                        result = check_current(batch, asked);
+                        result = mongo_keys_same(session, asked, batch->fault);
                 if (!result)
                         result = mongo_writes_flush(&writes);
                 result = converting.error ? converting.error : result;

@@ -42,7 +42,7 @@ class Telegram:
         self.connections: list[Connection] = []
         self.used: set[int] = set()  # the data centres to which something was sent
         self.is_away = False  # no connection to OWN_DC can be made
-        self.tried = asyncio.Event()  # since it was set, one was tried
+        self.tried = asyncio.Event()  # one was tried since this was cleared
         self.silent = ""  # what other data centres do not answer: the name of a request, or "connect"
         self.asked = asyncio.Event()  # for that
         self.go = asyncio.Event()

@@ -247,10 +247,10 @@ if not own.TELETHON:
     ) -> None:
         with contextlib.suppress(ConnectionError):  # a lost session has stopped the client
             async with running(telegram) as app:
-                [own] = [each for each in telegram.connections if each._dc_id == OWN_DC]
+                [main] = [each for each in telegram.connections if each._dc_id == OWN_DC]
                 telegram.is_away = True
                 telegram.tried.clear()
-                own.fail()
+                main.fail()
                 await telegram.tried.wait()
                 if how == "lost":
                     app.storage._session.end(gramd.Fenced("another host owns it"))

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../support/command.h"
 #include "../support/mongo_hosts.h"
@@ -42,9 +43,17 @@ static const char *layout_of(int i)
         END_TEST                                                                                             \
         static void name##_on(const struct mongo_server *server, const char *layout, const char *session)
 
-#define START(config_text, ...)                                                                              \
-        daemon_start(.config = config_text, .flags = { "--backend", "mongo", "--mongo", server->uri,         \
+#define START_AT(uri, config_text, ...)                                                                      \
+        daemon_start(.config = config_text, .flags = { "--backend", "mongo", "--mongo", uri,                 \
                                                        "--mongo-layout", layout, __VA_ARGS__ })
+#define START(...) START_AT(server->uri, __VA_ARGS__)
+
+/* Declares `proxy` and its `uri`, or ends the test: the server at GRAMD_TEST_MONGO may not be disturbed. */
+#define THROUGH_A_PROXY(why)                                                                                 \
+        if (!mongo_server_is_ours(server, why))                                                              \
+                return;                                                                                      \
+        MONGO_PROXY proxy = mongo_proxy_new(server->port);                                                   \
+        TEST_FREED char *uri = mongo_proxy_uri(proxy, NULL)
 
 static void refuses(struct daemon *d, const char *session, const char *code, const char *why)
 {
@@ -237,6 +246,17 @@ SEALED_TEST(a_host_without_the_key_stops_a_rotation)
         test_remove("old");
 }
 
+/* So many instances of former starts, with this term. */
+static void leave_dead(const struct mongo_server *server, int n, const char *term_ms)
+{
+        TEST_FREED char *count = test_format("%d", n);
+
+        free(mongo_python(server,
+                          "db['gramd']['instances'].insert_many([{'_id': f'{i:032x}', 'host': 'gone', "
+                          "'counter': 1, 'term_ms': int(names[1])} for i in range(int(names[0]))])\n",
+                          count, term_ms, NULL));
+}
+
 /* What former instances have left does not hide it. */
 SEALED_TEST(a_host_without_the_key_is_found_among_many_dead_ones)
 {
@@ -244,10 +264,7 @@ SEALED_TEST(a_host_without_the_key_is_found_among_many_dead_ones)
         TEST_FREED char *old = command("cp key old; chmod 600 old; realpath old | tr -d '\\n'");
         TEST_FREED char *config_old = test_format("[encryption]\nkey-file = %s\n", old);
 
-        free(mongo_python(server,
-                          "db['gramd']['instances'].insert_many([{'_id': f'{i:032x}', 'host': 'gone', "
-                          "'counter': 1, 'term_ms': 3000} for i in range(40)])\n",
-                          NULL));
+        leave_dead(server, 40, "3000");
         DAEMON a = START(config, "--mongo-term", "3");
         DAEMON b = START(config_old, "--mongo-term", "3");
         CLIENT c = wire_connect(a);
@@ -396,15 +413,9 @@ static void knows_its_values(struct mongo_proxy *proxy, struct wire *c, int s, c
 SEALED_TEST(values_of_a_former_key_are_looked_for_once)
 {
         TEST_FREED char *config = keys("key");
-        MONGO_PROXY proxy = NULL;
-        TEST_FREED char *uri = NULL;
 
-        if (!mongo_server_is_ours(server, "what the server is asked"))
-                return;
-        proxy = mongo_proxy_new(server->port);
-        uri = mongo_proxy_uri(proxy, NULL);
-        DAEMON d = daemon_start(.config = config,
-                                .flags = { "--backend", "mongo", "--mongo", uri, "--mongo-layout", layout });
+        THROUGH_A_PROXY("what the server is asked");
+        DAEMON d = START_AT(uri, config, NULL);
         CLIENT c = wire_connect(d);
         int s = wire_open(c, "'%s', {}", session);
 
@@ -425,22 +436,26 @@ SEALED_TEST(values_of_a_former_key_are_looked_for_once)
 SEALED_TEST(a_key_that_comes_while_values_are_sealed_anew_ends_that)
 {
         TEST_FREED char *config = keys("key");
-        MONGO_PROXY proxy = NULL;
-        TEST_FREED char *uri = NULL;
         uint32_t id;
+        unsigned pieces;
 
-        if (!mongo_server_is_ours(server, "a reload in the middle of a rotation"))
-                return;
-        proxy = mongo_proxy_new(server->port);
-        uri = mongo_proxy_uri(proxy, NULL);
-        DAEMON d = daemon_start(.config = config,
-                                .flags = { "--backend", "mongo", "--mongo", uri, "--mongo-layout", layout });
+        THROUGH_A_PROXY("a reload in the middle of a rotation");
+        DAEMON d = START_AT(uri, config, NULL);
         CLIENT c = wire_connect(d);
         int s = wire_open(c, "'%s', {}", session);
 
         set_values(c, s);
+        leave_dead(server, 1, "8000");
         free(keys("key"));
         daemon_reload(d, config);
+        pieces = mongo_proxy_pieces(proxy);
+        id = wire_send(c, "rotate(%d)", s);
+        while (mongo_proxy_pieces(proxy) < pieces + 8) /* while it watches that one, for 4 s */
+                usleep(10000);
+        free(keys("key"));
+        daemon_reload(d, config);
+        expect_text(wire_answer(c, id), "!storage");
+
         mongo_proxy_hold_at(proxy, "sealed_by");
         id = wire_send(c, "rotate(%d)", s);
         mongo_proxy_await(proxy);
@@ -488,15 +503,10 @@ SEALED_TEST(a_change_that_was_interrupted_goes_on)
 {
         static const char *const requests[] = { "seal", "unseal" };
         TEST_FREED char *config = keys("key");
-        MONGO_PROXY proxy = NULL;
-        TEST_FREED char *uri = NULL;
         int s;
 
-        if (!mongo_server_is_ours(server, "an interrupted change"))
-                return;
-        proxy = mongo_proxy_new(server->port);
-        uri = mongo_proxy_uri(proxy, NULL);
-        DAEMON d = daemon_start(.flags = { "--backend", "mongo", "--mongo", uri, "--mongo-layout", layout });
+        THROUGH_A_PROXY("an interrupted change");
+        DAEMON d = START_AT(uri, "", NULL);
         {
                 CLIENT c = wire_connect(d);
 

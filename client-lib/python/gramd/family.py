@@ -416,12 +416,12 @@ def clients_of(storage: Storage) -> list[Any]:
 async def stop_clients(storage: Storage, limit: float, leaving: Optional[Session] = None) -> bool:
     """Stops the clients that use the storage, each within `limit` seconds: Telegram revokes a key that two
     hosts use. Whether none of them can use the key any more. `leaving` is the session that is to be left."""
-    clients = clients_of(storage)
+    clients, centres = clients_of(storage), storage.data_centres
     if leaving is not None and len(clients) > 1:  # the first that stops closes the session
         await asyncio.gather(*(_stop_connections(client, storage.name) for client in clients))
     stopped = await asyncio.gather(*(_stop(client, storage.name, limit, leaving) for client in clients))
-    if leaving is None and storage.data_centres is not None:
-        storage.data_centres.end()  # not every client has closed its storage
+    if leaving is None and centres is not None:
+        centres.end()  # not every client has closed the storage; one may have opened it again
     return all(stopped)
 
 
