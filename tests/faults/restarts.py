@@ -94,9 +94,10 @@ def grown(memory_kb: list[int]) -> Optional[str]:
 class Plant:
     """What a run must find: an older state of the files (`lost`), or an older value written once more (`twice`)."""
 
-    def __init__(self, kind: str, daemon: Daemon) -> None:
+    def __init__(self, kind: str, daemon: Daemon, observer: Observer) -> None:
         self.kind = kind
         self._daemon = daemon
+        self._observer = observer
         self._copy = daemon.directory / "copy"
 
     def after_death(self, restarts: int) -> None:
@@ -109,7 +110,10 @@ class Plant:
     def after_start(self, restarts: int) -> None:
         if self.kind == "twice" and restarts == 3:
             with Wire(self._daemon.socket, "plant") as wire:
-                wire.call("set", wire.open(SESSION, wait=10000), {"user_id": 1})
+                handle = wire.open(SESSION, wait=10000)
+                until = time.monotonic() + READY_S
+                while not self._observer.faults and time.monotonic() < until:  # the clients soon write over it
+                    wire.call("set", handle, {"user_id": 1})
 
 
 def run(directory: Path, seconds: float, seed: int, kind: str = "") -> bool:
@@ -117,10 +121,10 @@ def run(directory: Path, seconds: float, seed: int, kind: str = "") -> bool:
     dice = random.Random(seed)
     daemon = Daemon(directory)
     socket = daemon.socket
-    plant = Plant(kind, daemon)
+    observer = Observer(socket)
+    plant = Plant(kind, daemon, observer)
     daemon.start()
     children = start_clients(socket, directory)
-    observer = Observer(socket)
     observer.start()
     observer.has_begun.wait(READY_S)  # the clients, too: it has seen their values
     restarts = 0
