@@ -129,6 +129,20 @@ if not own.TELETHON:
             await download(other, 4)
             assert telegram.counts() == {"keys": [2, 4, 4], "exports": 2}
 
+    async def test_restarts_at_once_leave_one_connection(daemon: Daemon, telegram: Telegram) -> None:
+        def connected() -> list[int]:
+            return [each._dc_id for each in telegram.connections if each.protocol.is_connected]
+
+        async with running(telegram) as app:
+            parts = parts_of_file(app, 4)
+            assert await parts.__anext__() == b"file"
+            before = connected()
+            sessions = [each for each in app.storage.data_centres._sessions if each.dc_id == 4]  # of Kurigram two
+            await asyncio.gather(*(each.restart() for each in sessions for _ in range(3)))
+            assert connected() == before
+            await parts.aclose()
+        assert not telegram.connected()
+
     @pytest.mark.parametrize("without", ["the option", "the feature"])
     async def test_nothing_is_kept(
         daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, without: str

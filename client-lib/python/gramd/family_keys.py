@@ -3,13 +3,14 @@
 For what is at another data centre these libraries make a key (`Auth(client, dc, …).create()`), start a
 `Session` with it, ask for `auth.ExportAuthorization` on the client's own session, and send the answer as
 `auth.ImportAuthorization` on the new one. Each fork does so in functions of its own, some for each file, but
-always in these steps. So gramd steps in at `create` and at the session's `send`, of clients whose storage is
-gramd's:
+always in these steps. So gramd steps in at `create`, and at the session's `send` and `restart`, of
+clients whose storage is gramd's:
 
 - `create` answers with the key that is kept, or that this process has made already.
 - An export right after the start of a session there is not sent. The import that follows exports if the key
   is not authorised yet, and then keeps the key.
 - A key that the server refuses is forgotten, and another takes its place when the library connects again.
+- A session restarts once when several of its requests ask for it at the same time.
 
 Some functions make sessions with the account's own key, too, and nobody but them knows these. When the
 storage is closed, gramd stops all sessions but a client's main one, which the library stops, and none sends
@@ -319,3 +320,27 @@ def _new_session(session: Any, client: Any) -> None:
         return await centres.send(session, own, data, *rest, **named)
 
     session.send = send
+    session.restart = _joined(session.restart)
+
+
+def _joined(restart: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
+    """Of several restarts at once only the first runs, and the others wait for it. Some libraries begin one
+    for each request that is not answered. Each would connect, and all connections but the last would stay."""
+    running: Optional[asyncio.Task[Any]] = None
+    done = asyncio.Event()
+
+    async def joined(*given: Any, **named: Any) -> None:
+        nonlocal running
+        current = asyncio.current_task()
+        if running is None:
+            running = current
+            done.clear()
+            try:
+                await restart(*given, **named)
+            finally:
+                running = None
+                done.set()
+        elif running is not current:  # a handler of the application may ask for one within it
+            await done.wait()
+
+    return joined
