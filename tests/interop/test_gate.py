@@ -8,10 +8,12 @@ from typing import Any
 
 import gramd
 import pytest
+from gramd import ledger
 from gramd.flood import asked, flood_seconds
 
 from conftest import LIBRARY
 from daemon import Daemon
+from readme import examples
 
 LONG = 1000
 """Seconds. The waits are ended by the test, when all processes wait."""
@@ -26,6 +28,18 @@ def flood(seconds: int) -> Exception:
     import library
 
     return library.lib.errors.FloodWait(seconds)
+
+
+def raising(error: gramd.Error) -> Any:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    return fail
+
+
+def of_waits(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of where the waits are kept."""
+    return [each.getMessage() for each in caplog.records if each.name == "gramd.ledger"]
 
 
 async def test_a_wait_is_known_after_a_restart(daemon: Daemon) -> None:
@@ -51,21 +65,28 @@ async def test_a_wait_is_known_after_a_restart(daemon: Daemon) -> None:
         assert not session.listeners
 
 
-async def test_a_failed_watch_is_repeated(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [gramd.TimedOut, gramd.Denied])
+async def test_a_failed_watch_is_repeated(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, failure: type[gramd.Error]
+) -> None:
+    monkeypatch.setattr(ledger, "AGAIN", 0.01)
     async with gramd.Client() as client, await client.open("a") as session, gramd.Client() as another:
-        gate, watch = gramd.Gate(session), session.watch
-
-        async def fail() -> None:
-            monkeypatch.setattr(session, "watch", watch)
-            raise gramd.TimedOut("watch")
-
-        monkeypatch.setattr(session, "watch", fail)
-        with pytest.raises(gramd.TimedOut):
-            await gate.passed("messages.sendMessage")
+        gate = gramd.Gate(session)
+        with monkeypatch.context() as failing:
+            failing.setattr(session, "watch", raising(failure("watch")))
+            if failure is gramd.TimedOut:
+                await gate.passed("messages.sendMessage")
+            else:
+                for _ in range(2):  # the set-up is wrong
+                    with pytest.raises(failure):
+                        await gate.passed("messages.sendMessage")
+        other = await another.open("a")
         await gate.note(LONG, "messages.sendMessage")
+        while (await other.kv_get(["gate:messages.sendMessage"])) == [None]:  # it may still be out of reach
+            await asyncio.sleep(0.005)
         passing = asyncio.ensure_future(gate.passed("messages.sendMessage"))
         await gate.passed("messages.getHistory")
-        await gramd.Gate(await another.open("a")).forget("messages.sendMessage")
+        await gramd.Gate(other).forget("messages.sendMessage")
         await passing
 
 
@@ -92,36 +113,40 @@ async def test_a_chat_waits_alone(daemon: Daemon) -> None:
         passing.cancel()
 
 
-async def test_a_wait_that_cannot_be_noted_is_slept_through(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [gramd.TooLarge, gramd.Corrupt])
+async def test_a_wait_that_cannot_be_noted_is_kept_by_the_process(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, failure: type[gramd.Error]
 ) -> None:
-    slept: list[float] = []
-    floods = [flood(30)]
-
-    async def invoke(query: Any, sleep_threshold: Any = None) -> str:
-        if floods:
-            raise floods.pop()
-        assert slept == [30]
-        return "answer"
-
-    async def fail(*_: Any) -> None:
-        raise gramd.TooLarge("the area is full")
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
     async with gramd.Client() as client, await client.open("a") as session:
-        app = SimpleNamespace(invoke=invoke, sleep_threshold=60)
-        gramd.Gate(session).guard(app)
-        monkeypatch.setattr(session, "kv_swap", fail)
-        monkeypatch.setattr("gramd.gate.asyncio.sleep", sleep)
-        assert await app.invoke("query") == "answer"
+        gate = gramd.Gate(session)
+        await gate.passed("messages.sendMessage")
+        monkeypatch.setattr(session, "kv_swap", raising(failure("the area is full, or damaged")))
+        with pytest.raises(type(flood(1))):
+            async with gate.wait("messages.sendMessage"):
+                raise flood(LONG)
+        passing = asyncio.ensure_future(gate.passed("messages.sendMessage"))
+        await gate.passed("messages.getHistory")
+        assert not passing.done() and await session.kv_scan("gate:") == []
+        await gate.forget("messages.sendMessage")
+        await passing
+
+
+async def test_a_damaged_value_is_no_wait(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, kv_get = gramd.Gate(session), session.kv_get
+
+        async def damaged(keys: list[str]) -> Any:
+            if keys:
+                raise gramd.Corrupt(keys[0])
+            return await kv_get(keys)
+
+        monkeypatch.setattr(session, "kv_get", damaged)
+        await gate.passed("messages.sendMessage")
 
 
 def test_flood_errors_are_known() -> None:
     assert flood_seconds(flood(17)) == 17
     assert flood_seconds(ValueError(17)) is None
-    assert asked([]) == ("", None)  # Telethon sends that
 
 
 class Sender:
@@ -142,6 +167,12 @@ class Sender:
 
     async def invoke(self, query: Any, retries: int, timeout: float, sleep_threshold: float, *_: Any, **__: Any) -> Any:
         assert sleep_threshold == 0  # or it would sleep, and nobody else would know
+        return await self.send(query)
+
+    async def unguarded(
+        self, query: Any, retries: int, timeout: float, sleep_threshold: float, *_: Any, **__: Any
+    ) -> Any:
+        assert sleep_threshold != 0
         return await self.send(query)
 
 
@@ -208,3 +239,169 @@ async def test_a_wrapped_invoke_keeps_the_threshold_of_a_call(daemon: Daemon) ->
         with pytest.raises(type(flood(1))):
             await app.invoke(request, sleep_threshold=0)
         assert sender.calls == 1 and await app.invoke(request)
+
+
+@pytest.mark.parametrize("away", ["stopped", "frozen"])
+async def test_requests_pass_while_the_daemon_is_away(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, away: str
+) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        sender = Sender()
+        app, request = client_with(sender)
+        gate = gramd.Gate(session)
+        gate.guard(app)
+        call = app if LIBRARY == "telethon" else app.invoke
+        assert await call(request)
+        await gate.note(LONG, "messages.getHistory")
+        with monkeypatch.context() as impatient:
+            impatient.setattr(ledger, "PATIENCE", 0.05)
+            (daemon.stop if away == "stopped" else daemon.freeze)()
+            for _ in range(3):
+                assert await call(request)
+        assert sender.calls == 4 and len(of_waits(caplog)) == 1
+        passing = [asyncio.ensure_future(gate.passed("messages.getHistory"))]  # the process knows it
+        sender.floods = [LONG]
+        with pytest.raises(type(flood(1))):
+            await call(request)
+        passing.append(asyncio.ensure_future(gate.passed("messages.sendMessage")))  # and has met this one
+        await gate.passed("messages.getChats")
+        assert not any(each.done() for each in passing)
+        (daemon.start if away == "stopped" else daemon.thaw)()
+        async with gramd.Client() as another, await another.open("a") as other:
+            while (await other.kv_get(["gate:messages.sendMessage"])) == [None]:
+                await asyncio.sleep(0.005)
+            for method in ("messages.getHistory", "messages.sendMessage"):
+                await gramd.Gate(other).forget(method)
+        await asyncio.gather(*passing)
+        assert len(of_waits(caplog)) == 2
+
+
+@pytest.mark.parametrize("how", ["closed", "lost", "the client is closed"])
+async def test_requests_pass_when_the_session_has_ended(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    async with gramd.Client() as client, gramd.Client() as first, await first.open("a") as session:
+        gate = gramd.Gate(session)
+        await gate.note(LONG, "messages.getHistory")
+        if how == "lost":
+            session.end(gramd.Busy("another has it"))
+        else:
+            await (session if how == "closed" else first).close()
+        for _ in range(2):
+            async with gate.wait("messages.getChats"):
+                pass
+        await gate.note(LONG, "messages.sendMessage")
+        passing = [asyncio.ensure_future(gate.passed(f"messages.{each}")) for each in ("getHistory", "sendMessage")]
+        await gate.passed("messages.getChats")
+        [line] = of_waits(caplog)
+        assert "Gate.use" in line and not any(each.done() for each in passing)
+        with pytest.raises(gramd.BadSession if how == "closed" else gramd.Error):
+            await gate.use(session)
+        again = await client.open("a")
+        await gate.use(again)
+        assert len(of_waits(caplog)) == 2 and len(await again.kv_scan("gate:")) == 2
+        async with gramd.Client() as another, await another.open("a") as other:
+            for method in ("messages.getHistory", "messages.sendMessage"):
+                await gramd.Gate(other).forget(method)
+        await asyncio.gather(*passing)
+        assert len(of_waits(caplog)) == 2 and not again.listeners
+
+
+async def test_a_session_that_is_lost_before_the_first_request(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate = gramd.Gate(session)
+        session.end(gramd.Fenced("another host owns it"))
+        await gate.passed("messages.sendMessage")
+
+
+async def test_a_wrong_set_up_is_told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gramd.Client() as client:
+        async with await client.open("a") as session:
+            gate = gramd.Gate(session)
+        with pytest.raises(gramd.BadSession):  # whoever opens a session for the guard alone
+            await gate.passed("messages.sendMessage")
+        session = await client.open("a")
+        for failure in (gramd.Denied, gramd.UnknownMethod):
+            gate = gramd.Gate(session)
+            with monkeypatch.context() as failing:
+                failing.setattr(session, "kv_get", raising(failure("kv_get")))
+                with pytest.raises(failure):
+                    await gate.passed("messages.sendMessage")
+            await gate.passed("messages.sendMessage")
+            with monkeypatch.context() as failing:
+                failing.setattr(session, "kv_get", raising(failure("kv_get")))
+                await gate.passed("messages.sendMessage")  # it was right, so the bot works on
+        with monkeypatch.context() as failing:  # it is told later if the daemon was away at first
+            failing.setattr(ledger, "AGAIN", 0.01)
+            gate, failures = gramd.Gate(session), [gramd.TimedOut("away")]
+
+            async def watch() -> None:
+                raise failures.pop() if failures else gramd.Denied("watch")
+
+            failing.setattr(session, "watch", watch)
+            with pytest.raises(gramd.Denied):
+                while True:
+                    await gate.passed("messages.sendMessage")
+                    await asyncio.sleep(0)
+        gate = gramd.Gate(session)
+        await gate.passed("messages.sendMessage")
+        with pytest.raises((gramd.TooLarge, gramd.BadRequest)):
+            await gate.passed("x" * 300)
+        with pytest.raises(gramd.Disconnected):  # of another event loop
+            await asyncio.to_thread(lambda: asyncio.run(gate.passed("messages.sendMessage")))
+
+
+async def test_a_guard_is_taken_off(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        sender = Sender()
+        app, request = client_with(sender)
+        gate = gramd.Gate(session)
+        name = "flood_sleep_threshold" if LIBRARY == "telethon" else "sleep_threshold"
+        before = getattr(app, name)
+        unguard = gate.guard(app)
+        await gate.note(LONG, "messages.sendMessage")
+        waiting = asyncio.ensure_future((app if LIBRARY == "telethon" else app.invoke)(request))
+        await gate.passed("messages.getHistory")
+        assert sender.calls == 0
+        unguard()
+        sender.invoke = sender.unguarded  # type: ignore[method-assign]
+        assert await (app if LIBRARY == "telethon" else app.invoke)(request)
+        assert sender.calls == 1 and getattr(app, name) == before and not waiting.done()
+        waiting.cancel()
+
+
+async def test_the_example(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    sessions: asyncio.Queue[Any] = asyncio.Queue()
+    used = asyncio.Event()
+    opening, use = gramd.Client.open, gramd.Gate.use
+
+    async def opened(*given: Any, **named: Any) -> Any:
+        session = await opening(*given, **named)
+        sessions.put_nowait(session)
+        return session
+
+    async def using(*given: Any) -> None:
+        await use(*given)
+        used.set()
+
+    monkeypatch.setattr(gramd.Client, "open", opened)
+    monkeypatch.setattr(gramd.Gate, "use", using)
+    async with gramd.Client() as client, await opening(client, "my_account") as session:
+        app, request = client_with(Sender())
+        app.send_message = lambda _, text: said.put(text)
+        names: dict[str, Any] = {}
+        [code] = examples("flood waits")
+        exec(code, names)
+        running = asyncio.ensure_future(names["main"](app))
+        assert await said.get() == "hello"
+        (await sessions.get()).end(gramd.Busy("another client has opened it exclusively"))
+        await used.wait()
+        await gramd.Gate(session).note(LONG, "messages.sendMessage")
+        waiting = asyncio.ensure_future(app(request) if LIBRARY == "telethon" else app.invoke(request))
+        await gramd.Gate(session).passed("messages.getHistory")
+        assert not waiting.done()
+        await gramd.Gate(session).forget("messages.sendMessage")
+        assert await waiting
+        running.cancel()
+        await asyncio.wait([running])

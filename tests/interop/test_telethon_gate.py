@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import gramd
-from telethon.errors import FloodWaitError
+import pytest
+from gramd import ledger
+from telethon import TelegramClient
+from telethon.errors import FloodWaitError, MultiError, SlowModeWaitError
+from telethon.sessions import MemorySession
+from telethon.tl.functions.messages import GetHistoryRequest, SendMessageRequest
+from telethon.tl.types import InputPeerChannel
 
 from daemon import Daemon
 
@@ -104,7 +110,8 @@ async def process(telegram: str) -> None:
     await writer.wait_closed()
 
 
-async def test_nobody_asks_during_a_known_wait(daemon: Daemon, tmp_path: Path) -> None:
+async def test_nobody_asks_during_a_known_wait(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "PATIENCE", 60)  # fifty processes begin at once
     path = str(tmp_path / "telegram")
     fork = multiprocessing.get_context("fork")
     children = [fork.Process(target=child, args=(path,)) for _ in range(PROCESSES)]
@@ -123,3 +130,86 @@ async def test_nobody_asks_during_a_known_wait(daemon: Daemon, tmp_path: Path) -
 def child(path: str) -> None:
     asyncio.events._set_running_loop(None)  # the parent's
     asyncio.run(process(path))
+
+
+def messages(*channels: int) -> list[Any]:
+    return [SendMessageRequest(InputPeerChannel(each, 1), "hello", random_id=each) for each in channels]
+
+
+def history() -> Any:
+    return GetHistoryRequest(InputPeerChannel(5, 1), 0, None, 0, 1, 0, 0, 0)
+
+
+class Sender:
+    """Takes the place of the client's connection: its answers to the requests of each list."""
+
+    def __init__(self, *answers: list[Any]) -> None:
+        self.answers = list(answers)
+        self.sent: list[int] = []  # the lengths of the lists
+
+    def send(self, requests: list[Any], ordered: bool = False) -> Any:
+        self.sent.append(len(requests))
+        futures = [asyncio.get_running_loop().create_future() for _ in requests]
+        for future, answer in zip(futures, self.answers.pop(0)):
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        return futures
+
+
+def client_of(sender: Sender) -> TelegramClient:
+    client = TelegramClient(MemorySession(), 1, "0" * 32)
+    client._sender = sender
+    return client
+
+
+async def test_each_request_of_a_list_waits(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, sender = gramd.Gate(session), Sender([True, True, True])
+        app = client_of(sender)
+        gate.guard(app)
+        await gate.note(LONG, "messages.getHistory")
+        await gate.note(LONG, "messages.sendMessage", -1000000000006)
+        calling = asyncio.ensure_future(app(each for each in [*messages(5, 6), history()]))
+        await gate.passed("messages.sendMessage", -1000000000005)
+        await gate.forget("messages.getHistory")
+        await gate.passed("messages.getHistory", -1000000000005)
+        assert not sender.sent and not calling.done()
+        await gate.forget("messages.sendMessage", -1000000000006)
+        assert await calling == [True, True, True]
+        app._sender = Sender([])
+        assert await app([]) == []
+
+
+async def test_each_flood_error_of_a_list_is_noted(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate = gramd.Gate(session)
+        requests = [*messages(5, 6), history()]
+        floods = [True, SlowModeWaitError(None, 900), FloodWaitError(requests[2], 800)]
+        sender = Sender(floods)
+        app = client_of(sender)
+        gate.guard(app)
+        with pytest.raises(MultiError):  # what was done is not done again
+            await app(requests)
+        with pytest.raises(MultiError):
+            async with gate.wait("of a block"):
+                raise MultiError([None, *floods[1:]], [True, None, None], requests)
+        noted = {key: int(value.split()[1]) for key, value in await session.kv_scan("gate:")}
+        assert sender.sent == [3] and noted == {
+            "gate:messages.sendMessage:-1000000000006": 900,
+            "gate:messages.getHistory": 800,
+            "gate:of a block": 900,
+        }
+
+
+async def test_an_error_for_a_request_of_a_list_is_noted_for_that_one(daemon: Daemon) -> None:
+    """Telethon raises one before it sends the list if it remembers a wait."""
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate = gramd.Gate(session)
+        app = client_of(Sender())
+        gate.guard(app)
+        app._flood_waited_requests[GetHistoryRequest.CONSTRUCTOR_ID] = time.time() + LONG
+        with pytest.raises(FloodWaitError):
+            await app([*messages(5), history()])
+        assert [key for key, _ in await session.kv_scan("gate:")] == ["gate:messages.getHistory"]

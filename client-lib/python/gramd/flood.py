@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, Optional
 
 from .records import CHANNEL_MARK
@@ -33,6 +35,16 @@ def flood_seconds(error: BaseException) -> Optional[int]:
     return None
 
 
+def floods_of(error: BaseException, requests: Sequence[Any]) -> list[tuple[BaseException, Any]]:
+    """The flood errors in what a library has raised for these requests, each with its request."""
+    if type(error).__name__ == "MultiError":  # Telethon's, for a list: an error or `None` for each request
+        pairs = list(zip_longest(getattr(error, "exceptions", ()), requests))
+    else:
+        of = getattr(error, "request", None)
+        pairs = [(error, next((each for each in requests if each is of), requests[0] if requests else None))]
+    return [pair for pair in pairs if pair[0] is not None and flood_seconds(pair[0]) is not None]
+
+
 def is_slow_mode(error: BaseException) -> bool:
     """It is about one chat; other waits are about the account."""
     return "slowmode" in type(error).__name__.lower()
@@ -40,8 +52,6 @@ def is_slow_mode(error: BaseException) -> bool:
 
 def asked(request: Any) -> tuple[str, Optional[int]]:
     """The method of a raw request, as Telegram names it, and the marked id of the chat that it is for."""
-    if isinstance(request, (list, tuple)):
-        request = request[0] if request else None
     while type(request).__name__.startswith("InvokeWith"):
         request = request.query
     kind = type(request)
