@@ -4,8 +4,10 @@ replaced."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import struct
 import subprocess
 import threading
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Optional
+from zlib import crc32
 
 import gramd
 import pytest
@@ -22,7 +25,7 @@ from telethon import TelegramClient, errors
 from telethon.client.telegrambaseclient import _ExportState
 from telethon.crypto import AuthKey
 from telethon.network import ConnectionTcpFull, MTProtoSender
-from telethon.sessions import SQLiteSession
+from telethon.sessions import MemorySession, SQLiteSession
 from telethon.tl import functions, types
 
 import offline_telethon
@@ -41,6 +44,7 @@ class Telegram:
         self.made = self.exports = 0
         self.keys: dict[str, bool] = {}  # those of AWAY: whether they are authorised
         self.silent: set[str] = set()  # keys that get no answer
+        self.failure: Optional[Exception] = None  # ends a sender that should get one
         self.asked = threading.Event()  # with one of these
         self.senders: list[Any] = []  # that have connected
         self.used: set[str] = set()  # keys with which something was sent to AWAY
@@ -75,6 +79,8 @@ class Telegram:
             try:
                 if sender.auth_key.key.hex() in telegram.silent:
                     telegram.asked.set()
+                    if telegram.failure is not None:
+                        sender._MTProtoSender__disconnected.set_exception(telegram.failure)
                 else:
                     future.set_result(telegram.answer(sender, request))
             except Exception as error:
@@ -176,18 +182,70 @@ def second_process() -> None:
     print(json.dumps(asyncio.run(telegram.start(GramdSession("acc")))))
 
 
-@pytest.mark.parametrize("how", ["unknown", "not authorised", "not answered"])
-async def test_a_refused_key_is_made_anew(
-    daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+@pytest.mark.parametrize("how", ["unknown", "not authorised"])
+async def test_a_refused_key_is_made_anew(daemon: Daemon, telegram: Telegram, how: str) -> None:
     assert await telegram.start(GramdSession("acc")) == (1, 1)
-    if how == "not answered":
-        monkeypatch.setattr(telethon_senders, "ANSWER_WITHIN", 0.05)
-        telegram.silent = set(telegram.keys)
-    else:
-        telegram.keys = dict.fromkeys(telegram.keys, False) if how == "not authorised" else {}
+    telegram.keys = dict.fromkeys(telegram.keys, False) if how == "not authorised" else {}
     assert await telegram.start(GramdSession("acc")) == (1, 1)
     assert await telegram.start(GramdSession("acc")) == (0, 0)
+
+
+TRANSPORT_FLOOD = errors.InvalidBufferError((-429).to_bytes(4, "little", signed=True))
+
+
+@pytest.mark.parametrize("failure", [None, OSError(errno.ETIMEDOUT, ""), TRANSPORT_FLOOD])
+async def test_what_says_nothing_about_a_key_does_not_forget_it(
+    daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, failure: Optional[Exception]
+) -> None:
+    """Silence, and errors of the network. `failure` ends the sender."""
+    monkeypatch.setattr(telethon_senders, "ANSWER_WITHIN", 0.05 if failure is None else 60)
+    assert await telegram.start(GramdSession("acc")) == (1, 1)
+    telegram.silent, telegram.failure = set(telegram.keys), failure
+    with pytest.raises(asyncio.TimeoutError if failure is None else type(failure)):
+        await telegram.start(GramdSession("acc"))
+    telegram.silent = set()
+    assert await telegram.start(GramdSession("acc")) == (0, 0)
+
+
+def framed(payload: bytes) -> bytes:
+    packet = struct.pack("<ii", len(payload) + 12, 0) + payload
+    return packet + struct.pack("<I", crc32(packet))
+
+
+UNKNOWN_KEY = (-404).to_bytes(4, "little", signed=True)
+
+
+@pytest.mark.parametrize(
+    "refusal", [framed(UNKNOWN_KEY), 3 * UNKNOWN_KEY, UNKNOWN_KEY], ids=["a packet", "no packet", "its number"]
+)
+async def test_a_refusal_on_a_connection(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, refusal: bytes) -> None:
+    """With Telethon's own sender and connection, which connects over and over with some of these."""
+    new = os.urandom(256)
+
+    class Client(TelegramClient):
+        async def _create_exported_sender(self, dc_id: int) -> Any:
+            sender = MTProtoSender(AuthKey(new), loggers=self._log)
+            sender._user_connected = True
+            return sender
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1):
+            writer.write(refusal)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    config = SimpleNamespace(dc_options=[types.DcOption(AWAY, "127.0.0.1", port)])
+    monkeypatch.setattr(TelegramClient, "_config", config)
+    async with gramd.Client() as raw, await raw.open("acc") as session:
+        await session.set(auth_key=KEY)
+        keys = telethon_senders.DataCentreKeys(session)
+        await keys.keep(AWAY, os.urandom(256))
+        telethon_senders.keep_keys("telethon", Client, lambda client: session)
+        client = Client(MemorySession(), 12345, "0" * 32, connection=ConnectionTcpFull)
+        sender = await client._create_exported_sender(AWAY)
+        assert sender.auth_key.key == new == await keys.get(AWAY)
+    server.close()
 
 
 async def test_a_new_login_makes_a_new_key(daemon: Daemon, telegram: Telegram) -> None:

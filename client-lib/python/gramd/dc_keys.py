@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 PREFIX = "dc_key:"
 """Keys of the area: `dc_key:4`, `dc_key:4:test`. A value is the login (LOGIN_BYTES), then the auth key."""
 
+UNKNOWN_KEY = (-404).to_bytes(4, "little", signed=True)
+"""What the server sends instead of an answer when it does not know the key."""
+
 LOGIN_BYTES = 32
 KEY_BYTES = 256
 

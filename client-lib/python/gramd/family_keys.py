@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Optional
 from weakref import WeakKeyDictionary, WeakSet
 
 from . import errors
-from .dc_keys import DataCentreKeys
+from .dc_keys import UNKNOWN_KEY, DataCentreKeys
 from .request import ignore
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,6 @@ UNANSWERED = {"MsgsAck", "PingDelayDisconnect"}
 
 RECEIVING = ("recv_task", "network_task")
 """The task of a session that receives; some forks have the second name."""
-
-UNKNOWN_KEY = (-404).to_bytes(4, "little", signed=True)
-"""What the server sends instead of an answer when it does not know the key."""
 
 AGAIN = 60.0
 """Seconds for which a new key is not replaced: whatever is wrong, a third one does not mend it."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Optional, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from .dc_keys import DataCentreKeys
+from .dc_keys import UNKNOWN_KEY, DataCentreKeys
 from .request import ignore
 from .session import Session
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MAKE = "_create_exported_sender"
 
 ANSWER_WITHIN = 30.0
-"""Seconds. A sender may connect over and over with a key that is refused."""
+"""Seconds. The library would wait without an end."""
 
 T = TypeVar("T")
 
@@ -46,6 +46,10 @@ class Parts(NamedTuple):
     layer: int
     other_answer: type[Exception]
     refusals: tuple[type[Exception], ...]
+
+
+class UnknownKey(Exception):
+    """The server does not know the key."""
 
 
 def is_usable(session: Session) -> bool:
@@ -110,13 +114,15 @@ async def _with_key(parts: Parts, client: Any, session: Session, dc_id: int, key
     options = {"loggers": client._log, "proxy": client._proxy, "local_addr": client._local_addr}
     sender = parts.sender(parts.auth_key(key), loggers=client._log)
     senders_of(client).add(sender)
-    await sender.connect(client._connection(dc.ip_address, dc.port, dc.id, **options))
+    connection = client._connection(dc.ip_address, dc.port, dc.id, **options)
+    refused = _refusal_on(connection)
+    await sender.connect(connection)
     question = client._init_request
     question.query = parts.functions.users.GetUsersRequest([parts.types.InputUserSelf()])
     try:
         if not is_usable(session):
             raise ConnectionError("the session is left")
-        await _answer(sender, parts.functions.InvokeWithLayerRequest(parts.layer, question))
+        await _answer(sender, parts.functions.InvokeWithLayerRequest(parts.layer, question), refused)
     except parts.refusals:
         await sender.disconnect()
         return None
@@ -128,19 +134,43 @@ async def _with_key(parts: Parts, client: Any, session: Session, dc_id: int, key
     return sender
 
 
-async def _answer(sender: Any, request: Any) -> None:
+def _refusal_on(connection: Any) -> asyncio.Future[None]:
+    """Done when the server has said on the connection that it does not know the key. A sender connects again
+    then, or ends with an error, as the kind of the connection and the release of the library have it."""
+    refused = asyncio.get_running_loop().create_future()
+    receive = connection.recv
+
+    async def recv() -> Any:
+        packet = None
+        try:
+            packet = await receive()
+        except BufferError as error:
+            packet = getattr(error, "payload", None)
+            raise
+        finally:
+            if packet == UNKNOWN_KEY and not refused.done():
+                refused.set_result(None)
+        return packet
+
+    connection.recv = recv
+    return refused
+
+
+async def _answer(sender: Any, request: Any, refused: asyncio.Future[None]) -> None:
     """A sender that is disconnected leaves what it has not sent yet without an answer."""
     answer, gone = sender.send(request), sender.disconnected
     ignore(answer)
     ignore(gone)  # it may have the answer's error
-    await asyncio.wait([answer, gone], timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([answer, gone, refused], timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+    if refused.done():
+        raise UnknownKey
     if answer.done() and not answer.cancelled():
         answer.result()
     elif answer.done() or gone.done():
         await gone
         raise ConnectionError("the sender was disconnected")
     else:
-        raise asyncio.TimeoutError
+        raise asyncio.TimeoutError(f"no answer within {ANSWER_WITHIN:g} s")
 
 
 async def _in_loop(session: Session, work: Coroutine[Any, Any, T]) -> T:
@@ -152,8 +182,7 @@ def _parts(import_name: str) -> Parts:
         importlib.import_module(f"{import_name}.{part}")
         for part in ("crypto", "network", "tl", "tl.alltlobjects", "errors")
     )
-    refusals = [errors.UnauthorizedError, errors.AuthKeyError, asyncio.TimeoutError]
-    refusals.append(BufferError)  # of older releases: the server does not know the key
+    refusals = [UnknownKey, errors.UnauthorizedError, errors.AuthKeyError]
     if hasattr(errors, "AuthKeyNotFound"):
         refusals.append(errors.AuthKeyNotFound)
     return Parts(
