@@ -129,19 +129,71 @@ if not own.TELETHON:
             await download(other, 4)
             assert telegram.counts() == {"keys": [2, 4, 4], "exports": 2}
 
-    async def test_restarts_at_once_leave_one_connection(daemon: Daemon, telegram: Telegram) -> None:
-        def connected() -> list[int]:
-            return [each._dc_id for each in telegram.connections if each.protocol.is_connected]
+    @contextlib.asynccontextmanager
+    async def sessions_of_other(app: Any) -> AsyncIterator[list[Any]]:
+        """Those to which a file is coming: of Kurigram two."""
+        parts = parts_of_file(app, 4)
+        assert await parts.__anext__() == b"file"
+        yield [each for each in app.storage.data_centres._sessions if each.dc_id == 4]
+        await parts.aclose()
 
-        async with running(telegram) as app:
-            parts = parts_of_file(app, 4)
-            assert await parts.__anext__() == b"file"
-            before = connected()
-            sessions = [each for each in app.storage.data_centres._sessions if each.dc_id == 4]  # of Kurigram two
+    def connected(telegram: Telegram) -> list[int]:
+        return [each._dc_id for each in telegram.connections if each.protocol.is_connected]
+
+    async def test_restarts_at_once_leave_one_connection(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app, sessions_of_other(app) as sessions:
+            before = connected(telegram)
             await asyncio.gather(*(each.restart() for each in sessions for _ in range(3)))
-            assert connected() == before
-            await parts.aclose()
+            assert connected(telegram) == before
         assert not telegram.connected()
+
+    async def test_a_restart_goes_on_when_one_who_waits_for_it_is_cancelled(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app, sessions_of_other(app) as sessions:
+            before = connected(telegram)
+            first, second = ([asyncio.ensure_future(each.restart()) for each in sessions] for _ in range(2))
+            await asyncio.sleep(0)
+            for each in first:
+                each.cancel()
+            await asyncio.gather(*second)
+            assert all(each.cancelled() for each in first) and connected(telegram) == before
+
+    async def test_a_restart_fails_for_all_who_wait_for_it(
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def failing(session: Any) -> None:
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(offline.session_module.Session, "restart", failing)
+        async with running(telegram) as app, sessions_of_other(app) as [session, *_]:
+            errors = await asyncio.gather(session.restart(), session.restart(), return_exceptions=True)
+            assert [type(each) for each in errors] == [ZeroDivisionError] * 2
+
+    async def test_what_is_asked_for_when_a_restart_has_connected_is_another_one(
+        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The connection may be lost again, or the session's address be another one now, while a handler of the
+        application runs within the first restart."""
+        kind = offline.session_module.Session
+        restart, handling, go = kind.restart, asyncio.Event(), asyncio.Event()
+
+        async def slow(session: Any) -> None:
+            await restart(session)
+            handling.set()
+            await go.wait()
+
+        monkeypatch.setattr(kind, "restart", slow)
+        if hasattr(kind, "RECONNECT_THRESHOLD"):  # some libraries wait between two restarts
+            monkeypatch.setattr(kind, "RECONNECT_THRESHOLD", type(kind.RECONNECT_THRESHOLD)(0))
+        async with running(telegram) as app, sessions_of_other(app) as [session, *_]:
+            first = asyncio.ensure_future(session.restart())
+            await handling.wait()
+            connection = session.connection
+            second = asyncio.ensure_future(session.restart())
+            await asyncio.sleep(0)
+            go.set()
+            await asyncio.gather(first, second)
+            assert session.connection is not connection
 
     @pytest.mark.parametrize("without", ["the option", "the feature"])
     async def test_nothing_is_kept(

@@ -317,27 +317,27 @@ def _new_session(session: Any, client: Any) -> None:
         return await centres.send(session, own, data, *rest, **named)
 
     session.send = send
-    session.restart = _joined(session.restart)
+    session.restart = _joined(session)
 
 
-def _joined(restart: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
-    """Of several restarts at once only the first runs, and the others wait for it. Some libraries begin one
-    for each request that is not answered. Each would connect, and all connections but the last would stay."""
-    running: Optional[asyncio.Task[Any]] = None
-    done = asyncio.Event()
+def _joined(session: Any) -> Callable[..., Awaitable[None]]:
+    """The session's `restart`. Of several at once one runs, and serves all who asked before it connected.
+    Some libraries begin one for each request that is not answered: each would connect, and all connections
+    but the last would stay. It goes on if one who waits is cancelled: nothing else starts the session."""
+    restart = session.restart
+    running: Optional[asyncio.Future[Any]] = None
 
     async def joined(*given: Any, **named: Any) -> None:
         nonlocal running
-        current = asyncio.current_task()
-        if running is None:
-            running = current
-            done.clear()
-            try:
-                await restart(*given, **named)
-            finally:
-                running = None
-                done.set()
-        elif running is not current:  # a handler of the application may ask for one within it
-            await done.wait()
+        before = session.connection
+        while running is not None and not running.done():
+            if running is asyncio.current_task():  # a handler of the application may ask for one within it
+                return
+            await asyncio.shield(running)
+            if session.connection is not before:
+                return
+        running = asyncio.ensure_future(restart(*given, **named))
+        ignore(running)
+        await asyncio.shield(running)
 
     return joined
