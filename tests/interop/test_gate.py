@@ -113,22 +113,25 @@ async def test_a_chat_waits_alone(daemon: Daemon) -> None:
         passing.cancel()
 
 
-@pytest.mark.parametrize("failure", [gramd.TooLarge, gramd.Corrupt])
+@pytest.mark.parametrize("failure", [gramd.TooLarge, gramd.Corrupt, gramd.Storage])
 async def test_a_wait_that_cannot_be_noted_is_kept_by_the_process(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, failure: type[gramd.Error]
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: type[gramd.Error]
 ) -> None:
     async with gramd.Client() as client, await client.open("a") as session:
         gate = gramd.Gate(session)
-        await gate.passed("messages.sendMessage")
+        await gramd.Gate(session).note(LONG, "messages.getDialogs")
         monkeypatch.setattr(session, "kv_swap", raising(failure("the area is full, or damaged")))
         with pytest.raises(type(flood(1))):
             async with gate.wait("messages.sendMessage"):
                 raise flood(LONG)
-        passing = asyncio.ensure_future(gate.passed("messages.sendMessage"))
+        methods = "messages.sendMessage", "messages.getDialogs"  # other waits are read as ever
+        passing = [asyncio.ensure_future(gate.passed(each)) for each in methods]
         await gate.passed("messages.getHistory")
-        assert not passing.done() and await session.kv_scan("gate:") == []
-        await gate.forget("messages.sendMessage")
-        await passing
+        assert not any(each.done() for each in passing) and len(await session.kv_scan("gate:")) == 1
+        for each in methods:
+            await gate.forget(each)
+        await asyncio.gather(*passing)
+        assert not of_waits(caplog)
 
 
 async def test_a_damaged_value_is_no_wait(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,6 +277,132 @@ async def test_requests_pass_while_the_daemon_is_away(
                 await gramd.Gate(other).forget(method)
         await asyncio.gather(*passing)
         assert len(of_waits(caplog)) == 2
+
+
+@pytest.mark.parametrize("failing", ["every value", "one value"])
+async def test_an_area_that_fails_is_not_tried_with_each_request(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
+) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, kv_get = gramd.Gate(session), session.kv_get
+        await gate.note(LONG, "messages.getHistory")
+
+        async def fails(keys: list[str]) -> Any:
+            if keys and (failing == "every value" or keys[0] == "gate:messages.getHistory"):
+                raise gramd.Storage(keys[0])
+            return await kv_get(keys)
+
+        monkeypatch.setattr(session, "kv_get", fails)
+        waiting = asyncio.ensure_future(gate.passed("messages.getHistory"))
+        for _ in range(5):
+            await gate.passed("messages.getChats")
+            await client.ping()
+        assert not waiting.done() and len(of_waits(caplog)) == 1
+        monkeypatch.setattr(session, "kv_get", kv_get)
+        await gate.use(session)
+        await gate.forget("messages.getHistory")
+        await waiting
+
+
+async def test_an_area_that_answers_again_only_for_some_requests(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The area is in reach when values are answered."""
+    monkeypatch.setattr(ledger, "AGAIN", 0.001)
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, kv_get = gramd.Gate(session), session.kv_get
+        await gate.passed("messages.getChats")
+        asked: list[str] = []
+
+        async def fails(keys: list[str]) -> Any:
+            asked.extend(keys)
+            if keys:
+                raise gramd.Unavailable("the backend is away")
+            return await kv_get(keys)
+
+        monkeypatch.setattr(session, "kv_get", fails)
+        for _ in range(50):
+            await gate.passed("messages.getChats")
+            await asyncio.sleep(0.001)
+        assert asked.count("gate:messages.getChats") == 1
+
+
+async def test_another_session_while_the_former_does_not_answer(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gramd.Client() as client, await client.open("a") as session, await client.open("a") as other:
+        gate, failing = gramd.Gate(session), asyncio.Event()
+        await gate.passed("messages.getChats")
+
+        async def away(*_: Any) -> None:
+            await failing.wait()
+            raise gramd.TimedOut("no answer")
+
+        monkeypatch.setattr(session, "watch", away)
+        monkeypatch.setattr(session, "kv_get", raising(gramd.TimedOut("no answer")))
+        await gate.passed("messages.getChats")
+        await gate.use(other)
+        failing.set()
+        await client.ping()
+        await gramd.Gate(other).note(LONG, "messages.sendMessage")
+        passing = asyncio.ensure_future(gate.passed("messages.sendMessage"))
+        await gramd.Gate(other).passed("messages.getChats")
+        await client.ping()
+        assert not passing.done()
+        passing.cancel()
+
+
+async def test_an_attempt_that_is_cancelled_is_not_the_last(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some applications cancel all tasks, and begin anew."""
+    monkeypatch.setattr(ledger, "AGAIN", 0.01)
+    monkeypatch.setattr(ledger, "PATIENCE", 0.05)
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, before = gramd.Gate(session), asyncio.all_tasks()
+        await gate.passed("messages.sendMessage")
+        daemon.freeze()
+        await gate.note(LONG, "messages.sendMessage")
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        daemon.thaw()
+        while await session.kv_get(["gate:messages.sendMessage"]) == [None]:
+            await asyncio.sleep(0.005)
+
+
+async def test_who_is_cancelled_has_noted_the_wait(daemon: Daemon) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate = gramd.Gate(session)
+        await gate.passed("messages.sendMessage")
+        noting = asyncio.ensure_future(gate.note(LONG, "messages.sendMessage"))
+        await asyncio.sleep(0)
+        noting.cancel()
+        while await session.kv_get(["gate:messages.sendMessage"]) == [None]:
+            await asyncio.sleep(0.005)
+        assert noting.cancelled()
+
+
+@pytest.mark.parametrize("when", ["the area has answered", "the wait is over"])
+async def test_a_cancelled_request_does_not_pass(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, kv_get, loop = gramd.Gate(session), session.kv_get, asyncio.get_running_loop()
+        if when == "the wait is over":
+            await gate.note(LONG, "messages.sendMessage")
+        else:
+            await gate.passed("messages.sendMessage")
+
+        async def answered(keys: list[str]) -> Any:
+            values = await kv_get(keys)
+            if when == "the area has answered":
+                loop.call_soon(passing.cancel)
+            return values
+
+        monkeypatch.setattr(session, "kv_get", answered)
+        passing = asyncio.ensure_future(gate.passed("messages.sendMessage"))
+        if when == "the wait is over":
+            await gramd.Gate(session).passed("messages.getHistory")
+            forgetting = asyncio.ensure_future(gate.forget("messages.sendMessage"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            passing.cancel()
+            await forgetting
+        await asyncio.wait([passing])
+        assert passing.cancelled()
 
 
 @pytest.mark.parametrize("how", ["closed", "lost", "the client is closed"])

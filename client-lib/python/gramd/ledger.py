@@ -15,11 +15,11 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Optional
 
 from . import errors, limits
-from .request import TRANSIENT, weakly
+from .request import TRANSIENT, ignore, weakly
 from .session import Session
 
 log = logging.getLogger(__name__)
@@ -30,10 +30,17 @@ PATIENCE = 5.0
 AGAIN = 5.0
 """Seconds until the area is tried again, if the daemon answers that it is out of reach."""
 
+PROBE = "?"
+"""Some key. For none the daemon need not ask its backend."""
+
 PASSES = (*TRANSIENT, errors.ProtocolError)
 CLOSED = (errors.BadSession, errors.Disconnected)
 """Why a session has ended that this program has closed."""
-MISUSE = (errors.BadRequest, errors.TooLarge, errors.Disconnected)
+MISUSE = (errors.BadRequest, errors.TooLarge)
+UNWRITABLE = (*MISUSE, errors.Corrupt, errors.Storage)
+"""A wait cannot be written, but others may be read."""
+
+Work = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Ledger:
@@ -67,8 +74,11 @@ class Ledger:
                     left = max((_left(waits, key) for waits in known for key in keys), default=0.0)
                     if left <= 0:
                         return
-                    with contextlib.suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(woken.wait(), left)
+                    timer = asyncio.get_running_loop().call_later(left, woken.set)
+                    try:
+                        await woken.wait()
+                    finally:
+                        timer.cancel()
                 finally:
                     session.listeners.discard(changed)
         finally:
@@ -77,7 +87,7 @@ class Ledger:
     async def note(self, key: str, seconds: float) -> None:
         """A longer wait that is noted already stays."""
         _put(self._own, key, max(seconds, _left(self._own, key)))
-        await self._reach(self._write, key)
+        await self._reach(self._write, key, raises=UNWRITABLE)
 
     async def forget(self, key: str) -> None:
         self._own.pop(key, None)
@@ -95,9 +105,10 @@ class Ledger:
 
     async def _begin(self, session: Session) -> None:
         await session.watch()
-        await session.kv_get([])  # raises if that is not allowed
+        with contextlib.suppress(errors.Corrupt):
+            await session.kv_get([PROBE])  # raises if that is not allowed
         for key in list(self._own):
-            with contextlib.suppress(errors.BadRequest, errors.TooLarge, errors.Corrupt):
+            with contextlib.suppress(*UNWRITABLE):
                 await self._write(session, key)
 
     async def _look(self, session: Session, keys: Sequence[str]) -> None:
@@ -121,28 +132,33 @@ class Ledger:
 
     # ---- out of reach ----
 
-    async def _reach(self, work: Callable[..., Awaitable[None]], *given: Any) -> None:
-        """Does what is to be done in the area if that is in reach."""
+    async def _reach(self, work: Work, *given: Any, raises: tuple[type[errors.Error], ...] = MISUSE) -> None:
+        """Does what is to be done in the area if that is in reach. Goes on when the caller is cancelled: a
+        wait is to be known to others all the same."""
         if self._away:
             return
         session = self._session
-        try:
-            await asyncio.wait_for(self._do(session, work, *given), PATIENCE)
+        doing = asyncio.ensure_future(self._do(session, work, *given))
+        ignore(doing)
+        try:  # before Python 3.12 `wait_for` loses a cancellation that comes together with the end
+            await asyncio.wait([doing], timeout=PATIENCE)
+            if not doing.done():
+                doing.cancel()
+                raise errors.TimedOut(f"no answer within {PATIENCE:g} s")
+            doing.result()
         except errors.Error as error:
-            self._failed(session, error)
-        except asyncio.TimeoutError:
-            self._failed(session, errors.TimedOut(f"no answer within {PATIENCE:g} s"))
+            self._failed(session, error, raises)
 
-    async def _do(self, session: Session, work: Callable[..., Awaitable[None]], *given: Any) -> None:
+    async def _do(self, session: Session, work: Work, *given: Any) -> None:
         if not self._begun:
             await self._begin(session)
             self._in_reach()
         await work(session, *given)
 
-    def _failed(self, session: Session, error: errors.Error) -> None:
+    def _failed(self, session: Session, error: errors.Error, raises: tuple[type[errors.Error], ...]) -> None:
         ended = session.ended
         if self._begun:
-            out_of_reach = ended is not None or not isinstance(error, MISUSE)
+            out_of_reach = ended is not None or not isinstance(error, (*raises, errors.Disconnected))
         else:
             out_of_reach = isinstance(error, PASSES) or not (ended is None or isinstance(ended, CLOSED))
         if not out_of_reach:
@@ -156,22 +172,31 @@ class Ledger:
             "" if ended is None else ", that is, until `Gate.use` gets another session",
             error,
         )
-        self._retry()
+        if isinstance(error, errors.TimedOut):  # the next attempt waits for the daemon
+            self._retry()
+        else:
+            self._retry_later()
 
     def _retry(self) -> None:
         if self._away and self._session.ended is None:
             self._returning = asyncio.ensure_future(self._return())
+
+    def _retry_later(self) -> None:
+        asyncio.get_running_loop().call_later(AGAIN, weakly(self._retry))
 
     async def _return(self) -> None:
         session = self._session
         try:
             await self._begin(session)
         except errors.Error as error:
-            self._away = self._begun or isinstance(error, PASSES)  # else the next one who asks gets the error
-            asyncio.get_running_loop().call_later(AGAIN, weakly(self._retry))
+            if not self._begun and not isinstance(error, PASSES):
+                self._away = False  # the next one who asks gets the error
         else:
             if session is self._session:
                 self._in_reach()
+        finally:  # also if somebody cancels all tasks
+            if self._away and session is self._session:
+                self._retry_later()
 
     def _in_reach(self) -> None:
         self._begun = True
