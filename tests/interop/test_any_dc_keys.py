@@ -147,6 +147,19 @@ if not own.TELETHON:
             assert connected(telegram) == before
         assert not telegram.connected()
 
+    async def test_a_restart_serves_who_asks_while_it_connects(daemon: Daemon, telegram: Telegram) -> None:
+        async with running(telegram) as app, sessions_of_other(app) as [session, *_]:
+            made = len(telegram.connections)
+            telegram.silent = "connect"
+            first = asyncio.ensure_future(session.restart())
+            await telegram.asked.wait()
+            second = asyncio.ensure_future(session.restart())
+            await asyncio.sleep(0)
+            telegram.silent = ""
+            telegram.go.set()
+            await asyncio.gather(first, second)
+            assert len(telegram.connections) == made + 1
+
     async def test_a_restart_goes_on_when_one_who_waits_for_it_is_cancelled(daemon: Daemon, telegram: Telegram) -> None:
         async with running(telegram) as app, sessions_of_other(app) as sessions:
             before = connected(telegram)
@@ -169,7 +182,7 @@ if not own.TELETHON:
             errors = await asyncio.gather(session.restart(), session.restart(), return_exceptions=True)
             assert [type(each) for each in errors] == [ZeroDivisionError] * 2
 
-    async def test_what_is_asked_for_when_a_restart_has_connected_is_another_one(
+    async def test_what_is_asked_for_when_a_restart_is_through_is_another_one(
         daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The connection may be lost again, or the session's address be another one now, while a handler of the

@@ -53,6 +53,9 @@ UNANSWERED = {"MsgsAck", "PingDelayDisconnect"}
 RECEIVING = ("recv_task", "network_task")
 """The task of a session that receives; some forks have the second name."""
 
+STARTED = ("is_started", "is_connected")
+"""The event of a session that is ready for requests; some forks have the second name."""
+
 AGAIN = 60.0
 """Seconds for which a new key is not replaced: whatever is wrong, a third one does not mend it."""
 
@@ -242,6 +245,11 @@ def _is_main(session: Any) -> bool:
     return session is session.client.session
 
 
+def _is_started(session: Any) -> bool:
+    events = (getattr(session, name, None) for name in STARTED)
+    return any(event is not None and event.is_set() for event in events)
+
+
 def _has_connection(session: Any) -> bool:
     """Whether something receives from it. Before that nothing is sent."""
     tasks = (getattr(session, name, None) for name in RECEIVING)
@@ -321,23 +329,21 @@ def _new_session(session: Any, client: Any) -> None:
 
 
 def _joined(session: Any) -> Callable[..., Awaitable[None]]:
-    """The session's `restart`. Of several at once one runs, and serves all who asked before it connected.
+    """The session's `restart`. Of several at once one runs, and serves all who asked before it was through.
     Some libraries begin one for each request that is not answered: each would connect, and all connections
     but the last would stay. It goes on if one who waits is cancelled: nothing else starts the session."""
     restart = session.restart
     running: Optional[asyncio.Future[Any]] = None
+    before: Any = None
 
     async def joined(*given: Any, **named: Any) -> None:
-        nonlocal running
-        before = session.connection
-        while running is not None and not running.done():
-            if running is asyncio.current_task():  # a handler of the application may ask for one within it
-                return
-            await asyncio.shield(running)
-            if session.connection is not before:
-                return
-        running = asyncio.ensure_future(restart(*given, **named))
-        ignore(running)
+        nonlocal running, before
+        if running is asyncio.current_task():  # a handler of the application may ask for one within it
+            return
+        is_through = session.connection is not before and _is_started(session)  # but for such a handler
+        if running is None or running.done() or is_through:
+            before, running = session.connection, asyncio.ensure_future(restart(*given, **named))
+            ignore(running)
         await asyncio.shield(running)
 
     return joined
