@@ -28,9 +28,19 @@ static uint64_t share(const struct account *account)
         return others < whole(account) ? share_of(whole(account) - others) : 0;
 }
 
+/*
+ * What it may always hold. A request is begun before it is known what it takes: one may take its user above
+ * his share, and all together above the whole, until it is answered. The others go on meanwhile.
+ */
+static uint64_t own_part(const struct account *account)
+{
+        return whole(account) / SHARE_KEPT / account->wire->n_accounts;
+}
+
 static bool allows(const struct account *account, uint64_t more)
 {
-        return share_allows(whole(account), account->wire->n_accounts, account->wire->held, account->held,
+        return account->held + more <= own_part(account) ||
+               share_allows(whole(account), account->wire->n_accounts, account->wire->held, account->held,
                             more);
 }
 

@@ -560,6 +560,29 @@ START_TEST(what_is_left_of_a_connection_counts)
 }
 END_TEST
 
+/* The requests of one user hold all that there is, and are worked on after his connections have gone. */
+START_TEST(others_go_on_while_one_holds_all)
+{
+        struct end *gone[2], *other;
+
+        set_up();
+        for (int i = 0; i < 2; i++) {
+                gone[i] = connect_to(&stage.accounts[0]);
+                gone[i]->defers = true;
+                ck_assert_uint_eq(send_some(gone[i], "\x90", 1), 1);
+                connection_drop(&gone[i]->connection);
+        }
+        ck_assert_uint_eq(stage.wire.held, WHOLE);
+        other = connect_to(&stage.accounts[1]);
+        ck_assert_uint_eq(send_part(other, 100), 99);
+        send_rest(other);
+        ck_assert_uint_eq(other->n_messages, 1);
+        for (int i = 0; i < 2; i++)
+                answer_nil(&gone[i]->deferred);
+        tear_down();
+}
+END_TEST
+
 int main(void)
 {
         const TTest *const tests[] = {
@@ -575,6 +598,7 @@ int main(void)
                 others_have_room_beside_one_who_takes_all,
                 who_holds_most_gives_way,
                 what_is_left_of_a_connection_counts,
+                others_go_on_while_one_holds_all,
                 NULL,
         };
 
