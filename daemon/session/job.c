@@ -43,7 +43,10 @@ static void free_memory(void *memory)
         free(job);
 }
 
-enum { FREED_AT_ONCE = 4096 }; /* rows */
+enum {
+        FREED_AT_ONCE = 4096, /* rows */
+        LONG_LIST = 1024,     /* rows: a millisecond of a worker or more */
+};
 
 void session_job_free(struct session_job *job)
 {
@@ -82,6 +85,7 @@ bool session_job_add_read(struct session_job *job, struct op *op)
                 return false;
         if (op->kind == OP_FIND) {
                 op->first_match = job->n_lookups; /* the op's first lookup, until the matches are there */
+                job->task.is_long |= op->find.n_lookups > LONG_LIST;
                 for (size_t i = 0; i < op->find.n_lookups; i++) {
                         struct lookup *grown = array_grow(job->lookups, job->n_lookups, &job->lookups_cap,
                                                           sizeof(struct lookup));
@@ -175,6 +179,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         }
         op->first_match = job->n_changes; /* a write's place among the changes */
         if (op->write.has_change) {
+                job->task.is_long |= op->write.change.n > LONG_LIST;
                 job->changes[job->n_changes] = op->write.change;
                 if (op->write.change.kind == CHANGE_SEALING)
                         job->changes[job->n_changes].identity = &job->next;

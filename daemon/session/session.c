@@ -377,6 +377,8 @@ static struct gate *gate_of(const struct session *session, const struct session_
                 return &storage->opens;
         if (task->looks)
                 return &session->sessions->looks;
+        if (task->is_long && storage->lists.max)
+                return &storage->lists;
         return task->writes && storage->writes.max ? &storage->writes : &storage->jobs;
 }
 

@@ -9,6 +9,8 @@
 #include "../base/log.h"
 #include "../config/config.h"
 
+enum { LISTS_MAX = 2 };
+
 int storages_start(struct storages *storages, const struct config *config,
                    const struct backend_config *backend_config, struct log *log,
                    struct store_threads *threads)
@@ -26,7 +28,7 @@ int storages_start(struct storages *storages, const struct config *config,
         }
         for (storages->n = 0; storages->n < n; storages->n++) {
                 struct storage *storage = &storages->all[storages->n];
-                bool aside;
+                bool aside, computes;
 
                 storage->backend = backends[storages->n];
                 const union option_value *values = config_backend_values(config, storages->n);
@@ -37,11 +39,14 @@ int storages_start(struct storages *storages, const struct config *config,
                         return -1;
                 }
                 store_gate(&storage->jobs, storage->backend->max_jobs, false);
-                /* Opening and closing a file uses a processor. With a lease, a server does the work. */
-                aside = storage->backend->max_opens && !storage->backend->lease;
+                computes = !storage->backend->lease; /* with a lease, a server does the work */
+                aside = storage->backend->max_opens && computes;
                 store_gate(&storage->opens, storage->backend->max_opens, aside);
                 store_gate(&storage->writes, storage->backend->max_writes, false);
+                if (computes)
+                        store_gate(&storage->lists, LISTS_MAX, true);
                 if (storage->env) {
+                        threads->aside += storage->lists.max;
                         threads->gated += storage->backend->max_jobs + storage->backend->max_writes;
                         *(aside ? &threads->aside : &threads->gated) += storage->backend->max_opens;
                 }

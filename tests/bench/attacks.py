@@ -145,10 +145,6 @@ class Place:
             os.close(self.pipe)
         shutil.rmtree(self.folder)
 
-    def prefer_daemon(self) -> None:
-        """Its loop gets a processor as soon as it wants one."""
-        os.sched_setscheduler(self.daemon.pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-
     # ---- its memory ----
 
     def forget_peak(self) -> None:
@@ -240,8 +236,6 @@ class Place:
         return {"connects": len(took), "refused": took.count(math.inf), "slowest connect": max(took)}
 
     async def measure(self) -> Figures:
-        if not self.fair:
-            self.prefer_daemon()
         figures, connects = await asyncio.gather(self.measure_client(), self.connects())
         return {**figures, **connects}
 
@@ -317,7 +311,8 @@ def report(attack: Attack, rounds: list[dict[str, Figures]]) -> str:
         figure = f"{what} p99"
         ratios = [one["attacked"][figure] / one["quiet"][figure] for one in rounds]
         quiet, beside = middle("quiet", figure), middle("attacked", figure)
-        met = beside <= LONGEST_US if attack.is_longest else statistics.median(ratios) <= target
+        in_time = attack.is_longest and what == "read" and beside <= LONGEST_US
+        met = in_time or statistics.median(ratios) <= target
         cells.append(f"{quiet:7.0f} → {beside:7.0f} {times_quiet(ratios, met):>28}")
     attacked = [one["attacked"] for one in rounds]
     connects = int(sum(one["connects"] for one in attacked))

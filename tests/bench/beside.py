@@ -24,7 +24,7 @@ DISTURBED = 0.1  # share of the cores; if other programs took more, the run is r
 CALM_WAIT = 10  # seconds; for others to be quiet
 STUCK = 20  # seconds beyond the length of a run; then the program has no connection or no session
 READ_TARGET, WRITE_TARGET = 3, 5  # p99 as a multiple of quiet
-CLIENT_PRIORITY = 2  # of SCHED_FIFO; the daemon's loop has 1
+CLIENT_PRIORITY = 1  # of SCHED_FIFO
 LONGEST_US = 5_000  # of p99, beside largest requests: each may hold the loop so long
 
 Figures = dict[str, float]
