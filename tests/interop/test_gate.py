@@ -139,12 +139,18 @@ async def test_a_damaged_value_is_no_wait(daemon: Daemon, monkeypatch: pytest.Mo
         gate, kv_get = gramd.Gate(session), session.kv_get
 
         async def damaged(keys: list[str]) -> Any:
-            if keys:
+            if "gate:messages.sendMessage:7" in keys:
                 raise gramd.Corrupt(keys[0])
             return await kv_get(keys)
 
         monkeypatch.setattr(session, "kv_get", damaged)
-        await gate.passed("messages.sendMessage")
+        await gate.passed("messages.sendMessage", 7)
+        await gate.note(LONG, "messages.sendMessage")  # it does not hide the wait of all chats
+        passing = asyncio.ensure_future(gate.passed("messages.sendMessage", 7))
+        for _ in range(5):  # requests, one after the other
+            await gate.passed("messages.getHistory")
+        assert not passing.done()
+        passing.cancel()
 
 
 def test_flood_errors_are_known() -> None:

@@ -114,9 +114,14 @@ class Ledger:
     async def _look(self, session: Session, keys: Sequence[str]) -> None:
         for first in range(0, len(keys), limits.ROWS):
             some = keys[first : first + limits.ROWS]
-            with contextlib.suppress(errors.Corrupt):  # a damaged value is no wait
-                for key, value in zip(some, await session.kv_get(some)):
-                    _put(self._read, key, seconds_of(value))
+            try:
+                values = await session.kv_get(some)
+            except errors.Corrupt:  # a damaged value is no wait
+                for key in some if len(some) > 1 else ():
+                    await self._look(session, [key])
+                continue
+            for key, value in zip(some, values):
+                _put(self._read, key, seconds_of(value))
 
     async def _write(self, session: Session, key: str) -> None:
         until = self._own.get(key, 0.0)
