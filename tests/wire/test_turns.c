@@ -469,6 +469,25 @@ START_TEST(who_looks_at_much_steps_aside)
 }
 END_TEST
 
+/* Else the short writes of others wait for the processor that a job of hundred thousands of rows has. */
+START_TEST(who_stores_much_steps_aside)
+{
+        static const char peer[] = "\x95\xce____\xc0\xa1u\xc0\xc0";
+        DAEMON d = daemon_start();
+        CLIENT c = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        BYTES message = { 0 };
+        long aside[2], others[2];
+
+        longest(&message, "update_peers", s, peer, sizeof(peer) - 1);
+        workers_time(d->pid, &aside[0], &others[0]);
+        wire_raw(c, message.data, message.len);
+        expect_text(wire_answer(c, 5), "nil");
+        workers_time(d->pid, &aside[1], &others[1]);
+        ck_assert_int_gt(aside[1] - aside[0], others[1] - others[0]);
+}
+END_TEST
+
 /* Many of them may be in one job. Their answers are not all copied in the turn in which it ends. */
 START_TEST(long_answers_are_given_in_turns)
 {
@@ -503,6 +522,7 @@ int main(void)
                 the_longest_lists_do_not_hold_the_loop,
                 the_loop_does_not_free_what_long_lists_took,
                 who_looks_at_much_steps_aside,
+                who_stores_much_steps_aside,
                 long_answers_are_given_in_turns,
                 NULL,
         };
