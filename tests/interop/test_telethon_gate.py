@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gramd
@@ -16,6 +17,7 @@ from gramd import ledger
 from telethon import TelegramClient
 from telethon.errors import FloodWaitError, MultiError, SlowModeWaitError
 from telethon.sessions import MemorySession
+from telethon.tl.functions import InvokeWithTakeoutRequest
 from telethon.tl.functions.messages import GetHistoryRequest, SendMessageRequest
 from telethon.tl.types import InputPeerChannel
 
@@ -213,3 +215,34 @@ async def test_an_error_for_a_request_of_a_list_is_noted_for_that_one(daemon: Da
         with pytest.raises(FloodWaitError):
             await app([*messages(5), history()])
         assert [key for key, _ in await session.kv_scan("gate:")] == ["gate:messages.getHistory"]
+
+
+async def test_a_wait_of_a_request_within_is_none_of_the_request(daemon: Daemon) -> None:
+    """To send to a name, Telethon first asks who that is."""
+
+    async def refuse(request: Any) -> None:
+        raise FloodWaitError(request, capture=LONG)
+
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate = gramd.Gate(session)
+        app = client_of(SimpleNamespace(send=lambda request, ordered: refuse(request)))
+        gate.guard(app)
+        with pytest.raises(FloodWaitError):
+            await app(SendMessageRequest("somebody", "hello", random_id=1))
+        assert [key for key, _ in await session.kv_scan("gate:")] == ["gate:contacts.resolveUsername"]
+
+
+async def test_a_wait_of_a_wrapped_request_is_noted(daemon: Daemon) -> None:
+    async def refuse(request: Any) -> None:
+        raise FloodWaitError(request, capture=LONG)
+
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate = gramd.Gate(session)
+        app = client_of(SimpleNamespace(send=lambda request, ordered: refuse(request)))
+        app._no_updates = True
+        gate.guard(app)
+        for request in (*messages(5), InvokeWithTakeoutRequest(1, history())):
+            with pytest.raises(FloodWaitError):
+                await app(request)
+        noted = [key for key, _ in await session.kv_scan("gate:")]
+        assert noted == ["gate:messages.getHistory", "gate:messages.sendMessage"]

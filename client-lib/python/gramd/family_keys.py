@@ -32,6 +32,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from . import errors
 from .dc_keys import UNKNOWN_KEY, DataCentreKeys
+from .flood import bare
 from .request import ignore
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class DataCentres:
         task = asyncio.current_task()
         assert task is not None
         started = self._started.pop(task, None)
-        request = _bare(data)
+        request = bare(data)
         name = type(request).__name__
         key = None
         if self._ended or (self._closed and not _is_main(session)):
@@ -260,12 +261,6 @@ def _use(session: Any, key: Key) -> None:
     if session.auth_key != key.value:
         session.auth_key = key.value
         session.auth_key_id = hashlib.sha1(key.value).digest()[-8:]
-
-
-def _bare(request: Any) -> Any:
-    while type(request).__name__.startswith("InvokeWith"):
-        request = request.query
-    return request
 
 
 # ---- the seam ----

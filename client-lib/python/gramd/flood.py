@@ -36,12 +36,14 @@ def flood_seconds(error: BaseException) -> Optional[int]:
 
 
 def floods_of(error: BaseException, requests: Sequence[Any]) -> list[tuple[BaseException, Any]]:
-    """The flood errors in what a library has raised for these requests, each with its request."""
+    """The flood errors in what a library has raised for these requests, each with its request. An error may
+    be of another request, which the library makes for one of these: for the id of a name."""
     if type(error).__name__ == "MultiError":  # Telethon's, for a list: an error or `None` for each request
         pairs = list(zip_longest(getattr(error, "exceptions", ()), requests))
     else:
-        of = getattr(error, "request", None)
-        pairs = [(error, next((each for each in requests if each is of), requests[0] if requests else None))]
+        of = bare(getattr(error, "request", None))
+        meant = [each for each in requests if of is None or bare(each) is of] if requests else [None]
+        pairs = [(error, each) for each in meant[:1]]
     return [pair for pair in pairs if pair[0] is not None and flood_seconds(pair[0]) is not None]
 
 
@@ -52,8 +54,7 @@ def is_slow_mode(error: BaseException) -> bool:
 
 def asked(request: Any) -> tuple[str, Optional[int]]:
     """The method of a raw request, as Telegram names it, and the marked id of the chat that it is for."""
-    while type(request).__name__.startswith("InvokeWith"):
-        request = request.query
+    request = bare(request)
     kind = type(request)
     path = getattr(kind, "QUALNAME", None) or f"{kind.__module__}.{kind.__name__}"
     *space, name = path.partition("functions.")[2].split(".")
@@ -61,6 +62,13 @@ def asked(request: Any) -> tuple[str, Optional[int]]:
         name = name[: -len("Request")]
     method = ".".join([*space, name[:1].lower() + name[1:]])
     return method, _marked(getattr(request, "peer", None) or getattr(request, "channel", None))
+
+
+def bare(request: Any) -> Any:
+    """Without what wraps it."""
+    while type(request).__name__.startswith("InvokeWith"):
+        request = request.query
+    return request
 
 
 def _marked(peer: Any) -> Optional[int]:
