@@ -246,3 +246,29 @@ async def test_a_wait_of_a_wrapped_request_is_noted(daemon: Daemon) -> None:
                 await app(request)
         noted = [key for key, _ in await session.kv_scan("gate:")]
         assert noted == ["gate:messages.getHistory", "gate:messages.sendMessage"]
+
+
+async def test_a_request_waits_for_the_chat_that_its_name_is(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gramd.Client() as client, await client.open("a") as session:
+        gate, sent = gramd.Gate(session), 0
+
+        async def answer(request: Any) -> Any:
+            nonlocal sent
+            sent += 1
+            if sent == 1:
+                raise SlowModeWaitError(request, capture=LONG)
+
+        async def entity(_: Any) -> Any:
+            return InputPeerChannel(5, 1)
+
+        app = client_of(SimpleNamespace(send=lambda request, ordered: answer(request)))
+        app.get_input_entity, app.flood_sleep_threshold = entity, LONG
+        gate.guard(app)
+        calling = asyncio.ensure_future(app(SendMessageRequest("somebody", "hello", random_id=1)))
+        while not await session.kv_scan("gate:"):
+            await asyncio.sleep(0.005)
+        for _ in range(5):  # requests, one after the other
+            await gate.passed("messages.getHistory")
+        assert sent == 1 and not calling.done()
+        await gate.forget("messages.sendMessage", -1000000000005)
+        await calling

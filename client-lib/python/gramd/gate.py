@@ -113,9 +113,10 @@ class Gate:
     async def _repeat(
         self, call: Callable[[], Awaitable[Any]], requests: Sequence[Any], threshold: float
     ) -> Any:
-        keys = list(dict.fromkeys(key for each in requests for key in self._keys(*asked(each))))
         while True:
-            await self._ledger.passed(keys)
+            # A call may turn the name of a chat into its id.
+            keys = dict.fromkeys(key for each in requests for key in self._keys(*asked(each)))
+            await self._ledger.passed(list(keys))
             try:
                 return await call()
             except Exception as error:
