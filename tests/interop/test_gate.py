@@ -208,6 +208,20 @@ def client_with(sender: Sender) -> tuple[Any, Any]:
     return app, functions.messages.SendMessage(peer=peer, message="hello", random_id=1)
 
 
+def test_what_is_forwarded_is_asked_for_the_chat_that_gets_it() -> None:
+    if LIBRARY == "telethon":
+        from telethon.tl.functions.messages import ForwardMessagesRequest as Forward
+        from telethon.tl.types import InputPeerChat, InputPeerUser
+    else:
+        import library
+
+        Forward = library.raw.functions.messages.ForwardMessages
+        InputPeerChat, InputPeerUser = library.raw.types.InputPeerChat, library.raw.types.InputPeerUser
+    chat, user = InputPeerChat(chat_id=5), InputPeerUser(user_id=6, access_hash=1)
+    request = Forward(from_peer=user, id=[1], random_id=[1], to_peer=chat)
+    assert asked(request) == ("messages.forwardMessages", -5)
+
+
 async def test_each_request_of_a_guarded_client_passes(daemon: Daemon) -> None:
     async with gramd.Client() as client, await client.open("a") as session:
         sender = Sender(1, LONG)

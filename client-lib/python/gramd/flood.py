@@ -23,6 +23,9 @@ FLOODS = {
 }
 """Classes of errors that name seconds to wait, or base classes of these."""
 
+CHATS = ("to_peer", "peer", "channel")
+"""Where a request has the chat that it is for."""
+
 
 def flood_seconds(error: BaseException) -> Optional[int]:
     """The seconds to wait, if it is a library's flood error."""
@@ -61,7 +64,8 @@ def asked(request: Any) -> tuple[str, Optional[int]]:
     if name.endswith("Request"):  # Telethon's
         name = name[: -len("Request")]
     method = ".".join([*space, name[:1].lower() + name[1:]])
-    return method, _marked(getattr(request, "peer", None) or getattr(request, "channel", None))
+    peers = (getattr(request, name, None) for name in CHATS)
+    return method, _marked(next((peer for peer in peers if peer is not None), None))
 
 
 def bare(request: Any) -> Any:
