@@ -28,10 +28,10 @@ int ctl_ping(struct ctl *ctl)
                 (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) / 1e6;
         if (ctl->json) {
                 putchar('{');
-                json_key_text("socket", gram_client_socket(ctl->client), true);
-                json_key_text("version", hello->version, false);
-                json_key("milliseconds", false);
-                json_number(milliseconds);
+                json_key_text(stdout, "socket", gram_client_socket(ctl->client), true);
+                json_key_text(stdout, "version", hello->version, false);
+                json_key(stdout, "milliseconds", false);
+                json_number(stdout, milliseconds);
                 puts("}");
         } else {
                 print_text(stdout, hello->server ? hello->server : "gramd");
@@ -54,14 +54,14 @@ static void list_row_json(const struct gram_stored_sessions *page, size_t i, boo
         const struct gram_stored_session *row = &page->rows[i];
 
         fputs(first ? "\n{" : ",\n{", stdout);
-        json_key_text("name", row->name, true);
-        json_key_text("backend", row->backend, false);
-        json_key_int("bytes", row->bytes, false);
-        json_key_int("modified", row->modified, false);
-        json_key_int("handles", row->handles, false);
-        json_key("holder", false);
-        json_holder(row->holder);
-        json_key_text("owner", gram_stored_session_owner(page, i), false);
+        json_key_text(stdout, "name", row->name, true);
+        json_key_text(stdout, "backend", row->backend, false);
+        json_key_int(stdout, "bytes", row->bytes, false);
+        json_key_int(stdout, "modified", row->modified, false);
+        json_key_int(stdout, "handles", row->handles, false);
+        json_key(stdout, "holder", false);
+        json_holder(stdout, row->holder);
+        json_key_text(stdout, "owner", gram_stored_session_owner(page, i), false);
         putchar('}');
 }
 
@@ -145,7 +145,7 @@ static const struct {
 static void show_text(const struct ctl *ctl, const char *key, const char *value)
 {
         if (ctl->json) {
-                json_key_text(key, value, false);
+                json_key_text(stdout, key, value, false);
                 return;
         }
         printf("%-15s ", key);
@@ -156,7 +156,7 @@ static void show_text(const struct ctl *ctl, const char *key, const char *value)
 static void show_int(const struct ctl *ctl, const char *key, int64_t value)
 {
         if (ctl->json)
-                json_key_int(key, value, false);
+                json_key_int(stdout, key, value, false);
         else
                 printf("%-15s %" PRId64 "\n", key, value);
 }
@@ -164,7 +164,7 @@ static void show_int(const struct ctl *ctl, const char *key, int64_t value)
 static void show_time(const struct ctl *ctl, const char *key, int64_t seconds)
 {
         if (ctl->json) {
-                json_key_int(key, seconds, false);
+                json_key_int(stdout, key, seconds, false);
                 return;
         }
         printf("%-15s ", key);
@@ -175,7 +175,7 @@ static void show_time(const struct ctl *ctl, const char *key, int64_t seconds)
 static void show_switch(const struct ctl *ctl, const char *key, bool value)
 {
         if (ctl->json) {
-                json_key(key, false);
+                json_key(stdout, key, false);
                 fputs(value ? "true" : "false", stdout);
         } else {
                 printf("%-15s %s\n", key, value ? "yes" : "no");
@@ -213,7 +213,7 @@ static void show_info(const struct ctl *ctl, const struct gram_info *info)
 {
         if (ctl->json) {
                 putchar('{');
-                json_key_text("name", info->name, true);
+                json_key_text(stdout, "name", info->name, true);
         } else {
                 show_text(ctl, "name", info->name);
         }
@@ -236,13 +236,13 @@ static void show_info(const struct ctl *ctl, const struct gram_info *info)
 
 int ctl_show(struct ctl *ctl)
 {
-        struct gram_session *session = ctl_open(ctl, false);
+        struct gram_session *session;
         struct gram_identity identity;
         struct gram_info *info = NULL;
-        int code = EXIT_OK;
+        int code = ctl_open(ctl, false, &session);
 
-        if (!session)
-                return EXIT_FAILED;
+        if (code)
+                return code;
         if (gram_info(session, &info) || gram_get(session, GRAM_ALL_FIELDS & ~GRAM_AUTH_KEY, &identity)) {
                 code = ctl_fail_gram(ctl, ctl->arguments[0]);
         } else {
@@ -269,8 +269,8 @@ int ctl_stats(struct ctl *ctl)
                 putchar('{');
         for (size_t i = 0; i < stats->n; i++) {
                 if (ctl->json) {
-                        json_key(stats->rows[i].name, i == 0);
-                        json_number(stats->rows[i].value);
+                        json_key(stdout, stats->rows[i].name, i == 0);
+                        json_number(stdout, stats->rows[i].value);
                         continue;
                 }
                 print_text(stdout, stats->rows[i].name);

@@ -12,7 +12,16 @@
 
 #include "../client-lib/gram.h"
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum {
+        EXIT_OK,
+        EXIT_FAILED,
+        EXIT_USAGE,
+        EXIT_UNREACHABLE,
+        EXIT_DENIED,
+        EXIT_NOT_FOUND,
+        EXIT_BUSY,
+        EXIT_IN_PART, /* some of what was asked for is done */
+};
 
 /* The parsed command line. Texts are borrowed from argv; NULL or false: not given. */
 struct ctl {
@@ -69,17 +78,19 @@ struct ctl_each {
 /* Goes on after an error, and says how many are done and how many have failed. Returns the exit code. */
 int ctl_each(struct ctl *ctl, const struct ctl_each *each);
 
-/* Prints one line on stderr, with control characters escaped. Returns `exit_code`. */
+/* Prints one line on stderr, with control characters escaped; JSON with --json. Returns `exit_code`. */
+extern bool ctl_fails_as_json;
 int ctl_fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Reads the value of an option. False: it is no number of seconds, and that is printed. */
 bool ctl_seconds(const char *option, const char *text, int64_t *ms);
 
-/* Prints the client's last error and what to do about it. Returns EXIT_FAILED. */
+/* Prints the client's last error and what to do about it. Returns the exit code of its cause. `name`: of the
+ * session that it is about, or NULL. */
 int ctl_fail_gram(struct ctl *ctl, const char *name);
 
-/* Opens the session that the first argument names; it must exist, unless `create`. NULL: failed, and printed.
- */
-struct gram_session *ctl_open(struct ctl *ctl, bool create);
+/* Opens the session that the first argument names; it must exist, unless `create`. Returns an exit code; a
+ * failure is printed. */
+int ctl_open(struct ctl *ctl, bool create, struct gram_session **session);
 
 #endif

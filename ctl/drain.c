@@ -38,23 +38,21 @@ static int64_t now_ms(void)
         return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* How many sessions are not handed over. Negative: failed, and printed. */
-static int64_t look(struct ctl *ctl)
+/* How many sessions are not handed over. Returns an exit code; a failure is printed. */
+static int look(struct ctl *ctl, int64_t *left)
 {
         struct gram_stats *stats;
-        int64_t left = -1;
 
-        if (gram_stats(ctl->client, &stats)) {
-                ctl_fail_gram(ctl, NULL);
-                return -1;
-        }
+        *left = -1;
+        if (gram_stats(ctl->client, &stats))
+                return ctl_fail_gram(ctl, NULL);
         for (size_t i = 0; i < stats->n; i++)
                 if (strcmp(stats->rows[i].name, "sessions_owned") == 0)
-                        left = (int64_t)stats->rows[i].value;
+                        *left = (int64_t)stats->rows[i].value;
         gram_free(stats);
-        if (left < 0)
-                ctl_fail(EXIT_FAILED, "the daemon does not tell how many sessions are left");
-        return left;
+        if (*left < 0)
+                return ctl_fail(EXIT_FAILED, "the daemon does not tell how many sessions are left");
+        return EXIT_OK;
 }
 
 static const char *sessions(int64_t n)
@@ -90,7 +88,7 @@ static int done(const struct ctl *ctl, bool draining, int64_t left)
 {
         if (ctl->json) {
                 printf("{\"draining\": %s", draining ? "true" : "false");
-                json_key_int("sessions_owned", left, false);
+                json_key_int(stdout, "sessions_owned", left, false);
                 puts("}");
         } else if (!draining) {
                 puts("the drain has ended: sessions are opened here again");
@@ -117,9 +115,10 @@ static int wait_until_handed_over(struct ctl *ctl, int64_t until_ms)
         int64_t left, told = 0;
 
         for (unsigned looks = 0;; looks++) {
-                left = look(ctl);
-                if (left < 0)
-                        return EXIT_FAILED;
+                int code = look(ctl, &left);
+
+                if (code)
+                        return code;
                 if (left == 0)
                         return done(ctl, true, 0);
                 if (interrupted || now_ms() >= until_ms)
@@ -135,6 +134,7 @@ static int wait_until_handed_over(struct ctl *ctl, int64_t until_ms)
 int ctl_drain(struct ctl *ctl)
 {
         int64_t wait_ms = INT64_MAX / 2, left;
+        int code;
 
         if (ctl->wait && !ctl_seconds("wait", ctl->wait, &wait_ms))
                 return EXIT_USAGE;
@@ -145,6 +145,6 @@ int ctl_drain(struct ctl *ctl)
                 return ctl_fail_gram(ctl, NULL);
         if (!ctl->off && !ctl->no_wait)
                 return wait_until_handed_over(ctl, now_ms() + wait_ms);
-        left = look(ctl);
-        return left < 0 ? EXIT_FAILED : done(ctl, !ctl->off, left);
+        code = look(ctl, &left);
+        return code ? code : done(ctl, !ctl->off, left);
 }

@@ -13,7 +13,14 @@
 struct done {
         int64_t n;
         int64_t n_failed;
+        int code; /* of the failures, if they have one cause; else EXIT_FAILED */
 };
+
+static void count_failed(struct done *done, int code)
+{
+        done->code = done->n_failed == 0 || done->code == code ? code : EXIT_FAILED;
+        done->n_failed++;
+}
 
 static void change_one(struct ctl *ctl, const struct ctl_each *each, const char *name, const char *backend,
                        struct done *done)
@@ -24,16 +31,13 @@ static void change_one(struct ctl *ctl, const struct ctl_each *each, const char 
         struct gram_session *session;
 
         if (gram_open(ctl->client, name, &options, &session)) {
-                ctl_fail_gram(ctl, name);
-                done->n_failed++;
+                count_failed(done, ctl_fail_gram(ctl, name));
                 return;
         }
-        if (each->change(session, each->argument)) {
-                ctl_fail_gram(ctl, name);
-                done->n_failed++;
-        } else {
+        if (each->change(session, each->argument))
+                count_failed(done, ctl_fail_gram(ctl, name));
+        else
                 done->n++;
-        }
         gram_close(session);
 }
 
@@ -82,11 +86,13 @@ int ctl_each(struct ctl *ctl, const struct ctl_each *each)
                 change_one(ctl, each, ctl->list[i], ctl->backend, &done);
         if (ctl->json) {
                 putchar('{');
-                json_key_int("done", done.n, true);
-                json_key_int("failed", done.n_failed, false);
+                json_key_int(stdout, "done", done.n, true);
+                json_key_int(stdout, "failed", done.n_failed, false);
                 puts("}");
         } else {
                 printf("%" PRId64 " done, %" PRId64 " failed\n", done.n, done.n_failed);
         }
-        return done.n_failed ? EXIT_FAILED : code;
+        if (!code && done.n_failed > 0)
+                code = done.code;
+        return code && done.n > 0 ? EXIT_IN_PART : code;
 }

@@ -66,9 +66,9 @@ static bool put_row_json(const struct gram_kv *row, bool first)
         bool good;
 
         fputs(first ? "\n{" : ",\n{", stdout);
-        json_key("key", true);
-        json_bytes(row->key, row->key_size);
-        json_key("value", false);
+        json_key(stdout, "key", true);
+        json_bytes(stdout, row->key, row->key_size);
+        json_key(stdout, "value", false);
         good = put_json(row);
         putchar('}');
         return good;
@@ -337,9 +337,9 @@ int ctl_kv(struct ctl *ctl)
         if (code)
                 return code;
         ctl->arguments[0] = ctl->arguments[1];
-        kv.session = ctl_open(ctl, false);
-        if (!kv.session)
-                return EXIT_FAILED;
+        code = ctl_open(ctl, false, &kv.session);
+        if (code)
+                return code;
         code = verb->run(&kv);
         gram_close(kv.session);
         buffer_deinit(&kv.input);

@@ -1,12 +1,9 @@
-/*
- * gramctl's tables and its main: checks the command line against the tables, makes a client, runs the
- * command. Exit codes: 0 done, 1 failed, 2 wrong command line.
- */
+/* gramctl's tables and its main: checks the command line against the tables, makes a client, runs the
+ * command. */
 
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,69 +136,22 @@ static void help(const struct command *command)
                         help_option(&options[i]);
         }
         if (!command)
-                puts("\nexit status: 0 done, 1 failed, 2 wrong command line");
+                puts("\nexit status: 0 done, 1 failed, 2 usage, 3 unreachable, 4 denied, 5 not found, 6 "
+                     "busy,\n"
+                     "7 done in part");
 }
 
-/* ---- errors ---- */
+/* ---- a session ---- */
 
-int ctl_fail(int exit_code, const char *format, ...)
-{
-        char text[2048];
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(text, sizeof(text), format, args);
-        va_end(args);
-        fputs("gramctl: ", stderr);
-        print_text(stderr, text);
-        fputc('\n', stderr);
-        return exit_code;
-}
-
-static const char *what_to_do(struct ctl *ctl, int code)
-{
-        switch (code) {
-        case GRAM_E_UNREACHABLE:
-                if (access(gram_client_socket(ctl->client), W_OK) != 0 && errno == EACCES)
-                        return "; only root and the group gramd may connect: join the group or become root";
-                return "; start it with `systemctl start gramd` or `gramd`, or name another socket with "
-                       "--socket PATH";
-        case GRAM_E_TIMEOUT:
-                return "; the daemon runs but does not answer: see its log, or wait longer with --timeout";
-        case GRAM_E_EXISTS: return "; --overwrite replaces it";
-        default: return "";
-        }
-}
-
-int ctl_fail_gram(struct ctl *ctl, const char *name)
-{
-        const struct gram_error *error = gram_client_error(ctl->client);
-
-        fputs("gramctl: ", stderr);
-        if (name) {
-                print_text(stderr, name);
-                fputs(": ", stderr);
-        }
-        print_text(stderr, error->message);
-        if (error->holder) {
-                fputs("; held by ", stderr);
-                print_holder(stderr, error->holder);
-        }
-        fprintf(stderr, "%s [%s]\n", what_to_do(ctl, error->code), error->name);
-        return EXIT_FAILED;
-}
-
-struct gram_session *ctl_open(struct ctl *ctl, bool create)
+int ctl_open(struct ctl *ctl, bool create, struct gram_session **session)
 {
         const struct gram_open_options open_options = { .backend = ctl->backend,
                                                         .dialect = ctl->dialect,
                                                         .must_exist = !create };
-        struct gram_session *session;
 
-        if (gram_open(ctl->client, ctl->arguments[0], &open_options, &session) == 0)
-                return session;
-        ctl_fail_gram(ctl, ctl->arguments[0]);
-        return NULL;
+        if (gram_open(ctl->client, ctl->arguments[0], &open_options, session))
+                return ctl_fail_gram(ctl, ctl->arguments[0]);
+        return EXIT_OK;
 }
 
 /* ---- the command line ---- */
@@ -237,12 +187,18 @@ static long options_read(struct ctl *ctl, int argc, char **argv)
                 longs[i].has_arg = options[i].argument ? required_argument : no_argument;
         }
         for (;;) {
-                int result = getopt_long(argc, argv, "", longs, &index);
+                int result = getopt_long(argc, argv, ":", longs, &index);
 
                 if (result == -1)
                         return given;
-                if (result != 0) /* getopt has printed the error */
+                if (result != 0) {
+                        ctl_fail(EXIT_USAGE,
+                                 result == ':'
+                                         ? "%s needs a value; see gramctl --help"
+                                         : "there is no option %s, or it takes no value; see gramctl --help",
+                                 argv[optind - 1]);
                         return -1;
+                }
                 option_set(ctl, &options[index], optarg);
                 given |= 1L << index;
         }
@@ -308,12 +264,12 @@ int main(int argc, char **argv)
 
         if (!streams_open())
                 return EXIT_FAILED;
+        for (int i = 1; i < argc; i++)
+                ctl_fails_as_json |= strcmp(argv[i], "--json") == 0; /* also of errors before it */
         given = options_read(&ctl, argc, argv);
         n = argc - optind - 1;
-        if (given < 0) {
-                fputs("see gramctl --help\n", stderr);
+        if (given < 0)
                 return EXIT_USAGE;
-        }
         if (ctl.version) {
                 puts("gramctl " GRAMD_VERSION);
                 return EXIT_OK;

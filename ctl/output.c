@@ -30,67 +30,67 @@ void print_text(FILE *file, const char *text)
         print_bytes(file, text, strlen(text));
 }
 
-void json_text(const char *text)
+void json_text(FILE *file, const char *text)
 {
         if (text)
-                json_bytes(text, strlen(text));
+                json_bytes(file, text, strlen(text));
         else
-                fputs("null", stdout);
+                fputs("null", file);
 }
 
-void json_bytes(const char *text, size_t size)
+void json_bytes(FILE *file, const char *text, size_t size)
 {
         char piece[UTF8_SHOWN_BYTES];
 
-        putchar('"');
+        putc('"', file);
         for (size_t at = 0; at < size;) {
                 at += utf8_show(text + at, size - at, '"', piece);
-                fputs(piece, stdout);
+                fputs(piece, file);
         }
-        putchar('"');
+        putc('"', file);
 }
 
-void json_key(const char *key, bool first)
+void json_key(FILE *file, const char *key, bool first)
 {
         if (!first)
-                fputs(", ", stdout);
-        json_text(key);
-        fputs(": ", stdout);
+                fputs(", ", file);
+        json_text(file, key);
+        fputs(": ", file);
 }
 
-void json_key_text(const char *key, const char *text, bool first)
+void json_key_text(FILE *file, const char *key, const char *text, bool first)
 {
-        json_key(key, first);
-        json_text(text);
+        json_key(file, key, first);
+        json_text(file, text);
 }
 
-void json_key_int(const char *key, int64_t value, bool first)
+void json_key_int(FILE *file, const char *key, int64_t value, bool first)
 {
-        json_key(key, first);
-        printf("%" PRId64, value);
+        json_key(file, key, first);
+        fprintf(file, "%" PRId64, value);
 }
 
-void json_number(double value)
+void json_number(FILE *file, double value)
 {
         if (isfinite(value))
-                printf("%.15g", value);
+                fprintf(file, "%.15g", value);
         else
-                fputs("null", stdout);
+                fputs("null", file);
 }
 
-void json_holder(const struct gram_holder *holder)
+void json_holder(FILE *file, const struct gram_holder *holder)
 {
         if (!holder) {
-                fputs("null", stdout);
+                fputs("null", file);
                 return;
         }
-        putchar('{');
-        json_key_int("pid", holder->pid, true);
-        json_key_int("uid", holder->uid, false);
-        json_key_text("client", holder->client, false);
-        json_key_text("host", holder->host, false);
-        json_key_int("since", holder->since, false);
-        putchar('}');
+        putc('{', file);
+        json_key_int(file, "pid", holder->pid, true);
+        json_key_int(file, "uid", holder->uid, false);
+        json_key_text(file, "client", holder->client, false);
+        json_key_text(file, "host", holder->host, false);
+        json_key_int(file, "since", holder->since, false);
+        putc('}', file);
 }
 
 void print_holder(FILE *file, const struct gram_holder *holder)

@@ -17,15 +17,15 @@ void print_text(FILE *file, const char *text);
 /* The same of any bytes; those that are no UTF-8 become \xNN from 80 on. */
 void print_bytes(FILE *file, const char *bytes, size_t size);
 
-void json_text(const char *text); /* NULL: null */
-void json_bytes(const char *text, size_t size);
+void json_text(FILE *file, const char *text); /* NULL: null */
+void json_bytes(FILE *file, const char *text, size_t size);
 
 /* Print `"key": ` or a whole member, after a comma unless `first`. */
-void json_key(const char *key, bool first);
-void json_key_text(const char *key, const char *text, bool first);
-void json_key_int(const char *key, int64_t value, bool first);
-void json_number(double value);
-void json_holder(const struct gram_holder *holder); /* NULL: null */
+void json_key(FILE *file, const char *key, bool first);
+void json_key_text(FILE *file, const char *key, const char *text, bool first);
+void json_key_int(FILE *file, const char *key, int64_t value, bool first);
+void json_number(FILE *file, double value);
+void json_holder(FILE *file, const struct gram_holder *holder); /* NULL: null */
 
 /* "bot (pid 12, uid 1000) on host since 2026-11-21 10:00:00" */
 void print_holder(FILE *file, const struct gram_holder *holder);

@@ -61,9 +61,9 @@ int ctl_export(struct ctl *ctl)
                 return ctl_fail(EXIT_FAILED,
                                 "a session string is a password to the account; --output FILE writes it to a "
                                 "file, --force prints it here");
-        session = ctl_open(ctl, false);
-        if (!session)
-                return EXIT_FAILED;
+        code = ctl_open(ctl, false, &session);
+        if (code)
+                return code;
         if (gram_export_string(session, ctl->format ? ctl->format : "pyrogram", &text))
                 code = ctl_fail_gram(ctl, ctl->arguments[0]);
         else if (ctl->output)
@@ -194,8 +194,8 @@ static void report(const struct ctl *ctl, unsigned fields)
 
         if (ctl->json) {
                 putchar('{');
-                json_key_text("name", ctl->arguments[0], true);
-                json_key("fields", false);
+                json_key_text(stdout, "name", ctl->arguments[0], true);
+                json_key(stdout, "fields", false);
                 putchar('[');
         } else {
                 print_text(stdout, ctl->arguments[0]);
@@ -206,7 +206,7 @@ static void report(const struct ctl *ctl, unsigned fields)
                         continue;
                 if (ctl->json) {
                         fputs(first ? "" : ", ", stdout);
-                        json_text(gram_field_name(field));
+                        json_text(stdout, gram_field_name(field));
                 } else {
                         printf("%s %s", first ? "" : ",", gram_field_name(field));
                 }
@@ -217,12 +217,12 @@ static void report(const struct ctl *ctl, unsigned fields)
 
 static int import_text(struct ctl *ctl, const struct gram_import_options *options, const char *text)
 {
-        struct gram_session *session = ctl_open(ctl, true);
+        struct gram_session *session;
         unsigned fields;
-        int code = EXIT_OK;
+        int code = ctl_open(ctl, true, &session);
 
-        if (!session)
-                return EXIT_FAILED;
+        if (code)
+                return code;
         if (gram_import_string(session, text, options, &fields) == 0) {
                 report(ctl, fields);
         } else {

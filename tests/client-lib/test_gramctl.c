@@ -89,9 +89,43 @@ START_TEST(refuses_wrong_command_lines)
 
                 expect_failed(&run, 2, rows[i].words);
         }
-        ck_assert_int_eq(unknown.status, 2);
-        expect_in(unknown.err, "--bogus");
-        ck_assert_int_eq(lacking.status, 2);
+        expect_failed(&unknown, 2, "no option --bogus");
+        expect_failed(&lacking, 2, "--socket needs a value");
+}
+END_TEST
+
+/* Also those that the command line has before `--json`. */
+START_TEST(errors_are_json)
+{
+        static const struct {
+                const char *arguments[5];
+                int status;
+                const char *line;
+        } rows[] = {
+                { { "--bogus", "list", "--json" },
+                  2,
+                  "{\"error\": \"usage\", \"message\": \"there is no option --bogus" },
+                { { "--json", "import", "berta", "nothing" },
+                  1,
+                  "{\"error\": \"failed\", \"message\": \"cannot read nothing" },
+                { { "--json", "show", "berta" }, 5, "{\"error\": \"not_found\", \"message\": \"" },
+                { { "--json", "f\x1b" },
+                  2,
+                  "{\"error\": \"usage\", \"message\": \"unknown command f\\u001b; " },
+                { { "--json", "--socket", "nowhere", "ping" },
+                  3,
+                  "{\"error\": \"unreachable\", \"message\": \"" },
+        };
+        DAEMON daemon = gramctl_daemon();
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                RUN run = run_program("gramctl", "", rows[i].arguments);
+
+                expect_failed(&run, rows[i].status, rows[i].line);
+                ck_assert_ptr_eq(strstr(run.err, rows[i].line), run.err);
+                expect_in(run.err, "}\n");
+                expect_not_in(run.err, "\x1b");
+        }
 }
 END_TEST
 
@@ -99,7 +133,7 @@ START_TEST(says_that_the_daemon_does_not_run)
 {
         RUN run = gramctl("", "--socket", "nowhere.sock", "ping");
 
-        expect_failed(&run, 1, "nowhere.sock");
+        expect_failed(&run, 3, "nowhere.sock");
         expect_in(run.err, "systemctl start gramd");
 }
 END_TEST
@@ -179,7 +213,7 @@ START_TEST(shows_a_session_without_its_key)
         expect_in(json.out, "\"takeout_id\": null");
         expect_in(json.out, "\"is_bot\": true");
         expect_not_in(json.out, "kkkk");
-        expect_failed(&missing, 1, "[not_found]");
+        expect_failed(&missing, 5, "[not_found]");
         gram_free(string);
 }
 END_TEST
@@ -202,7 +236,7 @@ START_TEST(names_who_holds_a_session)
                 RUN list = gramctl("", "list");
                 RUN json = gramctl("", "list", "--json");
 
-                expect_failed(&run, 1, "held by evil");
+                expect_failed(&run, 6, "held by evil");
                 expect_in(run.err, "(pid ");
                 expect_not_in(run.err, "\x1b"); /* control characters are escaped */
                 expect_not_in(list.out, "\x1b");
@@ -476,10 +510,11 @@ int main(void)
 {
         return test_program("client-lib/gramctl",
                             (const TTest *const[]){
-                                    helps, refuses_wrong_command_lines, says_that_the_daemon_does_not_run,
-                                    pings, lists_all_sessions, shows_a_session_without_its_key,
-                                    names_who_holds_a_session, prints_statistics, moves_a_session,
-                                    imports_other_formats, never_quotes_a_string_it_refuses,
+                                    helps, refuses_wrong_command_lines, errors_are_json,
+                                    says_that_the_daemon_does_not_run, pings, lists_all_sessions,
+                                    shows_a_session_without_its_key, names_who_holds_a_session,
+                                    prints_statistics, moves_a_session, imports_other_formats,
+                                    never_quotes_a_string_it_refuses,
                                     reads_no_file_that_another_user_has_chosen, keeps_another_key_unless_told,
                                     writes_a_file_that_only_its_owner_reads,
                                     a_file_that_is_not_on_the_disk_is_not_written,
