@@ -37,6 +37,10 @@ struct ctl {
         const char *ttl;  /* seconds */
         const char *expected;
         const char *expected_file;
+        const char *session; /* a pattern */
+        const char *method;
+        const char *slower_than; /* milliseconds */
+        double slower_than_us;
         bool json;
         bool force;
         bool overwrite;
@@ -45,6 +49,7 @@ struct ctl {
         bool help;
         bool version;
         bool all;
+        bool yes;
         const char *arguments[2]; /* of the command; NULL: not given */
         char *const *list;        /* all arguments */
         int n_list;
@@ -55,6 +60,11 @@ int ctl_ping(struct ctl *ctl);
 int ctl_list(struct ctl *ctl);
 int ctl_show(struct ctl *ctl);
 int ctl_stats(struct ctl *ctl);
+int ctl_clients(struct ctl *ctl);
+int ctl_disconnect(struct ctl *ctl);
+int ctl_monitor(struct ctl *ctl);
+void ctl_monitor_event(struct ctl *ctl, const struct gram_event *event);
+int ctl_delete(struct ctl *ctl);
 int ctl_drain(struct ctl *ctl);
 int ctl_export(struct ctl *ctl);
 int ctl_import(struct ctl *ctl);
