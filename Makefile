@@ -323,7 +323,7 @@ INSTALLED := $(BUILD)/gramd:755:bin $(BUILD)/gramctl:755:bin \
 	systemd/sysusers.d/gramd.conf:644:lib/sysusers.d \
 	systemd/mongodb.conf:644:share/doc/gramd $(BUILD)/gramd.conf:644:share/doc/gramd \
 	daemon/gramd.8:644:share/man/man8 $(BUILD)/gramd.conf.5:644:share/man/man5 \
-	ctl/gramctl.1:644:share/man/man1
+	ctl/gramctl.1:644:share/man/man1 ctl/gramctl.bash:644:share/bash-completion/completions
 
 field = $(word $(2),$(subst :, ,$(1)))
 target = $(DESTDIR)$(PREFIX)/$(call field,$(1),3)/$(notdir $(call field,$(1),1))

@@ -27,15 +27,6 @@ int ctl_open(struct ctl *ctl, bool create, struct gram_session **session)
 
 /* ---- the command line ---- */
 
-static const struct command *command_find(const char *name)
-{
-        for (int i = 0; i < n_commands; i++) {
-                if (strcmp(commands[i].name, name) == 0)
-                        return &commands[i];
-        }
-        return NULL;
-}
-
 static void option_set(struct ctl *ctl, const struct option_row *option, const char *value)
 {
         char *at = (char *)ctl + option->at;
@@ -145,6 +136,8 @@ int main(int argc, char **argv)
                 return EXIT_FAILED;
         for (int i = 1; i < argc; i++)
                 ctl_fails_as_json |= strcmp(argv[i], "--json") == 0; /* also of errors before it */
+        if (argc > 1 && strcmp(argv[1], "--complete") == 0)
+                return ctl_complete(argc - 2, argv + 2);
         given = options_read(&ctl, argc, argv);
         n = argc - optind - 1;
         if (given < 0)

@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "ctl.h"
 
@@ -52,7 +53,7 @@ const struct command commands[] = {
           "seal with the daemon's current key what a former one sealed" },
         { "chown", GROUP_SESSION, "give sessions an owner", "OWNER NAME...", 1, INT_MAX, CHOWN, ctl_chown,
           "give these sessions to OWNER, which is user or user:group; `-` takes the owner away" },
-        { "kv", GROUP_SESSION, "their key-value areas", "VERB SESSION...", 2, INT_MAX, KV, ctl_kv,
+        { "kv", GROUP_SESSION, "their key-value areas", "VERB SESSION [KEY...]", 2, INT_MAX, KV, ctl_kv,
           "get, set, swap, scan or delete keys of the session's key-value area" },
         { "key", GROUP_SEALING, "make a key that seals", "new FILE", 2, 2, KEY, ctl_key,
           "put a new current key into a key file, and keep the former ones; `-` prints it" },
@@ -105,3 +106,12 @@ const struct option_row options[] = {
 
 const int n_commands = sizeof(commands) / sizeof(*commands), n_options = sizeof(options) / sizeof(*options);
 _Static_assert(sizeof(options) / sizeof(*options) <= OPTIONS_MAX, "options_read() returns a set of them");
+
+const struct command *command_find(const char *name)
+{
+        for (int i = 0; i < n_commands; i++) {
+                if (strcmp(commands[i].name, name) == 0)
+                        return &commands[i];
+        }
+        return NULL;
+}

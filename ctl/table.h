@@ -32,6 +32,11 @@ extern const struct option_row options[];
 enum { OPTIONS_MAX = 62 }; /* bits of an int64_t */
 extern const int n_commands, n_options;
 
+const struct command *command_find(const char *name); /* NULL: there is none */
+
+/* For the shell: the number of the word to be completed, then all words of the line. */
+int ctl_complete(int n, char **words);
+
 /* Prints the screen of all commands, or of one. */
 void help(const struct command *command);
 

@@ -87,6 +87,45 @@ START_TEST(helps)
 }
 END_TEST
 
+/* As bash calls it: the words of a line, the last of which is completed. */
+static void expect_completed(const char *words, const char *completed)
+{
+        TEST_FREED char *shown =
+                command("PATH=\"$BUILD:$PATH\" bash -c 'source \"$SOURCE/ctl/gramctl.bash\"; "
+                        "COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _gramctl; "
+                        "echo \"${COMPREPLY[@]}\"'",
+                        words);
+
+        ck_assert_str_eq(shown, completed);
+}
+
+START_TEST(completes_in_a_shell)
+{
+        DAEMON daemon = gramctl_daemon();
+        static const char *const names[] = { "anna", "ann b", "berta", "ann*" };
+        struct gram_client *client = test_client_new(NULL);
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+                struct gram_session *session;
+
+                ck_assert_int_eq(gram_open(client, names[i], NULL, &session), 0);
+        }
+        expect_completed("gramctl s", "show stats seal\n");
+        expect_completed("gramctl --json exp", "export\n");
+        expect_completed("gramctl show ann", "ann\\ b ann\\* anna\n");
+        expect_completed("gramctl show ann\\*", "ann\\*\n");
+        expect_completed("gramctl seal anna b", "berta\n");
+        expect_completed("gramctl chown anna anna ber", "berta\n");
+        expect_completed("gramctl kv get be", "berta\n");
+        expect_completed("gramctl kv get berta be", "\n"); /* a key */
+        expect_completed("gramctl import --dialect pyrof", "pyrofork\n");
+        expect_completed("gramctl export --fo", "--format --force\n");
+        gram_client_free(client);
+        daemon_stop(daemon);
+        expect_completed("gramctl show ann", "\n");
+}
+END_TEST
+
 START_TEST(refuses_wrong_command_lines)
 {
         static const struct {
@@ -532,14 +571,24 @@ END_TEST
 int main(void)
 {
         return test_program("client-lib/gramctl",
-                            (const TTest *const[]){
-                                    helps, refuses_wrong_command_lines, errors_are_json,
-                                    says_that_the_daemon_does_not_run, pings, lists_all_sessions,
-                                    shows_a_session_without_its_key, names_who_holds_a_session,
-                                    prints_statistics, moves_a_session, imports_other_formats,
-                                    never_quotes_a_string_it_refuses,
-                                    reads_no_file_that_another_user_has_chosen, keeps_another_key_unless_told,
-                                    writes_a_file_that_only_its_owner_reads,
-                                    a_file_that_is_not_on_the_disk_is_not_written,
-                                    does_not_show_a_string_on_a_terminal, examples_run, NULL });
+                            (const TTest *const[]){ helps,
+                                                    completes_in_a_shell,
+                                                    refuses_wrong_command_lines,
+                                                    errors_are_json,
+                                                    says_that_the_daemon_does_not_run,
+                                                    pings,
+                                                    lists_all_sessions,
+                                                    shows_a_session_without_its_key,
+                                                    names_who_holds_a_session,
+                                                    prints_statistics,
+                                                    moves_a_session,
+                                                    imports_other_formats,
+                                                    never_quotes_a_string_it_refuses,
+                                                    reads_no_file_that_another_user_has_chosen,
+                                                    keeps_another_key_unless_told,
+                                                    writes_a_file_that_only_its_owner_reads,
+                                                    a_file_that_is_not_on_the_disk_is_not_written,
+                                                    does_not_show_a_string_on_a_terminal,
+                                                    examples_run,
+                                                    NULL });
 }

@@ -33,6 +33,7 @@ START_TEST(every_file_is_installed)
                 "lib/sysusers.d/gramd.conf",
                 "share/doc/gramd/gramd.conf",
                 "share/doc/gramd/mongodb.conf",
+                "share/bash-completion/completions/gramctl.bash",
                 "share/man/man1/gramctl.1",
                 "share/man/man5/gramd.conf.5",
                 "share/man/man8/gramd.8",
