@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "columns.h"
 #include "ctl.h"
 #include "output.h"
 
@@ -30,40 +31,53 @@ static void row_json(const struct gram_connected_clients *clients, size_t i)
         fputs(row->n_sessions ? "]}" : "[]}", stdout);
 }
 
-/* What may be long is last. */
-static void row_text(const struct gram_connected_client *row)
+static void row_text(struct columns *columns, const struct gram_connected_client *row)
 {
-        printf("%6" PRId64 " %8" PRId64 " %6" PRId64 "  ", row->id, row->pid, row->uid);
-        print_time(stdout, row->since);
-        printf("  %10" PRId64 " %7" PRId64 "  ", row->requests, row->in_flight);
-        print_text(stdout, row->client ? row->client : "-");
+        columns_int(columns, row->id);
+        columns_text(columns, row->client);
+        columns_int(columns, row->pid);
+        columns_int(columns, row->uid);
+        print_age(columns->file, row->since);
+        columns_end_cell(columns);
+        columns_int(columns, row->requests);
+        columns_int(columns, row->in_flight);
         for (size_t s = 0; s < row->n_sessions; s++) {
-                fputs(s == 0 ? ": " : ", ", stdout);
-                print_text(stdout, row->sessions[s]);
+                fputs(s == 0 ? "" : ", ", columns->file);
+                print_text(columns->file, row->sessions[s]);
         }
-        putchar('\n');
+        columns_end_cell(columns);
 }
 
 int ctl_clients(struct ctl *ctl)
 {
+        struct columns columns = { .column = { { "ID", COLUMN_RIGHT },
+                                               { "CLIENT", COLUMN_CUT },
+                                               { "PID", COLUMN_RIGHT },
+                                               { "UID", COLUMN_RIGHT },
+                                               { "SINCE", COLUMN_RIGHT },
+                                               { "REQUESTS", COLUMN_RIGHT },
+                                               { "WAITING", COLUMN_RIGHT },
+                                               { "SESSIONS", COLUMN_CUT } },
+                                   .n = 8 };
         struct gram_connected_clients *clients;
+        bool good = true;
 
         if (gram_clients(ctl->client, &clients))
                 return ctl_fail_gram(ctl, NULL);
-        fputs(ctl->json
-                      ? "["
-                      : "    ID      PID    UID  SINCE                  REQUESTS WAITING  CLIENT: SESSIONS\n",
-              stdout);
-        for (size_t i = 0; i < clients->n; i++) {
-                if (ctl->json)
+        if (ctl->json) {
+                putchar('[');
+                for (size_t i = 0; i < clients->n; i++)
                         row_json(clients, i);
-                else
-                        row_text(&clients->rows[i]);
-        }
-        if (ctl->json)
                 puts(clients->n ? "\n]" : "]");
+        } else {
+                good = columns_begin(&columns);
+                for (size_t i = 0; good && i < clients->n; i++)
+                        row_text(&columns, &clients->rows[i]);
+                good = good && columns_print(&columns);
+                columns_free(&columns);
+        }
         gram_free(clients);
-        return EXIT_OK;
+        return good ? EXIT_OK : ctl_fail(EXIT_FAILED, "no memory");
 }
 
 int ctl_disconnect(struct ctl *ctl)

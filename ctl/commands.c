@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "columns.h"
 #include "ctl.h"
 #include "output.h"
 
@@ -47,8 +48,6 @@ int ctl_ping(struct ctl *ctl)
 
 /* ---- list ---- */
 
-enum { OWNER_WIDTH = 10 };
-
 static void list_row_json(const struct gram_stored_sessions *page, size_t i, bool first)
 {
         const struct gram_stored_session *row = &page->rows[i];
@@ -65,31 +64,26 @@ static void list_row_json(const struct gram_stored_sessions *page, size_t i, boo
         putchar('}');
 }
 
-/* The name is the last column, because it may be long. */
-static void list_row(const struct gram_stored_sessions *page, size_t i)
+static void list_row(struct columns *columns, const struct gram_stored_sessions *page, size_t i)
 {
         const struct gram_stored_session *row = &page->rows[i];
-        const char *owner = gram_stored_session_owner(page, i);
 
-        owner = owner ? owner : "-";
-        printf("%-8s %12" PRId64 " %7" PRId64 "  ", row->backend ? row->backend : "-", row->bytes,
-               row->handles);
-        print_time(stdout, row->modified);
-        fputs(row->modified ? "  " : "                    ", stdout);
-        print_text(stdout, owner);
-        for (size_t width = strlen(owner); width < OWNER_WIDTH; width++)
-                putchar(' ');
-        fputs("  ", stdout);
-        print_text(stdout, row->name);
-        if (row->holder) {
-                fputs("  (held by ", stdout);
-                print_holder(stdout, row->holder);
-                putchar(')');
-        }
-        putchar('\n');
+        columns_text(columns, row->name);
+        columns_text(columns, row->backend);
+        print_size(columns->file, row->bytes);
+        columns_end_cell(columns);
+        print_age(columns->file, row->modified);
+        columns_end_cell(columns);
+        columns_text(columns, gram_stored_session_owner(page, i));
+        columns_int(columns, row->handles);
+        if (row->holder)
+                print_holder(columns->file, row->holder);
+        else
+                putc('-', columns->file);
+        columns_end_cell(columns);
 }
 
-int ctl_list(struct ctl *ctl)
+static int list_all(struct ctl *ctl, struct columns *columns)
 {
         struct gram_stored_sessions *page = NULL;
         bool first = true;
@@ -102,16 +96,13 @@ int ctl_list(struct ctl *ctl)
                 gram_free(last);
                 if (error)
                         return ctl_fail_gram(ctl, NULL);
-                if (first)
-                        fputs(ctl->json ? "["
-                                        : "BACKEND         BYTES HANDLES  MODIFIED             OWNER       "
-                                          "NAME\n",
-                              stdout);
+                if (ctl->json && first)
+                        putchar('[');
                 for (size_t i = 0; i < page->n; i++) {
                         if (ctl->json)
                                 list_row_json(page, i, first && i == 0);
                         else
-                                list_row(page, i);
+                                list_row(columns, page, i);
                 }
                 first = first && page->n == 0;
                 if (page->n == 0) /* a page may be short because of its size: only an empty one is the end */
@@ -120,7 +111,25 @@ int ctl_list(struct ctl *ctl)
         gram_free(page);
         if (ctl->json)
                 puts(first ? "]" : "\n]");
+        else if (!columns_print(columns))
+                return ctl_fail(EXIT_FAILED, "no memory");
         return EXIT_OK;
+}
+
+int ctl_list(struct ctl *ctl)
+{
+        struct columns columns = { .column = { { "NAME", COLUMN_CUT },
+                                               { "BACKEND", COLUMN_LEFT },
+                                               { "SIZE", COLUMN_RIGHT },
+                                               { "AGE", COLUMN_RIGHT },
+                                               { "OWNER", COLUMN_CUT },
+                                               { "OPEN", COLUMN_RIGHT },
+                                               { "HELD BY", COLUMN_CUT } },
+                                   .n = 7 };
+        int code = columns_begin(&columns) ? list_all(ctl, &columns) : ctl_fail(EXIT_FAILED, "no memory");
+
+        columns_free(&columns);
+        return code;
 }
 
 /* ---- show ---- */

@@ -4,8 +4,10 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../proto/utf8.h"
 
@@ -118,4 +120,40 @@ void print_time(FILE *file, int64_t seconds)
             !strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local))
                 snprintf(text, sizeof(text), "-");
         fputs(text, file);
+}
+
+void print_age(FILE *file, int64_t since)
+{
+        static const struct {
+                int64_t seconds;
+                const char *name;
+        } units[] = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } };
+        int64_t age = (int64_t)time(NULL) - since;
+        size_t i = 0;
+
+        if (!since) {
+                fputs("-", file);
+                return;
+        }
+        age = age < 0 ? 0 : age;
+        while (units[i].seconds > 1 && age < units[i].seconds)
+                i++;
+        fprintf(file, "%" PRId64 " %s", age / units[i].seconds, units[i].name);
+}
+
+void print_size(FILE *file, int64_t bytes)
+{
+        static const char *const units[] = { "B", "KB", "MB", "GB", "TB" };
+        size_t i = 0;
+
+        for (; bytes >= 10000 && i < 4; i++)
+                bytes = (bytes + 500) / 1000;
+        fprintf(file, "%" PRId64 " %s", bytes, units[i]);
+}
+
+bool output_is_styled(FILE *file)
+{
+        const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+        return isatty(fileno(file)) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
 }

@@ -32,5 +32,12 @@ void print_holder(FILE *file, const struct gram_holder *holder);
 
 /* Local time; `-` for 0. */
 void print_time(FILE *file, int64_t seconds);
+/* "4 min", since this unix time; `-` for 0. */
+void print_age(FILE *file, int64_t since);
+/* "17 KB" */
+void print_size(FILE *file, int64_t bytes);
+
+/* Whether colours and the like may be used: a terminal, and neither $NO_COLOR nor TERM=dumb. */
+bool output_is_styled(FILE *file);
 
 #endif

@@ -109,15 +109,14 @@ START_TEST(sessions_without_an_owner_are_counted_and_get_one)
                 daemon_log_lines(d, "`gramctl chown OWNER --all-without-owner --backend file` gives them"),
                 1);
         make_without_owner(d, client, "cleo", "memory"); /* it has not been stored */
-        expect_run(d, "list", " -           anna\n");
-        expect_run(d, "list", " bin:daemon  emil\n");
+        expect_run(d, "list emil", "  bin:daemon  ");
         expect_run(d, "--json list", "\"name\": \"bert\"");
         expect_run(d, "--json list anna", "\"owner\": null}");
         expect_run(d, "--json list emil", "\"owner\": \"bin:daemon\"}");
         expect_run(d, "chown no-such-user --all-without-owner", "0 done, 3 failed\nstatus 1");
         expect_run(d, "chown daemon --all-without-owner --backend memory", "1 done, 0 failed");
         expect_run(d, "show cleo --backend memory", "owner           daemon\n");
-        expect_run(d, "list anna", " -           anna\n");
+        expect_run(d, "--json list anna", "\"owner\": null}");
         expect_run(d, "chown daemon --all-without-owner --backend file", "2 done, 0 failed");
         expect_run(d, "show anna", "owner           daemon\n");
         expect_run(d, "show bert", "owner           daemon\n");

@@ -245,8 +245,8 @@ START_TEST(lists_all_sessions)
                 for (const char *at = text.out; *at; at++)
                         lines += *at == '\n';
                 ck_assert_int_eq(lines, N + 1);
-                expect_in(text.out, "  s00000\n");
-                expect_in(text.out, "  s01099\n");
+                expect_in(text.out, "\ns00000  file ");
+                expect_in(text.out, "\ns01099  memory ");
                 expect_done(&json);
                 expect_in(json.out, "{\"name\": \"s01099\", ");
                 expect_done(&some);
@@ -254,6 +254,58 @@ START_TEST(lists_all_sessions)
                 expect_not_in(some.out, "s00110");
         }
         gram_client_free(client);
+}
+END_TEST
+
+/* Names are cut where they are too long for it. The last ones are wide characters, and what a terminal obeys.
+ */
+START_TEST(lists_fit_a_terminal)
+{
+        static const char *const commands[] = { "list", "clients" };
+        DAEMON daemon = gramctl_daemon();
+        struct gram_client *client = test_client_new(
+                &(struct gram_options){ .client = "a program with quite a long name, which is more than "
+                                                  "eighty letters in itself \x1b[2J" });
+        TEST_FREED char *longest = test_format("%0200d", 0);
+        const char *const names[] = { longest, "anna", "\xe5\xad\x97\xe5\xad\x97", "\xd7\x90\xe2\x80\xae" };
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+                struct gram_session *session;
+
+                ck_assert_int_eq(gram_open(client, names[i], NULL, &session), 0);
+        }
+        for (size_t i = 0; i < 2; i++) {
+                int status;
+                TEST_FREED char *screen =
+                        run_on_terminal(NULL, "", (const char *const[]){ commands[i], NULL }, &status);
+                RUN piped = gramctl("", commands[i]);
+
+                ck_assert_int_eq(status, 0);
+                expect_in(screen, "\x1b[1m");
+                expect_in(screen, "\xe2\x80\xa6");
+                expect_not_in(screen, "\x1b[2J");
+                expect_not_in(screen, "\xe2\x80\xae");
+                for (const char *at = strchr(screen, '\n') + 1; *at; at = strchr(at, '\n') + 1) {
+                        size_t cells = 0;
+
+                        for (const char *c = at; *c != '\r' && *c != '\n'; c++)
+                                cells += ((unsigned char)*c & 0xc0) != 0x80;
+                        ck_assert_msg(cells <= 80, "%zu cells: %s", cells, at);
+                }
+                expect_done(&piped);
+                expect_in(piped.out, longest);
+                expect_not_in(piped.out, "\x1b");
+        }
+        setenv("NO_COLOR", "1", 1);
+        {
+                int status;
+                TEST_FREED char *plain =
+                        run_on_terminal(NULL, "", (const char *const[]){ "list", NULL }, &status);
+
+                expect_not_in(plain, "\x1b");
+        }
+        gram_client_free(client);
+        daemon_stop(daemon);
 }
 END_TEST
 
@@ -578,6 +630,7 @@ int main(void)
                                                     says_that_the_daemon_does_not_run,
                                                     pings,
                                                     lists_all_sessions,
+                                                    lists_fit_a_terminal,
                                                     shows_a_session_without_its_key,
                                                     names_who_holds_a_session,
                                                     prints_statistics,

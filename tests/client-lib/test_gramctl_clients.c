@@ -38,7 +38,7 @@ START_TEST(lists_and_ends_clients)
         expect_done(&text);
         expect_in(text.out, pid);
         expect_in(text.out, "bot\\");
-        expect_in(text.out, ": anna\n");
+        expect_in(text.out, "  anna\n");
         expect_not_in(text.out, "\x1b");
         expect_done(&json);
         expect_in(json.out, "\"sessions\": [\"anna\"]}");

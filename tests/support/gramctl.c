@@ -84,7 +84,7 @@ char *run_on_terminal(const char *prompt, const char *typed, const char *const *
         char *screen = calloc(1, 65536);
         size_t len = 0;
         int terminal;
-        pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+        pid_t pid = forkpty(&terminal, NULL, NULL, &(struct winsize){ .ws_row = 24, .ws_col = 80 });
 
         if (pid == 0)
                 child_exec("gramctl", arguments);

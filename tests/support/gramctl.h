@@ -33,7 +33,8 @@ void child_exec(const char *program, const char *const *arguments);
 
 #define gramctl(input, ...) run_program("gramctl", input, (const char *const[]){ __VA_ARGS__, NULL })
 
-/* On a terminal: types `typed` once it shows `prompt`, returns all that the terminal showed. */
+/* On a terminal of 80 columns and 24 lines: types `typed` once it shows `prompt`, returns all that the
+ * terminal showed. */
 char *run_on_terminal(const char *prompt, const char *typed, const char *const *arguments, int *status);
 
 #define expect_in(text, part) ck_assert_msg(strstr(text, part) != NULL, "no `%s` in: %s", part, text)
