@@ -141,7 +141,7 @@ bool columns_print(struct columns *columns)
 {
         const bool is_styled = output_is_styled(stdout);
         const int most = terminal_width();
-        int widths[COLUMNS_MAX], i = 0;
+        int widths[COLUMNS_MAX] = { 0 }, i = 0;
         const char *end;
 
         if (fflush(columns->file) != 0)
