@@ -42,6 +42,7 @@ struct ctl {
         const char *slower_than; /* milliseconds */
         double slower_than_us;
         bool json;
+        bool quiet;
         bool force;
         bool overwrite;
         bool off;

@@ -111,7 +111,7 @@ static int given_up(int64_t left)
 static int wait_until_handed_over(struct ctl *ctl, int64_t until_ms)
 {
         const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000 };
-        const bool tells = isatty(STDERR_FILENO);
+        const bool tells = !ctl->quiet && isatty(STDERR_FILENO);
         int64_t left, told = 0;
 
         for (unsigned looks = 0;; looks++) {

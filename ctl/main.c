@@ -166,6 +166,8 @@ int main(int argc, char **argv)
                 ctl.arguments[i] = argv[optind + 1 + i];
         if (options_check(command, given))
                 return EXIT_USAGE;
+        if (ctl.quiet && !freopen("/dev/null", "w", stdout))
+                return ctl_fail(EXIT_FAILED, "cannot open /dev/null: %s", strerror(errno));
         if (command->bit == COMMAND_KEY)
                 return ctl_key(&ctl);
         return command_run(&ctl, command);

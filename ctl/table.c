@@ -10,7 +10,7 @@
 #include "ctl.h"
 
 enum {
-        ALL = 4095, /* the sum of the others */
+        ALL = 8191, /* the sum of the others */
         LIST = 1,
         SHOW = 2,
         EXPORT = 4,
@@ -23,6 +23,8 @@ enum {
         KV = 512,
         MONITOR = COMMAND_MONITOR,
         DELETE = 2048,
+        DISCONNECT = 4096,
+        CHANGES = IMPORT | DRAIN | SEAL | CHOWN | DELETE | DISCONNECT, /* these only say what they did */
 };
 
 const struct command commands[] = {
@@ -40,7 +42,7 @@ const struct command commands[] = {
           "delete sessions, with the keys of their accounts" },
         { "clients", GROUP_DAEMON, "who is connected", "", 0, 0, OTHER, ctl_clients,
           "list who is connected" },
-        { "disconnect", GROUP_DAEMON, "end a connection", "ID", 1, 1, OTHER, ctl_disconnect,
+        { "disconnect", GROUP_DAEMON, "end a connection", "ID", 1, 1, DISCONNECT, ctl_disconnect,
           "end the connection of a client" },
         { "monitor", GROUP_DAEMON, "requests as they come", "", 0, 0, MONITOR, ctl_monitor,
           "show the requests of all clients as they are answered" },
@@ -65,6 +67,7 @@ const struct option_row options[] = {
         { "socket", "PATH", ALL, offsetof(struct ctl, socket),
           "the daemon's socket (else $GRAMD_SOCKET, $XDG_RUNTIME_DIR/gramd.sock, /run/gramd/gramd.sock)" },
         { "json", NULL, ALL, offsetof(struct ctl, json), "print JSON" },
+        { "quiet", NULL, CHANGES, offsetof(struct ctl, quiet), "say nothing but errors" },
         { "timeout", "SECONDS", ALL, offsetof(struct ctl, timeout), "how long to wait for an answer (30)" },
         { "backend", "NAME", SHOW | EXPORT | IMPORT | SEAL | CHOWN | KV | DELETE,
           offsetof(struct ctl, backend),
