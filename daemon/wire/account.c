@@ -20,14 +20,6 @@ static uint64_t whole(const struct account *account)
         return account->wire->config->client_memory_bytes;
 }
 
-/* What it may hold while others hold what they do. */
-static uint64_t share(const struct account *account)
-{
-        uint64_t others = account->wire->held - account->held;
-
-        return others < whole(account) ? share_of(whole(account) - others) : 0;
-}
-
 /*
  * What it may always hold. A request is begun before it is known what it takes: one may take its user above
  * his share, and all together above the whole, until it is answered. The others go on meanwhile.
@@ -35,6 +27,15 @@ static uint64_t share(const struct account *account)
 static uint64_t own_part(const struct account *account)
 {
         return whole(account) / SHARE_KEPT / account->wire->n_accounts;
+}
+
+/* What it may hold while others hold what they do. */
+static uint64_t share(const struct account *account)
+{
+        uint64_t others = account->wire->held - account->held;
+        uint64_t left = others < whole(account) ? share_of(whole(account) - others) : 0;
+
+        return left > own_part(account) ? left : own_part(account);
 }
 
 static bool allows(const struct account *account, uint64_t more)

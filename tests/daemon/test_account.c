@@ -561,11 +561,8 @@ START_TEST(what_is_left_of_a_connection_counts)
 END_TEST
 
 /* The requests of one user hold all that there is, and are worked on after his connections have gone. */
-START_TEST(others_go_on_while_one_holds_all)
+static void hold_all(struct end *gone[2])
 {
-        struct end *gone[2], *other;
-
-        set_up();
         for (int i = 0; i < 2; i++) {
                 gone[i] = connect_to(&stage.accounts[0]);
                 gone[i]->defers = true;
@@ -573,12 +570,43 @@ START_TEST(others_go_on_while_one_holds_all)
                 connection_drop(&gone[i]->connection);
         }
         ck_assert_uint_eq(stage.wire.held, WHOLE);
+}
+
+static void let_go(struct end *gone[2])
+{
+        for (int i = 0; i < 2; i++)
+                answer_nil(&gone[i]->deferred);
+}
+
+START_TEST(others_go_on_while_one_holds_all)
+{
+        struct end *gone[2], *other;
+
+        set_up();
+        hold_all(gone);
         other = connect_to(&stage.accounts[1]);
         ck_assert_uint_eq(send_part(other, 100), 99);
         send_rest(other);
         ck_assert_uint_eq(other->n_messages, 1);
-        for (int i = 0; i < 2; i++)
-                answer_nil(&gone[i]->deferred);
+        let_go(gone);
+        tear_down();
+}
+END_TEST
+
+/* A message of his that is not whole keeps none of his others waiting. */
+START_TEST(messages_in_parts_go_on_while_one_holds_all)
+{
+        struct end *gone[2], *first, *second;
+
+        set_up();
+        hold_all(gone);
+        first = connect_to(&stage.accounts[1]);
+        second = connect_to(&stage.accounts[1]);
+        send_part(first, 100);
+        send_part(second, 100);
+        send_rest(second);
+        ck_assert_uint_eq(second->n_messages, 1);
+        let_go(gone);
         tear_down();
 }
 END_TEST
@@ -599,6 +627,7 @@ int main(void)
                 who_holds_most_gives_way,
                 what_is_left_of_a_connection_counts,
                 others_go_on_while_one_holds_all,
+                messages_in_parts_go_on_while_one_holds_all,
                 NULL,
         };
 
