@@ -45,7 +45,7 @@ static void free_memory(void *memory)
 
 enum {
         FREED_AT_ONCE = 4096, /* rows */
-        LONG_LIST = 1024,     /* rows: a millisecond of a worker or more */
+        MANY_ROWS = 1024,     /* a millisecond of a worker or more */
 };
 
 void session_job_free(struct session_job *job)
@@ -79,13 +79,18 @@ static void move_op(struct session_job *job, struct op *op, struct link *list)
         link_append(list, &op->link);
 }
 
+static void count_rows(struct session_job *job, size_t n)
+{
+        job->n_rows += n;
+        job->task.is_long = job->n_rows > MANY_ROWS;
+}
+
 bool session_job_add_read(struct session_job *job, struct op *op)
 {
         if (job->delete)
                 return false;
         if (op->kind == OP_FIND) {
                 op->first_match = job->n_lookups; /* the op's first lookup, until the matches are there */
-                job->task.is_long |= op->find.n_lookups > LONG_LIST;
                 for (size_t i = 0; i < op->find.n_lookups; i++) {
                         struct lookup *grown = array_grow(job->lookups, job->n_lookups, &job->lookups_cap,
                                                           sizeof(struct lookup));
@@ -97,6 +102,7 @@ bool session_job_add_read(struct session_job *job, struct op *op)
                         job->lookups = grown;
                         job->lookups[job->n_lookups++] = op->find.lookups[i];
                 }
+                count_rows(job, op->find.n_lookups);
         }
         job->has_kv |= op->kind == OP_KV_GET || op->kind == OP_KV_SCAN;
         job->looks |= op->kind == OP_LOOK;
@@ -179,7 +185,7 @@ bool session_job_add_write(struct session_job *job, struct op *op)
         }
         op->first_match = job->n_changes; /* a write's place among the changes */
         if (op->write.has_change) {
-                job->task.is_long |= op->write.change.n > LONG_LIST;
+                count_rows(job, op->write.change.n);
                 job->changes[job->n_changes] = op->write.change;
                 if (op->write.change.kind == CHANGE_SEALING)
                         job->changes[job->n_changes].identity = &job->next;

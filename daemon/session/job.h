@@ -40,6 +40,7 @@ struct session_job {
 
         struct change *changes;
         size_t n_changes, changes_cap;
+        size_t n_rows; /* of lookups and changes */
         struct noted *effects;
         size_t n_effects, effects_cap;
         struct op **kv_writes; /* those of the key-value area, ascending by their change */

@@ -67,6 +67,8 @@ static void take_from_lane(struct lane *lane, struct session_job *job, size_t *l
                 if (is_change ? !session_job_add_write(job, op) : wrote || !session_job_add_read(job, op))
                         return;
                 wrote |= is_change;
+                if (job->task.is_long)
+                        *left = 0;
         }
 }
 

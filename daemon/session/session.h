@@ -259,7 +259,7 @@ struct session_task {
         bool writes; /* it may wait for the disk: reads of other sessions are not to wait behind it */
         bool deletes;
         bool looks;   /* at much, and writes nothing: its thread is not to take the loop's processor */
-        bool is_long; /* it has a long list */
+        bool is_long; /* it has many rows, and takes no more */
         /*
          * NULL, or: works off a slice of the outcome while the session is still busy. True: nothing is left;
          * `finish` is called. Else it is called again in a later turn.

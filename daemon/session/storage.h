@@ -19,7 +19,7 @@ struct storage {
          */
         struct gate opens;
         struct gate writes; /* of its own: syncs are not to delay reads */
-        struct gate lists;  /* aside: jobs with a long list, which keep a processor for seconds */
+        struct gate lists;  /* aside: jobs with many rows, which keep a processor for seconds */
 };
 
 /* Zero-initialised: none. */

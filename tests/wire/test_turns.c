@@ -488,6 +488,36 @@ START_TEST(who_stores_much_steps_aside)
 }
 END_TEST
 
+/* The same in many requests. They are several jobs, so that the others of the session do not wait for all. */
+START_TEST(who_stores_much_in_short_lists_steps_aside)
+{
+        enum { LISTS = 100, ROWS = 1000 };
+        DAEMON d = daemon_start(.config = "client-buffer = 1G\nclient-memory = 4G\n");
+        CLIENT c = wire_connect(d);
+        CLIENT other = wire_connect(d);
+        int s = wire_open(c, "'anna', {}");
+        BYTES message = { 0 };
+        long aside[2], others[2];
+        long long jobs;
+
+        for (uint32_t list = 0; list < LISTS; list++) {
+                add_head(&message, 1 + list, "update_peers", s, ROWS);
+                for (uint32_t row = 0; row < ROWS; row++) {
+                        add(&message, "\x95", 1);
+                        add_int(&message, list * ROWS + row);
+                        add(&message, "\xc0\xa1u\xc0\xc0", 5);
+                }
+        }
+        jobs = wire_number(wire_call(other, "stats()"), "jobs_total");
+        workers_time(d->pid, &aside[0], &others[0]);
+        wire_raw(c, message.data, message.len);
+        expect_text(wire_answer(c, LISTS), "nil");
+        workers_time(d->pid, &aside[1], &others[1]);
+        ck_assert_int_gt(aside[1] - aside[0], others[1] - others[0]);
+        ck_assert_int_ge(wire_number(wire_call(other, "stats()"), "jobs_total") - jobs, LISTS / 2);
+}
+END_TEST
+
 /* Many of them may be in one job. Their answers are not all copied in the turn in which it ends. */
 START_TEST(long_answers_are_given_in_turns)
 {
@@ -523,6 +553,7 @@ int main(void)
                 the_loop_does_not_free_what_long_lists_took,
                 who_looks_at_much_steps_aside,
                 who_stores_much_steps_aside,
+                who_stores_much_in_short_lists_steps_aside,
                 long_answers_are_given_in_turns,
                 NULL,
         };
