@@ -113,13 +113,12 @@ if not own.TELETHON:
         assert telegram.counts() == {"keys": [2, 4, 4, 4], "exports": 3}
 
     @pytest.mark.parametrize("unknown", [True, False])
-    async def test_a_key_that_is_refused_while_it_is_used(
-        daemon: Daemon, telegram: Telegram, monkeypatch: pytest.MonkeyPatch, unknown: bool
-    ) -> None:
-        monkeypatch.setattr(family_keys, "AGAIN", 0)
+    async def test_a_key_that_is_refused_while_it_is_used(daemon: Daemon, telegram: Telegram, unknown: bool) -> None:
         async with running(telegram) as app, running(telegram) as other:
             await download(app, 4)
             await download(other, 4)
+            for key in app.storage.data_centres._keys.values():
+                key.made -= family_keys.AGAIN
             if unknown:
                 telegram.forget_keys(4)
             else:
@@ -127,7 +126,8 @@ if not own.TELETHON:
             app.get_file_semaphore = asyncio.Semaphore(3)
             await asyncio.gather(*(download(app, 4) for _ in range(3)))
             await download(other, 4)
-            assert telegram.counts() == {"keys": [2, 4, 4], "exports": 2}
+            # A late acknowledgement of `other` may meet the refusal before the new key is kept: it makes one, too.
+            assert telegram.made in ([2, 4, 4], [2, 4, 4, 4]) and telegram.exports in (2, 3)
 
     @contextlib.asynccontextmanager
     async def sessions_of_other(app: Any) -> AsyncIterator[list[Any]]:
