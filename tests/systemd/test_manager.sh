@@ -40,7 +40,11 @@ configure() {
 }
 
 logged() {
-        grep -q "$1" machine/gramd.log || fail "the log does not say: $1"
+        for _ in $(seq 100); do # a reload returns when the signal is sent
+                ! grep -q "$1" machine/gramd.log || return 0
+                sleep 0.1
+        done
+        fail "the log does not say: $1"
 }
 
 configure
