@@ -18,7 +18,7 @@
 #include "../support/program.h"
 #include "../support/wire.h"
 
-enum { DAEMONS = 3, SESSIONS = 8, PEERS = 3, ROUNDS = 25 };
+enum { DAEMONS = 3, SESSIONS = 8, PEERS = 3, ROUNDS = 20 };
 
 struct node {
         struct mongo_proxy *proxy;
